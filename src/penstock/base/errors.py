@@ -1,0 +1,112 @@
+"""Refusals are values in one table; exceptions are for bugs and for configuration mistakes.
+
+Everything that can go wrong with a call, at the client's, at ours, or at the replica's, is one row here. Readers
+(the HTTP face, metrics, retries, health) look at a row's flags, never at its name.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Refusal(Struct, frozen=True):
+    """One way in which a call does not get (all of) its answer."""
+
+    label: str
+    """Low-cardinality name: the metrics label and the `code` of the error body."""
+    http: int
+    """Status, as long as no byte of an answer was sent."""
+    type: str
+    """OpenAI's `error.type`."""
+    grpc: str
+    message: str
+    """What the client reads. Never names a replica's address or repeats an upstream's text."""
+    retryable: bool = False
+    """Another attempt at the same call may end better."""
+    blames_replica: bool = False
+    """It counts against the health of the replica that was tried."""
+    counts_for_slo: bool = True
+    """It is our failure in the user's eyes (a client's own mistake is not)."""
+    says_retry_after: bool = False
+    sent_nothing: bool = False
+    """The replica refused or closed before it had, or while it could not have, begun the work: repeating cannot do it
+    twice, and the first such failover costs no retry budget."""
+
+
+def _client(label: str, http: int, message: str, *, type: str = "invalid_request_error", grpc: str = "INVALID_ARGUMENT") -> Refusal:
+    return Refusal(label, http, type, grpc, message, counts_for_slo=False)
+
+
+def _replica(
+    label: str, http: int, message: str, *, retryable: bool = True, blames: bool = True, sent_nothing: bool = False,
+    retry_after: bool = False, grpc: str = "UNAVAILABLE",
+) -> Refusal:  # fmt: skip
+    return Refusal(
+        label, http, "upstream_error", grpc, message, retryable=retryable, blames_replica=blames,
+        sent_nothing=sent_nothing, says_retry_after=retry_after,
+    )  # fmt: skip
+
+
+TABLE: tuple[Refusal, ...] = (
+    # the client's own mistakes
+    _client("bad_request", 400, "The request could not be understood."),
+    _client("bad_http", 400, "The HTTP message is malformed or ambiguous."),
+    _client("unauthorized", 401, "Missing or invalid API key. Send it as 'Authorization: Bearer KEY'.", type="authentication_error", grpc="UNAUTHENTICATED"),
+    _client("forbidden", 403, "This API key may not do that.", type="permission_error", grpc="PERMISSION_DENIED"),
+    _client("not_found", 404, "There is nothing at this path.", grpc="NOT_FOUND"),
+    _client("model_not_found", 404, "The model does not exist here.", grpc="NOT_FOUND"),
+    _client("method_not_allowed", 405, "This path does not take that method.", grpc="UNIMPLEMENTED"),
+    _client("request_timeout", 408, "The request did not arrive in time.", grpc="DEADLINE_EXCEEDED"),
+    _client("duplicate_request_id", 409, "A request with this id is already in flight.", grpc="ALREADY_EXISTS"),
+    _client("body_too_large", 413, "The request body is larger than the limit.", grpc="RESOURCE_EXHAUSTED"),
+    _client("head_too_large", 431, "The request head is larger than the limit.", grpc="RESOURCE_EXHAUSTED"),
+    _client("client_gone", 499, "The client left.", type="client_error", grpc="CANCELLED"),
+    # ours
+    Refusal("queue_full", 429, "rate_limit_error", "RESOURCE_EXHAUSTED", "The queue is full. Try again later.", retryable=True, says_retry_after=True),
+    Refusal("tenant_queue_full", 429, "rate_limit_error", "RESOURCE_EXHAUSTED", "Too many requests of this tenant are waiting. Try again later.", retryable=True, says_retry_after=True),
+    Refusal("no_replica", 503, "service_unavailable", "UNAVAILABLE", "No replica can serve this model now. Try again later.", retryable=True, says_retry_after=True),
+    Refusal("shutting_down", 503, "service_unavailable", "UNAVAILABLE", "The gateway is shutting down. Try again.", says_retry_after=True),
+    Refusal("overloaded", 503, "service_unavailable", "UNAVAILABLE", "The gateway is at its limit of connections or memory. Try again later.", says_retry_after=True),
+    Refusal("queue_timeout", 504, "timeout_error", "DEADLINE_EXCEEDED", "The request waited too long for a free replica and was never sent to one.", retryable=True),
+    Refusal("internal", 500, "internal_error", "INTERNAL", "An internal error. It was logged."),
+    # a replica's
+    _replica("connect_refused", 502, "The replica could not be reached.", sent_nothing=True),
+    _replica("connect_timeout", 504, "The replica could not be reached in time.", sent_nothing=True, grpc="DEADLINE_EXCEEDED"),
+    _replica("stale_connection", 502, "The replica closed an idle connection.", blames=False, sent_nothing=True),
+    _replica("closed_early", 502, "The replica closed the connection before it answered.", sent_nothing=True),
+    _replica("bad_response", 502, "The replica's answer was not valid HTTP."),
+    _replica("upstream_5xx", 502, "The replica answered with an error."),
+    _replica("upstream_busy", 429, "The replicas are busy. Try again later.", blames=False, retry_after=True, grpc="RESOURCE_EXHAUSTED"),
+    _replica("upstream_unavailable", 503, "The replica is not available. Try again later.", retry_after=True),
+    _replica("upstream_auth", 502, "The replica refused the gateway's credentials."),
+    _replica("first_byte_timeout", 504, "The replica did not begin to answer in time.", grpc="DEADLINE_EXCEEDED"),
+    _replica("idle_timeout", 504, "The replica stopped in the middle of its answer.", grpc="DEADLINE_EXCEEDED"),
+    _replica("died_mid_answer", 502, "The replica failed in the middle of its answer."),
+    _replica("answer_too_large", 502, "The replica's answer passed a limit.", retryable=False),
+    _replica("cut_by_shutdown", 503, "The gateway had to end before the answer was complete.", retryable=False, blames=False),
+)  # fmt: skip
+
+REFUSALS: dict[str, Refusal] = {row.label: row for row in TABLE}
+
+Label = Literal[
+    "bad_request", "bad_http", "unauthorized", "forbidden", "not_found", "model_not_found", "method_not_allowed",
+    "request_timeout", "duplicate_request_id", "body_too_large", "head_too_large", "client_gone", "queue_full",
+    "tenant_queue_full", "no_replica", "shutting_down", "overloaded", "queue_timeout", "internal", "connect_refused",
+    "connect_timeout", "stale_connection", "closed_early", "bad_response", "upstream_5xx", "upstream_busy",
+    "upstream_unavailable", "upstream_auth", "first_byte_timeout", "idle_timeout", "died_mid_answer",
+    "answer_too_large", "cut_by_shutdown",
+]  # fmt: skip
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `mistakes` lists all of them, each with its path and a way out."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def error_body(label: str, detail: str = "", param: str | None = None) -> dict[str, dict[str, str | None]]:
+    """An error in OpenAI's shape: {"error": {"message", "type", "param", "code"}}."""
+    row = REFUSALS[label]
+    return {"error": {"message": detail or row.message, "type": row.type, "param": param, "code": label}}

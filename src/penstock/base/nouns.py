@@ -1,0 +1,156 @@
+"""The nouns of the field: a call, a replica, what an engine says of itself, what a call used, and how it ended.
+
+All are frozen: they travel in facts and orders and are kept in the journal. None carries a prompt, a key, or a secret.
+"""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+Engine = Literal["generic", "vllm"]
+Purchase = Literal["on_demand", "spot", "reserved"]
+PRIORITIES = ("critical", "high", "normal", "low", "batch")
+
+
+class Call(Struct, frozen=True, gc=False):
+    """One request of a client, as far as decisions need it."""
+
+    id: str
+    """Ours, unique in this gateway."""
+    model: str = ""
+    """As the client named it; empty where the path needs none."""
+    path: str = "/v1/chat/completions"
+    host: str = ""
+    tenant: str = "anonymous"
+    key: str = ""
+    """The key's *name*."""
+    client_id: str = ""
+    """The id that the client gave (`x-request-id`); empty: none. A second call with it is refused while one is in flight."""
+    stream: bool = False
+    repeatable: bool = True
+    """Doing it twice does no harm (inference); other POSTs are repeated only when nothing was sent."""
+    priority: int = 2
+    """Index in PRIORITIES."""
+    prompt_tokens: int = 0
+    """Estimate."""
+    max_tokens: int | None = None
+    body_bytes: int = 0
+
+
+class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One engine process that can serve calls [F1]. Secrets (its API key, headers, TLS) are kept outside, by id."""
+
+    id: str
+    url: str
+    """http(s)://host:port, a base path allowed."""
+    pool: str
+    engine: Engine = "generic"
+    models: dict[str, str] = field(default_factory=dict)
+    """Served name -> the upstream's own name. Empty: whatever the engine lists."""
+    max_concurrent_requests: int = 8
+    """Its seats."""
+    max_queue_size: int = 100
+    """Calls that may wait at it (pinned ones and the engine's own) before it counts as overloaded."""
+    weight: float = 1.0
+    backup: bool = False
+    """Gets traffic only while no primary replica can serve."""
+    region: str = ""
+    zone: str = ""
+    hourly_cost: float = 0.0
+    purchase: Purchase = "on_demand"
+    gpus: tuple[str, ...] = ()
+    drain: bool = False
+    """Finish what it has, take nothing new."""
+
+
+class EngineStats(Struct, frozen=True, kw_only=True, gc=False):
+    """What an engine said of itself in one scrape; None: it did not say."""
+
+    running: int | None = None
+    waiting: int | None = None
+    kv_usage: float | None = None
+    """Share of the KV cache in use, 0..1."""
+    prefix_queries: int | None = None
+    """Tokens looked up in the prefix cache since the engine started."""
+    prefix_hits: int | None = None
+    gpu_utilisation: float | None = None
+    """0..1."""
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Tokens of one call as the engine counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class CallRow(Struct, frozen=True, kw_only=True, gc=False):
+    """How one call ended: exactly one a call. The future ledger's row; today metrics and the access log read it."""
+
+    id: str
+    client_id: str
+    at: float
+    """Arrival, on the pump's time axis."""
+    tenant: str
+    key: str
+    model: str
+    path: str
+    pool: str
+    replica: str
+    """The replica of the last attempt; empty: none was tried."""
+    outcome: str
+    """"ok", or the label of a refusal."""
+    status: int
+    """HTTP status that the client got (or would have got)."""
+    stream: bool
+    priority: int
+    attempts: int
+    latency_s: float
+    ttft_s: float | None
+    """To the first content byte; None: there was none."""
+    queue_s: float
+    usage: Usage | None
+    relayed_tokens: int
+    """Stream events with content that reached the client: the fallback where the engine gave no usage."""
+
+
+class ReplicaView(Struct, frozen=True, kw_only=True):
+    """A replica's state for people: admin API, metrics."""
+
+    id: str
+    url: str
+    pool: str
+    engine: str
+    models: list[str]
+    state: str
+    """provisioning, warming, healthy, busy, overloaded, unhealthy, draining, gone [F2]."""
+    breaker: Literal["closed", "open", "half_open"]
+    suspect: bool
+    in_flight: int
+    seats: int
+    load: float
+    """F3."""
+    ttft_ewma_s: float | None
+    error_rate: float
+    stats: EngineStats | None
+    stats_age_s: float | None
+    served: int
+    failed: int
+
+
+class PoolView(Struct, frozen=True, kw_only=True):
+    """A pool's queue for people: admin API, metrics."""
+
+    name: str
+    strategy: str
+    models: list[str]
+    queued: int
+    queued_bytes: int
+    oldest_s: float
+    queued_by_priority: dict[str, int]
+    in_flight: int
+    seats: int
+    replicas: int
+    healthy: int
+

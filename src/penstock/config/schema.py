@@ -1,0 +1,200 @@
+"""What a configuration file may say (`File`) and what the bodies are built from (`Settings`).
+
+Every field is documented by its annotation; `penstock check --schema` and the reference page are made from here. The
+specs of the Gate's parts are not repeated: they stand in `core.spec`.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from penstock.base.nouns import Engine, Purchase, Replica
+from penstock.base.units import Bytes, Seconds
+from penstock.core.route.presets import Adaptive, Strategy
+from penstock.core.spec import (
+    BreakerSpec,
+    Count,
+    GateSpec,
+    ProbeSpec,
+    QueueSpec,
+    RetrySpec,
+    RouteRule,
+    ScrapeSpec,
+    TimeoutSpec,
+)
+
+
+def _doc(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class KeyConf(_Conf, frozen=True, kw_only=True):
+    """One API key of a client."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128, description="its name; it is the tenant's name as well")]
+    key: Annotated[str | None, _doc("the key itself, hashed at load; prefer `hash`, or ${VARIABLE}")] = None
+    hash: Annotated[str | None, _doc("'sha256:' and the 64 hex digits of the key's SHA-256, as `penstock check` prints it")] = None
+
+
+class TlsConf(_Conf, frozen=True, kw_only=True):
+    """TLS of the data port."""
+
+    cert: Annotated[str, _doc("file with the certificate chain, PEM")]
+    key: Annotated[str, _doc("file with the private key, PEM")]
+
+
+class UpstreamTlsConf(_Conf, frozen=True, kw_only=True):
+    """TLS towards an https:// replica."""
+
+    ca: Annotated[str | None, _doc("file with the CA certificates to trust; none: the system's")] = None
+    verify: Annotated[bool, _doc("false: accept any certificate")] = True
+
+
+class ReplicaConf(_Conf, frozen=True, kw_only=True):
+    """One replica of a pool [F1]."""
+
+    url: Annotated[str, _doc("http(s)://host:port, a base path allowed")]
+    id: Annotated[str | None, _doc("its name in metrics, logs and the admin API; none: host:port and base path")] = None
+    engine: Annotated[Engine, _doc("which engine it is: decides health path and metrics")] = "generic"
+    models: Annotated[dict[str, str] | tuple[str, ...], _doc("served names, or served name -> the upstream's own name; empty: whatever it lists")] = ()
+    max_concurrent_requests: Annotated[Count, _doc("its seats: calls in flight at once")] = 8
+    max_queue_size: Annotated[Count, _doc("calls waiting at it (engine's own queue) before it counts as overloaded")] = 100
+    weight: Annotated[float, Meta(gt=0, description="share of traffic in weighted_round_robin")] = 1.0
+    backup: Annotated[bool, _doc("gets traffic only while no primary replica can serve")] = False
+    region: str = ""
+    zone: str = ""
+    hourly_cost: Annotated[float, Meta(ge=0, description="money per hour")] = 0.0
+    purchase: Annotated[Purchase, _doc("how it is paid for")] = "on_demand"
+    gpus: Annotated[tuple[str, ...], _doc("its GPUs, e.g. [h100, h100]")] = ()
+    api_key: Annotated[str | None, _doc("key that the gateway shows to it; write ${VARIABLE} or file:/path")] = None
+    headers: Annotated[dict[str, str], _doc("extra request headers; values may be ${VARIABLE}")] = field(default_factory=dict)
+    tls: Annotated[UpstreamTlsConf, _doc("TLS towards it")] = field(default_factory=UpstreamTlsConf)
+
+
+class PoolConf(_Conf, frozen=True, kw_only=True):
+    """A pool of replicas. Blocks that are left out, and fields left out in a block, are the gateway's own."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128, description="its name")]
+    models: Annotated[tuple[str, ...], _doc("served names; empty: whatever its replicas list")] = ()
+    strategy: Annotated[Strategy, _doc("how a replica is chosen: a name, or {kind: name, …its settings}")] = field(default_factory=Adaptive)
+    replicas: Annotated[tuple[ReplicaConf, ...], _doc("its replicas")] = ()
+    queue: QueueSpec = field(default_factory=QueueSpec)
+    timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
+    retries: RetrySpec = field(default_factory=RetrySpec)
+    breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    probe: ProbeSpec = field(default_factory=ProbeSpec)
+    scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+
+
+class GatewayTimeouts(TimeoutSpec, frozen=True, kw_only=True):
+    """How long anything may take. The first three may be set per pool."""
+
+    request_head_s: Annotated[Seconds, _doc("for a client to send a request's head")] = field(default=10.0, name="request_head")
+    request_body_s: Annotated[Seconds, _doc("between two reads of a request's body")] = field(default=60.0, name="request_body")
+    keep_alive_s: Annotated[Seconds, _doc("how long an idle client connection is kept")] = field(default=75.0, name="keep_alive")
+    send_s: Annotated[Seconds, _doc("how long a client may read nothing of an answer that waits for it")] = field(default=120.0, name="send")
+    drain_s: Annotated[Seconds, _doc("how long a stopping gateway lets answers finish")] = field(default=30.0, name="drain")
+
+
+class LimitSpec(_Conf, frozen=True, kw_only=True):
+    """Bounds on what clients can make the gateway hold."""
+
+    head_bytes: Annotated[Bytes, _doc("a request's head")] = field(default=64 << 10, name="head")
+    headers: Annotated[Count, _doc("headers of a request")] = 100
+    body_bytes: Annotated[Bytes, _doc("a request's body")] = field(default=32 << 20, name="body")
+    buffered_bytes: Annotated[Bytes, _doc("request bodies held at once, all together; more get 503")] = field(default=1 << 30, name="buffered")
+    connections: Annotated[Count, _doc("client connections at once; more get 503")] = 20_000
+    backlog: Annotated[Count, _doc("connections that the kernel may hold before they are accepted")] = 16_384
+
+
+class UpstreamSpec(_Conf, frozen=True, kw_only=True):
+    """Idle connections to replicas that are kept for reuse."""
+
+    idle: Annotated[Count, _doc("in all")] = 100
+    idle_per_replica: Annotated[Count, _doc("to one replica")] = 20
+    keep_alive_s: Annotated[Seconds, _doc("how long an idle one is kept")] = field(default=30.0, name="keep_alive")
+
+
+class LogSpec(_Conf, frozen=True, kw_only=True):
+    """Structured logs on standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _doc("lowest level that is written")] = "info"
+    format: Annotated[Literal["json", "text"], _doc("one JSON object a line, or text for people")] = "json"
+    access: Annotated[bool, _doc("one line per call")] = False
+    slow_s: Annotated[Seconds, _doc("calls that take longer are logged even where access is off; 0: never")] = field(default=0.0, name="slow")
+
+
+class File(_Conf, frozen=True, kw_only=True):
+    """A whole configuration file."""
+
+    listen: Annotated[str, _doc("host:port of the data port")] = "127.0.0.1:8080"
+    admin: Annotated[str | None, _doc("host:port of the admin API; none: no admin API")] = "127.0.0.1:9090"
+    metrics: Annotated[str | None, _doc("host:port of Prometheus metrics, open, so that it can be scraped in a cluster; none: only at the admin API")] = None
+    auth: Annotated[Literal["keys", "none"] | None, _doc("none: an open gateway even beyond loopback; left out: keys where there are any")] = None
+    admin_key: Annotated[str | None, _doc("key that the admin API asks for (plain, ${VARIABLE} or 'sha256:…'); must be set for an admin address beyond loopback")] = None
+    keys: Annotated[tuple[KeyConf, ...], _doc("API keys of clients; none: an open gateway, on loopback only")] = ()
+    tls: Annotated[TlsConf | None, _doc("serve HTTPS on the data port")] = None
+    trusted_proxies: Annotated[tuple[str, ...], _doc("addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed")] = ()
+    limits: LimitSpec = field(default_factory=LimitSpec)
+    upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
+    log: LogSpec = field(default_factory=LogSpec)
+    journal: Annotated[str | None, _doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
+    queue: QueueSpec = field(default_factory=QueueSpec)
+    max_waiting: Annotated[Count, _doc("calls that may wait in all pools together")] = 10_000
+    timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
+    retries: RetrySpec = field(default_factory=RetrySpec)
+    breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    probe: ProbeSpec = field(default_factory=ProbeSpec)
+    scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+    pools: Annotated[tuple[PoolConf, ...], _doc("the pools")] = ()
+    aliases: Annotated[dict[str, str], _doc("name that clients use -> served name")] = field(default_factory=dict)
+    fallback: Annotated[dict[str, tuple[str, ...]], _doc("served name -> names to try in turn where it cannot be served")] = field(default_factory=dict)
+    routes: Annotated[tuple[RouteRule, ...], _doc("rules by host and path; the first that matches holds")] = ()
+
+
+class Access(_Conf, frozen=True, kw_only=True):
+    """What a replica must be shown: kept outside of `Replica`, so that it never reaches a journal or a log."""
+
+    api_key: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    tls: UpstreamTlsConf = field(default_factory=UpstreamTlsConf)
+
+    def __repr__(self) -> str:
+        return "Access(…)"
+
+
+class ServerSpec(_Conf, frozen=True, kw_only=True):
+    """The gateway's body: sockets, limits, keys. Addresses and TLS files hold until a restart; the rest reloads."""
+
+    listen: tuple[str, int] = ("127.0.0.1", 8080)
+    admin: tuple[str, int] | None = ("127.0.0.1", 9090)
+    metrics: tuple[str, int] | None = None
+    admin_key_hash: str | None = None
+    """SHA-256, hex."""
+    key_names: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of a key, hex -> the key's name."""
+    open: bool = True
+    """No key is asked for."""
+    tls: TlsConf | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    limits: LimitSpec = field(default_factory=LimitSpec)
+    timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
+    upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
+    log: LogSpec = field(default_factory=LogSpec)
+    journal: str | None = None
+
+
+class Settings(_Conf, frozen=True, kw_only=True):
+    """A checked configuration, ready to build from."""
+
+    server: ServerSpec = field(default_factory=ServerSpec)
+    gate: GateSpec = field(default_factory=GateSpec)
+    replicas: tuple[Replica, ...] = ()
+    access: dict[str, Access] = field(default_factory=dict)
+    """By replica id."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed but unwise, for people."""

@@ -1,0 +1,69 @@
+"""Orders: everything the Gate can ask for. Closed; each is performed at once, in order, by the body that has it."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from penstock.base.errors import Label
+from penstock.base.nouns import CallRow
+
+Look = Literal["health", "stats", "models"]
+
+
+class Send(Struct, frozen=True, tag=True, gc=False):
+    """Make an attempt: forward the call to this replica. Answered by Began and Ended, or Failed.
+
+    The performer enforces the three timeouts and reports them as Failed. Attempts of a call count from 1.
+    """
+
+    id: str
+    attempt: int
+    replica: str
+    model: str
+    """The upstream's own name for the model; differs from the client's where an alias or a fallback applies."""
+    connect_timeout_s: float
+    first_byte_timeout_s: float
+    idle_timeout_s: float
+    queue_s: float
+    """How long the call has waited in our queue, for the response header."""
+
+
+class Cancel(Struct, frozen=True, tag=True, gc=False):
+    """Stop an attempt at its engine; nothing more is told of it."""
+
+    id: str
+    attempt: int
+
+
+class Refuse(Struct, frozen=True, tag=True, gc=False):
+    """Tell the client that it does not get (the rest of) an answer: a status before Began, a clear error event or a
+    cut after it. The call is over."""
+
+    id: str
+    label: Label
+    status: int
+    detail: str = ""
+    retry_after_s: float | None = None
+
+
+class Record(Struct, frozen=True, tag=True):
+    """The call is over, this is its row. Exactly one a call, after its last other order."""
+
+    row: CallRow
+
+
+class Probe(Struct, frozen=True, tag=True, gc=False):
+    """Look at a replica: health is answered by Probed, stats by Observed, models by Listed (or nothing)."""
+
+    replica: str
+    look: Look
+    timeout_s: float
+
+
+class Forget(Struct, frozen=True, tag=True, gc=False):
+    """The replica is gone: its connections and secrets may be dropped."""
+
+    replica: str
+
+
+Effect = Send | Cancel | Refuse | Record | Probe | Forget

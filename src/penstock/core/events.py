@@ -1,0 +1,95 @@
+"""Facts: everything the Gate can be told. Past tense, complete, closed.
+
+Told by whoever performs its orders: the gateway with sockets, the kernel with Batchers. Bytes are relayed outside, so
+there is no fact per token. For every attempt that was sent, exactly one of Ended or Failed follows, unless the Gate
+cancelled it or the client left.
+"""
+
+from msgspec import Struct
+
+from penstock.base.errors import Label
+from penstock.base.nouns import Call, EngineStats, Replica, Usage
+from penstock.core.spec import GateSpec
+
+
+class Arrived(Struct, frozen=True, tag=True):
+    """A whole, valid, authenticated request is here."""
+
+    call: Call
+
+
+class Began(Struct, frozen=True, tag=True, gc=False):
+    """The first *content* byte of an attempt's answer is here and goes to the client: from now on no other attempt."""
+
+    id: str
+    attempt: int
+
+
+class Ended(Struct, frozen=True, tag=True, gc=False):
+    """An attempt's answer is complete and was relayed; a client's mistake that the engine found (4xx) is an answer."""
+
+    id: str
+    attempt: int
+    status: int
+    usage: Usage | None = None
+    relayed_tokens: int = 0
+
+
+class Failed(Struct, frozen=True, tag=True, gc=False):
+    """An attempt ended otherwise. Whether the client has seen bytes of it, the Gate knows from Began."""
+
+    id: str
+    attempt: int
+    label: Label
+    status: int = 0
+    """The upstream's HTTP status, where there was one."""
+    retry_after_s: float | None = None
+    relayed_tokens: int = 0
+
+
+class ClientGone(Struct, frozen=True, tag=True, gc=False):
+    """The client closed before its answer was complete; in any state of the call."""
+
+    id: str
+    relayed_tokens: int = 0
+
+
+class FleetSeen(Struct, frozen=True, tag=True):
+    """The whole fleet as it should be: a snapshot, never a delta. Who is not in it takes nothing new and then goes."""
+
+    replicas: tuple[Replica, ...]
+
+
+class Probed(Struct, frozen=True, tag=True, gc=False):
+    """A health probe came back."""
+
+    replica: str
+    ok: bool
+    detail: str = ""
+
+
+class Observed(Struct, frozen=True, tag=True):
+    """An engine's own numbers were read. None: the scrape failed (the old numbers stay and age)."""
+
+    replica: str
+    stats: EngineStats | None
+
+
+class Listed(Struct, frozen=True, tag=True):
+    """The models that an engine lists."""
+
+    replica: str
+    models: tuple[str, ...]
+
+
+class Reconfigured(Struct, frozen=True, tag=True):
+    """From now on this spec holds. Calls in flight and waiting are kept."""
+
+    spec: GateSpec
+
+
+class Woke(Struct, frozen=True, tag=True, gc=False):
+    """The time that the Gate asked to be woken at has come."""
+
+
+Event = Arrived | Began | Ended | Failed | ClientGone | FleetSeen | Probed | Observed | Listed | Reconfigured | Woke

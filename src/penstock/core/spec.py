@@ -1,0 +1,125 @@
+"""What the Gate is configured with: the specs of its parts, assembled by pool.
+
+A part's own spec stands here rather than beside its code only where several parts read it; the strategies' specs stand
+in `core.route.presets`.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from penstock.base.units import Bytes, Fraction, Seconds
+from penstock.core.route.presets import Adaptive, Strategy
+
+
+def _doc(text: str) -> Meta:
+    return Meta(description=text)
+
+
+Count = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class _Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class QueueSpec(_Spec, frozen=True, kw_only=True):
+    """Where calls wait for a free seat [Q3, Q4]."""
+
+    timeout_s: Annotated[Seconds, _doc("longest wait for a replica; then 504, and the request was never sent")] = field(default=30.0, name="timeout")
+    max: Annotated[Count, _doc("calls that may wait in this pool; more get 429 with Retry-After at once")] = 10_000
+    max_bytes: Annotated[Bytes, _doc("bytes of request bodies that may wait in this pool")] = 1 << 30
+    max_per_tenant: Annotated[Count | None, _doc("calls of one tenant that may wait in this pool; none: no bound of its own")] = None
+    unavailable_wait_s: Annotated[Seconds, _doc("how long a call waits while no replica of its model is usable at all; then 503 with Retry-After")] = field(default=10.0, name="unavailable_wait")
+
+
+class TimeoutSpec(_Spec, frozen=True, kw_only=True):
+    """How long an attempt may take, by stage [D1]."""
+
+    connect_s: Annotated[Seconds, _doc("to open a connection to a replica")] = field(default=5.0, name="connect")
+    first_byte_s: Annotated[Seconds, _doc("from sending the request to the first content byte")] = field(default=600.0, name="first_byte")
+    idle_s: Annotated[Seconds, _doc("between two reads of an answer that has begun")] = field(default=120.0, name="idle")
+
+
+class RetrySpec(_Spec, frozen=True, kw_only=True):
+    """Second chances, only before the first content byte [H4]."""
+
+    attempts: Annotated[Count, _doc("attempts in all, the first included")] = 3
+    backoff_s: Annotated[Seconds, _doc("pause before trying the same replica again; another replica is tried at once")] = field(default=1.0, name="backoff")
+    factor: Annotated[float, Meta(ge=1, description="growth of the pause with each attempt")] = 1.5
+    jitter: Annotated[Fraction, _doc("share of the pause that is random")] = 0.2
+    budget: Annotated[Fraction, _doc("retries as a share of the requests of the last 10 s")] = 0.2
+    budget_min_per_s: Annotated[float, Meta(ge=0, description="retries per second that are always allowed")] = 10.0
+
+
+class BreakerSpec(_Spec, frozen=True, kw_only=True):
+    """Failures seen in real traffic take a replica out [H2, H3]."""
+
+    suspect_after: Annotated[Count, _doc("failures in a row after which a replica gets one call at a time")] = 3
+    failures: Annotated[Count, _doc("failures in a row after which it gets none (open)")] = 5
+    open_s: Annotated[Seconds, _doc("how long it stays open before calls are let through to try it (half-open)")] = field(default=30.0, name="open")
+    half_open: Annotated[Count, _doc("calls let through at once while half-open")] = 1
+    successes: Annotated[Count, _doc("successes that close it again")] = 3
+
+
+class ProbeSpec(_Spec, frozen=True, kw_only=True):
+    """Active health checks [H1]."""
+
+    enabled: Annotated[bool, _doc("false: health is judged by traffic alone")] = True
+    interval_s: Annotated[Seconds, _doc("between two probes of a replica")] = field(default=10.0, name="interval")
+    timeout_s: Annotated[Seconds, _doc("for one probe")] = field(default=5.0, name="timeout")
+    unhealthy_after: Annotated[Count, _doc("failed probes in a row that take a replica out")] = 3
+    healthy_after: Annotated[Count, _doc("good probes in a row that bring it back (a new one needs a single one)")] = 2
+    path: Annotated[str | None, _doc("path to ask; none: the engine's own (vllm: /health)")] = None
+    port: Annotated[Port | None, _doc("port to ask; none: the replica's own")] = None
+    status: Annotated[tuple[int, int] | None, _doc("lowest and highest status that count as good; none: the engine's habit")] = None
+    body: Annotated[str | None, _doc("text that a good answer contains")] = None
+    max_waiting: Annotated[NotNegative | None, _doc("a replica whose engine reports more waiting requests is not ready; none: never")] = 50
+
+
+class ScrapeSpec(_Spec, frozen=True, kw_only=True):
+    """Reading the engines' own numbers [F5]."""
+
+    enabled: Annotated[bool, _doc("false: never read them")] = True
+    interval_s: Annotated[Seconds, _doc("between two reads of a replica's metrics")] = field(default=2.0, name="interval")
+    timeout_s: Annotated[Seconds, _doc("for one read")] = field(default=5.0, name="timeout")
+    stale_after_s: Annotated[Seconds, _doc("older numbers are not used")] = field(default=10.0, name="stale_after")
+
+
+class PoolSpec(_Spec, frozen=True, kw_only=True):
+    """One pool: replicas that stand in for each other, and the policy over them."""
+
+    name: str
+    models: tuple[str, ...] = ()
+    """Served names. Empty: whatever its replicas list."""
+    strategy: Strategy = field(default_factory=Adaptive)
+    queue: QueueSpec = field(default_factory=QueueSpec)
+    timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
+    retries: RetrySpec = field(default_factory=RetrySpec)
+    breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    probe: ProbeSpec = field(default_factory=ProbeSpec)
+    scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+
+
+class RouteRule(_Spec, frozen=True, kw_only=True):
+    """Sends requests to a pool by their host or path [R7]; the first rule that matches holds."""
+
+    pool: Annotated[str, _doc("the pool that takes them")]
+    host: Annotated[str | None, _doc("exact host name (no port), or *.example.com; none: any")] = None
+    path: Annotated[str | None, _doc("path prefix, e.g. /v1/embeddings; none: any")] = None
+    model: Annotated[str | None, _doc("the model to use whatever the request names; none: the request's own")] = None
+
+
+class GateSpec(_Spec, frozen=True, kw_only=True):
+    """Everything the Gate is configured with. Replicas come as facts (FleetSeen)."""
+
+    pools: tuple[PoolSpec, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Name that clients use -> served name."""
+    fallback: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Served name -> names to try in turn where it cannot be served."""
+    routes: tuple[RouteRule, ...] = ()
+    max_waiting: int = 10_000
+    """Calls that may wait in all pools together."""
