@@ -1,0 +1,137 @@
+"""Traces are read exactly, or refused with file, line and field."""
+
+import gzip
+from importlib.resources import files
+
+import pytest
+
+from penstock.workload.formats import TraceError, TraceRequest, read_trace, unpack
+
+AZURE = b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
+MOONCAKE = (
+    b'{"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 2353, 2354]}\n'
+    b'{"timestamp": 30535, "input_length": 600, "output_length": 26, "hash_ids": [46, 2366]}\n'
+)
+
+
+def shipped(name: str) -> bytes:
+    """The bytes of a trace that ships with the package."""
+    return files("penstock.workload").joinpath("data", name).read_bytes()
+
+
+def test_azure_rows() -> None:
+    """Azure's wall-clock ticks become seconds after the first request."""
+    first, second = read_trace(AZURE, "a.csv")
+    assert first == TraceRequest(0.0, 374, 44)
+    assert second.at_s == pytest.approx(4.314579, abs=1e-6)
+    assert (second.prompt_tokens, second.output_tokens) == (396, 109)
+
+
+def test_azure_times_with_a_zone() -> None:
+    """The 2024 form of the Azure traces, with a UTC offset, reads the same way."""
+    data = b"TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.009930+00:00,2162,5\n2024-05-10 00:00:00.017335+00:00,2399,6\n"
+    assert read_trace(data, "a.csv")[1].at_s == pytest.approx(0.007405, abs=1e-6)
+
+
+def test_mooncake_rows() -> None:
+    """Mooncake's milliseconds and prefix blocks arrive as seconds and block ids of 512 tokens."""
+    first, second = read_trace(MOONCAKE, "m.jsonl")
+    assert (first.at_s, first.prompt_tokens, first.output_tokens) == (0.0, 6955, 52)
+    assert first.blocks[:3] == (46, 47, 48)
+    assert first.block_tokens == 512
+    assert second.at_s == pytest.approx(3.053)
+
+
+def test_own_json_lines() -> None:
+    """Every field of our own JSON lines is read, and the optional ones may be left out."""
+    data = (
+        b'{"at_s": 1, "prompt_tokens": 40, "output_tokens": 5, "blocks": [7, 8], "block_tokens": 16, "session": "s1", "tenant": "t", "model": "m"}\n'
+        b'\n{"at_s": 1.5, "prompt_tokens": 4, "output_tokens": 0}\n'
+    )
+    assert read_trace(data, "own.jsonl") == [TraceRequest(0.0, 40, 5, (7, 8), 16, "s1", "t", "m"), TraceRequest(0.5, 4, 0)]
+
+
+def test_own_csv() -> None:
+    """Our own CSV carries the same, with block ids separated by spaces and columns in any order."""
+    data = b"output_tokens,at_s,prompt_tokens,blocks,block_tokens,session\n5,0,40,7 8,16,s1\n6,2.5,4,,,\n"
+    assert read_trace(data, "own.csv") == [TraceRequest(0.0, 40, 5, (7, 8), 16, "s1"), TraceRequest(2.5, 4, 6)]
+
+
+def test_rows_are_sorted_by_arrival() -> None:
+    """Rows out of order come out in order of arrival, and equal times keep the file's order."""
+    data = b"at_s,prompt_tokens,output_tokens\n9,1,1\n5,2,1\n9,3,1\n"
+    assert [(r.at_s, r.prompt_tokens) for r in read_trace(data, "x")] == [(0.0, 2), (4.0, 1), (4.0, 3)]
+
+
+def test_gzip_bom_and_crlf() -> None:
+    """Gzip, several gzip members, a byte-order mark and CRLF change nothing."""
+    plain = read_trace(AZURE, "a")
+    assert read_trace(gzip.compress(AZURE), "a") == plain
+    assert read_trace(gzip.compress(AZURE[:50]) + gzip.compress(AZURE[50:]), "a") == plain
+    assert read_trace(b"\xef\xbb\xbf" + AZURE.replace(b"\n", b"\r\n"), "a") == plain
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (AZURE + b"2023-11-16 18:15:51.1,abc,3\n", "t, line 4, ContextTokens: expected a whole number from 1 to 10,000,000, found 'abc'"),
+        (AZURE + b"2023-11-16 18:15:51.1,0,3\n", "line 4, ContextTokens"),
+        (AZURE + b"yesterday,5,3\n", "line 4, TIMESTAMP: expected a time like"),
+        (AZURE + b"2023-11-16 18:15:51.1,5\n", "line 4: expected 3 columns as in the header, found 2"),
+        (AZURE + b'"2023\n', "line 4: expected a CSV row"),
+        (MOONCAKE + b"{oops}\n", "line 3: expected a JSON object"),
+        (MOONCAKE + b"[1]\n", "line 3: expected a JSON object"),
+        (MOONCAKE + b'{"timestamp": 1, "input_length": 5, "output_length": 2, "hash_ids": [1, "x"]}', "line 3, hash_ids: expected a list of whole numbers"),
+        (MOONCAKE + b'{"timestamp": -1, "input_length": 5, "output_length": 2}', "line 3, timestamp: expected a number"),
+        (MOONCAKE + b'{"timestamp": true, "input_length": 5, "output_length": 2}', "line 3, timestamp: expected a number"),
+        (MOONCAKE + b'{"timestamp": 1, "input_length": 5.5, "output_length": 2}', "line 3, input_length"),
+        (b'{"at_s": 1, "prompt_tokens": 5, "output_tokens": 2, "blocks": [1]}', "line 1, block_tokens: expected a whole number"),
+        (b"a,b,c\n1,2,3\n", "t, line 1: found the fields 'a, b, c'; known formats"),
+        (b'{"a": 1}\n', "t, line 1: found the fields 'a'; known formats"),
+        (b"", "t: the file is empty"),
+        (b"at_s,prompt_tokens,output_tokens\n", "has a header and no request"),
+        (b"at_s,prompt_tokens,output_tokens\n1,2,\xff\n", "t, line 2: expected UTF-8"),
+        (b"\x1f\x8bnonsense", "expected intact gzip data"),
+        (gzip.compress(AZURE)[:-20], "expected intact gzip data, but the file ends early"),
+        (b"[" * 100_000, "found the fields"),
+        (b'{"a":' * 100_000, "line 1: expected a JSON object"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_located(data: bytes, message: str) -> None:
+    """A mistake is reported with the file's name, its line, its field and what was expected."""
+    with pytest.raises(TraceError) as caught:
+        read_trace(data, "t")
+    assert message in str(caught.value)
+
+
+def test_a_bomb_is_refused() -> None:
+    """Gzip that unpacks to more than the bound is refused after the bound, not after the memory."""
+    with pytest.raises(TraceError, match="at most 1,000 bytes"):
+        unpack(gzip.compress(b"0" * 1_000_000), "bomb", limit=1000)
+    assert unpack(gzip.compress(b"0" * 1000), "fine", limit=1000) == b"0" * 1000
+
+
+def test_shipped_azure_sample() -> None:
+    """The shipped conversation trace holds 2,000 real requests over seven minutes."""
+    requests = read_trace(shipped("azure_conv_2023.csv.gz"), "azure")
+    assert len(requests) == 2000
+    assert requests[0] == TraceRequest(0.0, 374, 44)
+    assert requests[-1].at_s == pytest.approx(424.2595, abs=1e-3)
+
+
+def test_shipped_mooncake_sample() -> None:
+    """The shipped Mooncake trace shares prefixes: some blocks occur in many requests."""
+    requests = read_trace(shipped("mooncake_conversation.jsonl.gz"), "mooncake")
+    assert len(requests) == 500
+    assert sum(request.blocks[0] == 0 for request in requests) > 100
+    assert all(len(r.blocks) == -(-r.prompt_tokens // 512) for r in requests)
+
+
+def test_shipped_traces_are_attributed() -> None:
+    """Every shipped trace is named in the attribution beside it, with its licence."""
+    text = shipped("ATTRIBUTION.md").decode()
+    names = [entry.name for entry in files("penstock.workload").joinpath("data").iterdir() if entry.name.endswith(".gz")]
+    assert len(names) == 2
+    assert all(name in text for name in names)
+    assert "CC-BY 4.0" in text
+    assert "Apache License 2.0" in text
