@@ -28,9 +28,10 @@ class Refusal(Struct, frozen=True):
     counts_for_slo: bool = True
     """It is our failure in the user's eyes (a client's own mistake is not)."""
     says_retry_after: bool = False
-    sent_nothing: bool = False
-    """The replica refused or closed before it had, or while it could not have, begun the work: repeating cannot do it
-    twice, and the first such failover costs no retry budget."""
+    unsent: bool = False
+    """No byte of the request reached the replica: even a call that must not be done twice may be tried again."""
+    free_failover: bool = False
+    """The replica refused or closed before any byte of an answer: the first such failover of a call costs no budget."""
 
 
 def _client(label: str, http: int, message: str, *, type: str = "invalid_request_error", grpc: str = "INVALID_ARGUMENT") -> Refusal:
@@ -38,12 +39,12 @@ def _client(label: str, http: int, message: str, *, type: str = "invalid_request
 
 
 def _replica(
-    label: str, http: int, message: str, *, retryable: bool = True, blames: bool = True, sent_nothing: bool = False,
-    retry_after: bool = False, grpc: str = "UNAVAILABLE",
+    label: str, http: int, message: str, *, retryable: bool = True, blames: bool = True, unsent: bool = False,
+    free: bool = False, retry_after: bool = False, grpc: str = "UNAVAILABLE",
 ) -> Refusal:  # fmt: skip
     return Refusal(
         label, http, "upstream_error", grpc, message, retryable=retryable, blames_replica=blames,
-        sent_nothing=sent_nothing, says_retry_after=retry_after,
+        unsent=unsent, free_failover=free, says_retry_after=retry_after,
     )  # fmt: skip
 
 
@@ -70,10 +71,10 @@ TABLE: tuple[Refusal, ...] = (
     Refusal("queue_timeout", 504, "timeout_error", "DEADLINE_EXCEEDED", "The request waited too long for a free replica and was never sent to one.", retryable=True),
     Refusal("internal", 500, "internal_error", "INTERNAL", "An internal error. It was logged."),
     # a replica's
-    _replica("connect_refused", 502, "The replica could not be reached.", sent_nothing=True),
-    _replica("connect_timeout", 504, "The replica could not be reached in time.", sent_nothing=True, grpc="DEADLINE_EXCEEDED"),
-    _replica("stale_connection", 502, "The replica closed an idle connection.", blames=False, sent_nothing=True),
-    _replica("closed_early", 502, "The replica closed the connection before it answered.", sent_nothing=True),
+    _replica("connect_refused", 502, "The replica could not be reached.", unsent=True, free=True),
+    _replica("connect_timeout", 504, "The replica could not be reached in time.", unsent=True, free=True, grpc="DEADLINE_EXCEEDED"),
+    _replica("stale_connection", 502, "The replica closed an idle connection.", blames=False, free=True),
+    _replica("closed_early", 502, "The replica closed the connection before it answered.", free=True),
     _replica("bad_response", 502, "The replica's answer was not valid HTTP."),
     _replica("upstream_5xx", 502, "The replica answered with an error."),
     _replica("upstream_busy", 429, "The replicas are busy. Try again later.", blames=False, retry_after=True, grpc="RESOURCE_EXHAUSTED"),

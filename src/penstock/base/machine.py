@@ -8,13 +8,13 @@ last: seconds on one axis that never goes back.
 from typing import Protocol, TypeVar
 
 Fact = TypeVar("Fact", contravariant=True)
-Order = TypeVar("Order", covariant=True)
+Order = TypeVar("Order")  # a list of orders is invariant
 
 
 class Machine(Protocol[Fact, Order]):
     """Facts in, orders out."""
 
-    def on(self, event: Fact, now: float) -> list[Order]:  # type: ignore[misc]
+    def on(self, event: Fact, now: float) -> list[Order]:
         """Take one fact and return the orders that follow from it, in the order in which they must be performed."""
         ...
 

@@ -153,4 +153,3 @@ class PoolView(Struct, frozen=True, kw_only=True):
     seats: int
     replicas: int
     healthy: int
-

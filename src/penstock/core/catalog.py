@@ -1,0 +1,94 @@
+"""Which pool serves what a client asks for: rules by host and path, aliases, models, fallback chains [R7].
+
+Built anew from the spec and from what engines list; looking up is a dictionary access for all but the first of a kind.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from penstock.base.nouns import Call
+from penstock.core.spec import GateSpec, PoolSpec, RouteRule
+
+
+class Target(NamedTuple):
+    """One place that can serve a call."""
+
+    pool: str
+    model: str
+    """Served name; empty: the call names none and the pool's replicas decide."""
+
+
+def rule_matches(rule: RouteRule, host: str, path: str) -> bool:
+    """Whether a request's host (any case, with or without a port) and path fall under the rule."""
+    if rule.path is not None and not path.startswith(rule.path):
+        return False
+    if rule.host is None:
+        return True
+    name = host.lower() if host.startswith("[") else host.lower().partition(":")[0]
+    wanted = rule.host.lower()
+    return name.endswith(wanted[1:]) if wanted.startswith("*.") else name == wanted
+
+
+class Catalog:
+    """The index from what clients name to targets in order of preference."""
+
+    def __init__(self, spec: GateSpec, listed: Mapping[str, Iterable[str]]) -> None:
+        """`listed`: pool name -> models that its replicas list, for the pools that name none themselves."""
+        self._spec = spec
+        self._pools = {pool.name: pool for pool in spec.pools}
+        self._serving: dict[str, list[str]] = {}
+        for pool in spec.pools:
+            for model in pool.models or sorted(listed.get(pool.name, ())):
+                self._serving.setdefault(model, []).append(pool.name)
+        self._open = [pool.name for pool in spec.pools if not pool.models]
+        self._known: dict[str, tuple[Target, ...]] = {
+            name: self._chain(name) for name in [*self._serving, *spec.aliases, *spec.fallback]
+        }
+
+    def models(self) -> list[str]:
+        """Every name that a client may use."""
+        return sorted(self._known)
+
+    def serves(self, model: str) -> bool:
+        """Whether this served name is known."""
+        return model in self._serving
+
+    def targets(self, call: Call) -> tuple[Target, ...]:
+        """Where the call may go, best first. Empty: nobody serves its model."""
+        for rule in self._spec.routes:
+            if rule_matches(rule, call.host, call.path):
+                return self._ruled(self._pools[rule.pool], rule.model or call.model)
+        known = self._known.get(call.model)
+        if known is not None:
+            return known
+        if not call.model:
+            return self._unnamed()
+        # a pool that lists its models later may yet turn out to serve it
+        return tuple(Target(pool, call.model) for pool in self._open)
+
+    def _alias(self, model: str) -> str:
+        seen = 0
+        while model in self._spec.aliases and seen <= len(self._spec.aliases):
+            model, seen = self._spec.aliases[model], seen + 1
+        return model
+
+    def _chain(self, name: str) -> tuple[Target, ...]:
+        served = self._alias(name)
+        names = [served, *map(self._alias, self._spec.fallback.get(name, self._spec.fallback.get(served, ())))]
+        found = [Target(pool, model) for model in names for pool in self._serving.get(model, self._open)]
+        return tuple(dict.fromkeys(found))
+
+    def _ruled(self, pool: PoolSpec, model: str) -> tuple[Target, ...]:
+        served = self._alias(model)
+        if not pool.models or served in pool.models:
+            return (Target(pool.name, served),)
+        if not served and len(pool.models) == 1:
+            return (Target(pool.name, pool.models[0]),)
+        return ()
+
+    def _unnamed(self) -> tuple[Target, ...]:
+        """A path that needs no model in its body: unambiguous only where there is one pool."""
+        if len(self._pools) != 1:
+            return ()
+        (pool,) = self._pools.values()
+        return self._ruled(pool, "")

@@ -1,0 +1,230 @@
+"""The fleet as the Gate sees it: who is in it, their health, and the looks that keep that knowledge fresh.
+
+Takes the facts that are about replicas rather than calls. Whoever asks it something about health gets told whether
+room may have appeared, because then waiting calls must be looked at again.
+"""
+
+from random import Random
+
+from penstock.base.nouns import EngineStats, Replica, ReplicaView
+from penstock.base.rand import Rand
+from penstock.core.effects import Effect, Forget, Look, Probe
+from penstock.core.health import Health
+from penstock.core.load import Seat
+from penstock.core.pool import Pool
+from penstock.core.spec import PoolSpec
+from penstock.core.timers import Timers
+
+Alarm = tuple[str, str]
+"""What an alarm is for, and whom it concerns (a replica's or a call's id)."""
+
+WARMING_S = 1.0
+"""How often a new replica is probed until it first answers: the usual interval would add its length to every start."""
+LIST_S = 30.0
+"""How often engines are asked which models they serve, where the configuration leaves that to them."""
+SPREAD = 0.1
+"""Looks at different replicas drift apart by this share of their interval, so that they do not come in volleys."""
+
+
+class Fleet:
+    """All seats, by id and by pool."""
+
+    __slots__ = ("_count", "_rng", "_timers", "pools", "seats")
+
+    def __init__(self, timers: Timers[Alarm], rand: Rand) -> None:
+        self._timers = timers
+        self._rng: Random = rand.stream("looks")
+        self._count = 0
+        self.seats: dict[str, Seat] = {}
+        self.pools: dict[str, Pool] = {}
+
+    # ===== membership =====
+
+    def seen(self, replicas: tuple[Replica, ...], out: list[Effect], now: float) -> None:
+        """The fleet should be exactly this. Replicas of unknown pools are left out (configuration refuses them)."""
+        wanted = {replica.id: replica for replica in replicas if replica.pool in self.pools}
+        for seat in list(self.seats.values()):
+            replica = wanted.get(seat.id)
+            if replica is None or replica.url != seat.replica.url or replica.pool != seat.pool:
+                self.leave(seat, out)
+        for replica in wanted.values():
+            known = self.seats.get(replica.id)
+            if known is None:
+                self._join(replica, now)
+            else:
+                known.adopt(replica)
+                if replica.drain != (known.health.life == "draining"):
+                    known.health.sign("drain" if replica.drain else "undrain")
+        for pool in self.pools.values():
+            pool.changed()
+
+    def _join(self, replica: Replica, now: float) -> None:
+        pool = self.pools[replica.pool]
+        spec = pool.spec
+        seat = Seat(replica, Health(spec.breaker, spec.probe, replica.max_concurrent_requests), self._count)
+        self._count += 1
+        self.seats[seat.id] = seat
+        pool.seats.append(seat)
+        if replica.drain:
+            seat.health.sign("drain")
+        self.schedule(seat, spec, now)
+
+    def schedule(self, seat: Seat, spec: PoolSpec, now: float) -> None:
+        """Start (or stop) looking at a replica, as its pool's settings say."""
+        for look, wanted in (
+            ("health", spec.probe.enabled),
+            ("stats", spec.scrape.enabled and seat.replica.engine != "generic"),
+            ("models", not spec.models and not seat.replica.models),
+        ):
+            if wanted:
+                self._timers.set((look, seat.id), now)
+            else:
+                self._timers.cancel((look, seat.id))
+
+    def leave(self, seat: Seat, out: list[Effect]) -> None:
+        """The replica is no longer in the fleet: nothing new, and gone once it has ended what it has."""
+        del self.seats[seat.id]
+        pool = self.pools.get(seat.pool)
+        if pool is not None:
+            pool.seats.remove(seat)
+        for what in ("health", "stats", "models", "breaker", "aside"):
+            self._timers.cancel((what, seat.id))
+        seat.health.sign("drain")
+        self.emptied(seat, out)
+
+    def keep_pools(self, names: set[str], out: list[Effect], now: float) -> None:
+        """Only these pools exist any longer; settings of their looks may have changed."""
+        for seat in [seat for seat in self.seats.values() if seat.pool not in names]:
+            self.leave(seat, out)
+        for name in [name for name in self.pools if name not in names]:
+            del self.pools[name]
+        for seat in self.seats.values():
+            self.schedule(seat, self.pools[seat.pool].spec, now)
+
+    def emptied(self, seat: Seat, out: list[Effect]) -> None:
+        """A seat that left the fleet has ended its last call (or had none): it is gone."""
+        if seat.in_flight == 0 and self.seats.get(seat.id) is not seat and seat.health.life != "gone":
+            seat.health.sign("emptied")
+            if seat.id not in self.seats:
+                out.append(Forget(seat.id))
+
+    # ===== traffic =====
+
+    def succeeded(self, seat: Seat, now: float) -> bool:
+        """A call ended well there; whether room may have appeared."""
+        if seat.errors:
+            seat.outcome(False, now)
+        else:
+            seat.served += 1
+        health = seat.health
+        return bool(health.failures or health.breaker != "closed") and self._changed(seat, health.succeeded())
+
+    def failed(self, seat: Seat, now: float) -> None:
+        """A call failed by its fault."""
+        seat.outcome(True, now)
+        changed = seat.health.failed()
+        if seat.health.breaker == "open" and self.seats.get(seat.id) is seat:
+            self._timers.set(("breaker", seat.id), now + seat.health.spec_breaker.open_s)
+        self._changed(seat, changed)
+
+    def set_aside(self, seat: Seat, pause_s: float, now: float) -> None:
+        """It asked for a pause."""
+        if self.seats.get(seat.id) is seat:
+            self._timers.set(("aside", seat.id), now + pause_s)
+            self._changed(seat, seat.health.set_aside(True))
+
+    # ===== looks =====
+
+    def probed(self, replica: str, ok: bool, now: float) -> bool:
+        """A health probe came back; whether room may have appeared."""
+        seat = self.seats.get(replica)
+        if seat is None:
+            return False
+        was_new = seat.health.life == "warming"
+        changed = self._changed(seat, seat.health.probed(ok))
+        if was_new and changed and seat.listed is None and ("models", replica) in self._timers:
+            self._timers.set(("models", replica), now)  # it has just come up: now it can say what it serves
+        return changed
+
+    def observed(self, replica: str, stats: EngineStats | None, now: float) -> bool:
+        """A scrape came back. A failed one changes nothing until the old numbers are stale; then they count no more."""
+        seat = self.seats.get(replica)
+        if seat is None:
+            return False
+        if stats is not None:
+            seat.observed(stats, self.pools[seat.pool].spec.scrape.stale_after_s, now)
+            return self._changed(seat, seat.health.crowd(stats.waiting))
+        return now >= seat.stats_until and self._changed(seat, seat.health.crowd(None))
+
+    def listed(self, replica: str, models: tuple[str, ...]) -> bool:
+        """An engine listed its models; whether that is news."""
+        seat = self.seats.get(replica)
+        if seat is None or seat.listed == models:
+            return False
+        seat.listed = models
+        self.pools[seat.pool].changed()
+        return True
+
+    def rang(self, what: str, replica: str, out: list[Effect], at: float, now: float) -> bool:
+        """An alarm about a replica; whether room may have appeared."""
+        seat = self.seats.get(replica)
+        if seat is None:
+            return False
+        if what == "breaker":
+            return self._changed(seat, seat.health.half_open())
+        if what == "aside":
+            return self._changed(seat, seat.health.set_aside(False))
+        spec = self.pools[seat.pool].spec
+        look: Look = "health" if what == "health" else "stats" if what == "stats" else "models"
+        timeout_s = spec.scrape.timeout_s if look == "stats" else spec.probe.timeout_s
+        out.append(Probe(replica, look, timeout_s))
+        next_at = at + self._interval_s(seat, look, spec)
+        # after a long stall the missed looks are not made up for
+        self._timers.set((what, replica), next_at if next_at > now else now + self._interval_s(seat, look, spec))
+        return False
+
+    def _interval_s(self, seat: Seat, look: Look, spec: PoolSpec) -> float:
+        if look == "health":
+            interval_s = (
+                min(WARMING_S, spec.probe.interval_s) if seat.health.life == "warming" else spec.probe.interval_s
+            )
+        elif look == "stats":
+            interval_s = spec.scrape.interval_s
+        else:
+            interval_s = LIST_S if seat.listed else WARMING_S
+        return max(0.05, interval_s) * (1 + SPREAD * (2 * self._rng.random() - 1))
+
+    def _changed(self, seat: Seat, changed: bool) -> bool:
+        if changed:
+            pool = self.pools.get(seat.pool)
+            if pool is not None:
+                pool.changed()
+        return changed
+
+    # ===== for people =====
+
+    def views(self, now: float) -> list[ReplicaView]:
+        """Every replica, in the fleet's order."""
+        return [self._view(seat, now) for seat in self.seats.values()]
+
+    def _view(self, seat: Seat, now: float) -> ReplicaView:
+        replica = seat.replica
+        return ReplicaView(
+            id=seat.id,
+            url=replica.url,
+            pool=seat.pool,
+            engine=replica.engine,
+            models=sorted(replica.models or seat.listed or self.pools[seat.pool].spec.models),
+            state=seat.state_at(now),
+            breaker=seat.health.breaker,
+            suspect=seat.health.suspect,
+            in_flight=seat.in_flight,
+            seats=seat.seats,
+            load=seat.load_at(now),
+            ttft_ewma_s=seat.ttft_s,
+            error_rate=seat.error_rate_at(now),
+            stats=seat.stats,
+            stats_age_s=None if seat.stats is None else now - seat.stats_at,
+            served=seat.served,
+            failed=seat.failed,
+        )

@@ -1,0 +1,72 @@
+"""One call on its way through the Gate: its state, its attempts, its times. Moves only along `MOVES`."""
+
+from typing import Final, Literal
+
+from penstock.base.errors import Label
+from penstock.base.nouns import Call, CallRow, Usage
+from penstock.core.catalog import Target
+from penstock.core.load import Seat
+
+State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
+
+MOVES: Final[dict[State, frozenset[State]]] = {
+    "new": frozenset({"sent", "queued", "over"}),
+    "queued": frozenset({"sent", "new", "over"}),
+    "sent": frozenset({"begun", "queued", "pausing", "sent", "over"}),
+    "pausing": frozenset({"sent", "queued", "new", "over"}),
+    "begun": frozenset({"over"}),
+    "over": frozenset(),
+}
+"""new → (queued →) sent → begun → over; a failed attempt leads from sent back to queued or pausing, never from begun:
+after the first relayed byte there is no second attempt. New settings make waiting calls new again."""
+
+
+class Flight:
+    """What the Gate remembers of a call until it is over."""
+
+    __slots__ = (
+        "arrived", "attempt", "began", "call", "deadline", "free_used", "last", "queue_s", "queued_at", "seat",
+        "sent_at", "state", "target", "target_attempts", "targets", "tried",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
+        self.call = call
+        self.arrived = now
+        self.state: State = "new"
+        self.targets = targets
+        self.target = 0
+        """Index of the target that is being tried."""
+        self.target_attempts = 0
+        self.seat: Seat | None = None
+        """Whose seat it holds."""
+        self.attempt = 0
+        self.tried: frozenset[str] | None = None
+        """Replicas that failed it on this target."""
+        self.free_used = False
+        self.last: Label | None = None
+        """How the last attempt failed."""
+        self.deadline = 0.0
+        self.queued_at = 0.0
+        self.queue_s = 0.0
+        self.sent_at = 0.0
+        self.began: float | None = None
+
+    def move(self, state: State) -> None:
+        """Go to another state. Raises ValueError where the table has no such move: that is a bug."""
+        if state not in MOVES[self.state]:
+            raise ValueError(f"call {self.call.id}: no move from {self.state} to {state}")
+        self.state = state
+
+    def row(
+        self, outcome: str, status: int, usage: Usage | None, relayed_tokens: int, replica: str, now: float
+    ) -> CallRow:
+        """Its one row."""
+        call = self.call
+        target = self.targets[self.target] if self.targets else None
+        return CallRow(
+            id=call.id, client_id=call.client_id, at=self.arrived, tenant=call.tenant, key=call.key, model=call.model,
+            path=call.path, pool=target.pool if target else "", replica=replica, outcome=outcome, status=status,
+            stream=call.stream, priority=call.priority, attempts=self.attempt, latency_s=now - self.arrived,
+            ttft_s=None if self.began is None else self.began - self.arrived, queue_s=self.queue_s, usage=usage,
+            relayed_tokens=relayed_tokens,
+        )  # fmt: skip

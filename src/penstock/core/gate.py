@@ -1,0 +1,149 @@
+"""The Gate: every fact enters here and goes through the parts in a fixed order; it owns them.
+
+limits → catalog → queue → route → (an attempt) → health → limits. What happens to a call stands in `calls`, what is
+known of replicas in `fleet`; this file says which of them hears what, and keeps the one clockwork of alarms.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from penstock.base.nouns import PoolView, ReplicaView
+from penstock.base.rand import Rand
+from penstock.core.calls import Calls
+from penstock.core.catalog import Catalog
+from penstock.core.effects import Effect
+from penstock.core.events import (
+    Arrived,
+    Began,
+    ClientGone,
+    Ended,
+    Event,
+    Failed,
+    FleetSeen,
+    Listed,
+    Observed,
+    Probed,
+    Reconfigured,
+    Woke,
+)
+from penstock.core.fleet import Alarm, Fleet
+from penstock.core.pool import Pool
+from penstock.core.spec import GateSpec
+from penstock.core.timers import Timers
+
+
+class Gate:
+    """Facts about calls and replicas in, orders out."""
+
+    def __init__(self, spec: GateSpec, rand: Rand) -> None:
+        self._rand = rand
+        self._timers: Timers[Alarm] = Timers()
+        self._fleet = Fleet(self._timers, rand)
+        self.spec = spec
+        self.catalog = Catalog(spec, {})
+        self._calls = Calls(self._fleet, self._timers, self.catalog, rand)
+        self._respec(spec)
+        self._handlers: dict[type, Callable[[Any, list[Effect], float], None]] = {
+            Arrived: self._calls.arrived,
+            Began: self._calls.began,
+            Ended: self._calls.ended,
+            Failed: self._calls.failed,
+            ClientGone: self._calls.client_gone,
+            FleetSeen: self._fleet_seen,
+            Probed: self._probed,
+            Observed: self._observed,
+            Listed: self._listed,
+            Reconfigured: self._reconfigured,
+            Woke: self._woke,
+        }
+
+    # ===== the machine =====
+
+    def on(self, event: Event, now: float) -> list[Effect]:
+        """See `base.machine.Machine`."""
+        out: list[Effect] = []
+        self._handlers[type(event)](event, out, now)
+        return out
+
+    def next_wake(self) -> float | None:
+        """See `base.machine.Machine`."""
+        return self._timers.next()
+
+    # ===== for people =====
+
+    def replicas(self, now: float) -> list[ReplicaView]:
+        """Every replica as it stands."""
+        return self._fleet.views(now)
+
+    def pools(self, now: float) -> list[PoolView]:
+        """Every pool as it stands."""
+        return [pool.view(pool.models(), now) for pool in self._fleet.pools.values()]
+
+    def models(self) -> list[str]:
+        """Every name that a client may use."""
+        return self.catalog.models()
+
+    def counts(self) -> dict[str, int]:
+        """What calls hold right now; all zero when none is in flight."""
+        return self._calls.counts()
+
+    def ready(self) -> bool:
+        """Whether at least one replica could serve a call now."""
+        return any(seat.health.usable for seat in self._fleet.seats.values())
+
+    # ===== replicas =====
+
+    def _fleet_seen(self, event: FleetSeen, out: list[Effect], now: float) -> None:
+        self._fleet.seen(event.replicas, out, now)
+        self._recatalog()
+        self._calls.serve_all(out, now)
+
+    def _probed(self, event: Probed, out: list[Effect], now: float) -> None:
+        if self._fleet.probed(event.replica, event.ok, now):
+            self._calls.serve_all(out, now)
+
+    def _observed(self, event: Observed, out: list[Effect], now: float) -> None:
+        if self._fleet.observed(event.replica, event.stats, now):
+            self._calls.serve_all(out, now)
+
+    def _listed(self, event: Listed, out: list[Effect], now: float) -> None:
+        if self._fleet.listed(event.replica, event.models):
+            self._recatalog()
+            self._calls.serve_all(out, now)
+
+    def _recatalog(self) -> None:
+        listed = {name: pool.models() for name, pool in self._fleet.pools.items()}
+        self.catalog = self._calls.catalog = Catalog(self.spec, listed)
+
+    # ===== settings and time =====
+
+    def _respec(self, spec: GateSpec) -> None:
+        pools = self._fleet.pools
+        for pool in spec.pools:
+            if pool.name in pools:
+                pools[pool.name].respec(pool)
+            else:
+                pools[pool.name] = Pool(pool, self._rand.child(pool.name))
+        self.spec = spec
+        self._calls.max_waiting = spec.max_waiting
+
+    def _reconfigured(self, event: Reconfigured, out: list[Effect], now: float) -> None:
+        waiting = self._calls.lift_waiting(now)
+        self._respec(event.spec)
+        self._fleet.keep_pools({pool.name for pool in event.spec.pools}, out, now)
+        self._recatalog()
+        for flight in waiting:
+            self._calls.readmit(flight, out, now)
+        self._calls.serve_all(out, now)
+
+    def _woke(self, event: Woke, out: list[Effect], now: float) -> None:
+        room = False
+        for at, (what, whom) in self._timers.due(now):
+            if what == "wait":
+                self._calls.waited(whom, out, now)
+            elif what == "pause":
+                self._calls.paused(whom, out, now)
+            else:
+                room = self._fleet.rang(what, whom, out, at, now) or room
+        if room:
+            self._calls.serve_all(out, now)

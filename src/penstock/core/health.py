@@ -1,0 +1,146 @@
+"""Health: one table per replica of everything that can take it out of traffic: life cycle, probes, breaker, pauses.
+
+Two questions matter to others: `usable` (may it get calls at all, now or as soon as a seat frees) and `limit` (how many
+at once: all its seats, one while it is on trial, none while it is set aside). Nothing here knows of calls.
+"""
+
+from typing import Final, Literal
+
+from penstock.core.spec import BreakerSpec, ProbeSpec
+
+Life = Literal["provisioning", "warming", "healthy", "unhealthy", "draining", "gone"]
+Sign = Literal["started", "well", "ill", "drain", "undrain", "emptied"]
+Breaker = Literal["closed", "open", "half_open"]
+
+LIFE: Final[dict[tuple[Life, Sign], Life]] = {
+    ("provisioning", "started"): "warming",
+    ("provisioning", "drain"): "draining",
+    ("warming", "well"): "healthy",
+    ("warming", "drain"): "draining",
+    ("healthy", "ill"): "unhealthy",
+    ("healthy", "drain"): "draining",
+    ("unhealthy", "well"): "healthy",
+    ("unhealthy", "drain"): "draining",
+    ("draining", "undrain"): "warming",
+    ("draining", "emptied"): "gone",
+}
+"""F2's transitions; a sign without a row changes nothing. Busy and overloaded are `healthy` seen with its load
+(`Seat.state_at`): they change with every call and decide nothing here that `limit` does not."""
+
+
+class Health:
+    """One replica's row. Methods that may change `usable` or `limit` return whether they did."""
+
+    __slots__ = (
+        "_aside", "_crowded", "breaker", "failures", "life", "limit", "probe_bad", "probe_good", "seats", "spec_breaker",
+        "spec_probe", "successes", "usable",
+    )  # fmt: skip
+
+    def __init__(self, breaker: BreakerSpec, probe: ProbeSpec, seats: int) -> None:
+        self.spec_breaker = breaker
+        self.spec_probe = probe
+        self.seats = seats
+        self.life: Life = "warming" if probe.enabled else "healthy"
+        self.breaker: Breaker = "closed"
+        self.failures = 0
+        """In a row, from real traffic."""
+        self.successes = 0
+        """Since half-open."""
+        self.probe_bad = 0
+        self.probe_good = 0
+        self._aside = False
+        self._crowded = False
+        self.usable = False
+        self.limit = 0
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Work out `usable` and `limit` from the rest; whether they changed."""
+        before = (self.usable, self.limit)
+        self.usable = self.life == "healthy" and self.breaker != "open"
+        if not self.usable or self._aside or self._crowded:
+            self.limit = 0
+        elif self.breaker == "half_open":
+            self.limit = min(self.seats, self.spec_breaker.half_open)
+        else:
+            self.limit = 1 if self.suspect else self.seats
+        return (self.usable, self.limit) != before
+
+    @property
+    def suspect(self) -> bool:
+        """Failing in a row, though not yet enough to open the breaker [H2]."""
+        return self.failures >= self.spec_breaker.suspect_after
+
+    def shown(self) -> str:
+        """The state for people: an open breaker is unhealthy whatever probes say."""
+        return "unhealthy" if self.life == "healthy" and self.breaker == "open" else self.life
+
+    def sign(self, sign: Sign) -> bool:
+        """Move along the life cycle."""
+        self.life = LIFE.get((self.life, sign), self.life)
+        if sign == "undrain":
+            self.probe_bad = self.probe_good = 0
+            if not self.spec_probe.enabled:
+                self.life = "healthy"
+        return self.refresh()
+
+    def respec(self, breaker: BreakerSpec, probe: ProbeSpec) -> bool:
+        """New settings hold from now on; what was learnt is kept."""
+        self.spec_breaker, self.spec_probe = breaker, probe
+        if not probe.enabled and self.life in ("warming", "unhealthy"):
+            self.life = "healthy"
+        return self.refresh()
+
+    # ===== traffic =====
+
+    def succeeded(self) -> bool:
+        """A call ended well."""
+        if self.breaker == "closed":
+            if not self.failures:
+                return False
+            self.failures = 0
+            return self.refresh()
+        if self.breaker == "open":
+            return False  # an old call that was under way when it opened proves nothing about now
+        self.successes += 1
+        if self.successes >= self.spec_breaker.successes:
+            self.breaker, self.failures = "closed", 0
+        return self.refresh()
+
+    def failed(self) -> bool:
+        """A call failed by the replica's fault. Where `breaker` is open then, the caller sets the alarm for `half_open`."""
+        self.failures += 1
+        if self.breaker == "half_open" or self.failures >= self.spec_breaker.failures:
+            self.breaker, self.successes = "open", 0
+        return self.refresh()
+
+    def half_open(self) -> bool:
+        """The open time is over: let calls try."""
+        if self.breaker == "open":
+            self.breaker, self.successes = "half_open", 0
+        return self.refresh()
+
+    def set_aside(self, aside: bool) -> bool:
+        """It asked for a pause (429, Retry-After), or the pause is over."""
+        self._aside = aside
+        return self.refresh()
+
+    # ===== probes =====
+
+    def probed(self, ok: bool) -> bool:
+        """A probe came back [H1]. A new replica needs one good probe, one that was taken out needs several."""
+        if ok:
+            self.probe_bad, self.probe_good = 0, self.probe_good + 1
+            if self.life == "warming" or self.probe_good >= self.spec_probe.healthy_after:
+                return self.sign("well")
+        else:
+            self.probe_bad, self.probe_good = self.probe_bad + 1, 0
+            if self.probe_bad >= self.spec_probe.unhealthy_after:
+                return self.sign("ill")
+        return False
+
+    def crowd(self, waiting: int | None) -> bool:
+        """The engine told the length of its own queue: over the limit it is not ready; unknown is not crowded."""
+        bound = self.spec_probe.max_waiting
+        self._crowded = bound is not None and waiting is not None and waiting > bound
+        return self.refresh()

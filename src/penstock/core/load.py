@@ -1,0 +1,140 @@
+"""What is known of one replica's load and speed: its seat at the table. Written by the Gate, read by routing.
+
+Averages are written explicitly and read as of a time (`…_at(now)`): reading changes nothing.
+"""
+
+from math import exp
+
+from penstock.base.nouns import EngineStats, Replica
+from penstock.core.health import Health
+
+ALPHA = 0.1
+"""Weight of a new observation in the means [R4]."""
+FADE_S = 60.0
+"""Time in which an old mean fades to 1/e, so that a replica once slow or failing is tried again."""
+
+
+class PeakEwma:
+    """Peak-sensitive mean of a latency: jumps up to a new peak at once, fades down with time.
+
+    Source: Finagle's and tower's PeakEwma; the read is time-projected and pure, as in linkerd2-proxy.
+    """
+
+    __slots__ = ("at", "value")
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.at = 0.0
+
+    def observe(self, sample_s: float, decay_s: float, now: float) -> None:
+        """Take a sample: a peak replaces the estimate, anything lower is mixed in by the time that has passed."""
+        if self.value is None or sample_s > self.value:
+            self.value = sample_s
+        else:
+            keep = exp((self.at - now) / decay_s)
+            self.value = keep * self.value + (1 - keep) * sample_s
+        self.at = now
+
+    def value_at(self, decay_s: float, initial_s: float, now: float) -> float:
+        """The estimate in seconds as of now, faded; `initial_s` while nothing was measured."""
+        if self.value is None:
+            return initial_s
+        return self.value * exp((self.at - now) / decay_s)
+
+
+class Seat:
+    """One replica with what routing may know of it."""
+
+    __slots__ = (
+        "errors", "errors_at", "failed", "gpu_used", "health", "id", "in_flight", "latency_at", "latency_s", "listed",
+        "order", "peak", "pool", "queued_share", "replica", "seats", "served", "stats", "stats_at", "stats_until",
+        "ttft_at", "ttft_s",
+    )  # fmt: skip
+
+    def __init__(self, replica: Replica, health: Health, order: int) -> None:
+        self.id = replica.id
+        self.pool = replica.pool
+        self.order = order
+        """Its place in the fleet, for round robin and ties."""
+        self.health = health
+        self.in_flight = 0
+        self.served = 0
+        self.failed = 0
+        self.ttft_s: float | None = None
+        self.ttft_at = 0.0
+        self.latency_s: float | None = None
+        """Mean time to the whole answer of calls that are not streamed: another scale than TTFT, so another mean."""
+        self.latency_at = 0.0
+        self.peak = PeakEwma()
+        self.errors = 0.0
+        self.errors_at = 0.0
+        self.listed: tuple[str, ...] | None = None
+        """Models that its engine listed; None: not asked yet."""
+        self.stats: EngineStats | None = None
+        self.stats_at = 0.0
+        self.stats_until = 0.0
+        self.queued_share = 0.0
+        self.gpu_used = 0.0
+        self.adopt(replica)
+
+    def adopt(self, replica: Replica) -> None:
+        """Take a new description of the same replica."""
+        self.replica = replica
+        self.seats = replica.max_concurrent_requests
+        self.health.seats = self.seats
+        self.health.refresh()
+
+    # ===== facts =====
+
+    def began(self, took_s: float, stream: bool, decay_s: float, now: float) -> None:
+        """The first content byte came `took_s` seconds after the attempt was sent."""
+        if stream:
+            self.ttft_s = took_s if self.ttft_s is None else self.ttft_s + ALPHA * (took_s - self.ttft_s)
+            self.ttft_at = now
+        else:
+            self.latency_s = took_s if self.latency_s is None else self.latency_s + ALPHA * (took_s - self.latency_s)
+            self.latency_at = now
+        self.peak.observe(took_s, decay_s, now)
+
+    def in_vain(self, took_s: float, stream: bool, now: float) -> None:
+        """A client left after it had waited so long for the first byte: the true time would have been longer still, so
+        it counts only where it is above what we know. Without this a replica that never answers looks quick."""
+        known = self.ttft_s if stream else self.latency_s
+        if known is None or took_s > known:
+            self.began(took_s, stream, 10.0, now)
+
+    def outcome(self, failed: bool, now: float) -> None:
+        """An attempt ended well, or failed by this replica's fault."""
+        rate = self.error_rate_at(now)
+        self.errors = rate + ALPHA * (failed - rate)
+        self.errors_at = now
+        if failed:
+            self.failed += 1
+        else:
+            self.served += 1
+
+    def observed(self, stats: EngineStats, stale_after_s: float, now: float) -> None:
+        """The engine's own numbers; they count until they are stale."""
+        self.stats, self.stats_at, self.stats_until = stats, now, now + stale_after_s
+        self.queued_share = min(1.0, (stats.waiting or 0) / self.replica.max_queue_size)
+        used = stats.gpu_utilisation if stats.gpu_utilisation is not None else stats.kv_usage
+        self.gpu_used = min(1.0, max(0.0, used or 0.0))
+
+    # ===== pure reads =====
+
+    def load_at(self, now: float) -> float:
+        """F3: 0.7 x in flight / seats + 0.3 x queued / queue size; an engine's stale queue counts as none."""
+        return 0.7 * self.in_flight / self.seats + (0.3 * self.queued_share if now < self.stats_until else 0.0)
+
+    def error_rate_at(self, now: float) -> float:
+        """Share of attempts that failed, 0..1, faded."""
+        return self.errors * exp((self.errors_at - now) / FADE_S) if self.errors else 0.0
+
+    def state_at(self, now: float) -> str:
+        """F2's state: the life cycle, refined by load while healthy."""
+        life = self.health.shown()
+        if life != "healthy":
+            return life
+        if now < self.stats_until and self.queued_share >= 1.0:
+            return "overloaded"
+        return "busy" if self.in_flight >= self.health.limit else "healthy"

@@ -1,0 +1,147 @@
+"""A pool at work: its replicas' seats, its lines of waiting calls, its strategy and its retry budget.
+
+Answers two questions for the Gate: which seats could serve this model, and which call is next. Decides nothing about
+a call's fate.
+"""
+
+from collections.abc import Sequence
+
+from penstock.base.nouns import Call, PoolView
+from penstock.base.rand import Rand
+from penstock.core.attempts import RetryBudget
+from penstock.core.flight import Flight
+from penstock.core.load import Seat
+from penstock.core.queue import Counts, Line
+from penstock.core.route.pipeline import Pipeline, build
+from penstock.core.route.presets import P2CPeakEwma
+from penstock.core.spec import PoolSpec
+
+
+class Pool:
+    """One pool's state."""
+
+    __slots__ = ("_rand", "_usable", "budget", "counts", "decay_s", "lines", "pipeline", "seats", "spec")
+
+    def __init__(self, spec: PoolSpec, rand: Rand) -> None:
+        self._rand = rand
+        self.budget = RetryBudget()
+        self.counts = Counts()
+        self.lines: dict[str, Line] = {}
+        self.seats: list[Seat] = []
+        self._usable: dict[str, list[Seat]] = {}
+        self.spec = spec
+        self.pipeline: Pipeline
+        self.decay_s = 10.0
+        self.respec(spec)
+
+    def respec(self, spec: PoolSpec) -> None:
+        """New settings hold; what was learnt and who waits is kept. A strategy that did not change keeps its turns."""
+        if not hasattr(self, "pipeline") or spec.strategy != self.spec.strategy:
+            self.pipeline = build(spec.strategy, self._rand)
+            self.decay_s = spec.strategy.decay_s if isinstance(spec.strategy, P2CPeakEwma) else 10.0
+        self.spec = spec
+        for seat in self.seats:
+            seat.health.respec(spec.breaker, spec.probe)
+        self.changed()
+
+    # ===== seats =====
+
+    def changed(self) -> None:
+        """Somebody's health, models or membership changed: what was worked out about seats holds no more."""
+        self._usable.clear()
+
+    def usable(self, model: str) -> list[Seat]:
+        """Seats that can serve the model now or as soon as one frees. Backups only while no primary can."""
+        found = self._usable.get(model)
+        if found is None:
+            fit = [seat for seat in self.seats if seat.health.usable and self._serves(seat, model)]
+            found = [seat for seat in fit if not seat.replica.backup] or fit
+            if len(self._usable) > 4096:  # names that clients made up must not pile up
+                self._usable.clear()
+            self._usable[model] = found
+        return found
+
+    def _serves(self, seat: Seat, model: str) -> bool:
+        if seat.replica.models:
+            return not model or model in seat.replica.models
+        if self.spec.models or not model:
+            return True
+        return seat.listed is not None and model in seat.listed
+
+    def models(self) -> list[str]:
+        """Served names: the configured ones, or all that the replicas list."""
+        listed = {name: None for seat in self.seats for name in seat.replica.models or seat.listed or ()}
+        return sorted(self.spec.models or listed)
+
+    def choose(self, call: Call, model: str, tried: frozenset[str] | None, now: float) -> Seat | None:
+        """A free seat for the call; None: it has to wait. Replicas that failed it come last."""
+        seats: Sequence[Seat] = self.usable(model)
+        if tried:
+            seats = [seat for seat in seats if seat.id not in tried] or seats
+        return self.pipeline.choose(call, seats, now)
+
+    def untried(self, flight: Flight) -> bool:
+        """Whether a usable replica is left that has not failed this call."""
+        tried = flight.tried or frozenset()
+        return any(seat.id not in tried for seat in self.usable(flight.targets[flight.target].model))
+
+    # ===== lines =====
+
+    def push(self, flight: Flight, model: str) -> None:
+        """Let the call wait: at the end of the line, or beside it after a failed attempt."""
+        line = self.lines.get(model)
+        if line is None:
+            line = self.lines[model] = Line()
+        (line.retries if flight.attempt else line.fresh)[flight.call.id] = flight
+        self.counts.add(flight)
+
+    def drop(self, flight: Flight, model: str) -> None:
+        """The call waits no more."""
+        line = self.lines[model]
+        if line.fresh.pop(flight.call.id, None) is None:
+            del line.retries[flight.call.id]
+        self.counts.drop(flight)
+        if not line:
+            del self.lines[model]
+
+    def next(self, now: float) -> tuple[Flight, Seat] | None:
+        """The call that has waited longest among those that a free seat can serve, and that seat."""
+        if len(self.lines) == 1:
+            ((model, line),) = self.lines.items()
+            return self._next_of(model, line, now)
+        for model, line in sorted(self.lines.items(), key=lambda item: item[1].head_at()):
+            found = self._next_of(model, line, now)
+            if found is not None:
+                return found
+        return None
+
+    def _next_of(self, model: str, line: Line, now: float) -> tuple[Flight, Seat] | None:
+        for flight in line.retries.values():
+            seat = self.choose(flight.call, model, flight.tried, now)
+            if seat is not None:
+                return flight, seat
+        if line.fresh:
+            flight = next(iter(line.fresh.values()))
+            seat = self.choose(flight.call, model, None, now)
+            if seat is not None:
+                return flight, seat
+        return None
+
+    # ===== for people =====
+
+    def view(self, models: list[str], now: float) -> PoolView:
+        """What the admin API and the metrics show."""
+        waiting = [line.head_at() for line in self.lines.values()]
+        return PoolView(
+            name=self.spec.name,
+            strategy=str(self.spec.strategy.__struct_config__.tag),
+            models=models,
+            queued=self.counts.calls,
+            queued_bytes=self.counts.bytes,
+            oldest_s=now - min(waiting) if waiting else 0.0,
+            queued_by_priority=self.counts.shown_by_priority(),
+            in_flight=sum(seat.in_flight for seat in self.seats),
+            seats=sum(seat.health.limit for seat in self.seats),
+            replicas=len(self.seats),
+            healthy=sum(seat.health.usable for seat in self.seats),
+        )

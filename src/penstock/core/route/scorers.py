@@ -1,0 +1,74 @@
+"""Scorers: for each seat a number from 0 (worst) to 1 (best), in the order of the seats.
+
+Pure reads; the weights stand outside.
+"""
+
+from collections.abc import Sequence
+from math import exp
+from typing import Protocol
+
+from penstock.base.nouns import Call
+from penstock.core.load import FADE_S, Seat
+
+
+class Scorer(Protocol):
+    """One view of what makes a replica good for a call."""
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        """0..1 for each seat."""
+        ...
+
+
+class FewestInFlight:
+    """1 / (1 + calls in flight)."""
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        return [1.0 / (1 + seat.in_flight) for seat in seats]
+
+
+class Load:
+    """1 − F3."""
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        return [
+            1.0 - 0.7 * seat.in_flight / seat.seats - (0.3 * seat.queued_share if now < seat.stats_until else 0.0)
+            for seat in seats
+        ]
+
+
+class Latency:
+    """reference / (reference + mean): TTFT for streamed calls, whole answers for others; unmeasured counts as the
+    mean of the measured, so that a new replica is neither flooded nor avoided."""
+
+    def __init__(self, reference_s: float) -> None:
+        self.reference_s = reference_s
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        if call.stream:
+            means = [seat.ttft_s and seat.ttft_s * exp((seat.ttft_at - now) / FADE_S) for seat in seats]
+        else:
+            means = [seat.latency_s and seat.latency_s * exp((seat.latency_at - now) / FADE_S) for seat in seats]
+        if None in means:
+            known = [mean for mean in means if mean is not None]
+            typical = sum(known) / len(known) if known else 0.0
+            means = [typical if mean is None else mean for mean in means]
+        reference_s = self.reference_s
+        return [reference_s / (reference_s + mean) for mean in means]  # type: ignore[operator]
+
+
+class Errors:
+    """1 − 10 × error rate, at least 0."""
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        return [max(0.0, 1.0 - 10.0 * seat.error_rate_at(now)) if seat.errors else 1.0 for seat in seats]
+
+
+class Gpu:
+    """1 − GPU utilisation, else KV-cache usage; a replica that does not say counts as the mean of those that do."""
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        fresh = [seat.gpu_used for seat in seats if now < seat.stats_until]
+        if not fresh:
+            return [1.0] * len(seats)
+        typical = sum(fresh) / len(fresh)
+        return [1.0 - (seat.gpu_used if now < seat.stats_until else typical) for seat in seats]
