@@ -1,0 +1,204 @@
+"""The admin API: the fleet and the queues for people and scripts, changes to the fleet, reload, metrics.
+
+Not hot: Starlette. Bound to loopback unless the configuration says otherwise; with an `admin_key` every request must
+show it. Without one the API is for the machine's own user: a web page in his browser must not reach it, so requests
+that carry a foreign `Origin`, or a `Host` that is a name other than localhost (DNS rebinding), are refused.
+"""
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from penstock.base.errors import ConfigError
+from penstock.base.nouns import PoolView, Replica, ReplicaView
+from penstock.config.schema import Access
+from penstock.gateway.roster import Roster, RosterError
+
+MAX_BODY_BYTES = 1 << 20
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Desk(Protocol):
+    """What the admin API needs of the gateway."""
+
+    roster: Roster
+
+    def replica_views(self) -> list[ReplicaView]: ...
+    def pool_views(self) -> list[PoolView]: ...
+    def counters(self) -> dict[str, int]: ...
+    def metrics(self) -> bytes: ...
+    def journal_tail(self, last: int) -> Iterable[bytes]: ...
+    def parse_replica(self, raw: Any) -> tuple[Replica, Access]: ...
+    async def reload(self) -> list[str]: ...
+
+
+def error(status: int, message: str, code: str, **headers: str) -> JSONResponse:
+    """An error in the shape of the data port's errors."""
+    kind = "invalid_request_error" if status < 500 else "internal_error"
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return JSONResponse(body, status, headers=headers)
+
+
+class Guard:
+    """Lets a request through only with the admin key, or, where there is none, only from this machine's own tools."""
+
+    def __init__(self, app: ASGIApp, key_hash: str | None) -> None:
+        self.app = app
+        self.key_hash = key_hash
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self._refusal(Request(scope))
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self.key_hash is not None:
+            shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if hmac.compare_digest(sha256(shown.encode()).hexdigest(), self.key_hash):
+                return None
+            return error(401, "The admin API needs 'Authorization: Bearer ADMIN_KEY'.", "unauthorized")
+        host = request.headers.get("host", "")
+        if not is_local_name(host):
+            return error(403, f"The admin API does not answer to the host name {host[:100]!r}.", "forbidden")
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+            return error(403, "The admin API does not take requests from web pages of other origins.", "forbidden")
+        return None
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a Host header names this machine by number or as localhost: a name could be anybody's."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def body_of(request: Request) -> Any:
+    """The JSON of a bounded body. Raises RosterError."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            raise RosterError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    try:
+        return json.loads(bytes(data) or b"{}")
+    except (ValueError, RecursionError) as wrong:
+        raise RosterError(400, f"the body is not JSON: {wrong}") from None
+
+
+def build_admin(desk: Desk, key_hash: str | None) -> Starlette:
+    """The admin application over a running gateway."""
+
+    def said(handler: Handler) -> Handler:
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RosterError as refused:
+                return error(refused.status, str(refused), "bad_request")
+            except ConfigError as wrong:
+                return error(400, "\n".join(wrong.mistakes), "bad_config")
+
+        return answer
+
+    async def fleet(request: Request) -> Response:
+        return _json(desk.replica_views())
+
+    async def queues(request: Request) -> Response:
+        return _json(desk.pool_views())
+
+    async def counters(request: Request) -> Response:
+        return _json(desk.counters())
+
+    async def add(request: Request) -> Response:
+        replica, access = desk.parse_replica(await body_of(request))
+        desk.roster.add(replica, access)
+        return _json({"added": replica.id}, 201)
+
+    async def drain(request: Request) -> Response:
+        desk.roster.drain(request.path_params["id"])
+        return _json({"draining": request.path_params["id"]})
+
+    async def undrain(request: Request) -> Response:
+        desk.roster.drain(request.path_params["id"], False)
+        return _json({"serving": request.path_params["id"]})
+
+    async def remove(request: Request) -> Response:
+        desk.roster.remove(request.path_params["id"])
+        return _json({"removed": request.path_params["id"]})
+
+    async def reload(request: Request) -> Response:
+        return _json({"changes": await desk.reload()})
+
+    async def journal(request: Request) -> Response:
+        last = request.query_params.get("last", "100")
+        if not last.isdigit() or not 1 <= int(last) <= 10_000:
+            raise RosterError(400, "`last` is a number of entries from 1 to 10000")
+        return Response(b"[" + b",".join(desk.journal_tail(int(last))) + b"]", media_type="application/json")
+
+    async def metrics(request: Request) -> Response:
+        return Response(desk.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def health(request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    routes = [
+        Route("/admin/fleet", said(fleet), methods=["GET"]),
+        Route("/admin/fleet", said(add), methods=["POST"]),
+        Route("/admin/fleet/{id:path}/drain", said(drain), methods=["POST"]),
+        Route("/admin/fleet/{id:path}/undrain", said(undrain), methods=["POST"]),
+        Route("/admin/fleet/{id:path}", said(remove), methods=["DELETE"]),
+        Route("/admin/queues", said(queues), methods=["GET"]),
+        Route("/admin/counters", said(counters), methods=["GET"]),
+        Route("/admin/reload", said(reload), methods=["POST"]),
+        Route("/admin/journal", said(journal), methods=["GET"]),
+        Route("/metrics", said(metrics), methods=["GET"]),
+        Route("/health", said(health), methods=["GET"]),
+    ]
+    return _app(routes, [Middleware(Guard, key_hash=key_hash)])
+
+
+def build_metrics(desk: Desk) -> Starlette:
+    """Only the metrics: an address of its own that may be open to a cluster's scraper."""
+
+    async def metrics(request: Request) -> Response:
+        return Response(desk.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return _app([Route("/metrics", metrics, methods=["GET"])], [])
+
+
+def _app(routes: list[Route], middleware: list[Middleware]) -> Starlette:
+    async def not_found(request: Request, reason: Exception) -> Response:
+        return error(404, f"There is nothing at {request.url.path[:200]}.", "not_found")
+
+    async def wrong_method(request: Request, reason: Exception) -> Response:
+        return error(405, "This path does not take that method.", "method_not_allowed")
+
+    async def bug(request: Request, reason: Exception) -> Response:
+        return error(500, "An internal error. It was logged.", "internal")
+
+    handlers: dict[Any, Any] = {404: not_found, 405: wrong_method, Exception: bug}
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value) + b"\n", status, media_type="application/json")

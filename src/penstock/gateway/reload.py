@@ -1,0 +1,73 @@
+"""Reload: the configuration file read again on SIGHUP, on a change of the file, or by the admin API.
+
+A file with mistakes changes nothing: they are logged, or told to who asked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.base.errors import ConfigError
+from penstock.config.diff import changes
+from penstock.config.schema import Settings
+
+WATCH_S = 1.0
+log = logging.getLogger("penstock.gateway")
+
+
+class Reloader:
+    """Knows where settings come from and what holds now."""
+
+    def __init__(
+        self, settings: Settings, read: Callable[[], Settings] | None, apply: Callable[[Settings], None],
+        file: Path | None,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self._read = read
+        self._apply = apply
+        self._file = file
+        self._stamp = self._mark()
+        self._busy = asyncio.Lock()
+
+    async def reload(self) -> list[str]:
+        """Read again and apply; what changed, for people. Raises ConfigError, and then nothing has changed."""
+        if self._read is None:
+            raise ConfigError(["this gateway was started without a configuration file: there is nothing to reload"])
+        async with self._busy:
+            # reading a file may block for long on a network disk: not on the loop
+            settings = await asyncio.get_running_loop().run_in_executor(None, self._read)
+            said = changes(self.settings, settings)
+            self._apply(settings)
+            self.settings = settings
+        for line in said:
+            log.info("reload: %s", line)
+        return said
+
+    async def try_reload(self, why: str) -> None:
+        """Reload; mistakes go to the log."""
+        try:
+            await self.reload()
+        except ConfigError as wrong:
+            for line in wrong.mistakes:
+                log.error("reload (%s) refused, the old configuration holds: %s", why, line)
+        except OSError as wrong:
+            log.error("reload (%s) refused, the old configuration holds: %s", why, wrong)
+
+    async def watch(self) -> None:
+        """Look at the file once a second, for ever."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            mark = self._mark()
+            if mark is not None and mark != self._stamp:
+                self._stamp = mark
+                await self.try_reload("the file changed")
+
+    def _mark(self) -> tuple[float, int] | None:
+        if self._file is None:
+            return None
+        try:
+            stat = self._file.stat()
+        except OSError:  # between the two steps of an editor's replace
+            return None
+        return (stat.st_mtime, stat.st_size)
