@@ -1,0 +1,116 @@
+"""The `penstock` command: the list of commands, what help says of them, and how mistakes are told.
+
+It knows the commands by name only. A command's file is imported when it is run, so that `penstock --help` and shell
+completion do not pay for a gateway.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from penstock import __version__
+from penstock.base.errors import ConfigError
+
+COMMANDS = {
+    "serve": "Run the gateway: from a file, from replica URLs, or over three emulated replicas.",
+    "emulate": "Run an emulated vLLM replica: OpenAI API, timing, metrics and faults of an engine, without a GPU.",
+    "check": "Check a configuration file: every mistake at once, with its path and a way out.",
+    "load": "Replay a request trace against any OpenAI endpoint and show latencies, goodput and errors.",
+}
+"""Command -> what help says of it. `penstock.cli.NAME` holds a function NAME; its parameters are the options."""
+
+EPILOG = """
+[bold]Examples[/bold]
+
+  penstock serve                          [dim]try it: three emulated replicas[/dim]
+
+  penstock serve --url http://gpu1:8000 --url http://gpu2:8000
+
+  penstock serve --config penstock.yaml   [dim]the whole configuration[/dim]
+
+  penstock check penstock.yaml            [dim]before you deploy or reload it[/dim]
+
+  penstock load --url http://gpu1:8080    [dim]replay a real trace through it[/dim]
+
+`penstock COMMAND --help` tells a command's options.
+
+Exit status: 0 done, 1 failed, 2 a mistake in what you gave.
+"""
+
+MISTAKE, FAILED = 2, 1
+
+
+class LazyCommands(TyperGroup):
+    """Lists commands by their one-line help; imports a command's file when that command is run or completed."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, text in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=text), name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begins with, now with its options."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, (load(name) if name else command), rest
+
+
+def load(name: str) -> Any:
+    """The command of this name, made from the function of the same name in `penstock.cli.NAME`."""
+    function = getattr(import_module(f"penstock.cli.{name}"), name)
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    single.command(name)(function)
+    return typer.main.get_command(single)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"penstock {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="penstock",
+    cls=LazyCommands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+)
+
+
+@app.callback()
+def penstock(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Penstock: one endpoint in front of many LLM replicas."""
+
+
+def explain(error: ConfigError) -> str:
+    """A configuration's mistakes as people read them: counted, one a line."""
+    count = len(error.mistakes)
+    head = "The configuration has a mistake:" if count == 1 else f"The configuration has {count} mistakes:"
+    return "\n".join([head, *(f"  - {mistake}" for mistake in error.mistakes)])
+
+
+def main() -> None:
+    """Run the command line and exit. PENSTOCK_TRACEBACK=1 shows where in the code an error came from."""
+    try:
+        app(prog_name="penstock")
+    except ConfigError as error:
+        _give_up(error, explain(error), MISTAKE)
+    except OSError as error:
+        _give_up(error, f"penstock: {error}", FAILED)
+
+
+def _give_up(error: Exception, text: str, status: int) -> NoReturn:
+    if os.environ.get("PENSTOCK_TRACEBACK"):
+        raise error
+    typer.echo(text, err=True)
+    sys.exit(status)
