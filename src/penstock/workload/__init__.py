@@ -1,1 +1,1 @@
-"""Floor 1: traces of requests and the prompts that stand for them. Pure; knows nothing of gateways, engines or sockets."""
+"""Floor 1: traces of requests, and prompts that stand for them. Pure; knows no gateways, engines or sockets."""

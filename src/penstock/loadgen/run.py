@@ -1,0 +1,232 @@
+"""When to send what: a trace replayed in open loop (at its own times, whatever the answers do) or closed loop.
+
+In open loop a request is never held back by an answer: what the trace says arrives, arrives, as users do. How late the
+generator itself was is measured. Knows plans, the client and the tally; prints nothing.
+"""
+
+import asyncio
+import resource
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Literal
+
+import msgspec
+
+from penstock.loadgen.answer import Answer
+from penstock.loadgen.client import Client
+from penstock.loadgen.tally import Tally
+from penstock.workload.formats import TraceRequest
+from penstock.workload.prompts import Prompts
+
+Api = Literal["chat", "completions"]
+PATHS: dict[str, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+TICK_S = 0.2
+SPARE_FILES = 64
+"""Open files that are left for everything but connections."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to send, and when."""
+
+    model: str = ""
+    """For every request; empty: the trace's own, else `default_model`."""
+    default_model: str = ""
+    api: Api = "chat"
+    stream: bool = True
+    speed: float = 1.0
+    """2: twice as fast as the trace."""
+    limit: int | None = None
+    """Most requests."""
+    duration_s: float | None = None
+    """No request is sent later than this after the start."""
+    repeat: bool = False
+    """Begin the trace again at its end, with new prompts, until limit or duration."""
+    concurrency: int = 10_000
+    """Most requests in flight in open loop; what comes beyond is not sent, and counted."""
+    closed: int | None = None
+    """Closed loop: so many users, each of whom sends the next request when the last is answered."""
+    seed: int = 0
+    max_prompt_tokens: int | None = None
+    max_output_tokens: int | None = None
+
+
+Arrival = tuple[int, float, TraceRequest]
+"""Number, seconds after the start, request."""
+
+
+def arrivals(requests: list[TraceRequest], plan: Plan) -> Iterator[Arrival]:
+    """The requests of a plan in order. A repeated trace follows the one before after its mean gap (1 s if it has none)."""
+    return islice(_endless(requests, plan), plan.limit)
+
+
+def _endless(requests: list[TraceRequest], plan: Plan) -> Iterator[Arrival]:
+    span_s = requests[-1].at_s
+    period_s = span_s + (span_s / (len(requests) - 1) if span_s else 1.0)
+    number, round_at_s = 0, 0.0
+    while True:
+        for request in requests:
+            due_s = (round_at_s + request.at_s) / plan.speed
+            if plan.duration_s is not None and plan.closed is None and due_s > plan.duration_s:
+                return
+            yield number, due_s, request
+            number += 1
+        if not plan.repeat:
+            return
+        round_at_s += period_s
+
+
+def planned(requests: list[TraceRequest], plan: Plan) -> int | None:
+    """How many requests the plan has; None: it depends on the answers, or does not end by itself."""
+    if plan.closed is not None and plan.duration_s is not None:
+        return None
+    if plan.repeat and plan.limit is None and plan.duration_s is None:
+        return None
+    return sum(1 for _ in arrivals(requests, plan))
+
+
+def clip(request: TraceRequest, plan: Plan) -> TraceRequest:
+    """The request within the plan's bounds of size; the very same object where it fits."""
+    prompt = min(request.prompt_tokens, plan.max_prompt_tokens or request.prompt_tokens)
+    output = min(request.output_tokens, plan.max_output_tokens or request.output_tokens)
+    if prompt == request.prompt_tokens and output == request.output_tokens:
+        return request
+    return msgspec.structs.replace(request, prompt_tokens=prompt, output_tokens=output)
+
+
+def body_of(request: TraceRequest, prompt: str, plan: Plan) -> bytes:
+    """The JSON of one request: exactly as many output tokens as the trace had, where the engine knows `ignore_eos`."""
+    body: dict[str, object] = {
+        "model": plan.model or request.model or plan.default_model,
+        "max_tokens": max(request.output_tokens, 1),
+        "ignore_eos": True,
+        "stream": plan.stream,
+    }
+    if plan.api == "chat":
+        body["messages"] = [{"role": "user", "content": prompt}]
+    else:
+        body["prompt"] = prompt
+    if plan.stream:
+        body["stream_options"] = {"include_usage": True}
+    if request.session:
+        body["user"] = request.session
+    return msgspec.json.encode(body)
+
+
+class Replay:
+    """One run of load. `run` does it; `halt` ends it early, cutting what is in flight."""
+
+    def __init__(
+        self, requests: list[TraceRequest], plan: Plan, client: Client, tally: Tally,
+        watch: Callable[[Tally], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._arrivals = arrivals(requests, plan)
+        self._plan, self._client, self._tally, self._watch = plan, client, tally, watch
+        self._prompts = Prompts(plan.seed)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Send everything and wait for the answers, each bounded by the client's timeouts."""
+        ticker = self._loop.call_soon(self._tick)
+        try:
+            async with asyncio.TaskGroup() as group:
+                if self._plan.closed is None:
+                    await self._open_loop(group)
+                else:
+                    await self._closed_loop(group, self._plan.closed)
+        finally:
+            self._ticker.cancel()
+            ticker.cancel()
+            self._tally.reconnects = self._client.reconnects
+            self._client.close()
+
+    def halt(self) -> None:
+        """Send no more, and cut what is in flight. Safe to call at any time, and again."""
+        self._tally.interrupted = True
+        self._stop.set()
+        for task in self._tasks:
+            task.cancel()
+
+    # ===== open loop =====
+
+    async def _open_loop(self, group: asyncio.TaskGroup) -> None:
+        start = time.perf_counter()
+        for number, due_s, row in self._arrivals:
+            request, body = self._prepare(number, row)  # before its time comes, so that it costs no lateness
+            if not await self._until(start + due_s):
+                return
+            if self._tally.in_flight >= self._plan.concurrency:
+                self._tally.not_sent += 1
+                continue
+            self._tally.began(at := time.perf_counter(), max(at - start - due_s, 0.0))
+            self._spawn(group, self._one(request, body))
+
+    async def _until(self, at: float) -> bool:
+        """Wait for a moment; False: the run was stopped."""
+        delay_s = at - time.perf_counter()
+        if delay_s <= 0:
+            # Late: answers must still be read between two sendings, or their times would be ours, not the target's.
+            await asyncio.sleep(0)  # noqa: TID251
+            return not self._stop.is_set()
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+        return not self._stop.is_set()
+
+    # ===== closed loop =====
+
+    async def _closed_loop(self, group: asyncio.TaskGroup, users: int) -> None:
+        until = None if self._plan.duration_s is None else time.perf_counter() + self._plan.duration_s
+        for _ in range(users):
+            self._spawn(group, self._user(until))
+
+    async def _user(self, until: float | None) -> None:
+        for number, _, row in self._arrivals:  # one iterator for all users: each takes the next request of the trace
+            if self._stop.is_set() or (until is not None and time.perf_counter() >= until):
+                return
+            request, body = self._prepare(number, row)
+            self._tally.began(time.perf_counter(), None)
+            await self._one(request, body)
+
+    # ===== both =====
+
+    def _spawn(self, group: asyncio.TaskGroup, work: "asyncio._CoroutineLike[None]") -> None:
+        task = group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _prepare(self, number: int, row: TraceRequest) -> tuple[TraceRequest, bytes]:
+        request = clip(row, self._plan)
+        self._tally.clipped += request is not row
+        return request, body_of(request, self._prompts.text(request, number), self._plan)
+
+    async def _one(self, request: TraceRequest, body: bytes) -> None:
+        try:
+            answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], body)
+        except asyncio.CancelledError:
+            self._tally.cut += 1
+            self._tally.ended_at = time.perf_counter()
+            raise
+        self._tally.ended(request, answer)
+
+    def _tick(self) -> None:
+        if self._watch is not None:
+            self._watch(self._tally)
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+
+
+def raise_file_limit() -> int:
+    """Lift this process's soft limit of open files to its hard one; returns how many connections fit below it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    want = min(hard, 1 << 20) if hard != resource.RLIM_INFINITY else 1 << 20
+    if soft != resource.RLIM_INFINITY and soft < want:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (want, hard))
+            soft = want
+        except (OSError, ValueError):
+            pass  # some systems allow less than they say: then what there was holds
+    return max((want if soft == resource.RLIM_INFINITY else soft) - SPARE_FILES, 1)
