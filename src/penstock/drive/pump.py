@@ -1,8 +1,8 @@
 """The pump: owns one machine, tells it one fact at a time, performs its orders in order, wakes it when it asked.
 
-The same pump runs on asyncio (the clock and the timers of an event loop) and on the kernel (those of virtual time): what
-happens in production and what happens in a simulation differ in nothing but the two functions handed in. It knows the
-shape of a machine and nothing of its vocabulary. This is the hot path: no closure, no task, no future per fact.
+The same pump runs on asyncio (the clock and the timers of an event loop) and on the kernel (those of virtual time):
+what happens in production and what happens in a simulation differ in nothing but the two functions handed in. It knows
+the shape of a machine and nothing of its vocabulary. This is the hot path: no closure, no task, no future per fact.
 """
 
 import asyncio
@@ -55,8 +55,8 @@ def raise_bug(what: object, error: Exception) -> None:
 def monotonic_clock(loop: asyncio.AbstractEventLoop) -> tuple[Clock, CallAt]:
     """A clock in seconds since the epoch that never goes back, and timers of `loop` on the same axis.
 
-    The epoch is read once: later corrections of the wall clock do not move the axis. The loop's own `time()` is not used,
-    because uvloop's has a resolution of a millisecond and stands still during an iteration.
+    The epoch is read once: later corrections of the wall clock do not move the axis. The loop's own `time()` is not
+    used, because uvloop's has a resolution of a millisecond and stands still during an iteration.
     """
     monotonic, call_later = time.monotonic, loop.call_later
     offset_s = time.time() - monotonic()
@@ -74,8 +74,9 @@ class Pump(Generic[Fact, Order]):
     """Turns one machine.
 
     `perform` does one order, at once and without blocking; what comes of it is told as facts, later or right away.
-    `clock` is the time in seconds and `call_at(when, callback)` a timer on the same axis; `observe(now, event, effects)` sees every turn
-    before its orders are performed; `woke` is the fact for a wake-up; `on_bug(fact or order, error)` hears of exceptions.
+    `clock` is the time in seconds and `call_at(when, callback)` a timer on the same axis. `observe(now, event,
+    effects)` sees every turn before its orders are performed. `woke` is the fact for a wake-up. `on_bug(fact or
+    order, error)` hears of exceptions.
     """
 
     __slots__ = (
@@ -125,7 +126,7 @@ class Pump(Generic[Fact, Order]):
             while inbox:
                 self._turn(inbox.popleft())
             wake = self._next_wake()
-        except Exception as error:  # noqa: BLE001  next_wake has a bug, or on_bug wants it to be seen
+        except Exception as error:  # next_wake has a bug, or on_bug wants it to be seen
             self._on_bug(event, error)
             return
         finally:
@@ -147,15 +148,18 @@ class Pump(Generic[Fact, Order]):
             self._now = now
         try:
             orders = self._on(event, now)
-            self._observe(now, event, orders)
-        except Exception as error:  # noqa: BLE001  one request's bug must not end the process
+        except Exception as error:  # one request's bug must not end the process
             self._not_before = now + BUG_PAUSE_S
             self._on_bug(event, error)
             return
+        try:
+            self._observe(now, event, orders)
+        except Exception as error:  # a reader's bug must not cost a call
+            self._on_bug(event, error)
         for order in orders:
             try:
                 self._perform(order)
-            except Exception as error:  # noqa: BLE001  the other orders are still owed
+            except Exception as error:  # the other orders are still owed
                 self._on_bug(order, error)
 
     def _arm(self, wake: float) -> None:
@@ -171,7 +175,7 @@ class Pump(Generic[Fact, Order]):
         now = self._clock()
         try:
             wake = self._next_wake()
-        except Exception as error:  # noqa: BLE001  as in a turn
+        except Exception as error:  # as in a turn
             self._on_bug(self._woke, error)
             return
         if wake is None:
