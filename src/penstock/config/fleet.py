@@ -1,0 +1,143 @@
+"""Replicas and pools from what the file says of them: ids, URLs, what a replica must be shown."""
+
+import re
+
+from penstock.base.nouns import Replica
+from penstock.config.addresses import Base, parse_url
+from penstock.config.keys import ReadFile, reveal, why
+from penstock.config.mistakes import Mistakes, Path
+from penstock.config.schema import Access, File, PoolConf, ReplicaConf
+from penstock.core.spec import PoolSpec
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
+_OURS = frozenset({
+    "host", "connection", "content-length", "transfer-encoding", "keep-alive", "te", "trailer", "upgrade", "expect",
+    "proxy-connection", "accept-encoding",
+})  # fmt: skip
+"""Headers that frame a message: the gateway writes them, or it would lose count of the bytes."""
+
+
+class Fleet:
+    """What was assembled, by replica id."""
+
+    def __init__(self) -> None:
+        self.replicas: dict[str, Replica] = {}
+        self.access: dict[str, Access] = {}
+        self.warnings: list[str] = []
+
+
+def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> Fleet:
+    """All replicas of all pools."""
+    fleet = Fleet()
+    for at, pool in enumerate(file.pools):
+        for index, conf in enumerate(pool.replicas):
+            _replica(conf, pool, ("pools", at, "replicas", index), fleet, mistakes, read_file)
+    return fleet
+
+
+def pool_spec(conf: PoolConf) -> PoolSpec:
+    """The Gate's view of a pool."""
+    return PoolSpec(
+        name=conf.name, models=conf.models, strategy=conf.strategy, queue=conf.queue, timeouts=conf.timeouts,
+        retries=conf.retries, breaker=conf.breaker, probe=conf.probe, scrape=conf.scrape,
+    )  # fmt: skip
+
+
+def models_of(conf: ReplicaConf) -> dict[str, str]:
+    """Served name -> the upstream's own name."""
+    return dict(conf.models) if isinstance(conf.models, dict) else {name: name for name in conf.models}
+
+
+def _replica(
+    conf: ReplicaConf, pool: PoolConf, path: Path, fleet: Fleet, mistakes: Mistakes, read_file: ReadFile
+) -> None:
+    base = _base(conf, path, fleet, mistakes)
+    if base is None or mistakes.is_broken(path):
+        return
+    name = conf.id or base.id
+    if name in fleet.replicas:
+        other = fleet.replicas[name].pool
+        hint = "" if conf.id else "give one of them an `id`"
+        mistakes.say((*path, "id" if conf.id else "url"), f"the replica {name!r} is in pool {other!r} already", hint)
+        return
+    _check_models(conf, pool, path, mistakes)
+    fleet.replicas[name] = Replica(
+        id=name, url=base.url, pool=pool.name, engine=conf.engine, models=models_of(conf),
+        max_concurrent_requests=conf.max_concurrent_requests, max_queue_size=conf.max_queue_size, weight=conf.weight,
+        backup=conf.backup, region=conf.region, zone=conf.zone, hourly_cost=conf.hourly_cost, purchase=conf.purchase,
+        gpus=conf.gpus,
+    )  # fmt: skip
+    fleet.access[name] = _access(conf, base, name, path, fleet, mistakes, read_file)
+
+
+def _base(conf: ReplicaConf, path: Path, fleet: Fleet, mistakes: Mistakes) -> Base | None:
+    try:
+        base = parse_url(conf.url)
+    except ValueError as error:
+        mistakes.wrong((*path, "url"), conf.url, "http(s)://host:port, a base path allowed", str(error))
+        return None
+    if base.path.endswith("/v1"):
+        text = f"{base.url}: calls to /v1/… would go to {base.path}/v1/…; leave /v1 out unless that is meant"
+        fleet.warnings.append(text)
+    return base
+
+
+def _check_models(conf: ReplicaConf, pool: PoolConf, path: Path, mistakes: Mistakes) -> None:
+    for at, name in enumerate(models_of(conf)):
+        step: str | int = name if isinstance(conf.models, dict) else at
+        if not name or not models_of(conf)[name]:
+            mistakes.say((*path, "models", step), "found an empty name, expected a model's")
+        elif pool.models and name not in pool.models and not mistakes.any_below(*path[:2], "models"):
+            hint = f"its models are {', '.join(pool.models)}"
+            mistakes.say((*path, "models", step), f"the pool does not serve {name!r}", hint)
+
+
+def _access(
+    conf: ReplicaConf, base: Base, name: str, path: Path, fleet: Fleet, mistakes: Mistakes, read_file: ReadFile
+) -> Access:
+    if conf.tls.ca is not None:
+        check_pem(conf.tls.ca, "CERTIFICATE", (*path, "tls", "ca"), mistakes, read_file)
+    if base.secure and not conf.tls.verify:
+        fleet.warnings.append(f"{name}: tls.verify is false, so anybody on the way can pose as this replica")
+    if not base.secure and (conf.api_key or conf.tls.ca or not conf.tls.verify):
+        what = "its api_key travels in plain text" if conf.api_key else "its tls block has no effect"
+        fleet.warnings.append(f"{name}: the URL is http://, so {what}")
+    key = conf.api_key
+    if key is not None:
+        key = reveal(key, (*path, "api_key"), mistakes, read_file)
+        if not key or not _VALUE.fullmatch(key):
+            mistakes.say((*path, "api_key"), "found a key that cannot be sent, expected a text on one line")
+        if any(header.lower() == "authorization" for header in conf.headers):
+            mistakes.say((*path, "api_key"), "headers has an Authorization as well, expected one of the two")
+    return Access(api_key=key, headers=_headers(conf, path, mistakes, read_file), tls=conf.tls)
+
+
+def _headers(conf: ReplicaConf, path: Path, mistakes: Mistakes, read_file: ReadFile) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    for name, text in conf.headers.items():
+        here: Path = (*path, "headers", name)
+        if not _TOKEN.fullmatch(name):
+            mistakes.say(here, "this is no name of a header")
+        elif name.lower() in _OURS:
+            mistakes.say(here, "the gateway writes this header itself")
+        elif name.lower() in seen:
+            mistakes.say(here, "this header is here already, in other capitals")
+        seen.add(name.lower())
+        value = reveal(text, here, mistakes, read_file)
+        if not _VALUE.fullmatch(value):
+            mistakes.say(here, "found a value that cannot be sent, expected a text on one line")
+        found.append((name, value))
+    return tuple(found)
+
+
+def check_pem(file: str, kind: str, path: Path, mistakes: Mistakes, read_file: ReadFile) -> None:
+    """A mistake where the file cannot be read or has no PEM block of this kind."""
+    try:
+        text = read_file(file)
+    except (OSError, ValueError) as error:
+        mistakes.say(path, f"the file {file!r} cannot be read ({why(error)})")
+        return
+    if not re.search(rf"-----BEGIN [A-Z ]*{kind}-----", text):
+        mistakes.say(path, f"the file {file!r} has no {kind} block, expected PEM")

@@ -1,0 +1,158 @@
+"""Names that point at names: pools, models, aliases, fallbacks, routes. What points nowhere, or in a circle, is said.
+
+Which models there are is known only where every pool lists its own (or each of its replicas does); with one pool that
+takes whatever its engines list, names of models are believed.
+
+A model may stand in several pools: the first that lists it takes its calls, others get them only by a route. So a
+second pool that no route leads to is a mistake, for its calls would never come.
+"""
+
+import re
+
+from penstock.config.fleet import models_of
+from penstock.config.mistakes import Mistakes, Path, did_you_mean
+from penstock.config.schema import File, PoolConf
+
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9a-fA-F:.]+\]")
+
+
+def known_models(file: File) -> list[str] | None:
+    """All served names, in the file's order; None: they cannot be known from the file."""
+    found: dict[str, None] = {}
+    for pool in file.pools:
+        listed = listed_models(pool)
+        if not listed:
+            return None
+        found |= dict.fromkeys(listed)
+    return list(found)
+
+
+def listed_models(pool: PoolConf) -> list[str]:
+    """What a pool is said to serve; empty: whatever its engines list."""
+    if pool.models:
+        return list(pool.models)
+    if not pool.replicas or not all(replica.models for replica in pool.replicas):
+        return []
+    return list(dict.fromkeys(name for replica in pool.replicas for name in models_of(replica)))
+
+
+def check_pools(file: File, mistakes: Mistakes) -> list[str]:
+    """Mistakes in pools' names and models. Returns warnings."""
+    warnings: list[str] = []
+    if not file.pools:
+        mistakes.say(("pools",), "found none, expected at least one pool")
+    seen: dict[str, int] = {}
+    for at, pool in enumerate(file.pools):
+        if pool.name in seen:
+            mistakes.say(("pools", at, "name"), f"pools[{seen[pool.name]}] is called {pool.name!r} already")
+        seen.setdefault(pool.name, at)
+        if not pool.replicas and not mistakes.any_below("pools", at):
+            warnings.append(f"pool {pool.name}: it has no replicas until the admin API adds some")
+    _check_shared_models(file, mistakes)
+    return warnings
+
+
+def _check_shared_models(file: File, mistakes: Mistakes) -> None:
+    if mistakes.any_below("pools") or mistakes.any_below("routes"):
+        return
+    routed = {rule.pool for rule in file.routes}
+    owner: dict[str, str] = {}
+    for at, pool in enumerate(file.pools):
+        for index, model in enumerate(listed_models(pool)):
+            path: Path = ("pools", at, "models", index) if pool.models else ("pools", at)
+            if not model:
+                mistakes.say(path, "found an empty name, expected a model's")
+            elif pool.models.count(model) > 1 and pool.models.index(model) < index:
+                mistakes.say(path, f"{model!r} is in the list already")
+            elif model in owner and owner[model] != pool.name and pool.name not in routed:
+                hint = f"add a route to {pool.name!r}, or move the replicas into one pool"
+                mistakes.say(path, f"pool {owner[model]!r} takes the calls of {model!r}, so none would come here", hint)
+            owner.setdefault(model, pool.name)
+
+
+def resolve_aliases(file: File, mistakes: Mistakes) -> tuple[dict[str, str], list[str]]:
+    """Name that clients use -> served name, with aliases of aliases followed to their end; and warnings."""
+    models = None if mistakes.any_below("pools") else known_models(file)
+    resolved: dict[str, str] = {}
+    warnings: list[str] = []
+    for name in file.aliases:
+        chain = [name]
+        while chain[-1] in file.aliases and chain.count(chain[-1]) == 1:
+            chain.append(file.aliases[chain[-1]])
+        path: Path = ("aliases", name)
+        if chain.count(chain[-1]) > 1:
+            mistakes.say(path, f"it goes round in a circle ({' -> '.join(chain)})")
+        elif models is not None and len(chain) == 2 and chain[-1] not in models:
+            _no_model(path, chain[-1], [*models, *file.aliases], mistakes)
+        elif models is not None and name in models:
+            warnings.append(f"aliases.{name}: hides the model of the same name, which nobody can reach now")
+        resolved[name] = chain[-1]
+    return resolved, warnings
+
+
+def resolve_fallback(file: File, aliases: dict[str, str], mistakes: Mistakes) -> dict[str, tuple[str, ...]]:
+    """Served name -> served names to try in turn; aliases are replaced by what they stand for."""
+    models = None if mistakes.any_below("pools") else known_models(file)
+    resolved: dict[str, tuple[str, ...]] = {}
+    for name, targets in file.fallback.items():
+        served = aliases.get(name, name)
+        if models is not None and served not in models:
+            _no_model(("fallback", name), name, [*models, *aliases], mistakes)
+        for at, target in enumerate(targets):
+            if models is not None and aliases.get(target, target) not in models:
+                _no_model(("fallback", name, at), target, [*models, *aliases], mistakes)
+        if served in resolved:
+            mistakes.say(("fallback", name), f"{served!r} has its fallback already")
+        resolved[served] = tuple(aliases.get(target, target) for target in targets)
+    for name in file.fallback:
+        if circle := _circle(aliases.get(name, name), resolved):
+            mistakes.say(("fallback", name), f"it goes round in a circle ({' -> '.join(circle)})")
+    return resolved
+
+
+def _circle(start: str, fallback: dict[str, tuple[str, ...]]) -> list[str]:
+    """The way from a name back to itself; empty: there is none."""
+    came: dict[str, str] = {}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        for target in fallback.get(name, ()):
+            if target == start:
+                way = [start, name]
+                while way[-1] != start:
+                    way.append(came[way[-1]])
+                return way[::-1] if name != start else [start, start]
+            if target not in came:
+                came[target] = name
+                waiting.append(target)
+    return []
+
+
+def check_routes(file: File, aliases: dict[str, str], mistakes: Mistakes) -> list[str]:
+    """Mistakes in the rules. Returns warnings."""
+    warnings: list[str] = []
+    pools = {} if mistakes.any_below("pools") else {pool.name: pool for pool in file.pools}
+    everything = ""
+    for at, rule in enumerate(file.routes):
+        path: Path = ("routes", at)
+        if pools and rule.pool not in pools:
+            hint = did_you_mean(rule.pool, pools) or f"the pools are {', '.join(pools)}"
+            mistakes.say((*path, "pool"), f"there is no pool {rule.pool!r}", hint)
+        elif pools and rule.model is not None:
+            models = listed_models(pools[rule.pool])
+            if models and aliases.get(rule.model, rule.model) not in models:
+                _no_model((*path, "model"), rule.model, models, mistakes)
+        if rule.host is not None and not _HOST.fullmatch(rule.host):
+            mistakes.wrong((*path, "host"), rule.host, "a host name without port, or *.example.com")
+        if rule.path is not None and not rule.path.startswith("/"):
+            mistakes.wrong((*path, "path"), rule.path, "a path prefix, like /v1/embeddings", "it begins with /")
+        if everything:
+            warnings.append(f"routes[{at}]: never reached, for {everything} takes everything")
+        elif rule.host is None and rule.path in (None, "/"):
+            everything = f"routes[{at}]"
+    return warnings
+
+
+def _no_model(path: Path, name: str, models: list[str], mistakes: Mistakes) -> None:
+    hint = did_you_mean(name, models) or f"there are {', '.join(models[:10])}"
+    mistakes.say(path, f"there is no model {name!r}", hint)

@@ -1,0 +1,133 @@
+"""The gateway's body from what the file says of it: addresses, who may call, TLS, and numbers that cannot work."""
+
+import msgspec
+
+from penstock.config.addresses import LISTEN_FORM, collide, is_loopback, parse_listen, parse_network, show_address
+from penstock.config.fleet import check_pem
+from penstock.config.keys import ReadFile, client_keys, hash_of, plain_key_warning
+from penstock.config.mistakes import Mistakes, Path
+from penstock.config.schema import File, PoolConf, ServerSpec
+from penstock.core.spec import ProbeSpec
+
+Address = tuple[str, int]
+
+_POSITIVE = {
+    "timeouts": ("connect", "first_byte", "idle", "request_head", "request_body", "send"),
+    "probe": ("timeout",),
+    "scrape": ("timeout",),
+    "limits": ("head", "body", "buffered"),
+    "strategy": ("decay_s", "initial_s", "latency_reference_s"),
+}
+"""Fields where 0 would mean that nothing works, rather than "never" or "at once"."""
+SHORTEST_INTERVAL_S = 0.05
+"""Probing and scraping more often than this would be a load of its own."""
+
+
+def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> tuple[ServerSpec, list[str]]:
+    """The body's spec, and warnings."""
+    listen = _address(file.listen, ("listen",), mistakes)
+    admin = _address(file.admin, ("admin",), mistakes)
+    metrics = _address(file.metrics, ("metrics",), mistakes)
+    _check_collisions({"listen": listen, "admin": admin, "metrics": metrics}, mistakes)
+    key_names, warnings = client_keys(file.keys, mistakes, read_file)
+    _check_auth(file, listen, mistakes)
+    admin_hash = None
+    if file.admin_key is not None:
+        admin_hash = hash_of(file.admin_key, ("admin_key",), mistakes, read_file)
+        warnings += plain_key_warning(file.admin_key, "admin_key", ("admin_key",), mistakes)
+    elif admin and not is_loopback(admin[0]) and not mistakes.is_broken(("admin_key",)):
+        hint = "set `admin_key`, or bind 127.0.0.1"
+        mistakes.say(("admin",), f"{show_address(admin)} can be reached from outside", hint)
+    if file.tls is not None:
+        check_pem(file.tls.cert, "CERTIFICATE", ("tls", "cert"), mistakes, read_file)
+        check_pem(file.tls.key, "PRIVATE KEY", ("tls", "key"), mistakes, read_file)
+    check_numbers(file, mistakes)
+    spec = ServerSpec(
+        listen=listen or ("127.0.0.1", 8080), admin=admin, metrics=metrics, admin_key_hash=admin_hash,
+        key_names=key_names, open=not file.keys, tls=file.tls, trusted_proxies=_networks(file, mistakes),
+        limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
+    )  # fmt: skip
+    return spec, warnings
+
+
+def _address(text: str | None, path: Path, mistakes: Mistakes) -> Address | None:
+    if text is None:
+        return None
+    try:
+        return parse_listen(text)
+    except ValueError as error:
+        mistakes.wrong(path, text, LISTEN_FORM, str(error))
+        return None
+
+
+def _check_collisions(addresses: dict[str, Address | None], mistakes: Mistakes) -> None:
+    before: list[tuple[str, Address]] = []
+    for name, address in addresses.items():
+        if address is None:
+            continue
+        for other, taken in before:
+            if collide(address, taken):
+                mistakes.say((name,), f"{show_address(address)} is taken by `{other}`", "choose another port")
+        before.append((name, address))
+
+
+def _check_auth(file: File, listen: Address | None, mistakes: Mistakes) -> None:
+    if mistakes.any_below("keys") or mistakes.is_broken(("auth",)):
+        return
+    if file.auth == "none" and file.keys:
+        mistakes.say(("auth",), "with `none` nobody is asked for a key, and there are keys", "leave out one of the two")
+    if file.auth == "keys" and not file.keys:
+        mistakes.say(("auth",), "there are no keys", "add some under `keys`, or write `auth: none`")
+    if file.auth is None and not file.keys and listen and not is_loopback(listen[0]):
+        hint = "add `keys`, bind 127.0.0.1, or write `auth: none` if everybody may call"
+        mistakes.say(("listen",), f"{show_address(listen)} can be reached from outside, and there are no keys", hint)
+
+
+def _networks(file: File, mistakes: Mistakes) -> tuple[str, ...]:
+    found: list[str] = []
+    for at, text in enumerate(file.trusted_proxies):
+        try:
+            found.append(parse_network(text))
+        except ValueError as error:
+            mistakes.wrong(("trusted_proxies", at), text, "an address or a network, like 10.0.0.0/8", str(error))
+    return tuple(found)
+
+
+def check_numbers(file: File, mistakes: Mistakes) -> None:
+    """Numbers that fit their types and still cannot work."""
+    _check_blocks(file, (), mistakes)
+    for at, pool in enumerate(file.pools):
+        _check_blocks(pool, ("pools", at), mistakes)
+    limits = file.limits
+    if limits.buffered_bytes < limits.body_bytes:
+        mistakes.say(("limits", "buffered"), "it is less than `body`, so a body of that size could never be taken")
+
+
+def _check_blocks(owner: File | PoolConf, path: Path, mistakes: Mistakes) -> None:
+    for block, names in _POSITIVE.items():
+        for name in names:
+            value = _value(owner, block, name)
+            if value == 0 and mistakes.is_written((*path, block, name)):
+                mistakes.say((*path, block, name), "found 0, expected more than 0")
+    for block in ("probe", "scrape"):
+        interval = _value(owner, block, "interval")
+        if interval is not None and interval < SHORTEST_INTERVAL_S and mistakes.is_written((*path, block, "interval")):
+            mistakes.say((*path, block, "interval"), f"found {interval:g} s, expected at least 50ms")
+    _check_probe(owner.probe, (*path, "probe"), mistakes)
+
+
+def _check_probe(probe: ProbeSpec, path: Path, mistakes: Mistakes) -> None:
+    good = probe.status is None or 100 <= probe.status[0] <= probe.status[1] <= 599
+    if not good and mistakes.is_written((*path, "status")):
+        mistakes.say((*path, "status"), "expected the lowest and the highest status, between 100 and 599")
+    if probe.path is not None and not probe.path.startswith("/") and mistakes.is_written((*path, "path")):
+        mistakes.wrong((*path, "path"), probe.path, "a path", "it begins with /")
+
+
+def _value(owner: msgspec.Struct, block: str, name: str) -> float | None:
+    part = getattr(owner, block, None)
+    for field in msgspec.structs.fields(part) if part is not None else ():
+        if field.encode_name == name:
+            value: float = getattr(part, field.name)
+            return value
+    return None
