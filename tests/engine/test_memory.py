@@ -1,0 +1,109 @@
+"""KV blocks: they are conserved, shared by content, and evicted in the order of their last use."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.engine.memory import Hold, Memory
+
+
+def free_blocks(memory: Memory, holds: list[Hold]) -> int:
+    """What the law free + known + private = total leaves for `free`."""
+    return memory.total_blocks - memory.known_blocks - sum(hold.private for hold in holds)
+
+
+def test_private_blocks_come_and_go() -> None:
+    """A sequence without hashes takes a block for every begun 16 tokens and gives all back."""
+    memory, hold = Memory(4, 16), Hold()
+    assert memory.grow(hold, 1)
+    assert memory.used_blocks == 1
+    assert memory.grow(hold, 33)
+    assert memory.used_blocks == 3
+    assert memory.usage == 0.75
+    memory.release(hold)
+    assert memory.used_blocks == 0
+
+
+def test_a_failed_growth_changes_nothing() -> None:
+    """When there are not enough blocks, none is taken."""
+    memory, hold = Memory(2, 16), Hold((1, 2, 3))
+    assert memory.grow(hold, 16)
+    assert not memory.grow(hold, 48)
+    assert (hold.known, hold.private, memory.used_blocks) == (1, 0, 1)
+
+
+def test_a_prefix_is_found_in_full_blocks_only() -> None:
+    """Only blocks that are full, known, in order and wholly within the limit count as found."""
+    memory, hold = Memory(8, 4), Hold((1, 2, 3))
+    memory.grow(hold, 10)
+    assert memory.found((1, 2, 3), 100) == 8
+    assert memory.found((1, 2, 3), 7) == 4
+    assert memory.found((9, 2), 100) == 0
+    assert memory.found((1, 9, 2), 100) == 4
+
+
+def test_equal_content_is_held_once() -> None:
+    """Two sequences with the same full blocks use them together; the last to leave makes them idle, not lost."""
+    memory, first, second = Memory(8, 4), Hold((1, 2)), Hold((1, 2))
+    memory.grow(first, 8)
+    memory.grow(second, 9)
+    assert memory.used_blocks == 3
+    memory.release(first)
+    assert memory.used_blocks == 3
+    memory.release(second)
+    assert memory.used_blocks == 0
+    assert memory.found((1, 2), 8) == 8
+
+
+def test_the_oldest_idle_prefix_is_evicted_end_first() -> None:
+    """Space is taken from what was used longest ago, and from the end of a prefix before its beginning."""
+    memory = Memory(4, 4)
+    for hashes in ((1, 2), (3, 4)):
+        hold = Hold(hashes)
+        memory.grow(hold, 8)
+        memory.release(hold)
+    assert memory.grow(Hold(), 4)
+    assert memory.found((1, 2), 8) == 4
+    assert memory.found((3, 4), 8) == 8
+
+
+def test_a_block_that_was_computed_twice_is_kept_once() -> None:
+    """A partial private block that turns out to equal a known one is given up for it."""
+    memory, first, second = Memory(8, 4), Hold((1,)), Hold((1,))
+    memory.grow(second, 3)
+    memory.grow(first, 4)
+    assert memory.used_blocks == 2
+    memory.grow(second, 4)
+    assert memory.used_blocks == 1
+
+
+@given(st.data())
+def test_blocks_are_conserved(data: st.DataObject) -> None:
+    """Whatever sequences grow and leave in whatever order, no block is lost, made, or given back twice."""
+    memory = Memory(data.draw(st.integers(1, 12)), data.draw(st.integers(1, 4)))
+    holds: list[tuple[Hold, int]] = []
+    for _ in range(data.draw(st.integers(1, 25))):
+        if holds and data.draw(st.booleans()):
+            hold, _tokens = holds.pop(data.draw(st.integers(0, len(holds) - 1)))
+            memory.release(hold)
+        elif holds and data.draw(st.booleans()):
+            at = data.draw(st.integers(0, len(holds) - 1))
+            hold, tokens = holds[at]
+            more = tokens + data.draw(st.integers(0, 9))
+            if memory.grow(hold, more):
+                holds[at] = (hold, more)
+        else:
+            hold, tokens = (
+                Hold(tuple(data.draw(st.lists(st.integers(0, 5), max_size=5)))),
+                data.draw(st.integers(1, 12)),
+            )
+            if memory.grow(hold, tokens):
+                holds.append((hold, tokens))
+        assert 0 <= free_blocks(memory, [hold for hold, _ in holds])
+        for hold, tokens in holds:
+            assert hold.known + hold.private == memory.blocks_for(tokens)
+        held = {block for hold, _ in holds for block in hold.hashes[: hold.known]}
+        assert memory.used_blocks == len(held) + sum(hold.private for hold, _ in holds)
+    for hold, _ in holds:
+        memory.release(hold)
+    assert memory.used_blocks == 0
+    assert memory.grow(Hold(), memory.total_blocks * memory.block_tokens)
