@@ -1,7 +1,7 @@
 """The Batcher as an engine: every sequence ends once, batching batches, prefixes help, memory is conserved."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.engine.batcher import Batcher, EngineSpec
@@ -96,6 +96,7 @@ def test_a_long_prompt_is_read_in_chunks_while_others_go_on() -> None:
     assert [order.id for order in before] == ["short"] * 6
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 10)), min_size=1, max_size=8), st.integers(1, 16))
 def test_no_step_passes_the_token_budget(sizes: list[tuple[int, int]], budget: int) -> None:
     """The tokens that a step takes never pass max_num_batched_tokens (each is priced at one second here)."""
@@ -238,6 +239,7 @@ MOVES = st.lists(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(MOVES, st.integers(1, 4), st.integers(1, 12), st.integers(2, 14))
 def test_every_sequence_ends_exactly_once(moves: list[Step], seats: int, budget: int, blocks: int) -> None:
     """Random submits, aborts and waits: each sequence ends once, with all its tokens unless aborted; nothing leaks."""
