@@ -56,7 +56,7 @@ Arrival = tuple[int, float, TraceRequest]
 
 
 def arrivals(requests: list[TraceRequest], plan: Plan) -> Iterator[Arrival]:
-    """The requests of a plan in order. A repeated trace follows the one before after its mean gap (1 s if it has none)."""
+    """The requests of a plan, in order. A repeated trace begins one mean gap (1 s if it has none) later."""
     return islice(_endless(requests, plan), plan.limit)
 
 
@@ -126,10 +126,11 @@ class Replay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._ticker: asyncio.Handle
 
     async def run(self) -> None:
         """Send everything and wait for the answers, each bounded by the client's timeouts."""
-        ticker = self._loop.call_soon(self._tick)
+        self._ticker = self._loop.call_soon(self._tick)
         try:
             async with asyncio.TaskGroup() as group:
                 if self._plan.closed is None:
@@ -138,8 +139,7 @@ class Replay:
                     await self._closed_loop(group, self._plan.closed)
         finally:
             self._ticker.cancel()
-            ticker.cancel()
-            self._tally.reconnects = self._client.reconnects
+            self._tally.over(time.perf_counter(), self._client.reconnects)
             self._client.close()
 
     def halt(self) -> None:
@@ -205,12 +205,7 @@ class Replay:
         return request, body_of(request, self._prompts.text(request, number), self._plan)
 
     async def _one(self, request: TraceRequest, body: bytes) -> None:
-        try:
-            answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], body)
-        except asyncio.CancelledError:
-            self._tally.cut += 1
-            self._tally.ended_at = time.perf_counter()
-            raise
+        answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], body)
         self._tally.ended(request, answer)
 
     def _tick(self) -> None:

@@ -49,7 +49,7 @@ class Samples:
         return self._sum / self.count if self.count else 0.0
 
     def percentiles(self, *shares: float) -> list[float]:
-        """The values at these shares (0..1), interpolated linearly (Hyndman and Fan's type 7); 0 where there are none."""
+        """The values at these shares (0..1), interpolated linearly (Hyndman and Fan's type 7); 0 if there are none."""
         ordered = sorted(self._values)
         return [percentile(ordered, share) for share in shares]
 
@@ -156,6 +156,13 @@ class Tally:
         if self.slo.met_by(answer, self.stream):
             self.good += 1
         self._count_tokens(request, answer)
+
+    def over(self, at: float, reconnects: int) -> None:
+        """The run is over: what has not ended was cut."""
+        self.reconnects = reconnects
+        self.cut = self.sent - self.done
+        if self.cut:
+            self.ended_at = at
 
     def _count_error(self, kind: str) -> None:
         if kind not in self.errors and len(self.errors) >= MAX_KINDS:

@@ -1,0 +1,247 @@
+"""`penstock load`: options into a plan, a progress bar while it runs, tables or JSON at its end."""
+
+import asyncio
+import os
+import signal
+import ssl
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+import uvloop
+from msgspec import Struct
+from msgspec.structs import replace
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from penstock.base.units import parse_seconds, show_seconds
+from penstock.loadgen.client import Client, Target, parse_target, tls_context
+from penstock.loadgen.exchange import Timeouts
+from penstock.loadgen.preflight import Unready, model_of
+from penstock.loadgen.report import Report, render, report_of, to_json
+from penstock.loadgen.run import Plan, Replay, planned, raise_file_limit
+from penstock.loadgen.tally import Slo, Tally, percentile
+from penstock.loadgen.traces import SHIPPED, open_trace
+from penstock.workload.formats import TraceError, TraceRequest
+
+KEY_VARIABLES = ("PENSTOCK_API_KEY", "OPENAI_API_KEY")
+INTERRUPTED = 130
+MIN_WIDTH = 140
+
+Url = Annotated[str, typer.Option(help="The OpenAI endpoint. Load goes there and nowhere else.")]
+Trace = Annotated[
+    str, typer.Option(help=f"{' or '.join(SHIPPED)} (shipped samples), or a file: CSV or JSON lines, .gz or not.")
+]
+Speed = Annotated[float, typer.Option(min=1e-6, help="2: twice as fast as the trace's clock.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Most requests.")]
+Duration = Annotated[str | None, typer.Option(metavar="TIME", help="Send nothing later than this, e.g. 90s or 5m.")]
+Repeat = Annotated[bool, typer.Option("--repeat", help="Begin the trace again at its end, until --limit, --duration.")]
+Concurrency = Annotated[
+    int, typer.Option(min=1, help="Most requests in flight; what comes beyond is not sent, and counted as a miss.")
+]
+Closed = Annotated[
+    int | None, typer.Option(min=1, metavar="USERS", help="Closed loop: a user asks again when he has his answer.")
+]
+Model = Annotated[str | None, typer.Option(help="Default: the trace's, else the first that /v1/models lists.")]
+Key = Annotated[
+    str | None, typer.Option(help=f"API key. Default: the environment's {' or '.join(KEY_VARIABLES)}.")
+]
+ApiName = Annotated[Literal["chat", "completions"], typer.Option(help="/v1/chat/completions or /v1/completions.")]
+Stream = Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streams, or for whole answers.")]
+MaxPrompt = Annotated[int | None, typer.Option(min=1, help="Shorten longer prompts to this (a small context window).")]
+MaxOutput = Annotated[int | None, typer.Option(min=1, help="Ask for no more output tokens than this.")]
+SloTtft = Annotated[str, typer.Option(metavar="TIME", help="A good answer's time to first token; 'none': no bound.")]
+SloItl = Annotated[str, typer.Option(metavar="TIME", help="A good answer's mean time per further token; 'none'.")]
+SloE2e = Annotated[str, typer.Option(metavar="TIME", help="A good answer's time to its end; 'none'.")]
+Timeout = Annotated[str, typer.Option(metavar="TIME", help="For a whole request.")]
+IdleTimeout = Annotated[str, typer.Option(metavar="TIME", help="Between two reads of an answer that has begun.")]
+Seed = Annotated[int, typer.Option(help="Of the prompts. Another one: no prompt is in any cache yet.")]
+Ca = Annotated[Path | None, typer.Option(help="https: file of the authorities to trust.", exists=True, dir_okay=False)]
+Insecure = Annotated[bool, typer.Option("--insecure", help="https: trust any certificate.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; -: to stdout.")]
+FailOnError = Annotated[bool, typer.Option("--fail-on-error", help="Exit with 1 if any request failed.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def load(
+    url: Url = "http://127.0.0.1:8080", trace: Trace = "azure", speed: Speed = 1.0, limit: Limit = None,
+    duration: Duration = None, repeat: Repeat = False, concurrency: Concurrency = 10_000, closed: Closed = None,
+    model: Model = None, key: Key = None, api: ApiName = "chat", stream: Stream = True,
+    max_prompt_tokens: MaxPrompt = None, max_output_tokens: MaxOutput = None,
+    slo_ttft: SloTtft = "1s", slo_itl: SloItl = "100ms", slo_e2e: SloE2e = "none",
+    timeout: Timeout = "10m", idle_timeout: IdleTimeout = "2m", seed: Seed = 0, ca: Ca = None,
+    insecure: Insecure = False, json: Json = None, fail_on_error: FailOnError = False, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Replay a request trace against any OpenAI endpoint; ends in tables of latencies, goodput, errors and load.
+
+    Requests go out at the trace's times, whatever the answers do (open loop), with prompts of the trace's lengths and
+    its shared prefixes. Ctrl-C ends it and shows what was done so far. Exit status: 0 it ran, 1 the target did not
+    answer (or an error, with --fail-on-error), 2 a mistake in the options or the trace, 130 stopped by Ctrl-C.
+    """
+    total_s = _seconds(timeout, "--timeout")
+    limits = Timeouts(first_byte_s=total_s, idle_s=_seconds(idle_timeout, "--idle-timeout"), total_s=total_s)
+    slo = Slo(
+        ttft_s=_bound(slo_ttft, "--slo-ttft"), itl_s=_bound(slo_itl, "--slo-itl"), e2e_s=_bound(slo_e2e, "--slo-e2e")
+    )
+    plan = Plan(
+        model=model or "", api=api, stream=stream, speed=speed, limit=limit, repeat=repeat,
+        duration_s=None if duration is None else _seconds(duration, "--duration"),
+        concurrency=min(concurrency, raise_file_limit()), closed=closed, seed=seed,
+        max_prompt_tokens=max_prompt_tokens, max_output_tokens=max_output_tokens,
+    )  # fmt: skip
+    if repeat and limit is None and duration is None:
+        raise typer.BadParameter("needs --limit or --duration to end", param_hint="--repeat")
+    job = _Job(
+        target=_target(url), key=key or _key_of_environment(), timeouts=limits,
+        tls=_tls(ca, insecure), trace=trace, requests=_requests(trace), plan=plan, slo=slo,
+    )  # fmt: skip
+    if json not in (None, "-") and not os.access(Path(json).absolute().parent, os.W_OK):
+        raise typer.BadParameter(f"cannot write {json}", param_hint="--json")  # now, not after an hour of load
+    report = _measure(job, not quiet and sys.stderr.isatty())
+    _tell(report, json)
+    if report.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if fail_on_error and (report.failed or report.not_sent):
+        raise typer.Exit(1)
+
+
+# ===== what was typed =====
+
+
+def _seconds(text: str, option: str) -> float:
+    try:
+        seconds = parse_seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+    if not 0 < seconds < float("inf"):
+        raise typer.BadParameter(f"{text!r} is not a time above 0", param_hint=option)
+    return seconds
+
+
+def _bound(text: str, option: str) -> float | None:
+    return None if text == "none" else _seconds(text, option)
+
+
+def _target(url: str) -> Target:
+    try:
+        return parse_target(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
+
+
+def _tls(ca: Path | None, insecure: bool) -> ssl.SSLContext:
+    try:
+        return tls_context(None if ca is None else str(ca), verify=not insecure)
+    except (OSError, ssl.SSLError) as error:
+        raise typer.BadParameter(f"not a file of PEM certificates: {error}", param_hint="--ca") from None
+
+
+def _requests(trace: str) -> list[TraceRequest]:
+    try:
+        return open_trace(trace)
+    except TraceError as error:
+        raise typer.BadParameter(str(error), param_hint="--trace") from None
+
+
+def _key_of_environment() -> str | None:
+    return next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
+
+
+# ===== the run =====
+
+
+class _Job(Struct, frozen=True, kw_only=True):
+    target: Target
+    key: str | None
+    timeouts: Timeouts
+    tls: ssl.SSLContext
+    trace: str
+    requests: list[TraceRequest]
+    plan: Plan
+    slo: Slo
+
+
+def _measure(job: _Job, show: bool) -> Report:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            return runner.run(_run(job, show))
+        except Unready as error:
+            typer.echo(f"penstock load: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+async def _run(job: _Job, show: bool) -> Report:
+    plan = job.plan
+    try:
+        asker = Client(job.target, key=job.key, timeouts=Timeouts(first_byte_s=5.0, total_s=10.0), tls=job.tls)
+        client = Client(job.target, key=job.key, timeouts=job.timeouts, tls=job.tls)
+    except ValueError as error:
+        raise Unready(str(error)) from None
+    try:
+        named = plan.model or next((row.model for row in job.requests if row.model), None)
+        default = await model_of(asker, named)
+    finally:
+        asker.close()
+    plan = replace(plan, default_model=default)
+    tally = Tally(job.slo, stream=plan.stream, planned=planned(job.requests, plan))
+    with _Screen(tally, show) as screen:
+        replay = Replay(job.requests, plan, client, tally, screen.update)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, replay.halt)
+        try:
+            await replay.run()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+    return report_of(tally, target=job.target.url, trace=job.trace, model=default, mode=_mode(plan))
+
+
+def _mode(plan: Plan) -> str:
+    kind = f"closed loop, users: {plan.closed}" if plan.closed is not None else f"open loop, speed × {plan.speed:g}"
+    return kind + ("" if plan.stream else ", no streaming") + (", repeated" if plan.repeat else "")
+
+
+# ===== the screen =====
+
+
+class _Screen:
+    """The progress bar, on standard error, so that standard output stays the report's."""
+
+    def __init__(self, tally: Tally, show: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not show,
+            transient=True,
+        )
+        self._task = self._progress.add_task("load", total=tally.planned, counts="")
+
+    def __enter__(self) -> "_Screen":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, tally: Tally) -> None:
+        recent = sorted(tally.recent_ttft_s)
+        ttft = f"  TTFT p50 {show_seconds(percentile(recent, 0.5))}" if recent else ""
+        errors = tally.done - tally.ok
+        counts = f"sent {tally.sent}  in flight {tally.in_flight}  done {tally.done}  errors {errors}{ttft}"
+        self._progress.update(self._task, completed=tally.done + tally.not_sent, counts=counts)
+
+
+def _tell(report: Report, json: str | None) -> None:
+    console = Console(stderr=json == "-")
+    if not console.is_terminal:
+        console.width = MIN_WIDTH  # a pipe has no width: cut nothing
+    console.print(render(report))
+    if json == "-":
+        typer.echo(to_json(report).decode(), nl=False)
+    elif json is not None:
+        Path(json).write_bytes(to_json(report))
