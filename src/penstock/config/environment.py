@@ -115,16 +115,17 @@ def _fields(kind: ty.Type) -> dict[str, ty.Type]:
 
 def _put(tree: Any, path: Path, text: str) -> None:
     """Set one value, making the blocks above it. Raises ValueError where something above it is no block."""
-    here = tree
+    here: Any = tree
     for at, step in enumerate(path):
-        if not isinstance(here, list if isinstance(step, int) else dict):
+        is_block = isinstance(here, list) if isinstance(step, int) else isinstance(here, dict)
+        if not is_block:
             raise ValueError(f"cannot set {show(path)}, for {show(path[:at])} is not a block in the file")
         if isinstance(step, int) and step == len(here):
             here.append(None)
         if at == len(path) - 1:
             here[step] = text
             return
-        below = here.get(step) if isinstance(here, dict) else here[step]
+        below = here[step] if isinstance(step, int) else here.get(step)
         if below is None:
             below = [] if isinstance(path[at + 1], int) else {}
         elif isinstance(below, str) and step == "strategy":

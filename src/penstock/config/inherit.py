@@ -25,7 +25,7 @@ def _fields_by_block() -> dict[str, frozenset[str]]:
 
 
 def lay_over(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree with every pool's blocks completed from the gateway's. The gateway's `timeouts` has fields of its own."""
+    """The tree with every pool's blocks completed from the gateway's, whose `timeouts` has fields of its own."""
     allowed = _fields_by_block()
     pools = []
     for pool in tree.get("pools", []):

@@ -65,7 +65,7 @@ def plain_key_warning(text: str, where: str, path: Path, mistakes: Mistakes) -> 
 
 
 def client_keys(keys: tuple[KeyConf, ...], mistakes: Mistakes, read_file: ReadFile) -> tuple[dict[str, str], list[str]]:
-    """SHA-256, hex -> the key's name, and warnings. Two keys may share a name, so that a key can be changed in peace."""
+    """SHA-256, hex -> the key's name, and warnings. Two may share a name: so keys are changed."""
     names: dict[str, str] = {}
     warnings: list[str] = []
     for at, conf in enumerate(keys):

@@ -36,7 +36,7 @@ class KeyConf(_Conf, frozen=True, kw_only=True):
     """One API key of a client."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128, description="its name; it is the tenant's name as well")]
-    key: Annotated[str | None, _doc("the key itself, hashed at load; prefer `hash`, or ${VARIABLE}")] = None
+    key: Annotated[str | None, _doc("the key itself, hashed at load; prefer `hash`, ${VARIABLE} or file:/path")] = None
     hash: Annotated[str | None, _doc("'sha256:' and the 64 hex digits of the key's SHA-256, as `penstock check` prints it")] = None
 
 
@@ -65,13 +65,13 @@ class ReplicaConf(_Conf, frozen=True, kw_only=True):
     max_queue_size: Annotated[Count, _doc("calls waiting at it (engine's own queue) before it counts as overloaded")] = 100
     weight: Annotated[float, Meta(gt=0, description="share of traffic in weighted_round_robin")] = 1.0
     backup: Annotated[bool, _doc("gets traffic only while no primary replica can serve")] = False
-    region: str = ""
-    zone: str = ""
+    region: Annotated[str, _doc("where it stands, e.g. eu-west")] = ""
+    zone: Annotated[str, _doc("where in its region")] = ""
     hourly_cost: Annotated[float, Meta(ge=0, description="money per hour")] = 0.0
     purchase: Annotated[Purchase, _doc("how it is paid for")] = "on_demand"
     gpus: Annotated[tuple[str, ...], _doc("its GPUs, e.g. [h100, h100]")] = ()
-    api_key: Annotated[str | None, _doc("key that the gateway shows to it; write ${VARIABLE} or file:/path")] = None
-    headers: Annotated[dict[str, str], _doc("extra request headers; values may be ${VARIABLE}")] = field(default_factory=dict)
+    api_key: Annotated[str | None, _doc("key that the gateway shows to it, as a bearer token; write ${VARIABLE} or file:/path")] = None
+    headers: Annotated[dict[str, str], _doc("extra request headers; values may be ${VARIABLE} or file:/path")] = field(default_factory=dict)
     tls: Annotated[UpstreamTlsConf, _doc("TLS towards it")] = field(default_factory=UpstreamTlsConf)
 
 
@@ -135,7 +135,7 @@ class File(_Conf, frozen=True, kw_only=True):
     admin: Annotated[str | None, _doc("host:port of the admin API; none: no admin API")] = "127.0.0.1:9090"
     metrics: Annotated[str | None, _doc("host:port of Prometheus metrics, open, so that it can be scraped in a cluster; none: only at the admin API")] = None
     auth: Annotated[Literal["keys", "none"] | None, _doc("none: an open gateway even beyond loopback; left out: keys where there are any")] = None
-    admin_key: Annotated[str | None, _doc("key that the admin API asks for (plain, ${VARIABLE} or 'sha256:…'); must be set for an admin address beyond loopback")] = None
+    admin_key: Annotated[str | None, _doc("key that the admin API asks for (plain, ${VARIABLE}, file:/path or 'sha256:…'); must be set for an admin address beyond loopback")] = None
     keys: Annotated[tuple[KeyConf, ...], _doc("API keys of clients; none: an open gateway, on loopback only")] = ()
     tls: Annotated[TlsConf | None, _doc("serve HTTPS on the data port")] = None
     trusted_proxies: Annotated[tuple[str, ...], _doc("addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed")] = ()
@@ -150,7 +150,7 @@ class File(_Conf, frozen=True, kw_only=True):
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
-    pools: Annotated[tuple[PoolConf, ...], _doc("the pools")] = ()
+    pools: Annotated[tuple[PoolConf, ...], _doc("the pools; at least one")] = ()
     aliases: Annotated[dict[str, str], _doc("name that clients use -> served name")] = field(default_factory=dict)
     fallback: Annotated[dict[str, tuple[str, ...]], _doc("served name -> names to try in turn where it cannot be served")] = field(default_factory=dict)
     routes: Annotated[tuple[RouteRule, ...], _doc("rules by host and path; the first that matches holds")] = ()

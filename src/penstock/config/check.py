@@ -1,0 +1,47 @@
+"""What `penstock check` says of a configuration that can be used: plain data, for a table or for JSON."""
+
+from typing import Any
+
+from penstock.base.units import show_seconds
+from penstock.config.addresses import show_address
+from penstock.config.schema import Settings
+from penstock.core.spec import PoolSpec
+
+
+def report(settings: Settings) -> dict[str, Any]:
+    """The effective result: addresses, who may call, pools, replicas, names, warnings. No secret, no hash."""
+    server = settings.server
+    names = sorted(dict.fromkeys(server.key_names.values()))
+    return {
+        "listen": ("https://" if server.tls else "http://") + show_address(server.listen),
+        "admin": show_address(server.admin) if server.admin else None,
+        "metrics": show_address(server.metrics) if server.metrics else None,
+        "open": server.open,
+        "keys": names,
+        "pools": [_pool(pool, settings) for pool in settings.gate.pools],
+        "replicas": [
+            {
+                "id": replica.id, "url": replica.url, "pool": replica.pool, "engine": replica.engine,
+                "models": dict(replica.models), "seats": replica.max_concurrent_requests, "weight": replica.weight,
+                "backup": replica.backup,
+            }
+            for replica in settings.replicas
+        ],
+        "aliases": dict(settings.gate.aliases),
+        "fallback": {name: list(targets) for name, targets in settings.gate.fallback.items()},
+        "routes": len(settings.gate.routes),
+        "warnings": list(settings.warnings),
+    }  # fmt: skip
+
+
+def _pool(pool: PoolSpec, settings: Settings) -> dict[str, Any]:
+    replicas = [replica for replica in settings.replicas if replica.pool == pool.name]
+    return {
+        "name": pool.name,
+        "models": list(pool.models),
+        "strategy": str(pool.strategy.__struct_config__.tag),
+        "replicas": len(replicas),
+        "seats": sum(replica.max_concurrent_requests for replica in replicas),
+        "queue": f"{pool.queue.max:,} calls, {show_seconds(pool.queue.timeout_s)}",
+        "attempts": pool.retries.attempts,
+    }

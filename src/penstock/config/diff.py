@@ -1,0 +1,107 @@
+"""What a reload changes, in lines for people: names, never secrets.
+
+Sockets are bound and TLS files are opened once, so some changes wait for a restart; the line says so.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import fields
+
+from penstock.base.nouns import Replica
+from penstock.base.units import show_seconds
+from penstock.config.addresses import show_address
+from penstock.config.schema import ServerSpec, Settings
+from penstock.core.spec import PoolSpec
+
+RESTART = ("listen", "admin", "metrics", "tls", "journal", "limits.backlog")
+"""What holds until a restart."""
+_SEPARATE = ("pools", "key_names", "admin_key_hash")
+
+
+def changes(old: Settings, new: Settings) -> list[str]:
+    """One line per difference; empty: nothing changed."""
+    return [line + (" (needs a restart)" if _waits(path) else "") for path, line in _changes(old, new)]
+
+
+def needs_restart(old: Settings, new: Settings) -> list[str]:
+    """The lines of `changes` that do not hold before a restart."""
+    return [line for path, line in _changes(old, new) if _waits(path)]
+
+
+def _waits(path: str) -> bool:
+    return any(path == name or path.startswith(name + ".") for name in RESTART)
+
+
+def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
+    yield from _structs("", old.server, new.server)
+    yield from _keys(old.server, new.server)
+    yield from _structs("", old.gate, new.gate)
+    before, after = {pool.name: pool for pool in old.gate.pools}, {pool.name: pool for pool in new.gate.pools}
+    yield from _named("pool", before, after)
+    yield from _named("replica", {r.id: r for r in old.replicas}, {r.id: r for r in new.replicas})
+    for name in old.access.keys() & new.access.keys():
+        if old.access[name] != new.access[name]:
+            yield f"replica {name}", f"replica {name}: what it is shown (api_key, headers, tls) changed"
+
+
+def _keys(old: ServerSpec, new: ServerSpec) -> Iterator[tuple[str, str]]:
+    if old.admin_key_hash != new.admin_key_hash:
+        yield "admin_key", "admin_key: changed"
+    for sign, ours, others in (("removed", old.key_names, new.key_names), ("added", new.key_names, old.key_names)):
+        for digest, name in ours.items():
+            if digest not in others:
+                yield "keys", f"keys: {name} {sign}"
+    for digest, name in old.key_names.items():
+        if new.key_names.get(digest, name) != name:
+            yield "keys", f"keys: {name} is called {new.key_names[digest]} now"
+
+
+def _named(
+    kind: str, old: dict[str, PoolSpec] | dict[str, Replica], new: dict[str, PoolSpec] | dict[str, Replica]
+) -> Iterator[tuple[str, str]]:
+    for name in old:
+        if name not in new:
+            yield f"{kind} {name}", f"{kind} {name}: removed"
+    for name, after in new.items():
+        before = old.get(name)
+        if before is None:
+            yield f"{kind} {name}", f"{kind} {name}: added"
+        else:
+            yield from _structs(f"{kind} {name}: ", before, after)
+
+
+def _structs(prefix: str, old: msgspec.Struct, new: msgspec.Struct) -> Iterator[tuple[str, str]]:
+    for field in fields(new):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before == after or field.name in _SEPARATE:
+            continue
+        path = prefix + field.encode_name
+        if isinstance(before, msgspec.Struct) and isinstance(after, msgspec.Struct) and type(before) is type(after):
+            yield from _structs(path + ".", before, after)
+        else:
+            yield path, f"{path}: {_shown(field.name, before)} -> {_shown(field.name, after)}"
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if name in ("listen", "admin", "metrics"):
+        return show_address(value)
+    if isinstance(value, float) and name.endswith("_s"):
+        return show_seconds(value)
+    if isinstance(value, msgspec.Struct):
+        tag = value.__struct_config__.tag
+        return (
+            str(tag)
+            if tag
+            else ", ".join(f"{f.encode_name} {_shown(f.name, getattr(value, f.name))}" for f in fields(value))
+        )
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {_shown('', item)}" for key, item in value.items()) or "none"
+    if isinstance(value, tuple):
+        return ", ".join(_shown("", item) for item in value) or "none"
+    return str(value)
