@@ -25,7 +25,8 @@ class Call(Struct, frozen=True, gc=False):
     key: str = ""
     """The key's *name*."""
     client_id: str = ""
-    """The id that the client gave (`x-request-id`); empty: none. A second call with it is refused while one is in flight."""
+    """The id that the client gave (`x-request-id`); empty: none. A second call with it is refused while one is in
+    flight."""
     stream: bool = False
     repeatable: bool = True
     """Doing it twice does no harm (inference); other POSTs are repeated only when nothing was sent."""

@@ -53,4 +53,4 @@ class Registry:
 
     def union(self) -> Any:
         """The union of all specs, as a type for msgspec."""
-        return Union[tuple(self._specs.values())]
+        return Union[tuple(self._specs.values())]  # noqa: UP007 - only Union takes a tuple made at run time

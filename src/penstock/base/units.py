@@ -15,6 +15,7 @@ _BYTES = {
     "": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1000**2, "mb": 1000**2, "g": 1000**3, "gb": 1000**3,
     "ki": 1024, "kib": 1024, "mi": 1024**2, "mib": 1024**2, "gi": 1024**3, "gib": 1024**3,
 }  # fmt: skip
+_NUMBER = re.compile(r"-?(?:\d{1,15}\.?\d*|\.\d+)(?:e[+-]?\d{1,2})?")  # not float's own taste: nan, infinity, 1_000
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 
 Seconds = Annotated[
@@ -39,19 +40,15 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 def parse_seconds(text: str) -> float:
     """Seconds from "30s", "500ms", "1m30s" or a bare number. Raises ValueError that shows the accepted forms."""
     text = text.strip()
-    try:
+    if _NUMBER.fullmatch(text):
         return float(text)
-    except ValueError:
-        pass
     total, at = 0.0, 0
-    while at < len(text):
+    while at < len(text) or not text:
         part = _PART.match(text, at)
         if part is None or part[2] not in _SECONDS:
             raise ValueError(f"{text!r} is not a duration: write a number of seconds, or like 30s, 500ms, 1m30s")
         total += float(part[1]) * _SECONDS[part[2]]
         at = part.end()
-    if not text:
-        raise ValueError("an empty text is not a duration: write a number of seconds, or like 30s, 500ms, 1m30s")
     return total
 
 
@@ -65,8 +62,10 @@ def parse_bytes(text: str) -> int:
 
 def show_seconds(value_s: float) -> str:
     """A duration for people: 0.0123 -> "12.3 ms"."""
-    if value_s < 1e-3:
+    if value_s < 0.9995e-3:
         return f"{value_s * 1e6:.0f} µs"
-    if value_s < 1:
+    if value_s < 0.9995:
         return f"{value_s * 1e3:.3g} ms"
-    return f"{value_s:.3g} s" if value_s < 120 else f"{value_s / 60:.3g} min"
+    if value_s < 119.5:
+        return f"{value_s:.3g} s"
+    return f"{value_s / 60:.3g} min" if value_s < 59_970 else f"{value_s / 3600:.3g} h"

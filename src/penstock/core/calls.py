@@ -74,7 +74,8 @@ class Calls:
         targets = flight.targets
         for index, (name, model) in enumerate(targets):
             pool = self._fleet.pools[name]
-            if not pool.lines.get(model):  # nobody is overtaken
+            line = pool.lines.get(model)
+            if line is None or not line.fresh:  # nobody is overtaken; who waits beside the line holds nobody up
                 seat = pool.choose(flight.call, model, flight.tried, now)
                 if seat is not None:
                     flight.target = index
@@ -141,6 +142,9 @@ class Calls:
             if found is None:
                 return
             flight, seat = found
+            if now >= flight.deadline:  # this fact overtook the alarm
+                self._refuse(flight, flight.last or "queue_timeout", out, now)
+                continue
             self._unqueue(flight, now)
             self._send(flight, pool, seat, out, now)
 
@@ -203,15 +207,13 @@ class Calls:
         """An attempt failed before its first byte: another attempt, another target, or the end."""
         row = REFUSALS[event.label]
         pool = self._fleet.pools.get(flight.targets[flight.target].pool)
-        flight.tried = (flight.tried or frozenset()) | {seat.id}
+        flight.deadline += now - flight.sent_at  # it bounds waiting; the time at a replica was none
+        if row.blames_replica or row.says_retry_after:  # otherwise the replica is well and may take it again at once
+            flight.tried = (flight.tried or frozenset()) | {seat.id}
         if pool is not None and may_repeat(row, flight.call.repeatable):
             spec = pool.spec.retries
             if flight.target_attempts < spec.attempts and self._afford(flight, pool, row.free_failover, now):
                 if pool.untried(flight):
-                    self._rejoin(flight, pool, out, now)
-                elif event.label == "stale_connection":
-                    # the replica is well, only the connection was old: a fresh one at once
-                    flight.tried = None
                     self._rejoin(flight, pool, out, now)
                 else:
                     flight.move("pausing")
@@ -303,8 +305,8 @@ class Calls:
         return min(most_s, max(least_s, pool.counts.calls / pace if pace else most_s))
 
     def _over(
-        self, flight: Flight, outcome: str, status: int, usage: Usage | None, tokens: int, out: list[Effect], now: float,
-        replica: str = "",
+        self, flight: Flight, outcome: str, status: int, usage: Usage | None, tokens: int, out: list[Effect],
+        now: float, replica: str = "",
     ) -> None:  # fmt: skip
         flight.move("over")
         del self._flights[flight.call.id]
@@ -331,15 +333,18 @@ class Calls:
 
     def readmit(self, flight: Flight, out: list[Effect], now: float) -> None:
         flight.targets = self.catalog.targets(flight.call)
-        flight.target, flight.target_attempts, flight.tried = 0, 0, None
+        flight.target_attempts, flight.tried = 0, None
         if not flight.targets:
             self._refuse(flight, "model_not_found", out, now)
             return
-        name, model = flight.targets[0]
-        self._enqueue(flight, self._fleet.pools[name], model, now)
+        pools = self._fleet.pools
+        usable = (index for index, (name, model) in enumerate(flight.targets) if pools[name].usable(model))
+        flight.target = next(usable, 0)
+        name, model = flight.targets[flight.target]
+        self._enqueue(flight, pools[name], model, now)
 
     def waited(self, call_id: str, out: list[Effect], now: float) -> None:
-        """A waiting call's time is over, unless a replica has become usable meanwhile and its deadline is still ahead."""
+        """A waiting call's time is over, unless a replica has become usable meanwhile and its deadline is ahead."""
         flight = self._flights[call_id]
         name, model = flight.targets[flight.target]
         usable = self._fleet.pools[name].usable(model)

@@ -3,7 +3,7 @@
 Built anew from the spec and from what engines list; looking up is a dictionary access for all but the first of a kind.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from penstock.base.nouns import Call
@@ -24,7 +24,9 @@ def rule_matches(rule: RouteRule, host: str, path: str) -> bool:
         return False
     if rule.host is None:
         return True
-    name = host.lower() if host.startswith("[") else host.lower().partition(":")[0]
+    name, colon, _ = host.lower().partition("]:" if host.startswith("[") else ":")
+    if colon == "]:":
+        name += "]"
     wanted = rule.host.lower()
     return name.endswith(wanted[1:]) if wanted.startswith("*.") else name == wanted
 
@@ -32,15 +34,18 @@ def rule_matches(rule: RouteRule, host: str, path: str) -> bool:
 class Catalog:
     """The index from what clients name to targets in order of preference."""
 
-    def __init__(self, spec: GateSpec, listed: Mapping[str, Iterable[str]]) -> None:
-        """`listed`: pool name -> models that its replicas list, for the pools that name none themselves."""
+    def __init__(
+        self, spec: GateSpec, listed: Mapping[str, Iterable[str]], settled: Collection[str] = frozenset()
+    ) -> None:
+        """`listed`: pool name -> models that its replicas list, for the pools that name none themselves. `settled`: the
+        pools whose replicas have all said what they serve."""
         self._spec = spec
         self._pools = {pool.name: pool for pool in spec.pools}
         self._serving: dict[str, list[str]] = {}
         for pool in spec.pools:
             for model in pool.models or sorted(listed.get(pool.name, ())):
                 self._serving.setdefault(model, []).append(pool.name)
-        self._open = [pool.name for pool in spec.pools if not pool.models]
+        self._open = [pool.name for pool in spec.pools if not pool.models and pool.name not in settled]
         self._known: dict[str, tuple[Target, ...]] = {
             name: self._chain(name) for name in [*self._serving, *spec.aliases, *spec.fallback]
         }

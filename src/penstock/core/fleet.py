@@ -29,12 +29,14 @@ SPREAD = 0.1
 class Fleet:
     """All seats, by id and by pool."""
 
-    __slots__ = ("_count", "_rng", "_timers", "pools", "seats")
+    __slots__ = ("_count", "_leaving", "_rng", "_timers", "pools", "seats")
 
     def __init__(self, timers: Timers[Alarm], rand: Rand) -> None:
         self._timers = timers
         self._rng: Random = rand.stream("looks")
         self._count = 0
+        self._leaving: list[Seat] = []
+        """Out of the fleet, with calls still in flight."""
         self.seats: dict[str, Seat] = {}
         self.pools: dict[str, Pool] = {}
 
@@ -43,18 +45,20 @@ class Fleet:
     def seen(self, replicas: tuple[Replica, ...], out: list[Effect], now: float) -> None:
         """The fleet should be exactly this. Replicas of unknown pools are left out (configuration refuses them)."""
         wanted = {replica.id: replica for replica in replicas if replica.pool in self.pools}
-        for seat in list(self.seats.values()):
-            replica = wanted.get(seat.id)
-            if replica is None or replica.url != seat.replica.url or replica.pool != seat.pool:
-                self.leave(seat, out)
+        left = [seat for seat in self.seats.values() if not seat.same_as(wanted.get(seat.id))]
+        for seat in left:
+            self._leave(seat)
         for replica in wanted.values():
             known = self.seats.get(replica.id)
             if known is None:
                 self._join(replica, now)
-            else:
+            elif known.replica != replica:
                 known.adopt(replica)
                 if replica.drain != (known.health.life == "draining"):
                     known.health.sign("drain" if replica.drain else "undrain")
+                self.schedule(known, self.pools[known.pool].spec, now)
+        for seat in left:  # only now: an id that came back at another address is not to be forgotten
+            self.emptied(seat, out)
         for pool in self.pools.values():
             pool.changed()
 
@@ -80,9 +84,11 @@ class Fleet:
                 self._timers.set((look, seat.id), now)
             else:
                 self._timers.cancel((look, seat.id))
+                if look == "stats":  # nobody would ever tell that its queue has become shorter
+                    self._changed(seat, seat.health.crowd(None))
 
-    def leave(self, seat: Seat, out: list[Effect]) -> None:
-        """The replica is no longer in the fleet: nothing new, and gone once it has ended what it has."""
+    def _leave(self, seat: Seat) -> None:
+        """The replica is no longer in the fleet: nothing new, and `emptied` once it has ended what it has."""
         del self.seats[seat.id]
         pool = self.pools.get(seat.pool)
         if pool is not None:
@@ -90,12 +96,13 @@ class Fleet:
         for what in ("health", "stats", "models", "breaker", "aside"):
             self._timers.cancel((what, seat.id))
         seat.health.sign("drain")
-        self.emptied(seat, out)
+        self._leaving.append(seat)
 
     def keep_pools(self, names: set[str], out: list[Effect], now: float) -> None:
         """Only these pools exist any longer; settings of their looks may have changed."""
         for seat in [seat for seat in self.seats.values() if seat.pool not in names]:
-            self.leave(seat, out)
+            self._leave(seat)
+            self.emptied(seat, out)
         for name in [name for name in self.pools if name not in names]:
             del self.pools[name]
         for seat in self.seats.values():
@@ -103,9 +110,10 @@ class Fleet:
 
     def emptied(self, seat: Seat, out: list[Effect]) -> None:
         """A seat that left the fleet has ended its last call (or had none): it is gone."""
-        if seat.in_flight == 0 and self.seats.get(seat.id) is not seat and seat.health.life != "gone":
+        if seat.in_flight == 0 and self.seats.get(seat.id) is not seat:
             seat.health.sign("emptied")
-            if seat.id not in self.seats:
+            self._leaving.remove(seat)
+            if seat.id not in self.seats and all(other.id != seat.id for other in self._leaving):
                 out.append(Forget(seat.id))
 
     # ===== traffic =====
@@ -122,9 +130,11 @@ class Fleet:
     def failed(self, seat: Seat, now: float) -> None:
         """A call failed by its fault."""
         seat.outcome(True, now)
-        changed = seat.health.failed()
-        if seat.health.breaker == "open" and self.seats.get(seat.id) is seat:
-            self._timers.set(("breaker", seat.id), now + seat.health.spec_breaker.open_s)
+        health = seat.health
+        was_open = health.breaker == "open"  # then the call was under way before: it proves nothing about now
+        changed = health.failed()
+        if health.breaker == "open" and not was_open and self.seats.get(seat.id) is seat:
+            self._timers.set(("breaker", seat.id), now + health.spec_breaker.open_s)
         self._changed(seat, changed)
 
     def set_aside(self, seat: Seat, pause_s: float, now: float) -> None:

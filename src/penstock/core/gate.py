@@ -112,8 +112,10 @@ class Gate:
             self._calls.serve_all(out, now)
 
     def _recatalog(self) -> None:
-        listed = {name: pool.models() for name, pool in self._fleet.pools.items()}
-        self.catalog = self._calls.catalog = Catalog(self.spec, listed)
+        pools = self._fleet.pools
+        listed = {name: pool.models() for name, pool in pools.items()}
+        settled = [name for name, pool in pools.items() if pool.settled()]
+        self.catalog = self._calls.catalog = Catalog(self.spec, listed, settled)
 
     # ===== settings and time =====
 

@@ -32,8 +32,8 @@ class Health:
     """One replica's row. Methods that may change `usable` or `limit` return whether they did."""
 
     __slots__ = (
-        "_aside", "_crowded", "breaker", "failures", "life", "limit", "probe_bad", "probe_good", "seats", "spec_breaker",
-        "spec_probe", "successes", "usable",
+        "_aside", "_crowded", "breaker", "failures", "life", "limit", "probe_bad", "probe_good", "seats",
+        "spec_breaker", "spec_probe", "successes", "usable",
     )  # fmt: skip
 
     def __init__(self, breaker: BreakerSpec, probe: ProbeSpec, seats: int) -> None:
@@ -108,7 +108,7 @@ class Health:
         return self.refresh()
 
     def failed(self) -> bool:
-        """A call failed by the replica's fault. Where `breaker` is open then, the caller sets the alarm for `half_open`."""
+        """A call failed by the replica's fault. Where that opens `breaker`, the caller sets an alarm for `half_open`."""
         self.failures += 1
         if self.breaker == "half_open" or self.failures >= self.spec_breaker.failures:
             self.breaker, self.successes = "open", 0

@@ -74,7 +74,8 @@ class Seat:
         self.stats_at = 0.0
         self.stats_until = 0.0
         self.queued_share = 0.0
-        self.gpu_used = 0.0
+        self.gpu_used: float | None = None
+        """GPU utilisation, else KV-cache usage, 0..1; None: it says neither."""
         self.adopt(replica)
 
     def adopt(self, replica: Replica) -> None:
@@ -83,6 +84,10 @@ class Seat:
         self.seats = replica.max_concurrent_requests
         self.health.seats = self.seats
         self.health.refresh()
+
+    def same_as(self, replica: Replica | None) -> bool:
+        """Whether this describes the same replica, however its settings differ: its place and its pool."""
+        return replica is not None and replica.url == self.replica.url and replica.pool == self.pool
 
     # ===== facts =====
 
@@ -118,7 +123,7 @@ class Seat:
         self.stats, self.stats_at, self.stats_until = stats, now, now + stale_after_s
         self.queued_share = min(1.0, (stats.waiting or 0) / self.replica.max_queue_size)
         used = stats.gpu_utilisation if stats.gpu_utilisation is not None else stats.kv_usage
-        self.gpu_used = min(1.0, max(0.0, used or 0.0))
+        self.gpu_used = None if used is None else min(1.0, max(0.0, used))
 
     # ===== pure reads =====
 

@@ -68,6 +68,10 @@ class Pool:
             return True
         return seat.listed is not None and model in seat.listed
 
+    def settled(self) -> bool:
+        """Whether all replicas have said which models they serve: then a model unknown so far does not exist."""
+        return bool(self.seats) and all(seat.replica.models or seat.listed is not None for seat in self.seats)
+
     def models(self) -> list[str]:
         """Served names: the configured ones, or all that the replicas list."""
         listed = {name: None for seat in self.seats for name in seat.replica.models or seat.listed or ()}
@@ -116,10 +120,13 @@ class Pool:
         return None
 
     def _next_of(self, model: str, line: Line, now: float) -> tuple[Flight, Seat] | None:
+        full: set[frozenset[str] | None] = set()  # after a replica's death hundreds wait who all tried the same
         for flight in line.retries.values():
-            seat = self.choose(flight.call, model, flight.tried, now)
-            if seat is not None:
-                return flight, seat
+            if flight.tried not in full:
+                seat = self.choose(flight.call, model, flight.tried, now)
+                if seat is not None:
+                    return flight, seat
+                full.add(flight.tried)
         if line.fresh:
             flight = next(iter(line.fresh.values()))
             seat = self.choose(flight.call, model, None, now)

@@ -73,16 +73,18 @@ class SmoothTurns:
 
 
 class PeakEwmaOfTwo:
-    """Of two distinct random seats the one with the lower peak-EWMA × (in flight + 1)."""
+    """Of two distinct random seats the one with the lower peak-EWMA × (in flight + 1). An unmeasured one is taken to
+    be as fast as the other: with any fixed guess it would be flooded by slow models' calls and starved of quick ones'.
+    """
 
-    def __init__(self, rng: Random, decay_s: float, initial_s: float) -> None:
+    def __init__(self, rng: Random, decay_s: float) -> None:
         self.rng = rng
         self.decay_s = decay_s
-        self.initial_s = initial_s
 
-    def cost(self, seat: Seat, now: float) -> float:
+    def cost(self, seat: Seat, other: Seat, now: float) -> float:
         """Expected time behind those already there, seconds."""
-        return seat.peak.value_at(self.decay_s, self.initial_s, now) * (seat.in_flight + 1)
+        unmeasured_s = other.peak.value_at(self.decay_s, 1.0, now)
+        return seat.peak.value_at(self.decay_s, unmeasured_s, now) * (seat.in_flight + 1)
 
     def pick(self, seats: Sequence[Seat], scores: Sequence[float], now: float) -> Seat:
         count = len(seats)
@@ -91,4 +93,4 @@ class PeakEwmaOfTwo:
         first = int(self.rng.random() * count)
         second = int(self.rng.random() * (count - 1))
         one, other = seats[first], seats[second + (second >= first)]
-        return one if self.cost(one, now) <= self.cost(other, now) else other
+        return one if self.cost(one, other, now) <= self.cost(other, one, now) else other

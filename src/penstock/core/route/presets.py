@@ -35,7 +35,6 @@ class P2CPeakEwma(_Strategy, frozen=True, kw_only=True, tag="p2c_peak_ewma"):
     """Of two random replicas the one with the lower peak-EWMA of TTFT x (in flight + 1)."""
 
     decay_s: Annotated[Seconds, Meta(description="time in which an old peak fades to 1/e")] = 10.0
-    initial_s: Annotated[Seconds, Meta(description="TTFT that an unmeasured replica is taken to have")] = 0.5
 
 
 class Adaptive(_Strategy, frozen=True, kw_only=True, tag="adaptive"):

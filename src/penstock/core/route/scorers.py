@@ -37,8 +37,9 @@ class Load:
 
 
 class Latency:
-    """reference / (reference + mean): TTFT for streamed calls, whole answers for others; unmeasured counts as the
-    mean of the measured, so that a new replica is neither flooded nor avoided."""
+    """reference / (reference + mean): TTFT for streamed calls, whole answers for others. Unmeasured counts as the best
+    of the measured, so that a new replica is neither flooded nor avoided: taken for the mean of them it would get
+    nothing under light load, when somebody better than the mean is always idle."""
 
     def __init__(self, reference_s: float) -> None:
         self.reference_s = reference_s
@@ -50,8 +51,8 @@ class Latency:
             means = [seat.latency_s and seat.latency_s * exp((seat.latency_at - now) / FADE_S) for seat in seats]
         if None in means:
             known = [mean for mean in means if mean is not None]
-            typical = sum(known) / len(known) if known else 0.0
-            means = [typical if mean is None else mean for mean in means]
+            best = min(known, default=0.0)
+            means = [best if mean is None else mean for mean in means]
         reference_s = self.reference_s
         return [reference_s / (reference_s + mean) for mean in means]  # type: ignore[operator]
 
@@ -67,8 +68,9 @@ class Gpu:
     """1 − GPU utilisation, else KV-cache usage; a replica that does not say counts as the mean of those that do."""
 
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
-        fresh = [seat.gpu_used for seat in seats if now < seat.stats_until]
-        if not fresh:
+        used = [seat.gpu_used if now < seat.stats_until else None for seat in seats]
+        known = [share for share in used if share is not None]
+        if not known:
             return [1.0] * len(seats)
-        typical = sum(fresh) / len(fresh)
-        return [1.0 - (seat.gpu_used if now < seat.stats_until else typical) for seat in seats]
+        typical = sum(known) / len(known)
+        return [1.0 - (typical if share is None else share) for share in used]
