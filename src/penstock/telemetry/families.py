@@ -1,0 +1,109 @@
+"""The table of all metric families, and the reference page that is written from it.
+
+Names follow Prometheus' conventions: base units, `_total` for counters, one meaning a name.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+PREFIX = "penstock_"
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Family(Struct, frozen=True):
+    """One metric: its name without prefix (counters without `_total`), and what it means."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+    @property
+    def shown(self) -> str:
+        """The name as it is scraped."""
+        return f"{PREFIX}{self.name}{'_total' if self.kind == 'counter' else ''}"
+
+
+_R = ("pool", "replica")
+_M = ("pool", "model")
+
+FAMILIES: tuple[Family, ...] = (
+    Family("build_info", "gauge", ("version",), "Always 1; the label says which version runs."),
+    # calls, as they ended
+    Family(
+        "requests", "counter", ("pool", "model", "outcome", "status", "priority", "stream"),
+        "Calls that ended. outcome is ok or why not; status is the class of the HTTP status, such as 2xx.",
+    ),
+    Family(
+        "request_duration_seconds", "histogram", _M, "From arrival to the end of the answer, if there was one."
+    ),
+    Family("time_to_first_token_seconds", "histogram", _M, "From arrival to the first content byte, if streamed."),
+    Family("time_per_output_token_seconds", "histogram", _M, "Mean time between tokens, one value a streamed call."),
+    Family("queue_time_seconds", "histogram", ("pool", "priority"), "Time that calls spent in the gateway's queue."),
+    Family(
+        "tokens", "counter", ("pool", "model", "kind"),
+        "Tokens as engines counted them (prompt, completion, and cached ones among the prompt's). "
+        "Where an engine gave no usage: relayed stream events count as completion.",
+    ),
+    Family("refusals", "counter", ("reason",), "Calls that were refused or broken off, by reason."),
+    Family("tenant_requests", "counter", ("tenant",), "Calls that ended, by tenant."),
+    Family("tenant_tokens", "counter", ("tenant", "kind"), "Tokens by tenant (prompt, completion)."),
+    # attempts and looks, by replica
+    Family("attempts", "counter", ("replica",), "Attempts sent to a replica."),
+    Family("retries", "counter", ("replica",), "Attempts sent to a replica that were not the call's first."),
+    Family("attempt_failures", "counter", ("replica", "reason"), "Attempts that failed, by reason."),
+    Family("probes", "counter", ("replica", "result"), "Health probes that came back (ok, failed)."),
+    Family("scrapes", "counter", ("replica", "result"), "Readings of an engine's own metrics (ok, failed)."),
+    # replicas, as they stand
+    Family("replica_state", "gauge", (*_R, "state"), "1 for the state that the replica is in, 0 for the others."),
+    Family("replica_breaker", "gauge", (*_R, "state"), "1 for the state of its circuit breaker, 0 for the others."),
+    Family("replica_suspect", "gauge", _R, "1 while it gets one call at a time after failures in a row."),
+    Family("replica_in_flight", "gauge", _R, "Calls that it is working on."),
+    Family("replica_seats", "gauge", _R, "Calls that it may work on at once."),
+    Family("replica_load", "gauge", _R, "Load score: 0.7 x in flight / seats + 0.3 x queued / queue size."),
+    Family("replica_error_ratio", "gauge", _R, "Share of recent attempts that failed by its fault."),
+    Family("replica_ttft_seconds", "gauge", _R, "Moving average of its time to first content byte."),
+    Family("replica_served", "counter", _R, "Calls that it answered."),
+    Family("replica_failed", "counter", _R, "Attempts that failed by its fault."),
+    Family("engine_running", "gauge", _R, "Requests that its engine says it is running."),
+    Family("engine_waiting", "gauge", _R, "Requests that its engine says are waiting in it."),
+    Family("engine_kv_usage_ratio", "gauge", _R, "Share of its KV cache in use."),
+    Family("engine_gpu_utilisation_ratio", "gauge", _R, "How busy its GPU is."),
+    Family("engine_prefix_queries", "counter", _R, "Tokens that its engine looked up in the prefix cache."),
+    Family("engine_prefix_hits", "counter", _R, "Tokens that its engine found there."),
+    Family("engine_stats_age_seconds", "gauge", _R, "How old the engine's own numbers are."),
+    # pools, as they stand
+    Family("queue_depth", "gauge", ("pool", "priority"), "Calls that wait in the gateway."),
+    Family("queue_bytes", "gauge", ("pool",), "Bytes of their bodies."),
+    Family("queue_oldest_seconds", "gauge", ("pool",), "How long the oldest of them has waited."),
+    Family("pool_in_flight", "gauge", ("pool",), "Calls that the pool's replicas are working on."),
+    Family("pool_seats", "gauge", ("pool",), "Calls that they may work on at once."),
+    Family("pool_replicas", "gauge", ("pool",), "Replicas in the pool."),
+    Family("pool_healthy_replicas", "gauge", ("pool",), "Replicas that can take calls."),
+    # the gateway itself
+    Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
+    Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),
+)  # fmt: skip
+
+BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def reference() -> str:
+    """The reference page of all metrics, Markdown."""
+    lines = [
+        "# Metrics",
+        "",
+        "What the gateway shows to Prometheus at `/metrics` of the admin address, and at the `metrics` address if set.",
+        "Standard `process_*` metrics (CPU, memory, open files) stand beside them. Replicas appear with their id.",
+        "Only the first 200 models, tenants and pools get a label of their own; the rest share `other`, and so does",
+        "a model's name to which no replica has ever answered. This page is generated from the code.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+    ]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        lines.append(f"| `{family.shown}` | {family.kind} | {labels} | {family.help} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,149 @@
+"""The Prometheus page, read by prometheus_client's own parser."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from penstock import __version__
+from penstock.base.nouns import Call, EngineStats, PoolView, ReplicaView
+from penstock.core.effects import Probe, Refuse
+from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
+from penstock.telemetry.families import FAMILIES
+from penstock.telemetry.meter import Meter
+from penstock.telemetry.prometheus import STATES, render
+from tests.telemetry.rows import record, send
+
+REPLICA = ReplicaView(
+    id="r1", url="http://127.0.0.1:1", pool="p", engine="vllm", models=["tiny"], state="busy", breaker="half_open",
+    suspect=True, in_flight=3, seats=8, load=0.25, ttft_ewma_s=0.125, error_rate=0.5,
+    stats=EngineStats(running=3, waiting=1, kv_usage=0.5, prefix_queries=100, prefix_hits=40, gpu_utilisation=0.75),
+    stats_age_s=1.5, served=10, failed=2,
+)  # fmt: skip
+SILENT = ReplicaView(
+    id="r2", url="http://127.0.0.1:2", pool="p", engine="generic", models=[], state="healthy", breaker="closed",
+    suspect=False, in_flight=0, seats=8, load=0.0, ttft_ewma_s=None, error_rate=0.0, stats=None, stats_age_s=None,
+    served=0, failed=0,
+)  # fmt: skip
+POOL = PoolView(
+    name="p", strategy="adaptive", models=["tiny"], queued=2, queued_bytes=300, oldest_s=1.5,
+    queued_by_priority={"high": 2}, in_flight=3, seats=16, replicas=2, healthy=2,
+)  # fmt: skip
+
+
+def busy_meter() -> Meter:
+    meter = Meter()
+    meter.observe(1.0, Woke(), [Probe("r1", "health", 5.0)])
+    meter.observe(1.0, Probed("r1", True), [])
+    meter.observe(1.0, Observed("r1", None), [])
+    meter.observe(1.0, Arrived(Call("c1")), [send()])
+    meter.observe(2.0, Failed("c1", 1, "upstream_5xx"), [send(attempt=2)])
+    meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2)])
+    meter.observe(3.0, Arrived(Call("c2")), [Refuse("c2", "queue_full", 429)])
+    return meter
+
+
+def samples(page: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    found = {}
+    for family in text_string_to_metric_families(page.decode()):
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def value(page: bytes, name: str, **labels: Any) -> float:
+    return samples(page)[name, frozenset(labels.items())]
+
+
+PAGE = render(
+    busy_meter(),
+    lambda: [REPLICA, SILENT],
+    lambda: [POOL],
+    lambda: {"connections": 4, "accepted_total": 9, "idle_s": 0.5},
+)
+
+
+def test_every_family_is_shown_as_documented() -> None:
+    """Each family of the table is on a page that has something for it, with its kind and its labels, and no other."""
+    shown = {
+        family.name: family
+        for family in text_string_to_metric_families(PAGE.decode())
+        if family.name.startswith("penstock_")
+    }
+    assert set(shown) == {f"penstock_{family.name}" for family in FAMILIES}
+    for family in FAMILIES:
+        metric = shown[f"penstock_{family.name}"]
+        assert (metric.type, metric.documentation) == (family.kind, family.help)
+        for sample in metric.samples:
+            assert set(sample.labels) - {"le"} == set(family.labels), family.name
+
+
+def test_calls() -> None:
+    """An answered call is counted with all its labels, its times are in histograms, its tokens by kind."""
+    labels = {"pool": "p", "model": "tiny"}
+    assert value(
+        PAGE, "penstock_requests_total", **labels, outcome="ok", status="2xx", priority="normal", stream="true"
+    ) == 1  # fmt: skip
+    assert value(PAGE, "penstock_request_duration_seconds_sum", **labels) == 2.1
+    assert value(PAGE, "penstock_request_duration_seconds_bucket", **labels, le="1.28") == 0
+    assert value(PAGE, "penstock_request_duration_seconds_bucket", **labels, le="2.56") == 1
+    assert value(PAGE, "penstock_request_duration_seconds_bucket", **labels, le="+Inf") == 1
+    assert value(PAGE, "penstock_request_duration_seconds_count", **labels) == 1
+    assert value(PAGE, "penstock_time_to_first_token_seconds_count", **labels) == 1
+    assert value(PAGE, "penstock_queue_time_seconds_sum", pool="p", priority="normal") == 0.02
+    assert value(PAGE, "penstock_tokens_total", **labels, kind="cached") == 4
+    assert value(PAGE, "penstock_tenant_tokens_total", tenant="demo", kind="completion") == 21
+    assert value(PAGE, "penstock_refusals_total", reason="queue_full") == 1
+
+
+def test_replicas() -> None:
+    """Attempts, failures, looks, state and the engine's own numbers are told by replica."""
+    assert value(PAGE, "penstock_attempts_total", replica="r1") == 2
+    assert value(PAGE, "penstock_retries_total", replica="r1") == 1
+    assert value(PAGE, "penstock_attempt_failures_total", replica="r1", reason="upstream_5xx") == 1
+    assert value(PAGE, "penstock_probes_total", replica="r1", result="ok") == 1
+    assert value(PAGE, "penstock_scrapes_total", replica="r1", result="failed") == 1
+    states = {state: value(PAGE, "penstock_replica_state", pool="p", replica="r1", state=state) for state in STATES}
+    assert states == {state: float(state == "busy") for state in STATES}
+    assert value(PAGE, "penstock_replica_breaker", pool="p", replica="r1", state="half_open") == 1
+    assert value(PAGE, "penstock_engine_kv_usage_ratio", pool="p", replica="r1") == 0.5
+    assert value(PAGE, "penstock_engine_prefix_hits_total", pool="p", replica="r1") == 40
+
+
+def test_what_is_not_known_is_not_shown() -> None:
+    """A replica without metrics of its own has no engine numbers, rather than zeros."""
+    names = {name for name, labels in samples(PAGE) if ("replica", "r2") in labels}
+    assert "penstock_replica_in_flight" in names
+    assert not [name for name in names if "engine" in name or "ttft" in name]
+
+
+def test_queues_and_the_gateway() -> None:
+    """Every priority has a depth, the data plane's counters are told apart from what it holds, the process is there."""
+    assert value(PAGE, "penstock_queue_depth", pool="p", priority="high") == 2
+    assert value(PAGE, "penstock_queue_depth", pool="p", priority="batch") == 0
+    assert value(PAGE, "penstock_gateway_held", what="connections") == 4
+    assert value(PAGE, "penstock_gateway_held", what="idle_s") == 0.5
+    assert value(PAGE, "penstock_gateway_events_total", what="accepted") == 9
+    assert value(PAGE, "penstock_build_info", version=__version__) == 1
+    assert value(PAGE, "process_resident_memory_bytes") > 0
+
+
+def test_an_idle_gateway_has_a_valid_page() -> None:
+    """Before the first call the page parses, and shows no empty families."""
+    page = render(Meter(), list, list, dict)
+    assert {family.name for family in text_string_to_metric_families(page.decode())} >= {"penstock_build_info"}
+    assert b"penstock_requests_total" not in page
+
+
+@settings(max_examples=25)
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_hostile_names_stay_inside_their_quotes(model: str, tenant: str) -> None:
+    """Whatever a name contains, the page parses, and the name comes back."""
+    meter = Meter()
+    meter.observe(1.0, Woke(), [record(model=model, tenant=tenant)])
+    page = render(meter, list, list, dict)
+    assert value(page, "penstock_tenant_requests_total", tenant=tenant) == 1
+    assert value(page, "penstock_request_duration_seconds_count", pool="p", model=model) == 1
