@@ -65,10 +65,10 @@ types: $(STAMP) ## mypy, strict
 	@$(PY) -m mypy
 
 bench: $(BENCH_STAMP) ## CPU, latency and memory beside nginx and Envoy (bench/README.md); BENCH_ARGS="--reps 1"
-	@$(PY) bench/bench.py run $(BENCH_ARGS)
+	@$(PY) -m bench run $(BENCH_ARGS)
 
 bench-core: $(STAMP) ## microseconds of one call's decisions, by strategy and fleet size
-	@$(PY) bench/core_cost.py $(BENCH_ARGS)
+	@$(PY) -m bench.core_cost $(BENCH_ARGS)
 
 dist: $(STAMP) ## wheel and source distribution in dist/
 	@rm -rf dist

@@ -1,0 +1,133 @@
+"""`python -m bench.core_cost`: what the Gate's decisions about one call cost, without any I/O.
+
+One call is three facts: Arrived, Began and Ended. They are told to a real Gate over a fleet of healthy replicas that is
+half full all the time, so that scores differ and the queue stays empty. The facts are made beforehand: making them is
+the body's work. Time is counted around `on()`, and the fastest of several rounds is kept, because everything else that
+runs on the machine can only add to it. Promised for `adaptive`: at most 20 µs at 16 replicas, under 100 µs at 1,000.
+"""
+
+import argparse
+import gc
+import json
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from penstock.base.nouns import Call, EngineStats, Replica, Usage
+from penstock.base.rand import Rand
+from penstock.core.effects import Effect, Send
+from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Probed
+from penstock.core.gate import Gate
+from penstock.core.route.presets import STRATEGIES
+from penstock.core.spec import GateSpec, PoolSpec
+
+FLEETS = (2, 16, 64, 1000)
+SEATS = 8
+STEP_S = 1e-5
+"""How far the Gate's clock moves with each call: 100,000 calls a second, so that no probe falls into a round."""
+PROMISED_US = {16: 20.0, 1000: 100.0}
+USAGE = Usage(prompt_tokens=100, completion_tokens=50)
+
+
+class Fleet:
+    """A Gate with healthy replicas, half of whose seats are taken, and a stream of calls that keeps it so."""
+
+    def __init__(self, strategy: str, replicas: int) -> None:
+        spec = STRATEGIES.spec(strategy)()
+        pool = PoolSpec(name="pool", models=("model",), strategy=spec)  # type: ignore[arg-type]
+        self.gate = Gate(GateSpec(pools=(pool,), max_waiting=100_000), Rand(1))
+        self.now = 1000.0
+        self._flying: deque[str] = deque()
+        self._made = 0
+        self._half = replicas * SEATS // 2
+        members = tuple(
+            Replica(id=f"r{i}", url=f"http://10.0.0.1:{i}", pool="pool", engine="vllm", max_concurrent_requests=SEATS)
+            for i in range(replicas)
+        )
+        self._tell(FleetSeen(members))
+        for i, member in enumerate(members):
+            self._tell(Probed(member.id, ok=True))
+            self._tell(Observed(member.id, EngineStats(running=i % SEATS, waiting=0, kv_usage=i % 10 / 10)))
+        for _ in range(self._half):
+            self.turn()
+
+    def _tell(self, event: Event) -> list[Effect]:
+        self.now += STEP_S
+        return self.gate.on(event, self.now)
+
+    def turn(self) -> float:
+        """One call arrives and begins; where the fleet is half full, the oldest ends. Returns seconds in the Gate."""
+        self._made += 1
+        name = f"c{self._made}"
+        arrived = Arrived(Call(id=name, model="model", stream=True, prompt_tokens=100, max_tokens=50))
+        began = Began(name, 1)
+        ended = Ended(self._flying[0], 1, 200, USAGE, 50) if len(self._flying) >= self._half else None
+        self.now += STEP_S
+        on, now, clock = self.gate.on, self.now, time.perf_counter
+        before = clock()
+        sent = on(arrived, now)
+        on(began, now)
+        if ended:
+            on(ended, now)
+        used_s = clock() - before
+        if not any(isinstance(effect, Send) for effect in sent):
+            raise RuntimeError(f"the Gate did not send {name}: {sent}")
+        if ended:
+            self._flying.popleft()
+        self._flying.append(name)
+        return used_s
+
+
+def cost_us(strategy: str, replicas: int, calls: int, rounds: int) -> float:
+    """Microseconds of one call's three facts: the mean of the fastest round."""
+    fleet = Fleet(strategy, replicas)
+    for _ in range(calls // 4):
+        fleet.turn()
+    best = float("inf")
+    gc.collect()
+    gc.freeze()
+    for _ in range(rounds):
+        best = min(best, sum(fleet.turn() for _ in range(calls)) / calls)
+    gc.unfreeze()
+    return best * 1e6
+
+
+def main() -> None:
+    """Measure all strategies over all fleets and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.core_cost", description=__doc__)
+    parser.add_argument("--calls", type=int, default=5000, help="calls in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--strategies", default=",".join(STRATEGIES.names()))
+    parser.add_argument("--fleets", default=",".join(map(str, FLEETS)))
+    parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
+    asked = parser.parse_args()
+    fleets = [int(size) for size in asked.fleets.split(",")]
+    found: dict[str, dict[int, float]] = {}
+    print("| µs a call | " + " | ".join(f"{size:,} replicas" for size in fleets) + " |")
+    print("|---" * (len(fleets) + 1) + "|")
+    for strategy in asked.strategies.split(","):
+        costs = {size: round(cost_us(strategy, size, asked.calls, asked.rounds), 1) for size in fleets}
+        found[strategy] = costs
+        print(f"| {strategy} | " + " | ".join(f"{cost:.1f}" for cost in costs.values()) + " |", flush=True)
+    for size, promised in PROMISED_US.items():
+        if size in found.get("adaptive", {}):
+            cost = found["adaptive"][size]
+            print(
+                f"{'holds' if cost <= promised else 'MISSED'}: adaptive, {size:,} replicas: {cost} of {promised:g} µs"
+            )
+    if asked.out:
+        keep(asked.out, found)
+
+
+def keep(out: Path, found: dict[str, Any]) -> None:
+    """Append the numbers to a file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("a") as file:
+        file.write(
+            json.dumps({"scenario": "core", "at": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), **found}) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
