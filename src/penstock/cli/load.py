@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from penstock.base.units import parse_seconds, show_seconds
-from penstock.loadgen.client import Client, Target, parse_target, tls_context
+from penstock.loadgen.client import Client, Target, check_key, parse_target, tls_context
 from penstock.loadgen.exchange import Timeouts
 from penstock.loadgen.preflight import Unready, model_of
 from penstock.loadgen.report import Report, render, report_of, to_json
@@ -44,9 +44,7 @@ Closed = Annotated[
     int | None, typer.Option(min=1, metavar="USERS", help="Closed loop: a user asks again when he has his answer.")
 ]
 Model = Annotated[str | None, typer.Option(help="Default: the trace's, else the first that /v1/models lists.")]
-Key = Annotated[
-    str | None, typer.Option(help=f"API key. Default: the environment's {' or '.join(KEY_VARIABLES)}.")
-]
+Key = Annotated[str | None, typer.Option(help=f"API key. Default: the environment's {' or '.join(KEY_VARIABLES)}.")]
 ApiName = Annotated[Literal["chat", "completions"], typer.Option(help="/v1/chat/completions or /v1/completions.")]
 Stream = Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streams, or for whole answers.")]
 MaxPrompt = Annotated[int | None, typer.Option(min=1, help="Shorten longer prompts to this (a small context window).")]
@@ -93,7 +91,7 @@ def load(
     if repeat and limit is None and duration is None:
         raise typer.BadParameter("needs --limit or --duration to end", param_hint="--repeat")
     job = _Job(
-        target=_target(url), key=key or _key_of_environment(), timeouts=limits,
+        target=_target(url), key=_key(key), timeouts=limits,
         tls=_tls(ca, insecure), trace=trace, requests=_requests(trace), plan=plan, slo=slo,
     )  # fmt: skip
     if json not in (None, "-") and not os.access(Path(json).absolute().parent, os.W_OK):
@@ -144,8 +142,12 @@ def _requests(trace: str) -> list[TraceRequest]:
         raise typer.BadParameter(str(error), param_hint="--trace") from None
 
 
-def _key_of_environment() -> str | None:
-    return next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
+def _key(typed: str | None) -> str | None:
+    key = typed or next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None)
+    try:
+        return check_key(key) if key else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--key") from None
 
 
 # ===== the run =====
@@ -173,11 +175,8 @@ def _measure(job: _Job, show: bool) -> Report:
 
 async def _run(job: _Job, show: bool) -> Report:
     plan = job.plan
-    try:
-        asker = Client(job.target, key=job.key, timeouts=Timeouts(first_byte_s=5.0, total_s=10.0), tls=job.tls)
-        client = Client(job.target, key=job.key, timeouts=job.timeouts, tls=job.tls)
-    except ValueError as error:
-        raise Unready(str(error)) from None
+    asker = Client(job.target, key=job.key, timeouts=Timeouts(first_byte_s=5.0, total_s=10.0), tls=job.tls)
+    client = Client(job.target, key=job.key, timeouts=job.timeouts, tls=job.tls)
     try:
         named = plan.model or next((row.model for row in job.requests if row.model), None)
         default = await model_of(asker, named)

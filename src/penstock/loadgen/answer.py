@@ -17,7 +17,7 @@ class Answer:
 
     __slots__ = (
         "body", "cached_tokens", "ended_at", "error", "finished", "first_byte_at", "first_content_at", "gaps_s",
-        "last_content_at", "output_tokens", "pieces", "prompt_tokens", "replica", "started_at", "status",
+        "last_content_at", "output_tokens", "pieces", "prompt_tokens", "replica", "said", "started_at", "status",
     )  # fmt: skip
 
     def __init__(self, started_at: float) -> None:
@@ -32,6 +32,8 @@ class Answer:
         self.replica = "-"
         self.error = ""
         """Empty: none. Else its kind: few values, safe to print."""
+        self.said = ""
+        """What the target said of the error, safe to print."""
         self.finished = False
         """The end mark of the stream was seen, or a whole JSON body."""
         self.pieces = 0
@@ -106,7 +108,8 @@ def read_event(answer: Answer, data: bytes, at: float) -> None:
     if message is None:
         return
     if message.error is not None:
-        answer.error, answer.ended_at = f"stream_error {error_code(message.error)}", at
+        _fail(answer, "stream_error", message.error)
+        answer.ended_at = at
     elif _has_content(message):
         _content(answer, at)
 
@@ -115,14 +118,20 @@ def read_body(answer: Answer, data: bytes, at: float) -> None:
     """Take a whole body: a JSON answer, or the error that a status speaks of."""
     answer.body, answer.ended_at = data, at
     if not 200 <= answer.status < 300:
-        answer.error = f"{answer.status} {_body_code(data)}".strip()
+        _fail(answer, str(answer.status), _error_in(data))
         return
     message = _decode(answer, data)
     if message is None:
         return
     answer.finished = True
     if message.error is not None:
-        answer.error = f"{answer.status} {error_code(message.error)}"
+        _fail(answer, str(answer.status), message.error)
+
+
+def _fail(answer: Answer, kind: str, error: object) -> None:
+    answer.error = f"{kind} {error_code(error)}".strip()
+    said = error.get("message") if isinstance(error, dict) else error
+    answer.said = clean(said, 200).strip() if isinstance(said, str) else ""
 
 
 def _decode(answer: Answer, data: bytes) -> _Message | None:
@@ -154,24 +163,21 @@ def _content(answer: Answer, at: float) -> None:
 
 
 def error_code(error: object) -> str:
-    """A printable, short name for an OpenAI `error` object: its code where that is a word, else its type."""
+    """A printable, short name for an OpenAI `error` object: its code where that is a word, else its type, else ""."""
     if isinstance(error, dict):
         for field in ("code", "type"):
             if isinstance(error.get(field), str) and error[field]:
                 return clean(error[field])
-    return "error"
+    return ""
 
 
-def _body_code(data: bytes) -> str:
-    """The error's name in a body of whatever shape; empty where it has none."""
+def _error_in(data: bytes) -> object:
+    """The error in a body of whatever shape: OpenAI's object, an older engine's flat one, or the text itself."""
     try:
         body = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    code = error_code(body.get("error", body))
-    return "" if code == "error" else code
+        return data[:200].decode("utf-8", "replace")
+    return body.get("error", body) if isinstance(body, dict) else body
 
 
 def clean(text: str, limit: int = 60) -> str:

@@ -49,6 +49,7 @@ def parse_target(url: str) -> Target:
     try:
         parts = urlsplit(url.strip())
         port = parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise ValueError(hint) from None
     path = parts.path.rstrip("/").removesuffix("/v1")
@@ -59,6 +60,13 @@ def parse_target(url: str) -> Target:
         raise ValueError("an address must not carry a user name or password: give the key by --key")
     tls = parts.scheme == "https"
     return Target(parts.hostname, port or (443 if tls else 80), tls, path)
+
+
+def check_key(key: str) -> str:
+    """The key itself. Raises ValueError where it would break the head that carries it."""
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the key has characters that a header cannot carry")
+    return key
 
 
 def tls_context(ca: str | None = None, verify: bool = True) -> ssl.SSLContext:
@@ -77,8 +85,6 @@ class Client:
         self, target: Target, *, key: str | None = None, timeouts: Timeouts | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
-        if key and not (key.isascii() and key.isprintable()):
-            raise ValueError("the key has characters that a header cannot carry")
         self.target = target
         self.reconnects = 0
         """Kept connections that the target had closed just when we used them, so that we asked again on a new one."""
@@ -87,7 +93,7 @@ class Client:
         self._pool = Pool()
         self._loop = asyncio.get_running_loop()
         self._head = f"host: {target.authority}\r\nuser-agent: penstock-load/{__version__}\r\n".encode() + (
-            f"authorization: Bearer {key}\r\n".encode() if key else b""
+            f"authorization: Bearer {check_key(key)}\r\n".encode() if key else b""
         )
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Answer:

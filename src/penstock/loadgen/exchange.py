@@ -58,6 +58,8 @@ class Exchange:
         self._read_at = at
         if self.answer.first_byte_at is None:
             self.answer.first_byte_at = at
+            self.close()
+            self._watch()  # from here on the idle limit holds, which may be much shorter than the first one
 
     def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         """The answer's head is complete (names in lower case)."""

@@ -27,10 +27,23 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     max: float
 
     @classmethod
-    def of(cls, samples: Samples) -> "Spread":
-        """The spread of these samples."""
+    def of(cls, samples: Samples) -> "Spread | None":
+        """The spread of these samples; None where there are none."""
+        if not samples.count:
+            return None
         p50, p90, p95, p99 = samples.percentiles(0.5, 0.9, 0.95, 0.99)
         return cls(count=samples.count, mean=samples.mean, p50=p50, p90=p90, p95=p95, p99=p99, max=samples.max)
+
+
+class ErrorRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in which requests failed; `loadgen.client` lists the kinds."""
+
+    kind: str
+    requests: int
+    share: float
+    """Of all requests that ended."""
+    said: str
+    """What the target said of it the first time."""
 
 
 class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +80,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     reconnects: int
     interrupted: bool
     ttft_s: Spread | None
-    """Sending to first content, of every answer that had content; None without streaming."""
+    """Sending to first content, of every answer that had content; None: there were none, or no streaming."""
     inter_token_s: Spread | None
-    """Between content events as they were read, over all answers; None without streaming."""
-    e2e_s: Spread
+    """Between content events as they were read, over all answers."""
+    e2e_s: Spread | None
     """Sending to end, of answers without error."""
     lateness_s: Spread | None
     """How late the generator itself sent; None in closed loop."""
+    stream: bool
     slo: Slo
     good: int
     goodput_share: float
@@ -86,7 +100,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_per_s: float
     cached_share: float | None
     """Of the prompt tokens, where the target says so."""
-    errors: dict[str, int]
+    errors: list[ErrorRow]
     replicas: list[ReplicaRow]
     notes: list[str]
 
@@ -94,14 +108,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def report_of(tally: Tally, *, target: str, trace: str, model: str, mode: str) -> Report:
     """The finished tally as a report."""
     wall_s = tally.wall_s
-    lateness = Spread.of(tally.lateness) if tally.lateness.count else None
+    lateness = Spread.of(tally.lateness)
     return Report(
         target=target, trace=trace, model=model, mode=mode, wall_s=wall_s,
         planned=tally.planned, sent=tally.sent, done=tally.done, ok=tally.ok, failed=tally.done - tally.ok,
         not_sent=tally.not_sent, cut=tally.cut, clipped=tally.clipped, reconnects=tally.reconnects,
         interrupted=tally.interrupted,
-        ttft_s=Spread.of(tally.ttft) if tally.stream else None,
-        inter_token_s=Spread.of(tally.itl) if tally.stream else None,
+        stream=tally.stream,
+        ttft_s=Spread.of(tally.ttft),
+        inter_token_s=Spread.of(tally.itl),
         e2e_s=Spread.of(tally.e2e),
         lateness_s=lateness,
         slo=tally.slo, good=tally.good,
@@ -111,7 +126,7 @@ def report_of(tally: Tally, *, target: str, trace: str, model: str, mode: str) -
         prompt_tokens_per_s=_ratio(tally.prompt_tokens, wall_s),
         output_tokens_per_s=_ratio(tally.output_tokens, wall_s),
         cached_share=_ratio(tally.cached_tokens, tally.prompt_tokens) if tally.cache_told else None,
-        errors=dict(sorted(tally.errors.items(), key=lambda item: (-item[1], item[0]))),
+        errors=_error_rows(tally),
         replicas=_replicas(tally),
         notes=_notes(tally, lateness),
     )  # fmt: skip
@@ -119,6 +134,14 @@ def report_of(tally: Tally, *, target: str, trace: str, model: str, mode: str) -
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
+
+
+def _error_rows(tally: Tally) -> list[ErrorRow]:
+    """The most frequent first."""
+    return [
+        ErrorRow(kind=kind, requests=count, share=_ratio(count, tally.done), said=tally.said[kind])
+        for kind, count in sorted(tally.errors.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def _replicas(tally: Tally) -> list[ReplicaRow]:
@@ -186,7 +209,7 @@ def _summary(report: Report) -> Table:
     table.add_column(overflow="fold")
     slo = report.slo
     bounds = [("TTFT", slo.ttft_s), ("per token", slo.itl_s), ("end to end", slo.e2e_s)]
-    if report.ttft_s is None:
+    if not report.stream:
         del bounds[:2]
     wanted = ", ".join(f"{name} ≤ {show_seconds(bound)}" for name, bound in bounds if bound is not None) or "no error"
     rows = [
@@ -227,7 +250,7 @@ def _times(report: Report) -> Table:
         ("generator's lateness", report.lateness_s),
     )
     for name, spread in spreads:
-        if spread is not None and spread.count:
+        if spread is not None:
             values = (spread.p50, spread.p90, spread.p95, spread.p99, spread.mean, spread.max)
             table.add_row(name, *map(show_seconds, values), f"{spread.count:,}")
     return table
@@ -235,8 +258,9 @@ def _times(report: Report) -> Table:
 
 def _errors(report: Report) -> Table:
     table = _plain_table("Errors", "kind", "requests", "share")
-    for kind, count in report.errors.items():
-        table.add_row(Text(kind), f"{count:,}", f"{_ratio(count, report.done):.1%}")
+    table.add_column("said", overflow="fold")
+    for row in report.errors:
+        table.add_row(Text(row.kind), f"{row.requests:,}", f"{row.share:.1%}", Text(row.said))
     return table
 
 

@@ -118,10 +118,11 @@ class Replay:
 
     def __init__(
         self, requests: list[TraceRequest], plan: Plan, client: Client, tally: Tally,
-        watch: Callable[[Tally], None] | None = None,
+        watch: Callable[[Tally], None] | None = None, tick_s: float = TICK_S,
     ) -> None:  # fmt: skip
         self._arrivals = arrivals(requests, plan)
-        self._plan, self._client, self._tally, self._watch = plan, client, tally, watch
+        self._plan, self._client, self._tally = plan, client, tally
+        self._watch, self._tick_s = watch, tick_s
         self._prompts = Prompts(plan.seed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -211,7 +212,7 @@ class Replay:
     def _tick(self) -> None:
         if self._watch is not None:
             self._watch(self._tally)
-        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._ticker = self._loop.call_later(self._tick_s, self._tick)
 
 
 def raise_file_limit() -> int:

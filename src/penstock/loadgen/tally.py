@@ -119,6 +119,8 @@ class Tally:
         self.lateness = Samples("lateness")
         self.recent_ttft_s: deque[float] = deque(maxlen=500)
         self.errors: dict[str, int] = {}
+        self.said: dict[str, str] = {}
+        """Kind of error -> what the target said the first time."""
         self.replicas: dict[str, ReplicaTally] = {}
         self.prompt_tokens = self.output_tokens = self.cached_tokens = 0
         self.cache_told = False
@@ -147,7 +149,7 @@ class Tally:
         self.done += 1
         self.ended_at = max(self.ended_at, answer.ended_at)
         if answer.error:
-            self._count_error(answer.error)
+            self._count_error(answer.error, answer.said)
         else:
             self.ok += 1
             self.e2e.add(answer.e2e_s)
@@ -164,10 +166,11 @@ class Tally:
         if self.cut:
             self.ended_at = at
 
-    def _count_error(self, kind: str) -> None:
+    def _count_error(self, kind: str, said: str) -> None:
         if kind not in self.errors and len(self.errors) >= MAX_KINDS:
             kind = "other"
         self.errors[kind] = self.errors.get(kind, 0) + 1
+        self.said.setdefault(kind, said)
 
     def _count_times(self, answer: Answer) -> None:
         if answer.ttft_s is not None:

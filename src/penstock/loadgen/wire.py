@@ -50,7 +50,7 @@ class Pool:
 class Connection(asyncio.Protocol):
     """A connection: at most one exchange at a time."""
 
-    __slots__ = ("_complete", "_exchange", "_framed", "_headers", "_parser", "_pool", "_transport")
+    __slots__ = ("_complete", "_exchange", "_headers", "_kept", "_parser", "_pool", "_transport")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
         self._complete = False
-        self._framed = True
+        self._kept = False
 
     def send(self, request: bytes, exchange: Exchange) -> None:
         """Send a whole request; its answer goes to `exchange`."""
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
     def end(self) -> None:
         """The exchange is over, for whatever reason: keep the connection if the answer was whole, else close it."""
         self._exchange = None
-        if self._complete and self._framed and self._parser.should_keep_alive():
+        if self._complete and self._kept:
             self._reset()
             self._pool.give(self)
         else:
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserCallbackError:
             raise  # a bug of ours, not the target's
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._framed = False
+            self._kept = False
             exchange.fail("bad_http")
         else:
             if self._complete:
@@ -113,7 +113,6 @@ class Connection(asyncio.Protocol):
         """An answer without a length ends with the connection."""
         exchange = self._exchange
         if exchange is not None and not exchange.over and exchange.answer.status and self._until_close():
-            self._framed = False
             exchange.on_complete()
         return False
 
@@ -130,6 +129,10 @@ class Connection(asyncio.Protocol):
 
     # ===== llhttp =====
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._kept = False  # more than one answer to one request: what follows cannot be trusted
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
 
@@ -145,5 +148,6 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() >= 200:
             self._complete = True
+            self._kept = self._parser.should_keep_alive()  # the parser forgets it when the next read comes
         else:
             self._headers = {}  # a 1xx: the answer itself is still to come
