@@ -117,12 +117,12 @@ def stop(process: subprocess.Popen[bytes], patience_s: float = 8.0) -> None:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            continue
-        if not any(alive(pid) for pid in pids):
-            return
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            process.poll()
+            if not any(alive(pid) for pid in pids):
+                return
+            time.sleep(0.01)
 
 
 def listening(port: int) -> bool:

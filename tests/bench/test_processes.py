@@ -51,7 +51,8 @@ def test_unknown_core() -> None:
 
 def test_start_and_stop(tmp_path: Path) -> None:
     """A started command runs on its core, its children are found, and stop ends all of them."""
-    code = "import subprocess, sys; print('up', flush=True); subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    sleeper = "import time; time.sleep(60)"
+    code = f"import subprocess, sys; print('up', flush=True); subprocess.run([sys.executable, '-c', {sleeper!r}])"
     process = start([sys.executable, "-c", code], CORE, tmp_path / "log")
     try:
         until = time.monotonic() + 10
