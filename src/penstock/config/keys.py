@@ -24,7 +24,9 @@ def sha256(key: str) -> str:
 
 def why(error: Exception) -> str:
     """Why a file could not be read, without its contents."""
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else "it is not text"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "it is not text" if isinstance(error, UnicodeError) else str(error)
 
 
 def reveal(text: str, path: Path, mistakes: Mistakes, read_file: ReadFile) -> str:

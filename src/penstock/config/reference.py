@@ -56,8 +56,8 @@ _SPEC_TAGS = re.compile(r" \[[A-Z]\d+(?:, [A-Z]\d+)*\]")
 
 _TEXTS = {
     "Variable": {"description": "what a variable says", "type": "string", "pattern": r"\$\{"},
-    "Duration": {"type": "string", "pattern": r"^\s*([0-9]+(\.[0-9]+)?\s*(us|ms|s|m|h|d)?)+\s*$|\$\{"},
-    "Size": {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgG][iI]?)?[bB]?\s*$|\$\{"},
+    "Duration": {"type": "string", "pattern": r"^([0-9.]+|([0-9]+(\.[0-9]+)?\s*(us|ms|s|m|h|d))+)$|\$\{"},
+    "Size": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmMgG][iI]?)?[bB]?$|\$\{"},
 }
 """Texts that stand for something else, by the name of their definition in the schema."""
 

@@ -16,7 +16,6 @@ _POSITIVE = {
     "probe": ("timeout",),
     "scrape": ("timeout",),
     "limits": ("head", "body", "buffered"),
-    "strategy": ("decay_s", "initial_s", "latency_reference_s"),
 }
 """Fields where 0 would mean that nothing works, rather than "never" or "at once"."""
 SHORTEST_INTERVAL_S = 0.05
@@ -104,6 +103,8 @@ def check_numbers(file: File, mistakes: Mistakes) -> None:
 
 
 def _check_blocks(owner: File | PoolConf, path: Path, mistakes: Mistakes) -> None:
+    if isinstance(owner, PoolConf):
+        _check_strategy(owner, (*path, "strategy"), mistakes)
     for block, names in _POSITIVE.items():
         for name in names:
             value = _value(owner, block, name)
@@ -116,9 +117,16 @@ def _check_blocks(owner: File | PoolConf, path: Path, mistakes: Mistakes) -> Non
     _check_probe(owner.probe, (*path, "probe"), mistakes)
 
 
+def _check_strategy(pool: PoolConf, path: Path, mistakes: Mistakes) -> None:
+    """Times of a strategy are divided by."""
+    for field in msgspec.structs.fields(pool.strategy):
+        if field.name.endswith("_s") and getattr(pool.strategy, field.name) == 0:
+            mistakes.say((*path, field.encode_name), "found 0, expected more than 0")
+
+
 def _check_probe(probe: ProbeSpec, path: Path, mistakes: Mistakes) -> None:
     good = probe.status is None or 100 <= probe.status[0] <= probe.status[1] <= 599
-    if not good and mistakes.is_written((*path, "status")):
+    if not good and mistakes.is_written((*path, "status")) and not mistakes.any_below(*path, "status"):
         mistakes.say((*path, "status"), "expected the lowest and the highest status, between 100 and 599")
     if probe.path is not None and not probe.path.startswith("/") and mistakes.is_written((*path, "path")):
         mistakes.wrong((*path, "path"), probe.path, "a path", "it begins with /")

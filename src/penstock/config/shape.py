@@ -155,17 +155,18 @@ class Shape:
     def _number(self, kind: ty.Type, member: ty.IntType | ty.FloatType, value: Any, path: Path) -> Any:
         unit = bare(kind)[1]
         most: float = {"seconds": MOST_SECONDS, "bytes": MOST_BYTES}.get(unit or "", MOST_INT)
+        written = value
         if isinstance(value, str):
             try:
                 value = parse_seconds(value) if unit == "seconds" else parse_bytes(value)
             except (ValueError, OverflowError):
-                return self._bad(kind, value, path)
+                return self._bad(kind, written, path)
         if not math.isfinite(value) or abs(value) > most:
-            return self._bad(kind, value, path, f"at most {'366d' if unit == 'seconds' else f'{most:,}'}")
+            return self._bad(kind, written, path, f"at most {'366d' if unit == 'seconds' else f'{most:,}'}")
         low_ok = (member.ge is None or value >= member.ge) and (member.gt is None or value > member.gt)
         if low_ok and (member.le is None or value <= member.le) and (member.lt is None or value < member.lt):
             return value
-        return self._bad(kind, value, path, "it may not be negative" if unit else "")
+        return self._bad(kind, written, path, "it may not be negative" if unit else "")
 
     def _struct(self, kind: ty.Type, members: list[ty.StructType], value: Any, path: Path) -> Any:
         tag_field = members[0].tag_field
