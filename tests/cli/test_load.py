@@ -5,13 +5,11 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from penstock.cli.load import load
 from tests.loadgen.scripted import Script, always, in_thread, plain, stream
@@ -21,11 +19,10 @@ GOOD = always(stream("a", "b", headers=b"x-penstock-replica: r1\r\n"))
 
 
 @pytest.fixture(autouse=True)
-def _no_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys of the machine that runs the tests go nowhere."""
     monkeypatch.delenv("PENSTOCK_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    return
 
 
 @pytest.fixture

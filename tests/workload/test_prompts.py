@@ -1,6 +1,6 @@
 """Prompts have the wanted size, share what the trace shares, and nothing else."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.workload.formats import TraceRequest
@@ -17,7 +17,8 @@ def request(tokens: int, *blocks: int, size: int = 16) -> TraceRequest:
     return TraceRequest(0.0, tokens, 1, blocks, size if blocks else 0)
 
 
-@given(tokens=st.integers(1, 3000), blocks=st.lists(st.integers(0, 9), max_size=40))
+@settings(max_examples=40)
+@given(tokens=st.integers(1, 1500), blocks=st.lists(st.integers(0, 9), max_size=40))
 def test_length(tokens: int, blocks: list[int]) -> None:
     """A prompt of n tokens has n words and four characters a word, whatever its blocks cover."""
     text = Prompts(1).text(request(tokens, *blocks), 0)

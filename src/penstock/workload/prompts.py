@@ -26,7 +26,7 @@ class Prompts:
         self._blocks: dict[tuple[int, int], str] = {}
 
     def text(self, request: TraceRequest, number: int) -> str:
-        """A prompt of about `request.prompt_tokens` tokens. `number` names what is not shared: each number has its own."""
+        """A prompt of about `request.prompt_tokens` tokens. `number` tells unshared texts apart."""
         size = request.block_tokens
         blocks = request.blocks[: -(-request.prompt_tokens // size)] if size else ()
         parts = [self._block(block, size) for block in blocks]
