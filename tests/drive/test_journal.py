@@ -69,7 +69,7 @@ def test_a_file_gives_back_typed_facts_and_orders(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.builds(

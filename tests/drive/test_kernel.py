@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.drive.kernel import Kernel
@@ -19,6 +19,7 @@ def test_time_jumps_from_event_to_event() -> None:
     assert seen == [("a", 11.0), ("b", 12.0)]
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 5)))
 def test_equal_times_keep_their_order(times: list[int]) -> None:
     """What is due at the same time happens in the order in which it was scheduled."""

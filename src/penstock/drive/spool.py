@@ -44,7 +44,7 @@ class Spool(Generic[Item]):
         self.dropped = 0
         """Items that found the spool full."""
         self.errors = 0
-        """Batches that could not be written (OSError) and are lost."""
+        """Batches that could not be written and are lost."""
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
@@ -90,6 +90,6 @@ class Spool(Generic[Item]):
             batch = [items.popleft() for _ in range(min(len(items), 1000))]
             try:
                 self._write(batch)
-            except (OSError, ValueError):  # ValueError: the stream below was closed
+            except Exception:  # the thread must outlive whatever is wrong with one batch or the file below
                 self.errors += 1
             self._written += sum(map(self._size, batch))
