@@ -37,16 +37,16 @@ def render(batcher: Batcher, spec: EmulatorSpec) -> str:
 
 
 def _gauges(batcher: Batcher) -> Iterable[tuple[str, str, float]]:
-    yield "vllm:num_requests_running", "Number of requests in model execution batches.", batcher.running
-    yield "vllm:num_requests_waiting", "Number of requests waiting to be processed.", batcher.waiting
-    yield "vllm:kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", batcher.memory.usage
+    yield "vllm:num_requests_running", "Requests that have a seat.", batcher.running
+    yield "vllm:num_requests_waiting", "Requests that wait for a seat or for memory.", batcher.waiting
+    yield "vllm:kv_cache_usage_perc", "Share of the KV blocks that requests hold, 0 to 1.", batcher.memory.usage
 
 
 def _totals(batcher: Batcher) -> Iterable[tuple[str, str, int]]:
     counters = batcher.counters
-    yield "vllm:prefix_cache_queries_total", "Prefix cache queries, in tokens.", counters.prefix_queries
-    yield "vllm:prefix_cache_hits_total", "Prefix cache hits, in tokens.", counters.prefix_hits
-    yield "vllm:num_preemptions_total", "Preemptions of the engine.", counters.preemptions
+    yield "vllm:prefix_cache_queries_total", "Tokens looked up in the prefix cache.", counters.prefix_queries
+    yield "vllm:prefix_cache_hits_total", "Tokens found in the prefix cache.", counters.prefix_hits
+    yield "vllm:num_preemptions_total", "Requests whose memory was taken back.", counters.preemptions
     yield "vllm:prompt_tokens_total", "Prompt tokens processed.", counters.prompt_tokens
     yield "vllm:prompt_tokens_cached_total", "Prompt tokens found in the cache.", counters.prefix_hits
     yield "vllm:generation_tokens_total", "Tokens generated.", counters.generation_tokens
@@ -57,18 +57,18 @@ def _histograms(batcher: Batcher) -> Iterable[tuple[str, str, Histogram]]:
     yield "vllm:request_prompt_tokens", "Prompt tokens of a request.", counters.request_prompt_tokens
     yield "vllm:request_generation_tokens", "Generated tokens of a request.", counters.request_generation_tokens
     yield "vllm:iteration_tokens_total", "Tokens of an engine step.", counters.step_tokens
-    yield "vllm:time_to_first_token_seconds", "Time to first token in seconds.", counters.ttft_s
-    yield "vllm:inter_token_latency_seconds", "Inter-token latency in seconds.", counters.inter_token_s
+    yield "vllm:time_to_first_token_seconds", "Seconds to the first token.", counters.ttft_s
+    yield "vllm:inter_token_latency_seconds", "Seconds between two tokens.", counters.inter_token_s
     yield (
         "vllm:request_time_per_output_token_seconds",
-        "Mean time per output token of a request in seconds.",
+        "Mean seconds a token after the first, by request.",
         counters.time_per_output_token_s,
     )
-    yield "vllm:e2e_request_latency_seconds", "End-to-end latency of a request in seconds.", counters.e2e_s
-    yield "vllm:request_queue_time_seconds", "Time in phase WAITING in seconds.", counters.queue_s
-    yield "vllm:request_inference_time_seconds", "Time in phase RUNNING in seconds.", counters.inference_s
-    yield "vllm:request_prefill_time_seconds", "Time in phase PREFILL in seconds.", counters.prefill_s
-    yield "vllm:request_decode_time_seconds", "Time in phase DECODE in seconds.", counters.decode_s
+    yield "vllm:e2e_request_latency_seconds", "Seconds of a whole request.", counters.e2e_s
+    yield "vllm:request_queue_time_seconds", "Seconds before the first seat.", counters.queue_s
+    yield "vllm:request_inference_time_seconds", "Seconds from the first seat to the end.", counters.inference_s
+    yield "vllm:request_prefill_time_seconds", "Seconds from the first seat to the first token.", counters.prefill_s
+    yield "vllm:request_decode_time_seconds", "Seconds from the first token to the end.", counters.decode_s
 
 
 def _finished(batcher: Batcher, labels: str) -> list[str]:
@@ -96,7 +96,7 @@ def _cache_config(spec: EmulatorSpec) -> list[str]:
     }  # fmt: skip
     name = "vllm:cache_config_info"
     labels = ",".join(f'{fact}="{value}"' for fact, value in facts.items())
-    return [*_header(name, "Information of the LLMEngine CacheConfig", "gauge"), f"{name}{{{labels}}} 1.0"]
+    return [*_header(name, "How the KV cache is set up, as labels.", "gauge"), f"{name}{{{labels}}} 1.0"]
 
 
 def _header(name: str, help_text: str, kind: str) -> list[str]:

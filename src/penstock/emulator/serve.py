@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -14,8 +14,10 @@ from penstock.emulator.app import EmulatorSpec, build
 from penstock.emulator.sabotage import protocol_for
 
 BACKLOG = 4096
-STOP_S = 10
-"""Streams that are longer than this when the process is told to stop are cut."""
+STOP_S = 5.0
+"""Streams that take longer than this after the process was told to stop are cut."""
+CUT_S = 1.0
+"""And then they have this long to notice."""
 
 
 class _Server(uvicorn.Server):
@@ -47,12 +49,18 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        if self.server_state.tasks:
-            _, late = await asyncio.wait(self.server_state.tasks, timeout=self._stop_s)
-            for task in late:
-                task.cancel()
+        await self._quiet(self._stop_s)
+        self.cut()
+        await self._quiet(CUT_S)
+
+    def cut(self) -> None:
+        """End all connections now. To the app this is a client that left, so nothing needs to be cancelled."""
         for connection in list(self.server_state.connections):
-            connection.transport.close()
+            connection.transport.abort()
+
+    async def _quiet(self, timeout_s: float) -> None:
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=timeout_s)
 
 
 class Running:
@@ -74,6 +82,11 @@ class Running:
         for server in self._servers:
             server.stop()
 
+    def cut(self) -> None:
+        """End all connections now."""
+        for server in self._servers:
+            server.cut()
+
     async def done(self) -> None:
         """Until all have stopped. Raises what made one of them fail."""
         try:
@@ -85,9 +98,12 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    specs: Sequence[EmulatorSpec], ports: Sequence[int] | None = None, host: str = "127.0.0.1", stop_s: float = 1
+    specs: Sequence[EmulatorSpec], ports: Sequence[int] | None = None, host: str = "127.0.0.1", stop_s: float = 0.0
 ) -> AsyncIterator[Running]:
-    """Serve while the block runs; port 0 (and no `ports`) lets the system choose. Raises OSError when one is taken."""
+    """Serve while the block runs, and `stop_s` longer what is being streamed at its end.
+
+    Port 0 (and no `ports`) lets the system choose. Raises OSError when a port is taken.
+    """
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(_bound(host, port)) for port in ports or [0] * len(specs)]
         emulators = Running(host, sockets, specs, stop_s)
@@ -99,19 +115,29 @@ async def running(
         await emulators.done()
 
 
-async def serve_emulators(specs_with_ports: Sequence[tuple[EmulatorSpec, int]], host: str = "127.0.0.1") -> None:
-    """Serve until SIGTERM or SIGINT, then let streams end (at most 10 s). Raises OSError when a port is taken."""
-    specs = [spec for spec, _ in specs_with_ports]
-    ports = [port for _, port in specs_with_ports]
+async def serve_emulators(
+    specs_with_ports: Sequence[tuple[EmulatorSpec, int]],
+    host: str = "127.0.0.1",
+    started: Callable[[list[str]], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let streams end (at most 5 s; a second signal cuts them).
+
+    `started` hears the base URLs once connections are accepted. Raises OSError when a port is taken.
+    """
+    specs, ports = [spec for spec, _ in specs_with_ports], [port for _, port in specs_with_ports]
     loop, told = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    try:
-        async with running(specs, ports, host, STOP_S):
-            await told.wait()
-    finally:
+    async with running(specs, ports, host, STOP_S) as emulators:
+
+        def stop() -> None:
+            if told.is_set():
+                emulators.cut()
+            told.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, stop)
+        if started is not None:
+            started(emulators.urls)
+        await told.wait()
 
 
 def _config(app: Starlette) -> uvicorn.Config:
