@@ -41,8 +41,8 @@ def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     before, after = {pool.name: pool for pool in old.gate.pools}, {pool.name: pool for pool in new.gate.pools}
     yield from _named("pool", before, after)
     yield from _named("replica", {r.id: r for r in old.replicas}, {r.id: r for r in new.replicas})
-    for name in old.access.keys() & new.access.keys():
-        if old.access[name] != new.access[name]:
+    for name, access in new.access.items():
+        if old.access.get(name, access) != access:
             yield f"replica {name}", f"replica {name}: what it is shown (api_key, headers, tls) changed"
 
 

@@ -32,7 +32,7 @@ def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> Fleet:
     fleet = Fleet()
     for at, pool in enumerate(file.pools):
         for index, conf in enumerate(pool.replicas):
-            _replica(conf, pool, ("pools", at, "replicas", index), fleet, mistakes, read_file)
+            add_replica(conf, pool, ("pools", at, "replicas", index), fleet, mistakes, read_file)
     return fleet
 
 
@@ -49,9 +49,10 @@ def models_of(conf: ReplicaConf) -> dict[str, str]:
     return dict(conf.models) if isinstance(conf.models, dict) else {name: name for name in conf.models}
 
 
-def _replica(
+def add_replica(
     conf: ReplicaConf, pool: PoolConf, path: Path, fleet: Fleet, mistakes: Mistakes, read_file: ReadFile
 ) -> None:
+    """One replica of a pool, written at this path. Where something is wrong, the mistakes know it."""
     base = _base(conf, path, fleet, mistakes)
     if base is None or mistakes.is_broken(path):
         return

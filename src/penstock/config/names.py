@@ -3,8 +3,8 @@
 Which models there are is known only where every pool lists its own (or each of its replicas does); with one pool that
 takes whatever its engines list, names of models are believed.
 
-A model may stand in several pools: the first that lists it takes its calls, others get them only by a route. So a
-second pool that no route leads to is a mistake, for its calls would never come.
+A model may stand in several pools: they are tried in the file's order. Two models may be each other's fallback: chains
+are not followed on, so nothing can go round; only a model that falls back to itself is a mistake.
 """
 
 import re
@@ -48,26 +48,16 @@ def check_pools(file: File, mistakes: Mistakes) -> list[str]:
         seen.setdefault(pool.name, at)
         if not pool.replicas and not mistakes.any_below("pools", at):
             warnings.append(f"pool {pool.name}: it has no replicas until the admin API adds some")
-    _check_shared_models(file, mistakes)
+        _check_models(pool, at, mistakes)
     return warnings
 
 
-def _check_shared_models(file: File, mistakes: Mistakes) -> None:
-    if mistakes.any_below("pools") or mistakes.any_below("routes"):
-        return
-    routed = {rule.pool for rule in file.routes}
-    owner: dict[str, str] = {}
-    for at, pool in enumerate(file.pools):
-        for index, model in enumerate(listed_models(pool)):
-            path: Path = ("pools", at, "models", index) if pool.models else ("pools", at)
-            if not model:
-                mistakes.say(path, "found an empty name, expected a model's")
-            elif pool.models.count(model) > 1 and pool.models.index(model) < index:
-                mistakes.say(path, f"{model!r} is in the list already")
-            elif model in owner and owner[model] != pool.name and pool.name not in routed:
-                hint = f"add a route to {pool.name!r}, or move the replicas into one pool"
-                mistakes.say(path, f"pool {owner[model]!r} takes the calls of {model!r}, so none would come here", hint)
-            owner.setdefault(model, pool.name)
+def _check_models(pool: PoolConf, at: int, mistakes: Mistakes) -> None:
+    for index, model in enumerate(pool.models):
+        if not model:
+            mistakes.say(("pools", at, "models", index), "found an empty name, expected a model's")
+        elif model in pool.models[:index]:
+            mistakes.say(("pools", at, "models", index), f"{model!r} is in the list already")
 
 
 def resolve_aliases(file: File, mistakes: Mistakes) -> tuple[dict[str, str], list[str]]:
@@ -91,7 +81,7 @@ def resolve_aliases(file: File, mistakes: Mistakes) -> tuple[dict[str, str], lis
 
 
 def resolve_fallback(file: File, aliases: dict[str, str], mistakes: Mistakes) -> dict[str, tuple[str, ...]]:
-    """Served name -> served names to try in turn; aliases are replaced by what they stand for."""
+    """Name -> served names to try in turn. A key may be an alias: then it holds for calls of that name only."""
     models = None if mistakes.any_below("pools") else known_models(file)
     resolved: dict[str, tuple[str, ...]] = {}
     for name, targets in file.fallback.items():
@@ -99,33 +89,13 @@ def resolve_fallback(file: File, aliases: dict[str, str], mistakes: Mistakes) ->
         if models is not None and served not in models:
             _no_model(("fallback", name), name, [*models, *aliases], mistakes)
         for at, target in enumerate(targets):
-            if models is not None and aliases.get(target, target) not in models:
+            meant = aliases.get(target, target)
+            if models is not None and meant not in models:
                 _no_model(("fallback", name, at), target, [*models, *aliases], mistakes)
-        if served in resolved:
-            mistakes.say(("fallback", name), f"{served!r} has its fallback already")
-        resolved[served] = tuple(aliases.get(target, target) for target in targets)
-    for name in file.fallback:
-        if circle := _circle(aliases.get(name, name), resolved):
-            mistakes.say(("fallback", name), f"it goes round in a circle ({' -> '.join(circle)})")
+            elif meant == served:
+                mistakes.say(("fallback", name, at), f"{name!r} would fall back to itself")
+        resolved[name] = tuple(aliases.get(target, target) for target in targets)
     return resolved
-
-
-def _circle(start: str, fallback: dict[str, tuple[str, ...]]) -> list[str]:
-    """The way from a name back to itself; empty: there is none."""
-    came: dict[str, str] = {}
-    waiting = [start]
-    while waiting:
-        name = waiting.pop()
-        for target in fallback.get(name, ()):
-            if target == start:
-                way = [start, name]
-                while way[-1] != start:
-                    way.append(came[way[-1]])
-                return way[::-1] if name != start else [start, start]
-            if target not in came:
-                came[target] = name
-                waiting.append(target)
-    return []
 
 
 def check_routes(file: File, aliases: dict[str, str], mistakes: Mistakes) -> list[str]:

@@ -44,9 +44,10 @@ One YAML file. `penstock check FILE` reports every mistake in it at once and pri
   An `admin` address beyond loopback needs `admin_key`.
 - Two entries of `keys` may have the same name: so a key is changed without a gap.
 - A replica's `id` is its host:port and base path unless it is given. Ids are unique in the whole file.
-- A model may stand in several pools: the first that lists it takes its calls, and another one needs a route to it.
-- Aliases may stand for aliases, and may be used in `fallback` and `routes`. Circles are mistakes. Where every pool
-  lists its models, names that none of them serves are mistakes too.
+- A model may stand in several pools: they are tried in the file's order, the next where the one before cannot serve.
+- Aliases may stand for aliases, though not in a circle, and may be used in `fallback` and `routes`. Where every pool
+  lists its models, names that none of them serves are mistakes.
+- Two models may be each other's `fallback`: the fallback of a fallback is not tried.
 - Relative paths of files are seen from the directory in which the gateway was started.
 - Changes of `listen`, `admin`, `metrics`, `tls`, `journal` and `limits.backlog` need a restart; all others are taken by
   a reload (SIGHUP, a change of the file, or the admin API). A file with mistakes changes nothing.
