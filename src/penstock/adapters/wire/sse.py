@@ -1,0 +1,141 @@
+"""Server-sent events of inference engines: where events end, which carry content, which only say what was used.
+
+Three families are told apart by what an event's data holds: OpenAI's chunks (`choices`), OpenAI's responses and
+Anthropic's messages (both `type`). What is not understood counts as content: nothing is ever held back for good.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from penstock.adapters.wire.usage import UsageFields
+from penstock.base.nouns import Usage
+
+DONE = b"[DONE]"
+
+Kind = Literal["empty", "content", "error"]
+
+_EMPTY_TYPES = frozenset((
+    # Anthropic
+    "ping", "message_start", "content_block_start",
+    # OpenAI responses
+    "response.created", "response.queued", "response.in_progress", "response.output_item.added",
+    "response.content_part.added", "response.reasoning_summary_part.added",
+))  # fmt: skip
+_ERROR_TYPES = frozenset(("error", "response.failed"))
+
+
+class _Choice(Struct, gc=False):
+    delta: dict[str, Any] | None = None
+    text: str | None = None
+    finish_reason: Any = None
+
+
+class _Event(Struct, gc=False):
+    choices: list[_Choice] | None = None
+    type: str | None = None
+    error: Any = None
+    usage: UsageFields | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Event)
+
+
+def last_end(payload: bytes) -> int:
+    """The index behind the last whole event of the payload; 0: it holds none."""
+    newest = payload.rfind(b"\n\n") + 2
+    crlf = payload.rfind(b"\r\n\r\n") + 4
+    cr = payload.rfind(b"\r\r") + 2
+    return max(newest if newest > 1 else 0, crlf if crlf > 3 else 0, cr if cr > 1 else 0)
+
+
+def split(payload: bytes) -> list[bytes]:
+    """Whole events, each with its end. What stands behind the last end comes as a last, unfinished one."""
+    end = separator(payload)
+    pieces = payload.split(end)
+    last = pieces.pop()
+    events = [piece + end for piece in pieces]
+    if last:
+        events.append(last)
+    return events
+
+
+def separator(payload: bytes) -> bytes:
+    """What ends this stream's events."""
+    if b"\n\n" in payload:
+        return b"\n\n"
+    return b"\r\n\r\n" if b"\r\n\r\n" in payload or b"\r\r" not in payload else b"\r\r"
+
+
+def data_of(event: bytes) -> bytes:
+    """The event's data lines, joined by line feeds; empty: it has none (a comment, a ping without data)."""
+    lines: list[bytes] = []
+    for line in event.splitlines():
+        if line.startswith(b"data:"):
+            lines.append(line[6:] if line[5:6] == b" " else line[5:])
+    return b"\n".join(lines)
+
+
+def kind_of(event: bytes) -> Kind:
+    """Whether an event brings content, nothing that a client waits for, or the engine's failure."""
+    data = data_of(event)
+    if not data:
+        return "empty"
+    if not data.startswith(b"{"):
+        return "content"
+    try:
+        parsed = _DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "content"
+    if parsed.error is not None or parsed.type in _ERROR_TYPES:
+        return "error"
+    if parsed.choices is not None:
+        return "content" if any(_has_content(choice) for choice in parsed.choices) else "empty"
+    return "empty" if parsed.type in _EMPTY_TYPES else "content"
+
+
+def _has_content(choice: _Choice) -> bool:
+    if choice.finish_reason is not None or choice.text:
+        return True
+    return any(value for name, value in (choice.delta or {}).items() if name != "role")
+
+
+def usage_alone(event: bytes) -> Usage | None:
+    """The usage, where the event is a chunk that brings nothing else: the one that `include_usage` asks for."""
+    data = data_of(event)
+    try:
+        parsed = _DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if parsed.choices != [] or parsed.usage is None:
+        return None
+    return parsed.usage.usage()
+
+
+class _Problem(Struct, gc=False):
+    code: Any = None
+    status: Any = None
+
+
+class _Problems(Struct, gc=False):
+    error: _Problem | None = None
+
+
+def status_of_error(event: bytes) -> int:
+    """The HTTP status that an error event names in its `code` or `status`; 0: none."""
+    try:
+        problem = msgspec.json.decode(data_of(event), type=_Problems).error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 0
+    for value in (problem.code, problem.status) if problem is not None else ():
+        if isinstance(value, int) and 400 <= value <= 599:
+            return value
+        if isinstance(value, str) and value.isascii() and value.isdigit() and 400 <= int(value[:4]) <= 599:
+            return int(value)
+    return 0
+
+
+def ended(tail: bytes) -> bool:
+    """Whether the end of a stream says itself that it is complete."""
+    return DONE in tail or b"message_stop" in tail or b"response.completed" in tail or b"response.incomplete" in tail

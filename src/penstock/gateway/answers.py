@@ -1,0 +1,69 @@
+"""Answers that the gateway gives itself: errors in OpenAI's shape and small JSON pages, as bytes ready to be written."""
+
+from math import ceil
+from typing import Any
+
+import msgspec
+
+from penstock.adapters.wire.bodies import LAST_CHUNK, chunk
+from penstock.adapters.wire.response import REASONS
+from penstock.base.errors import error_body
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+RETRY_AFTER_S = 1.0
+"""What `Retry-After` says where nobody knows better."""
+
+
+def page(status: int, body: Any, *, close: bool, head_only: bool = False, lines: bytes = b"") -> bytes:
+    """A whole JSON answer; `lines` are further header lines, each with its CR LF."""
+    return raw_page(status, msgspec.json.encode(body), close=close, head_only=head_only, lines=lines)
+
+
+def raw_page(status: int, payload: bytes, *, close: bool, head_only: bool = False, lines: bytes = b"") -> bytes:
+    """A whole answer around a payload that is JSON already."""
+    return b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b\r\n%b" % (
+        status,
+        REASONS.get(status, b"-"),
+        len(payload),
+        lines,
+        b"connection: close\r\n" if close else b"",
+        b"" if head_only else payload,
+    )
+
+
+def error_page(
+    label: str,
+    status: int,
+    *,
+    detail: str = "",
+    param: str | None = None,
+    close: bool,
+    head_only: bool = False,
+    lines: bytes = b"",
+    retry_after_s: float | None = None,
+) -> bytes:
+    """An error in OpenAI's shape."""
+    if retry_after_s is not None:
+        lines += b"retry-after: %d\r\n" % max(1, ceil(retry_after_s))
+    return page(status, error_body(label, detail, param), close=close, head_only=head_only, lines=lines)
+
+
+def error_event(label: str, detail: str) -> bytes:
+    """The error as a server-sent event; no `[DONE]` follows it."""
+    return b"data: %b\n\n" % msgspec.json.encode(error_body(label, detail))
+
+
+def last_event(label: str, detail: str, *, chunked: bool) -> bytes:
+    """The error event and the end of the stream's framing."""
+    event = error_event(label, detail)
+    return chunk(event) + LAST_CHUNK if chunked else event
+
+
+def models_page(names: list[str]) -> dict[str, Any]:
+    """The body of GET /v1/models."""
+    return {"object": "list", "data": [model_entry(name) for name in names]}
+
+
+def model_entry(name: str) -> dict[str, Any]:
+    """One model, as OpenAI lists it. Engines do not agree on a date of creation, so none is claimed."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "penstock"}

@@ -1,0 +1,210 @@
+"""One call in progress: joins the client's connection, the request's bytes and the attempts at replicas.
+
+The Gate decides by the call's id; here its orders meet the sockets. The request's bytes are kept until an answer has
+begun, so that another attempt can be made, and then dropped.
+"""
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from penstock.adapters.wire.response import ResponseHead
+from penstock.base.errors import Label
+from penstock.core.effects import Refuse, Send
+from penstock.core.events import ClientGone, Ended, Failed
+from penstock.gateway.answers import error_page, last_event, raw_page
+from penstock.gateway.head import Head
+from penstock.gateway.attempt import Attempt
+from penstock.gateway.splice import with_model, with_usage
+
+if TYPE_CHECKING:
+    from penstock.gateway.inbound import Inbound
+    from penstock.gateway.pool import Pool
+    from penstock.gateway.server import DataPlane
+
+
+class Exchange:
+    """One call."""
+
+    __slots__ = (
+        "asks_usage", "attempts", "body", "head", "id", "inbound", "model", "model_at", "over", "plane", "sent",
+        "wants_usage", "winner",
+    )  # fmt: skip
+
+    def __init__(
+        self, plane: "DataPlane", inbound: "Inbound", id: str, head: Head, body: bytes, model: str, wants_usage: bool
+    ) -> None:
+        self.plane = plane
+        self.inbound: Inbound | None = inbound
+        self.id = id
+        self.head = head
+        self.body: bytes | None = body
+        self.model = model
+        """As it stands in the body; empty: it names none."""
+        self.model_at = (0, 0)
+        """Where the model stands in a form."""
+        self.wants_usage = wants_usage
+        """A stream whose client did not ask for its usage: we do, and keep the extra event to ourselves."""
+        self.attempts: list[Attempt] = []
+        self.sent = 0
+        """Attempts so far."""
+        self.winner: Attempt | None = None
+        """The attempt whose answer has begun."""
+        self.over = False
+        plane.buffered_bytes += len(body)
+
+    # ===== orders of the Gate =====
+
+    def send(self, order: Send, pool: "Pool | None") -> None:
+        """Make an attempt."""
+        self.sent = order.attempt
+        if self.over or self.winner is not None or self.body is None:
+            return
+        if pool is None:
+            self.plane.tell(Failed(self.id, order.attempt, "connect_refused"))
+            return
+        attempt = Attempt(self, order, pool)
+        self.attempts.append(attempt)
+        attempt.start()
+        if self.inbound is not None:
+            self.inbound.deadline = self._deadline()
+
+    def cancel(self, number: int) -> None:
+        """Stop an attempt at its replica; nothing more is told of it."""
+        for attempt in self.attempts:
+            if attempt.number == number:
+                self.attempts.remove(attempt)
+                attempt.drop()
+                return
+
+    def refuse(self, order: Refuse) -> None:
+        """The client does not get (the rest of) an answer."""
+        self.end_with(order.label, order.status, order.detail, order.retry_after_s)
+
+    def end_with(self, label: Label, status: int, detail: str = "", retry_after_s: float | None = None) -> None:
+        """Tell the client that it does not get (the rest of) an answer, and end the call here."""
+        inbound = self.inbound
+        winner = self.winner
+        self.close()
+        if inbound is None or self.over:
+            self.over = True
+            return
+        self.over = True
+        if winner is not None:
+            if winner.can_take_event:
+                inbound.write(last_event(label, detail, chunked=not self.head.http10))
+                inbound.answered(False)
+            else:
+                inbound.cut(reset=self.head.http10)
+            return
+        head = self.head
+        keep = head.keep_alive and not self.plane.draining
+        inbound.write(
+            error_page(
+                label, status, detail=detail, close=not keep, lines=self._lines(), retry_after_s=retry_after_s,
+                head_only=head.head_only,
+            )
+        )  # fmt: skip
+        inbound.answered(keep)
+
+    def close(self) -> None:
+        """Drop what is held: attempts and the request's bytes."""
+        for attempt in self.attempts:
+            attempt.drop()
+        self.attempts.clear()
+        self.release_body()
+        self.inbound = None
+
+    # ===== of the attempts =====
+
+    def request(self, order: Send) -> bytes:
+        """The body to send: as it came, with another model and the wish for usage where needed."""
+        body = self.body or b""
+        start, end = self.model_at
+        if order.model and order.model != self.model:
+            if end:
+                body = body[:start] + order.model.encode() + body[end:]
+            elif self.head.route.body == "json":
+                body = with_model(body, order.model)
+        if self.wants_usage:
+            body = with_usage(body)
+        return body
+
+    def release_body(self) -> None:
+        """No other attempt will be made."""
+        if self.body is not None:
+            self.plane.buffered_bytes -= len(self.body)
+            self.body = None
+
+    def answer_head(self, response: ResponseHead, framing: bytes) -> bytes:
+        """The head of the answer that has begun, as the client gets it."""
+        head = self.head
+        winner = self.winner
+        assert winner is not None
+        return b"%b%b%b%bx-penstock-replica: %b\r\nx-penstock-queue-ms: %d\r\n%b\r\n" % (
+            response.status_line,
+            response.block,
+            framing,
+            self._lines(),
+            winner.pool.label,
+            int(winner.order.queue_s * 1000),
+            b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n",
+        )
+
+    def _lines(self) -> bytes:
+        return b"x-request-id: %b\r\nx-penstock-attempts: %d\r\n" % (
+            (self.head.client_id or self.id).encode("ascii"),
+            self.sent,
+        )
+
+    def answered(self, ended: Ended, *, keep: bool = True) -> None:
+        """An attempt's answer was relayed to its end."""
+        inbound = self.inbound
+        self.over = True
+        self.attempts.clear()
+        self.release_body()
+        self.inbound = None
+        self.plane.tell(ended)
+        if inbound is not None:
+            inbound.answered(keep and self.head.keep_alive)
+
+    def answer_instead(self, status: int, payload: bytes) -> None:
+        """The engine found the client's mistake only after it had begun a stream: it becomes a plain answer."""
+        if self.inbound is not None:
+            self.inbound.write(raw_page(status, payload, close=not self.head.keep_alive, lines=self._lines()))
+
+    def failed(self, attempt: Attempt, label: Label, status: int, retry_after_s: float | None) -> None:
+        """The attempt ended otherwise."""
+        if attempt in self.attempts:
+            self.attempts.remove(attempt)
+            self.plane.tell(Failed(self.id, attempt.number, label, status, retry_after_s, attempt.relayed_tokens))
+
+    # ===== of the client =====
+
+    def client_gone(self) -> None:
+        """The client closed before its answer was complete. The Gate cancels what is under way."""
+        self.inbound = None
+        if not self.over:
+            tokens = self.winner.relayed_tokens if self.winner is not None else 0
+            self.plane.tell(ClientGone(self.id, tokens))
+
+    def pause(self) -> None:
+        """The client reads slowly."""
+        if self.winner is not None:
+            self.winner.pause()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        if self.winner is not None:
+            self.winner.resume()
+
+    def expire(self, now: float) -> float:
+        """Check what may have taken too long; when to check again."""
+        inbound = self.inbound
+        if inbound is not None and inbound.paused:
+            return inbound.unread_deadline(now)
+        for attempt in list(self.attempts):
+            attempt.expire(now)
+        return self._deadline() if self.inbound is not None and not self.over else inf
+
+    def _deadline(self) -> float:
+        return min((attempt.deadline() for attempt in self.attempts), default=inf)

@@ -1,0 +1,191 @@
+"""What a request's head means to this gateway: which route, who asks, and which of its headers travel on.
+
+Decided once per distinct head: clients repeat themselves, so a connection keeps its last verdict and, when the next head
+differs in nothing but the digits of its Content-Length, uses it again.
+"""
+
+import hashlib
+import re
+
+from msgspec import Struct
+
+from penstock.adapters.wire.malformed import Malformed
+from penstock.adapters.wire.request import CHUNKED, RequestHead, parse_request_head
+from penstock.base.errors import Label
+from penstock.config.schema import ServerSpec
+from penstock.gateway.paths import Route, find
+
+_ID = re.compile(rb"[!-~]{1,128}")
+_ADDRESSES = re.compile(rb"[0-9A-Za-z.:\[\], \t_-]{1,1024}")
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})(?=\r\n)")
+_GZIP = re.compile(rb"(?:^|[ \t,])gzip[ \t]*(?:;[ \t]*q=(?:1|0\.[0-9]*[1-9])[0-9.]*[ \t]*)?(?:,|$)", re.IGNORECASE)
+
+_NOT_FORWARDED = frozenset((
+    # of this connection alone (RFC 9110 7.6.1)
+    b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    b"http2-settings", b"proxy-authorization", b"proxy-authenticate", b"expect",
+    # we say these ourselves
+    b"host", b"content-length", b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
+    b"x-forwarded-port", b"forwarded", b"x-real-ip", b"via",
+    # secrets of the client that the replica has no business with
+    b"authorization", b"x-api-key", b"api-key", b"cookie",
+    # a compressed answer could not be read
+    b"accept-encoding",
+))  # fmt: skip
+
+
+class Peer(Struct, frozen=True):
+    """Who is at the other end of a client's connection."""
+
+    address: bytes
+    trusted: bool
+    """A proxy whose X-Forwarded-… headers are believed."""
+    scheme: bytes = b"http"
+
+
+class Head:
+    """A request's head, judged."""
+
+    __slots__ = (
+        "chunked", "client_id", "content_type", "expect", "forward", "framed", "gzip", "head_only", "host", "http10",
+        "keep_alive", "key", "method", "path", "refusal", "route", "target",
+    )  # fmt: skip
+
+    route: Route
+
+    def __init__(self, parsed: RequestHead) -> None:
+        self.method = parsed.method
+        self.target = parsed.target
+        self.path = parsed.target.partition(b"?")[0].decode("ascii")
+        self.host = parsed.host.lower().decode("ascii").rsplit(":", 1)[0] if parsed.host else ""
+        self.http10 = parsed.http10
+        self.keep_alive = parsed.keep_alive
+        self.expect = parsed.expect
+        self.chunked = parsed.length == CHUNKED
+        self.framed = parsed.length is not None
+        """It has a Content-Length or is chunked."""
+        self.head_only = parsed.method == b"HEAD"
+        self.key = ""
+        """Name of the key; empty: none was shown and none is needed."""
+        self.client_id = ""
+        self.forward = b""
+        """Header lines that travel on, rendered."""
+        self.content_type = b""
+        self.gzip = False
+        """The client takes gzip."""
+        self.refusal: tuple[Label, str] | None = None
+
+
+def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
+    """Decide everything about a request that its head alone decides."""
+    head = Head(parsed)
+    route = find(parsed.target)
+    if route is None:
+        head.refusal = ("not_found", "")
+        return head
+    head.route = route
+    if parsed.method.decode() != route.method and not (head.head_only and route.method == "GET"):
+        head.refusal = ("method_not_allowed", f"This path takes {route.method}.")
+        return head
+    _read_headers(head, parsed, peer, None if route.open else server)
+    return head
+
+
+def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpec | None) -> None:
+    lines: list[bytes] = []
+    secrets: list[bytes] = []
+    addresses = b""
+    scheme = b""
+    for name, value in parsed.headers:
+        if name == b"authorization":
+            secrets.append(_bearer(value))
+        elif name == b"x-api-key":
+            secrets.append(value)
+        elif name == b"x-request-id":
+            if _ID.fullmatch(value):
+                head.client_id = value.decode("ascii")
+        elif name == b"x-forwarded-for":
+            addresses = value
+        elif name == b"x-forwarded-proto":
+            scheme = value
+        elif name == b"accept-encoding":
+            head.gzip = _GZIP.search(value) is not None
+        elif name == b"content-type":
+            head.content_type = value
+        if name not in _NOT_FORWARDED and name not in parsed.connection and not name.startswith(b"x-penstock-"):
+            lines.append(b"%b: %b\r\n" % (name, value))
+    lines.append(_forwarded(peer, addresses, scheme))
+    head.forward = b"".join(lines)
+    if server is not None:
+        _authorize(head, secrets, server)
+
+
+def _forwarded(peer: Peer, addresses: bytes, scheme: bytes) -> bytes:
+    before = addresses + b", " if peer.trusted and _ADDRESSES.fullmatch(addresses) else b""
+    scheme = scheme if peer.trusted and scheme in (b"http", b"https") else peer.scheme
+    return b"x-forwarded-for: %b%b\r\nx-forwarded-proto: %b\r\n" % (before, peer.address, scheme)
+
+
+def _bearer(value: bytes) -> bytes:
+    scheme, _, secret = value.partition(b" ")
+    return secret.strip(b" \t") if scheme.lower() == b"bearer" else b""
+
+
+def _authorize(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
+    """Look the key up by its hash: no plain key is ever compared, kept or logged."""
+    names = {server.key_names.get(hashlib.sha256(secret).hexdigest(), "") for secret in secrets if secret}
+    name = names.pop() if len(names) == 1 else ""
+    if name:
+        head.key = name
+    elif not server.open:
+        head.refusal = ("unauthorized", "")
+
+
+class Memory:
+    """The last verdict of one connection."""
+
+    __slots__ = ("_bytes", "_head", "_server")
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._head: Head | None = None
+        self._server: ServerSpec | None = None
+
+    def read(self, raw: bytes, peer: Peer, server: ServerSpec) -> tuple[Head, int]:
+        """The judged head and the length of its body (0 where it is chunked). Raises Malformed.
+
+        A head is recognised by all its bytes except one plain Content-Length line: what remains was read by the strict
+        parser in a head that was accepted, and a line of digits alone between two lines cannot change its meaning.
+        """
+        found = _LENGTH.search(raw)
+        if found is not None:
+            known = raw[: found.start()] + raw[found.end() :]
+            length = int(found[1])
+        else:
+            known = raw
+            length = -1
+        head = self._head
+        if (
+            head is not None
+            and known == self._bytes
+            and server is self._server
+            and (head.framed and not head.chunked) == (length >= 0)
+        ):
+            return head, length if length > 0 else 0
+        return self._read(raw, known, length, peer, server)
+
+    def _read(self, raw: bytes, known: bytes, length: int, peer: Peer, server: ServerSpec) -> tuple[Head, int]:
+        parsed = parse_request_head(raw, server.limits.headers)
+        head = judge(parsed, peer, server)
+        exact = parsed.length if parsed.length is not None else 0
+        if exact != max(length, 0) and not head.chunked:
+            self._head = None  # its Content-Length line has a form that the short cut does not know
+        else:
+            self._bytes, self._head, self._server = known, head, server
+        return head, 0 if head.chunked else exact
+
+
+def check_length(head: Head, length: int, max_bytes: int) -> None:
+    """Raises Malformed where the announced body is too large, or missing where there must be one."""
+    if length > max_bytes:
+        raise Malformed("body_too_large", f"The request body is larger than {max_bytes} bytes.")

@@ -1,0 +1,59 @@
+"""What may be asked for: the data port's table of methods and paths [D2]. A path that is not here does not exist."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Local = Literal["models", "model", "health", "ready"]
+Body = Literal["json", "multipart"]
+
+
+class Route(Struct, frozen=True):
+    """One path."""
+
+    path: str
+    local: Local | None = None
+    """Answered here; None: by a replica."""
+    body: Body = "json"
+    needs_model: bool = True
+    may_ask_usage: bool = False
+    """Its streams tell the usage when asked with `stream_options.include_usage`."""
+    open: bool = False
+    """No key is asked for."""
+
+    @property
+    def method(self) -> str:
+        """The method that it takes; whoever takes GET answers HEAD as well."""
+        return "GET" if self.local is not None else "POST"
+
+
+def _forwarded(*paths: str, **flags: bool) -> list[Route]:
+    return [Route(path, **flags) for path in paths]  # type: ignore[arg-type]
+
+
+_ROUTES = [
+    *_forwarded("/v1/chat/completions", "/chat/completions", "/v1/completions", "/completions", may_ask_usage=True),
+    *_forwarded("/v1/embeddings", "/embeddings", "/v1/responses", "/responses"),
+    *_forwarded("/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
+    *_forwarded("/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify", needs_model=False),
+    *_forwarded("/tokenize", "/detokenize", "/v1/tokenize", "/v1/detokenize", needs_model=False),
+    *_forwarded("/generate", "/generate_stream", needs_model=False),
+    Route("/v1/audio/transcriptions", body="multipart"),
+    Route("/v1/audio/translations", body="multipart"),
+    Route("/v1/models", local="models"),
+    Route("/models", local="models"),
+    Route("/health", local="health", open=True),
+    Route("/ready", local="ready", open=True),
+]
+ROUTES: dict[bytes, Route] = {route.path.encode(): route for route in _ROUTES}
+
+_ONE_MODEL = Route("/v1/models/", local="model")
+
+
+def find(target: bytes) -> Route | None:
+    """The route of a request target (path and query); None: there is nothing. Exact: no normalising, no decoding."""
+    path = target.partition(b"?")[0]
+    route = ROUTES.get(path)
+    if route is None and path.startswith(b"/v1/models/"):
+        return _ONE_MODEL
+    return route

@@ -1,0 +1,159 @@
+"""Looking into a request's JSON body without rewriting it: the few fields that decisions need, and splices.
+
+The engine reads the same bytes as we do, but maybe with another parser: where two parsers could disagree about an
+inspected field (a key given twice), the request is refused. All work is linear in the body, and bounded in what Python
+does itself.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from penstock.adapters.wire.malformed import Malformed
+
+MAX_MODEL_CHARS = 512
+MAX_CHOICES = 1024
+MAX_TOKENS = 1 << 31
+INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "n", "stream_options")
+
+_KEYS = tuple(b'"%b"' % name.encode() for name in INSPECTED)
+_MAX_STEPS = 20_000
+"""Braces, brackets and strings that the exact scan looks at; some 10 ms."""
+_STRUCTURE = re.compile(rb'["{}\[\]]')
+_COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_AT = re.compile(r" - at `\$\.([a-z_]+)")
+
+
+class StreamOptions(Struct, gc=False):
+    """`stream_options`, as far as it is inspected."""
+
+    include_usage: bool | None = None
+
+
+class Fields(Struct, gc=False):
+    """The inspected fields of a body."""
+
+    model: str | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    stream_options: StreamOptions | None = None
+
+
+_DECODER = msgspec.json.Decoder(Fields)
+
+
+def peek(body: bytes) -> Fields:
+    """The inspected fields. Raises Malformed (400) for what is no JSON object, has a field of a wrong type or twice."""
+    try:
+        fields = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Malformed("bad_request", "The body is not valid JSON.") from None
+    except RecursionError:
+        raise Malformed("bad_request", "The JSON of the body is nested too deeply.") from None
+    if not body.isascii():
+        _check_utf8(body)
+    _check_values(fields)
+    count = body.count
+    for key in _KEYS:
+        if count(key) > 1:
+            _check_keys(body)
+            return fields
+    if b"\\u00" in body:
+        _check_keys(body)
+    return fields
+
+
+def _wrong_type(message: str) -> Malformed:
+    where = _AT.search(message)
+    if where is None:
+        return Malformed("bad_request", "The body must be a JSON object.")
+    return Malformed("bad_request", f"Wrong value for '{where[1]}': {message.partition(' - at')[0]}.", where[1])
+
+
+def _check_utf8(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise Malformed("bad_request", "The body is not valid UTF-8.") from None
+
+
+def _check_values(fields: Fields) -> None:
+    if fields.model is not None and len(fields.model) > MAX_MODEL_CHARS:
+        raise Malformed("bad_request", "The model's name is too long.", "model")
+    if fields.n is not None and not 1 <= fields.n <= MAX_CHOICES:
+        raise Malformed("bad_request", f"'n' must be between 1 and {MAX_CHOICES}.", "n")
+    for name in ("max_tokens", "max_completion_tokens"):
+        value: int | None = getattr(fields, name)
+        if value is not None and not 0 <= value <= MAX_TOKENS:
+            raise Malformed("bad_request", f"'{name}' is out of range.", name)
+
+
+def _check_keys(body: bytes) -> None:
+    """The exact test, for bodies in which an inspected name occurs more than once or might be spelled with escapes."""
+    seen: set[str] = set()
+    for name, _, _ in top_level(body):
+        if name in INSPECTED:
+            if name in seen:
+                raise Malformed("bad_request", f"'{name}' is given twice.", name)
+            seen.add(name)
+
+
+def top_level(body: bytes) -> list[tuple[str, int, int]]:
+    """The keys of a valid JSON object, in order, each with where its value begins and ends (white space behind it
+    included). Raises Malformed when the body is too complex to look at in bounded time."""
+    keys: list[tuple[str, int, int]] = []
+    at = body.find(b"{") + 1
+    depth = 1
+    steps = 0
+    name = ""
+    value_at = 0
+    while depth:
+        found = _STRUCTURE.search(body, at)
+        steps += 1
+        if found is None or steps > _MAX_STEPS:
+            raise Malformed("bad_request", "The JSON of the body is too complex.")
+        start = found.start()
+        at = start + 1
+        mark = body[start]
+        if mark == 0x22:
+            at, more = _string_end(body, at, _MAX_STEPS - steps)
+            steps += more
+            colon = _COLON.match(body, at) if depth == 1 else None
+            if colon is not None:
+                if value_at:
+                    keys.append((name, value_at, body.rfind(b",", value_at, start)))
+                name, value_at = _text(body[start : colon.start()]), colon.end()
+                at = value_at
+        elif mark in b"{[":
+            depth += 1
+        else:
+            depth -= 1
+    if value_at:
+        keys.append((name, value_at, at - 1))
+    return keys
+
+
+def _text(raw: bytes) -> str:
+    text: Any = msgspec.json.decode(raw)
+    return str(text)
+
+
+def _string_end(body: bytes, at: int, budget: int) -> tuple[int, int]:
+    """The index behind the closing quote of the string whose first character is at `at`, and the steps it took."""
+    steps = 1
+    while steps <= budget:
+        quote = body.find(b'"', at)
+        if quote < 0:
+            break
+        before = body[at:quote]
+        if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+            return quote + 1, steps
+        at = quote + 1
+        steps += 1
+    raise Malformed("bad_request", "The JSON of the body is too complex.")

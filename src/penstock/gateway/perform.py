@@ -1,0 +1,124 @@
+"""Performs the Gate's orders: a table from each kind of order to what is done on sockets."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from penstock.base.nouns import Replica
+from penstock.base.ports import Dialect
+from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.core.events import Event, Listed, Observed, Probed
+from penstock.core.spec import ProbeSpec
+
+if TYPE_CHECKING:
+    from penstock.gateway.server import DataPlane
+
+log = logging.getLogger("penstock.gateway")
+
+MAX_PAGE_BYTES = 8 << 20
+"""A metrics or models page; a busy engine's metrics are some 200 KB."""
+_MAX_HEALTH_BYTES = 1 << 20
+
+
+class Performer:
+    """Does what the Gate orders."""
+
+    def __init__(self, plane: "DataPlane", dialect_of: Callable[[str], Dialect]) -> None:
+        self._plane = plane
+        self._dialect_of = dialect_of
+        self._table: dict[type, Callable[[Any], None]] = {
+            Send: self._send,
+            Cancel: self._cancel,
+            Refuse: self._refuse,
+            Record: self._record,
+            Probe: self._probe,
+            Forget: self._forget,
+        }
+
+    def perform(self, effect: Effect) -> None:
+        """Do one order, without blocking; what comes of it is told to the Gate later."""
+        self._table[type(effect)](effect)
+
+    def _send(self, order: Send) -> None:
+        plane = self._plane
+        exchange = plane.exchanges.get(order.id)
+        if exchange is not None:
+            exchange.send(order, plane.outbound.pools.get(order.replica))
+
+    def _cancel(self, order: Cancel) -> None:
+        exchange = self._plane.exchanges.get(order.id)
+        if exchange is not None:
+            exchange.cancel(order.attempt)
+
+    def _refuse(self, order: Refuse) -> None:
+        exchange = self._plane.exchanges.get(order.id)
+        if exchange is not None:
+            exchange.refuse(order)
+
+    def _record(self, order: Record) -> None:
+        """The call is over: nothing of it may stay. (Readers of rows watch the journal.)"""
+        self._plane.forget(order.row.id)
+
+    def _forget(self, order: Forget) -> None:
+        self._plane.outbound.forget(order.replica)
+
+    def _probe(self, order: Probe) -> None:
+        self._plane.outbound.spawn(self._look(order))
+
+    async def _look(self, order: Probe) -> None:
+        """Look at a replica and tell what was seen."""
+        pool = self._plane.outbound.pools.get(order.replica)
+        event: Event | None
+        if pool is None:
+            event = Probed(order.replica, ok=False, detail="unknown replica") if order.look == "health" else None
+        elif order.look == "health":
+            event = await self._look_at_health(order, pool.replica)
+        elif order.look == "stats":
+            event = await self._look_at_stats(order, pool.replica)
+        else:
+            event = await self._look_at_models(order, pool.replica)
+        if event is not None:
+            self._plane.tell(event)
+
+    async def _fetch(self, order: Probe, path: str, port: int | None, max_bytes: int) -> tuple[int, bytes]:
+        return await self._plane.outbound.fetch(order.replica, path, port, order.timeout_s, max_bytes)
+
+    async def _look_at_health(self, order: Probe, replica: Replica) -> Event:
+        dialect = self._dialect_of(replica.engine)
+        spec = self._plane.probe_spec(replica.pool)
+        try:
+            status, body = await self._fetch(order, spec.path or dialect.health_path, spec.port, _MAX_HEALTH_BYTES)
+        except (OSError, ValueError, KeyError) as error:  # a TimeoutError is an OSError
+            return Probed(order.replica, ok=False, detail=type(error).__name__)
+        return Probed(order.replica, *_judge_health(spec, dialect, status, body))
+
+    async def _look_at_stats(self, order: Probe, replica: Replica) -> Event | None:
+        dialect = self._dialect_of(replica.engine)
+        if dialect.stats_path is None:
+            return None
+        try:
+            status, body = await self._fetch(order, dialect.stats_path, None, MAX_PAGE_BYTES)
+            return Observed(order.replica, dialect.stats(body) if status == 200 else None)
+        except (OSError, ValueError, KeyError):
+            return Observed(order.replica, None)
+
+    async def _look_at_models(self, order: Probe, replica: Replica) -> Event | None:
+        dialect = self._dialect_of(replica.engine)
+        try:
+            status, body = await self._fetch(order, dialect.models_path, None, MAX_PAGE_BYTES)
+            return Listed(order.replica, dialect.models(body)) if status == 200 else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+
+def _judge_health(spec: ProbeSpec, dialect: Dialect, status: int, body: bytes) -> tuple[bool, str]:
+    if spec.status is not None:
+        low, high = spec.status
+        good = low <= status <= high
+    else:
+        good = dialect.alive(status)
+    if not good:
+        return False, f"status {status}"
+    if spec.body is not None and spec.body.encode() not in body:
+        return False, "the answer lacks the text"
+    return True, ""

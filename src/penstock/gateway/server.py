@@ -1,0 +1,306 @@
+"""The data plane put together: listens, admits clients, joins them with the Gate, sweeps time-outs, drains.
+
+It decides nothing about calls: whole valid requests become facts, the Gate's orders become bytes.
+"""
+
+import asyncio
+import ipaddress
+import itertools
+import logging
+import os
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from penstock.adapters.wire.malformed import Malformed
+from penstock.base.errors import REFUSALS, Label
+from penstock.base.nouns import Call
+from penstock.base.ports import Dialect
+from penstock.config.schema import ServerSpec, Settings
+from penstock.core.effects import Effect
+from penstock.core.events import Arrived, ClientGone, Event
+from penstock.core.spec import ProbeSpec
+from penstock.gateway.exchange import Exchange
+from penstock.gateway.head import Head, Peer
+from penstock.gateway.inbound import BODY, BUSY, Inbound
+from penstock.gateway.multipart import peek_form
+from penstock.gateway.outbound import Outbound
+from penstock.gateway.peek import Fields, peek
+from penstock.gateway.perform import Performer
+
+log = logging.getLogger("penstock.gateway")
+
+SWEEP_S = 0.1
+"""How often deadlines are looked at; a time-out comes up to two of these late, never early."""
+ASK_USAGE = True
+"""Whether streams are asked for their usage where the client does not: without it tokens can only be estimated."""
+_BYTES_PER_TOKEN = 4
+_CLOSE_S = 2.0
+"""How long clients may take to read a last answer once everything else has ended."""
+_OVER_LIMIT = 256
+"""Connections beyond the limit that still get an answer; further ones are closed without one."""
+
+
+class Teller(Protocol):
+    """What takes facts: the pump."""
+
+    def tell(self, event: Event) -> None:
+        """Tell the Gate."""
+        ...
+
+
+class DataPlane:
+    """The sockets of the gateway."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        dialect_of: Callable[[str], Dialect],
+        models: Callable[[], Iterable[str]],
+        ready: Callable[[], bool],
+        *,
+        sweep_s: float = SWEEP_S,
+        ask_usage: bool = ASK_USAGE,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._models = models
+        self.ready = ready
+        self.sweep_s = sweep_s
+        self._ask_usage = ask_usage
+        self.tick = self._loop.time()
+        """The time of the last sweep: good enough for deadlines, and free to read."""
+        self.server: ServerSpec = settings.server
+        self.timeouts = settings.server.timeouts
+        self.exchanges: dict[str, Exchange] = {}
+        self.buffered_bytes = 0
+        """Request bodies held."""
+        self.draining = False
+        self.refused: dict[str, int] = {}
+        """Requests answered here without the Gate, by label."""
+        self._connections: dict[Inbound, None] = {}
+        self._prefix = os.urandom(4).hex()
+        self._numbers = itertools.count(1)
+        self._accepted = 0
+        self._requests = 0
+        self._proxies: tuple[Any, ...] = ()
+        self._probes: dict[str, ProbeSpec] = {}
+        self._listeners: list[asyncio.Server] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self.outbound = Outbound(self, settings.server.upstream)
+        self.perform: Callable[[Effect], None] = Performer(self, dialect_of).perform
+        self.tell: Callable[[Event], None] = _nobody
+        self._idle = asyncio.Event()
+        self._empty = asyncio.Event()
+        self.apply(settings)
+
+    # ===== life =====
+
+    def attach(self, pump: Teller) -> None:
+        """From now on facts go there."""
+        self.tell = pump.tell
+
+    def apply(self, settings: Settings) -> None:
+        """New settings. Nothing is dropped: connections and calls go on under the new bounds."""
+        self.server = settings.server
+        self.timeouts = settings.server.timeouts
+        self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
+        self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
+        self.outbound.apply(settings.replicas, settings.access, settings.server.upstream)
+
+    async def start(self, *, reuse_port: bool = False) -> None:
+        """Listen. Raises OSError that names the address, ssl.SSLError or OSError for TLS files that cannot be used."""
+        host, port = self.server.listen
+        context = None
+        if self.server.tls is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(self.server.tls.cert, self.server.tls.key)
+            context.set_alpn_protocols(["http/1.1"])
+        try:
+            listener = await self._loop.create_server(
+                lambda: Inbound(self), host, port, ssl=context, backlog=self.server.limits.backlog,  # type: ignore[arg-type, return-value]
+                reuse_port=reuse_port or None, reuse_address=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        self._listeners.append(listener)
+        self._sweep()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens."""
+        return [sock.getsockname()[:2] for listener in self._listeners for sock in listener.sockets]
+
+    async def drain(self, timeout_s: float) -> None:
+        """Stop: accept nothing new, let what is under way finish within the time, cut the rest with a clear error."""
+        self.draining = True
+        for listener in self._listeners:
+            listener.close()
+        for inbound in list(self._connections):
+            inbound.close_if_idle()
+        self._note_end()
+        if not await _within(timeout_s, self._idle):
+            log.warning("draining took too long: %d calls are cut", len(self.exchanges))
+        for exchange in list(self.exchanges.values()):
+            self._cut(exchange)
+        for inbound in list(self._connections):
+            inbound.close_if_idle()
+        await _within(_CLOSE_S, self._empty)
+        for inbound in list(self._connections):
+            inbound.transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self.outbound.close()
+
+    def _cut(self, exchange: Exchange) -> None:
+        attempts = list(exchange.attempts)
+        for attempt in attempts:
+            attempt.fail("cut_by_shutdown")
+        if not exchange.over:
+            label: Label = "cut_by_shutdown" if attempts else "shutting_down"
+            exchange.end_with(label, REFUSALS[label].http)
+            self.tell(ClientGone(exchange.id))
+
+    def _note_end(self) -> None:
+        """While draining: is anything still under way?"""
+        if not self.exchanges and not any(inbound.state in (BODY, BUSY) for inbound in self._connections):
+            self._idle.set()
+        if not self._connections:
+            self._empty.set()
+
+    # ===== clients =====
+
+    def peer(self, transport: asyncio.Transport) -> Peer:
+        """Who is at the other end."""
+        name = transport.get_extra_info("peername")
+        address = str(name[0]) if isinstance(name, tuple) else "unknown"
+        scheme = b"https" if self.server.tls is not None else b"http"
+        return Peer(address.encode("ascii", "replace"), self._trusts(address), scheme)
+
+    def _trusts(self, address: str) -> bool:
+        if not self._proxies:
+            return False
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._proxies)
+
+    def admit(self, inbound: Inbound) -> bool:
+        """Count a new connection; False: it is one too many, and is told so."""
+        self._connections[inbound] = None
+        self._accepted += 1
+        beyond = len(self._connections) - self.server.limits.connections
+        if beyond > _OVER_LIMIT:
+            inbound.transport.abort()
+        return beyond <= 0 and not self.draining
+
+    def lost(self, inbound: Inbound) -> None:
+        """A connection has closed."""
+        self._connections.pop(inbound, None)
+        if self.draining and not self._connections:
+            self._empty.set()
+
+    def models(self) -> list[str]:
+        """The served models."""
+        return sorted(self._models())
+
+    def count_refusal(self, label: str) -> None:
+        """A request was answered here, without the Gate."""
+        self.refused[label] = self.refused.get(label, 0) + 1
+
+    def arrived(self, inbound: Inbound, head: Head, body: bytes) -> None:
+        """A whole request for a replica. Raises Malformed where its body is wrong."""
+        if self.buffered_bytes + len(body) > self.server.limits.buffered_bytes:
+            raise Malformed("overloaded")
+        route = head.route
+        if route.body == "json":
+            fields = peek(body)
+            span = (0, 0)
+        else:
+            form = peek_form(head.content_type, body)
+            fields = Fields(model=form.model, stream=form.stream)
+            span = form.model_at
+        model = fields.model or ""
+        if not model and route.needs_model:
+            raise Malformed("bad_request", "The request must name a 'model'.", "model")
+        stream = fields.stream or False
+        options = fields.stream_options
+        wants_usage = (
+            stream and route.may_ask_usage and self._ask_usage and not (options is not None and options.include_usage)
+        )
+        call_id = f"{self._prefix}-{next(self._numbers)}"
+        exchange = Exchange(self, inbound, call_id, head, body, model, wants_usage)
+        exchange.model_at = span
+        self.exchanges[call_id] = exchange
+        inbound.exchange = exchange
+        self._requests += 1
+        limit = fields.max_completion_tokens
+        self.tell(
+            Arrived(
+                Call(
+                    call_id, model, head.path, head.host, head.key or "anonymous", head.key, head.client_id, stream,
+                    True, 2, len(body) // _BYTES_PER_TOKEN, limit if limit is not None else fields.max_tokens,
+                    len(body),
+                )
+            )
+        )  # fmt: skip
+
+    def fail(self, call_id: str) -> None:
+        """A bug has cost this call: end it."""
+        exchange = self.exchanges.pop(call_id, None)
+        if exchange is not None:
+            exchange.end_with("internal", REFUSALS["internal"].http)
+
+    def forget(self, call_id: str) -> None:
+        """The call is over: nothing of it may stay."""
+        exchange = self.exchanges.pop(call_id, None)
+        if exchange is None:
+            return
+        if not exchange.over:
+            exchange.end_with("internal", REFUSALS["internal"].http)
+        exchange.close()
+
+    # ===== time =====
+
+    def _sweep(self) -> None:
+        """Look at every deadline. One timer for all of them: none is made or taken back per request."""
+        now = self._loop.time()
+        self.tick = now
+        for inbound in [inbound for inbound in self._connections if inbound.deadline <= now]:
+            inbound.expire(now)
+        self.outbound.sweep(now)
+        if self.draining:
+            self._note_end()
+        self._timer = self._loop.call_later(self.sweep_s, self._sweep)
+
+    # ===== for others =====
+
+    def probe_spec(self, pool: str) -> ProbeSpec:
+        """How the replicas of a pool are probed."""
+        return self._probes.get(pool) or ProbeSpec()
+
+    def counters(self) -> dict[str, int]:
+        """What is held; all but the totals are zero when nothing goes on and no client is connected."""
+        return {
+            "connections": len(self._connections),
+            "exchanges": len(self.exchanges),
+            "upstream_connections": self.outbound.open,
+            "upstream_idle": self.outbound.idle,
+            "buffered_bytes": self.buffered_bytes,
+            "accepted_total": self._accepted,
+            "requests_total": self._requests,
+        }
+
+
+async def _within(timeout_s: float, event: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _nobody(event: Event) -> None:
+    raise RuntimeError("no pump is attached")
