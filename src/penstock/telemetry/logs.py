@@ -38,6 +38,9 @@ _SECRETS = re.compile(
     """
 )
 
+_HINTS = ("auth", "bearer", "basic", "key", "cookie", "password", "secret", "token", "sk-", "://")
+"""Without one of these a text has nothing for the pattern above, which costs ten times as much to find out."""
+
 
 class LogSettings(Protocol):
     """What the configuration says about logs (`config.schema.LogSpec` says it)."""
@@ -62,7 +65,11 @@ class Hider:
         """The text without known secrets, bearer tokens, keys, cookies, passwords, or the login of a URL."""
         for secret in self._known:
             text = text.replace(secret, HIDDEN)
-        return _SECRETS.sub(_hide, text)
+        low = text.lower()
+        for hint in _HINTS:
+            if hint in low:
+                return _SECRETS.sub(_hide, text)
+        return text
 
 
 def _hide(match: re.Match[str]) -> str:
