@@ -112,7 +112,7 @@ def _nginx() -> Gateway:
     exe = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if exe is None:
         raise Missing("nginx is not installed (Debian: apt install nginx)")
-    port, folder = 18001, WORK / "nginx"
+    port, folder = 18101, WORK / "nginx"
     folder.mkdir(parents=True, exist_ok=True)
     temp = "".join(
         f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -139,7 +139,7 @@ http {{
 
 
 def _envoy() -> Gateway:
-    port, config = 18003, WORK / "envoy.json"
+    port, config = 18103, WORK / "envoy.json"
     exe = Path(sysconfig.get_path("purelib")) / "envoy" / "_bin" / "envoy"
     if not exe.exists():
         raise Missing("envoy is not installed (make bench installs it from requirements-bench.txt)")
