@@ -83,12 +83,18 @@ def check_twins(
             yield Finding(path, 1, f"has no test of its own: write {twin(path)}, or say why not in NO_TWIN")
         if path in no_twin and twin(path) in tested:
             yield Finding(path, 1, "has a test of its own now: take it out of NO_TWIN")
-    twins = {twin(path) for path in paths}
+    stems = {twin(path).removesuffix(".py") for path in paths}
     for path in sorted(tested):
         parts = PurePosixPath(path).parts
         is_test = parts[-1].startswith("test_") and parts[1] not in OWN_FOLDERS
-        if is_test and path not in twins:
-            yield Finding(path, 1, "is the twin of no source file: rename it after what it tests, or move it")
+        if is_test and not _names_source(path, stems):
+            yield Finding(path, 1, "is the twin of no source file: name it test_SOURCE.py or test_SOURCE_aspect.py")
+
+
+def _names_source(path: str, stems: set[str]) -> bool:
+    """Whether a test file is a source's twin, or one aspect of it: test_queue.py, test_queue_bounds.py."""
+    stem = path.removesuffix(".py")
+    return any(stem == known or stem.startswith(f"{known}_") for known in stems)
 
 
 def twin(path: str) -> str:

@@ -101,6 +101,15 @@ def test_widowed_test_is_found() -> None:
     assert report(check_twins([], [Source("tests/e2e/test_all.py", "")], {})) == ""
 
 
+def test_long_tests_split_by_aspect() -> None:
+    """A source's tests may fill several files, named after it and an aspect; one of them bears its name alone."""
+    code = [Source("src/penstock/core/queue.py", LOGIC)]
+    aspect, plain = Source("tests/core/test_queue_bounds.py", ""), Source("tests/core/test_queue.py", "")
+    assert report(check_twins(code, [plain, aspect], {})) == ""
+    assert "write tests/core/test_queue.py" in report(check_twins(code, [aspect], {}))
+    assert "twin of no source" in report(check_twins(code, [plain, Source("tests/core/test_queues.py", "")], {}))
+
+
 def test_words_need_no_twin() -> None:
     """Nouns, specs, protocols and package files have no logic; a function with a body has."""
     words = (
