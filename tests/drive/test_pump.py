@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,29 +101,31 @@ def test_a_fact_told_while_performing_waits_for_the_turn_to_end() -> None:
 @settings(max_examples=50)
 @given(st.recursive(st.just([]), lambda children: st.lists(children, max_size=4), max_leaves=30))
 def test_the_inbox_is_first_in_first_out(tree: list[Any]) -> None:
-    """Facts that performing causes are handled in the order in which they were told, whatever causes what."""
-    told: list[str] = []
-    nodes: dict[str, list[Any]] = {}
+    """Whatever facts cause what facts: each turn's orders are all performed before the next, oldest fact is told."""
+    trees: dict[str, list[Any]] = {"0": tree}
+    story: list[str] = []
+
+    def fact(name: str) -> str:
+        children = {f"{name}.{index}": child for index, child in enumerate(trees[name])}
+        trees.update(children)
+        return f"{name}>{','.join(children)}" if children else name
 
     def perform(order: str) -> None:
-        name = str(len(told))
-        told.append(name)
-        nodes[name] = trees.pop(order)
-        bench.pump.tell(label(name))
-
-    trees: dict[str, list[Any]] = {}
-
-    def label(name: str) -> str:
-        keys = [f"{name}.{index}" for index in range(len(nodes[name]))]
-        trees.update(zip(keys, nodes[name]))
-        return f"{name}>{','.join(keys)}" if keys else name
+        story.append(f"do {order}")
+        bench.pump.tell(fact(order))
 
     bench = Bench(perform)
-    told.append("0")
-    nodes["0"] = tree
-    bench.pump.tell(label("0"))
-    assert [event.partition(">")[0] for _, event, _ in bench.rows] == told
-    assert trees == {}
+    bench.pump = Pump(
+        bench.machine, perform, lambda: 0.0, bench.call_at, lambda n, event, o: story.append(event), "woke", raise_bug
+    )
+    bench.pump.tell(fact("0"))
+    expected, waiting = [], ["0"]
+    while waiting:
+        name = waiting.pop(0)
+        orders = [f"{name}.{index}" for index in range(len(trees[name]))]
+        expected += [f"{name}>{','.join(orders)}" if orders else name, *(f"do {order}" for order in orders)]
+        waiting += orders
+    assert story == expected
 
 
 def test_time_never_goes_back() -> None:
@@ -243,6 +246,25 @@ def test_a_machine_that_cannot_say_its_wake_is_reported() -> None:
     assert bench.bugs == ["a", "woke"]
 
 
+def test_a_bug_may_be_answered_with_a_fact() -> None:
+    """on_bug may tell a fact (that ends the call concerned): it is handled, whatever it was that raised."""
+    bench = Bench()
+    bench.machine.broken = {"bad"}
+
+    def on_bug(what: object, error: Exception) -> None:
+        if what != "sorry":
+            bench.pump.tell("sorry")
+
+    bench.pump = Pump(
+        bench.machine, bench.performed.append, lambda: 0.0, bench.call_at,
+        lambda n, event, o: bench.rows.append((n, event, o)), "woke", on_bug,
+    )  # fmt: skip
+    bench.pump.tell("bad")
+    bench.machine.wake_broken = True
+    bench.pump.tell("good")
+    assert [event for _, event, _ in bench.rows] == ["sorry", "good", "sorry"]
+
+
 def test_a_machine_whose_wake_up_is_broken_is_woken_with_pauses() -> None:
     """A bug in Woke itself does not spin: the next wake-up comes after a pause."""
     bench = Bench()
@@ -278,7 +300,10 @@ def test_the_default_logs_the_bug(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records[0].exc_info is not None
 
 
-def test_the_monotonic_clock_and_its_timers_share_an_axis() -> None:
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_the_monotonic_clock_and_its_timers_share_an_axis(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
     """On a real loop the clock reads seconds since the epoch, and a timer fires when the clock says so."""
 
     async def main() -> None:
@@ -299,4 +324,5 @@ def test_the_monotonic_clock_and_its_timers_share_an_axis() -> None:
         assert [event for _, event, _ in rows[1:]] == ["woke"]
         assert begun + 0.02 <= rows[1][0] <= begun + 0.05
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())

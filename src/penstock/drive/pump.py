@@ -125,12 +125,13 @@ class Pump(Generic[Fact, Order]):
             inbox = self._inbox
             while inbox:
                 self._turn(inbox.popleft())
-            wake = self._next_wake()
-        except Exception as error:  # next_wake has a bug, or on_bug wants it to be seen
-            self._on_bug(event, error)
-            return
         finally:
             self._busy = False
+        try:
+            wake = self._next_wake()
+        except Exception as error:  # as in a turn
+            self._on_bug(event, error)
+            return
         if wake is not None and wake < self._armed:
             self._arm(wake)
 
