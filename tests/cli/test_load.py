@@ -113,7 +113,7 @@ def test_nobody_there() -> None:
         (["--timeout", "0s"], "is not a time above 0"),
         (["--repeat"], "needs --limit or --duration"),
         (["--json", "/no/such/folder/r.json"], "cannot write"),
-        (["--ca", __file__], "not a file of PEM"),
+        (["--url", "https://127.0.0.1", "--ca", __file__], "not a file of PEM"),
         (["--key", "a\nb"], "the key has characters"),
         (["--speed", "0"], "--speed"),
     ],

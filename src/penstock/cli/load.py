@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import ssl
 import sys
@@ -54,7 +55,12 @@ SloItl = Annotated[str, typer.Option(metavar="TIME", help="A good answer's mean 
 SloE2e = Annotated[str, typer.Option(metavar="TIME", help="A good answer's time to its end; 'none'.")]
 Timeout = Annotated[str, typer.Option(metavar="TIME", help="For a whole request.")]
 IdleTimeout = Annotated[str, typer.Option(metavar="TIME", help="Between two reads of an answer that has begun.")]
-Seed = Annotated[int, typer.Option(help="Of the prompts. Another one: no prompt is in any cache yet.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        help="Of the prompts: the same texts again, which a target may have cached. Default: a new one, and shown."
+    ),
+]
 Ca = Annotated[Path | None, typer.Option(help="https: file of the authorities to trust.", exists=True, dir_okay=False)]
 Insecure = Annotated[bool, typer.Option("--insecure", help="https: trust any certificate.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the report as JSON; -: to stdout.")]
@@ -68,7 +74,7 @@ def load(
     model: Model = None, key: Key = None, api: ApiName = "chat", stream: Stream = True,
     max_prompt_tokens: MaxPrompt = None, max_output_tokens: MaxOutput = None,
     slo_ttft: SloTtft = "1s", slo_itl: SloItl = "100ms", slo_e2e: SloE2e = "none",
-    timeout: Timeout = "10m", idle_timeout: IdleTimeout = "2m", seed: Seed = 0, ca: Ca = None,
+    timeout: Timeout = "10m", idle_timeout: IdleTimeout = "2m", seed: Seed = None, ca: Ca = None,
     insecure: Insecure = False, json: Json = None, fail_on_error: FailOnError = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Replay a request trace against any OpenAI endpoint; ends in tables of latencies, goodput, errors and load.
@@ -77,25 +83,24 @@ def load(
     its shared prefixes. Ctrl-C ends it and shows what was done so far. Exit status: 0 it ran, 1 the target did not
     answer (or an error, with --fail-on-error), 2 a mistake in the options or the trace, 130 stopped by Ctrl-C.
     """
-    total_s = _seconds(timeout, "--timeout")
-    limits = Timeouts(first_byte_s=total_s, idle_s=_seconds(idle_timeout, "--idle-timeout"), total_s=total_s)
-    slo = Slo(
-        ttft_s=_bound(slo_ttft, "--slo-ttft"), itl_s=_bound(slo_itl, "--slo-itl"), e2e_s=_bound(slo_e2e, "--slo-e2e")
-    )
-    plan = Plan(
-        model=model or "", api=api, stream=stream, speed=speed, limit=limit, repeat=repeat,
-        duration_s=None if duration is None else _seconds(duration, "--duration"),
-        concurrency=min(concurrency, raise_file_limit()), closed=closed, seed=seed,
-        max_prompt_tokens=max_prompt_tokens, max_output_tokens=max_output_tokens,
-    )  # fmt: skip
     if repeat and limit is None and duration is None:
         raise typer.BadParameter("needs --limit or --duration to end", param_hint="--repeat")
-    job = _Job(
-        target=_target(url), key=_key(key), timeouts=limits,
-        tls=_tls(ca, insecure), trace=trace, requests=_requests(trace), plan=plan, slo=slo,
-    )  # fmt: skip
     if json not in (None, "-") and not os.access(Path(json).absolute().parent, os.W_OK):
         raise typer.BadParameter(f"cannot write {json}", param_hint="--json")  # now, not after an hour of load
+    total_s = _seconds(timeout, "--timeout")
+    target = _target(url)
+    plan = Plan(
+        model=model or "", api=api, stream=stream, speed=speed, limit=limit, repeat=repeat, closed=closed,
+        duration_s=None if duration is None else _seconds(duration, "--duration"),
+        concurrency=min(concurrency, raise_file_limit()),
+        seed=secrets.randbelow(1_000_000) if seed is None else seed,
+        max_prompt_tokens=max_prompt_tokens, max_output_tokens=max_output_tokens,
+    )  # fmt: skip
+    job = _Job(
+        target=target, key=_key(key), tls=_tls(target, ca, insecure), trace=trace, requests=_requests(trace), plan=plan,
+        slo=Slo(ttft_s=_bound(slo_ttft, "ttft"), itl_s=_bound(slo_itl, "itl"), e2e_s=_bound(slo_e2e, "e2e")),
+        timeouts=Timeouts(first_byte_s=total_s, idle_s=_seconds(idle_timeout, "--idle-timeout"), total_s=total_s),
+    )  # fmt: skip
     report = _measure(job, not quiet and sys.stderr.isatty())
     _tell(report, json)
     if report.interrupted:
@@ -117,8 +122,8 @@ def _seconds(text: str, option: str) -> float:
     return seconds
 
 
-def _bound(text: str, option: str) -> float | None:
-    return None if text == "none" else _seconds(text, option)
+def _bound(text: str, slo: str) -> float | None:
+    return None if text == "none" else _seconds(text, f"--slo-{slo}")
 
 
 def _target(url: str) -> Target:
@@ -128,7 +133,9 @@ def _target(url: str) -> Target:
         raise typer.BadParameter(str(error), param_hint="--url") from None
 
 
-def _tls(ca: Path | None, insecure: bool) -> ssl.SSLContext:
+def _tls(target: Target, ca: Path | None, insecure: bool) -> ssl.SSLContext | None:
+    if not target.tls:
+        return None
     try:
         return tls_context(None if ca is None else str(ca), verify=not insecure)
     except (OSError, ssl.SSLError) as error:
@@ -157,7 +164,7 @@ class _Job(Struct, frozen=True, kw_only=True):
     target: Target
     key: str | None
     timeouts: Timeouts
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     trace: str
     requests: list[TraceRequest]
     plan: Plan
@@ -199,7 +206,7 @@ async def _run(job: _Job, show: bool) -> Report:
 
 def _mode(plan: Plan) -> str:
     kind = f"closed loop, users: {plan.closed}" if plan.closed is not None else f"open loop, speed × {plan.speed:g}"
-    return kind + ("" if plan.stream else ", no streaming") + (", repeated" if plan.repeat else "")
+    return f"{kind}{'' if plan.stream else ', no streaming'}{', repeated' if plan.repeat else ''}, seed {plan.seed}"
 
 
 # ===== the screen =====

@@ -7,6 +7,7 @@ generator itself was is measured. Knows plans, the client and the tally; prints 
 import asyncio
 import resource
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Literal
@@ -22,6 +23,8 @@ from penstock.workload.prompts import Prompts
 Api = Literal["chat", "completions"]
 PATHS: dict[str, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
 TICK_S = 0.2
+AHEAD = 64
+"""Requests that are written before their time comes: a burst of long prompts must not make the generator late."""
 SPARE_FILES = 64
 """Open files that are left for everything but connections."""
 
@@ -49,6 +52,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     max_prompt_tokens: int | None = None
     max_output_tokens: int | None = None
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    due_s: float
+    request: TraceRequest
+    body: bytes
+    clipped: bool
 
 
 Arrival = tuple[int, float, TraceRequest]
@@ -153,23 +163,38 @@ class Replay:
     # ===== open loop =====
 
     async def _open_loop(self, group: asyncio.TaskGroup) -> None:
+        waiting: deque[_Ready] = deque()
+        await self._write_ahead(waiting, float("inf"))
         start = time.perf_counter()
-        for number, due_s, row in self._arrivals:
-            request, body = self._prepare(number, row)  # before its time comes, so that it costs no lateness
-            if not await self._until(start + due_s):
+        while waiting:
+            ready = waiting.popleft()
+            if not await self._until(start + ready.due_s):
                 return
             if self._tally.in_flight >= self._plan.concurrency:
                 self._tally.not_sent += 1
-                continue
-            self._tally.began(at := time.perf_counter(), max(at - start - due_s, 0.0))
-            self._spawn(group, self._one(request, body))
+            else:
+                self._tally.began(at := time.perf_counter(), max(at - start - ready.due_s, 0.0), ready.clipped)
+                self._spawn(group, self._one(ready.request, ready.body))
+            await self._write_ahead(waiting, start + waiting[0].due_s if waiting else 0.0)
+
+    async def _write_ahead(self, waiting: "deque[_Ready]", until: float) -> None:
+        """Write requests until there are enough, or until this moment; one at least, if none is waiting."""
+        while len(waiting) < AHEAD and (not waiting or time.perf_counter() < until) and not self._stop.is_set():
+            arrival = next(self._arrivals, None)
+            if arrival is None:
+                return
+            waiting.append(self._write(arrival))
+            await self._let_others_run()
+
+    async def _let_others_run(self) -> None:
+        # Answers must be read between two pieces of our own work, or their times would be ours, not the target's.
+        await asyncio.sleep(0)  # noqa: TID251
 
     async def _until(self, at: float) -> bool:
         """Wait for a moment; False: the run was stopped."""
         delay_s = at - time.perf_counter()
         if delay_s <= 0:
-            # Late: answers must still be read between two sendings, or their times would be ours, not the target's.
-            await asyncio.sleep(0)  # noqa: TID251
+            await self._let_others_run()
             return not self._stop.is_set()
         try:
             async with asyncio.timeout(delay_s):
@@ -186,12 +211,12 @@ class Replay:
             self._spawn(group, self._user(until))
 
     async def _user(self, until: float | None) -> None:
-        for number, _, row in self._arrivals:  # one iterator for all users: each takes the next request of the trace
+        for arrival in self._arrivals:  # one iterator for all users: each takes the next request of the trace
             if self._stop.is_set() or (until is not None and time.perf_counter() >= until):
                 return
-            request, body = self._prepare(number, row)
-            self._tally.began(time.perf_counter(), None)
-            await self._one(request, body)
+            ready = self._write(arrival)
+            self._tally.began(time.perf_counter(), None, ready.clipped)
+            await self._one(ready.request, ready.body)
 
     # ===== both =====
 
@@ -200,10 +225,11 @@ class Replay:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _prepare(self, number: int, row: TraceRequest) -> tuple[TraceRequest, bytes]:
+    def _write(self, arrival: Arrival) -> _Ready:
+        number, due_s, row = arrival
         request = clip(row, self._plan)
-        self._tally.clipped += request is not row
-        return request, body_of(request, self._prompts.text(request, number), self._plan)
+        body = body_of(request, self._prompts.text(request, number), self._plan)
+        return _Ready(due_s, request, body, request is not row)
 
     async def _one(self, request: TraceRequest, body: bytes) -> None:
         answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], body)

@@ -136,9 +136,10 @@ class Tally:
         """From the first sending to the last ending."""
         return max(self.ended_at - self.started_at, 0.0) if self.started_at is not None else 0.0
 
-    def began(self, at: float, late_s: float | None) -> None:
+    def began(self, at: float, late_s: float | None, clipped: bool = False) -> None:
         """A request goes out at `at`, this late (None: it had no time of its own)."""
         self.sent += 1
+        self.clipped += clipped
         if self.started_at is None:
             self.started_at = at
         if late_s is not None:
