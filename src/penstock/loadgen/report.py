@@ -242,7 +242,7 @@ def _throughput(report: Report) -> str:
 
 
 def _times(report: Report) -> Table:
-    table = _plain_table("Times", "", "p50", "p90", "p95", "p99", "mean", "max", "values")
+    table = _plain_table("Times", "", "p50", "p90", "p95", "p99", "mean", "max", "n")
     spreads = (
         ("time to first token", report.ttft_s),
         ("inter-token", report.inter_token_s),
@@ -265,7 +265,7 @@ def _errors(report: Report) -> Table:
 
 
 def _load(report: Report) -> Table:
-    columns = ("replica", "requests", "share", "errors", "prompt tokens", "output tokens", "mean TTFT")
+    columns = ("replica", "requests", "share", "errors", "tokens in", "out", "mean TTFT")
     table = _plain_table("Load per replica", *columns)
     for row in report.replicas:
         ttft = "" if row.mean_ttft_s is None else show_seconds(row.mean_ttft_s)
