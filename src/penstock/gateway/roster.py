@@ -47,9 +47,7 @@ class Roster:
         for replica, entry in self._added.values():
             replicas.append(replica)
             access[replica.id] = entry
-        marked = tuple(
-            replace(replica, drain=True) if replica.id in self._drained else replica for replica in replicas
-        )
+        marked = tuple(replace(replica, drain=True) if replica.id in self._drained else replica for replica in replicas)
         return replace(self._settings, replicas=marked, access=access)
 
     def add(self, replica: Replica, access: Access) -> None:
