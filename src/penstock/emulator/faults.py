@@ -39,10 +39,12 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     kind: Annotated[Kind, Meta(description="what goes wrong")]
     probability: Annotated[float, Meta(ge=0, le=1, description="share of the requests (or connections) hit")] = 1.0
-    count: Annotated[int | None, Meta(ge=1, description="how often at most; null: always")] = None
+    count: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="how often at most; null: always")] = None
     path: Annotated[str, Meta(description="only requests to paths that begin so")] = "/v1/"
     status: Annotated[int, Meta(ge=400, le=599, description="for `status`")] = 500
-    retry_after_s: Annotated[int | None, Meta(ge=0, description="for `status`: the Retry-After header")] = None
+    retry_after_s: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="for `status`: the Retry-After header")
+    ] = None
     after: Annotated[int, Meta(ge=0, description="for mid-stream kinds: events sent before it happens")] = 3
     delay_s: Annotated[float, Meta(ge=0, le=60, description="for `slow_drip`: pause before every byte")] = 0.01
     factor: Annotated[float, Meta(gt=0, le=10_000, description="for `slow`")] = 10.0

@@ -148,6 +148,7 @@ def _config(app: Starlette) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         backlog=BACKLOG,
     )
 
