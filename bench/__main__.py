@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import platform
@@ -29,6 +30,7 @@ from bench.scenarios import (
     upstream_command,
 )
 
+LOCK = WORK / "lock"
 Keep = Callable[[str, str, int, Row], None]
 
 
@@ -55,12 +57,24 @@ def main() -> None:
     if asked.command == "report":
         print(tables([json.loads(line) for file in asked.files for line in file.read_text().splitlines()]), end="")
         return
+    if not alone():
+        sys.exit("another benchmark runs here: two at once would measure each other")
     build_tools()
     raise_file_limit()
     if asked.command == "upstream":
         command = upstream_command()
         os.execv(command[0], command)
     measure(asked)
+
+
+def alone() -> bool:
+    """Whether no other benchmark runs from this checkout; holds that until we end."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fcntl.flock(os.open(LOCK, os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def measure(asked: argparse.Namespace) -> None:
