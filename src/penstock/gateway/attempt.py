@@ -1,41 +1,58 @@
-"""One attempt at one replica: connecting, sending the request, reading the answer's head, and every way to fail."""
+"""One attempt at one replica, from the request's first byte to the answer's last, and every way to fail between."""
 
 import asyncio
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from penstock.adapters.wire import sse
 from penstock.adapters.wire.bodies import FramingError
 from penstock.adapters.wire.request import HEAD_END
-from penstock.adapters.wire.response import MAX_HEAD_BYTES
+from penstock.adapters.wire.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead
+from penstock.adapters.wire.usage import TAIL_BYTES, usage_in
 from penstock.base.errors import Label
+from penstock.base.nouns import Usage
 from penstock.core.effects import Send
 from penstock.core.events import Began, Ended
-from penstock.gateway.relay import CONNECTING, EVENTS, HOLDING, OVER, RELAYING, WAITING, Relay, verdict
+from penstock.gateway.relay import HOLD_WHOLE_BYTES, MIN_GZIP_BYTES, Body, EventRelay, PlainRelay, compressed
 
 if TYPE_CHECKING:
     from penstock.gateway.exchange import Exchange
     from penstock.gateway.pool import Pool, Upstream
+
+CONNECTING, WAITING, HOLDING, RELAYING, OVER = range(5)
 
 _MAX_INTERIM = 16
 """Interim answers (1xx) that are skipped."""
 _MAX_RETRY_AFTER_S = 3600.0
 
 
-class Attempt(Relay):
+class Attempt:
     """One attempt."""
 
-    __slots__ = ("_interim", "_since", "conn", "number", "order", "pool", "task")
+    __slots__ = (
+        "_interim", "_last", "_pending", "_since", "_write", "body", "conn", "exchange", "number", "order", "phase",
+        "pool", "response", "task",
+    )  # fmt: skip
+
+    response: ResponseHead
+    _write: Callable[[bytes], None]
 
     def __init__(self, exchange: "Exchange", order: Send, pool: "Pool") -> None:
-        super().__init__(exchange)
+        self.exchange = exchange
         self.order = order
         self.number = order.attempt
         self.pool = pool
+        self.phase = CONNECTING
         self.conn: Upstream | None = None
         self.task: asyncio.Task[None] | None = None
         """The connecting."""
+        self.body: Body | None = None
+        """The answer's body, where it did not come in one piece with its head."""
         self._since = exchange.plane.tick
+        self._pending = b""
+        """A head that is not whole yet."""
         self._interim = 0
 
     # ===== towards the replica =====
@@ -91,6 +108,17 @@ class Attempt(Relay):
         if self.conn is not None:
             self.conn.transport.resume_reading()
 
+    @property
+    def relayed_tokens(self) -> int:
+        """Events with content that went to the client."""
+        body = self.body
+        return 0 if body is None or self.phase == HOLDING else max(body.relayed_tokens, 0)
+
+    @property
+    def can_take_event(self) -> bool:
+        """The client's stream stands between two events: an error event can be put in."""
+        return self.body is not None and self.body.can_take_event
+
     # ===== time =====
 
     def deadline(self) -> float:
@@ -104,7 +132,7 @@ class Attempt(Relay):
         return self._last + order.idle_timeout_s + slack_s
 
     def _waits_for_content(self) -> bool:
-        return self.phase == WAITING or (self.phase == HOLDING and self.mode == EVENTS)
+        return self.phase == WAITING or (self.phase == HOLDING and type(self.body) is EventRelay)
 
     def expire(self, now: float) -> None:
         """Fail if the time is up."""
@@ -122,27 +150,22 @@ class Attempt(Relay):
     def received(self, data: bytes) -> None:
         """Bytes of the replica."""
         phase = self.phase
-        self._last = self.exchange.plane.tick
         try:
             if phase == RELAYING:
-                self.relay(data)
+                self._last = self.exchange.plane.tick
+                body = self.body
+                assert body is not None
+                out = body.feed(data, 0)
+                if out:
+                    self._write(out)
+                if body.done:
+                    self._finish(body.used(), surplus=body.surplus)
             elif phase == WAITING:
                 self._read_head(data)
             elif phase == HOLDING:
-                self.take_body(data, 0)
+                self._hold(data, 0)
         except FramingError:
             self.fail("bad_response" if self.phase == WAITING else "died_mid_answer")
-
-    def lost(self, clean: bool) -> None:
-        """The replica closed the connection."""
-        conn, self.conn = self.conn, None
-        if self.phase == WAITING:
-            if self._pending or self._interim:
-                self.fail("bad_response")
-            else:
-                self.fail("stale_connection" if conn is not None and conn.reused else "closed_early")
-        elif self.phase != OVER and not (clean and self._reader.ends_at_close and self.end_at_close()):
-            self.fail("died_mid_answer", self.response.status)
 
     def _read_head(self, data: bytes) -> None:
         if self._pending:
@@ -155,32 +178,102 @@ class Attempt(Relay):
             return
         end += 4
         response = self.pool.read_head(data[:end])
-        self._pending = b""
+        self.response = response
+        if response.status != 200 and not self._is_answer(response, data, end):
+            return
+        have = len(data) - end
+        if response.content_type == b"text/event-stream" and not response.encoded:
+            self._pending = b""
+            self._hold_in(EventRelay(response, http10=self._http10, strip=self.exchange.wants_usage), data, end)
+        elif response.length != have or have > HOLD_WHOLE_BYTES:
+            self._pending = b""
+            self._hold_in(PlainRelay(response, http10=self._http10, hold=self._may_hold(response)), data, end)
+        else:
+            self._answer(data[end:])
+
+    @property
+    def _http10(self) -> bool:
+        return self.exchange.head.http10
+
+    def _may_hold(self, response: ResponseHead) -> bool:
+        plane = self.exchange.plane
+        return (
+            response.content_type == b"application/json"
+            and plane.buffered_bytes <= plane.server.limits.buffered_bytes
+        )  # fmt: skip
+
+    def _is_answer(self, response: ResponseHead, data: bytes, end: int) -> bool:
+        """What a status other than 200 means. False: it was dealt with."""
         status = response.status
         if status < 200:
             self._interim += 1
             if status == 101 or self._interim > _MAX_INTERIM:
                 raise FramingError("a switch of protocols that nobody asked for")
+            self._pending = b""
             if end < len(data):
                 self._read_head(data[end:])
-            return
-        self.choose_mode(response)
+            return False
         label = verdict(status)
-        if label is not None:
-            self._fail_by_status(label, data, end)
-            return
+        if label is None:
+            return True
+        if response.keep_alive and response.reader().feed(data, end, None) == len(data):
+            self._give_back()  # the whole error is here: the connection can be used again
+        self.fail(label, status, retry_after_s(response.retry_after))
+        return False
+
+    def _hold_in(self, body: Body, data: bytes, at: int) -> None:
+        self.body = body
         self.phase = HOLDING
-        if end < len(data) or response.length == 0:
-            self.take_body(data, end)
+        self._last = self.exchange.plane.tick
+        if at < len(data) or self.response.length == 0:
+            self._hold(data, at)
 
-    def _fail_by_status(self, label: Label, data: bytes, end: int) -> None:
-        """The replica answered with an error that is not passed on; its connection is kept if nothing is left in it."""
+    def _hold(self, data: bytes, at: int) -> None:
+        """More of an answer of which nothing was passed on yet."""
+        self._last = self.exchange.plane.tick
+        body = self.body
+        assert body is not None
+        out = body.feed(data, at)
+        if body.begun:
+            self._pass_on(body, out)
+        elif body.failure:
+            self._engine_error(body.failure)
+
+    def _pass_on(self, body: Body, out: bytes) -> None:
+        """There is content: the head goes out, and what was held behind it."""
+        if body.done and type(body) is PlainRelay and not body.surplus:
+            self._answer(out)
+        elif self._begin():
+            self._write(self.exchange.answer_head(self.response, body.framing) + out)
+            if body.done:
+                self._finish(body.used(), surplus=body.surplus)
+
+    def _answer(self, body: bytes) -> None:
+        """The whole answer is here."""
         response = self.response
-        if response.keep_alive and self._reader.feed(data, end, None) == len(data):
-            self._give_back()
-        self.fail(label, response.status, retry_after_s(response.retry_after))
+        usage = usage_in(body[-TAIL_BYTES:]) if response.status == 200 else None
+        if not self._begin():
+            return
+        exchange = self.exchange
+        framing = b"content-length: %d\r\n"
+        if len(body) >= MIN_GZIP_BYTES and exchange.head.gzip and not response.encoded:
+            framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
+            body = compressed(body)
+        head = exchange.answer_head(response, framing % len(body) if response.status != 204 else b"")
+        self._write(head + body)
+        self._finish(usage, surplus=False)
 
-    def begin(self) -> bool:
+    def _engine_error(self, event: bytes) -> None:
+        """A stream that begins with the engine's failure never was an answer. A client's mistake becomes a plain one."""
+        status = sse.status_of_error(event)
+        label = verdict(status) if status else "upstream_5xx"
+        if label is not None:
+            self.fail(label, status)
+        elif self._begin():
+            self.exchange.answer_instead(status, sse.data_of(event))
+            self._finish(None, surplus=True, status=status)
+
+    def _begin(self) -> bool:
         """Tell the Gate that there is content; False: it does not want this answer any more."""
         exchange = self.exchange
         if exchange.winner is not None or exchange.inbound is None:
@@ -195,10 +288,11 @@ class Attempt(Relay):
         self._write = inbound.write
         return True
 
-    def finish(self, *, surplus: bool, keep: bool = True) -> None:
+    def _finish(self, usage: Usage | None, *, surplus: bool, status: int = 0) -> None:
         """The answer is complete and passed on."""
         if self.phase == OVER:
             return
+        tokens = self.relayed_tokens
         self.phase = OVER
         if self.response.keep_alive and not surplus:
             self._give_back()
@@ -206,8 +300,8 @@ class Attempt(Relay):
             self.conn.attempt = None
             self.conn.transport.close()
             self.conn = None
-        ended = Ended(self.exchange.id, self.number, self.response.status, self.used(), max(self.relayed_tokens, 0))
-        self.exchange.answered(ended, keep=keep)
+        exchange = self.exchange
+        exchange.answered(Ended(exchange.id, self.number, status or self.response.status, usage, tokens))
 
     def _give_back(self) -> None:
         conn = self.conn
@@ -215,6 +309,46 @@ class Attempt(Relay):
             self.conn = None
             conn.attempt = None
             self.pool.give(conn)
+
+    def lost(self, clean: bool) -> None:
+        """The replica closed the connection."""
+        conn, self.conn = self.conn, None
+        if self.phase == WAITING:
+            if self._pending or self._interim:
+                self.fail("bad_response")
+            else:
+                self.fail("stale_connection" if conn is not None and conn.reused else "closed_early")
+        elif self.phase != OVER:
+            self._end_at_close(clean)
+
+    def _end_at_close(self, clean: bool) -> None:
+        """The connection closed with an answer under way: its end only where nothing else says where it ends."""
+        body = self.body
+        assert body is not None
+        out = body.close() if clean and self.response.length == UNTIL_CLOSE else None
+        if out is None:
+            self.fail("died_mid_answer", self.response.status)
+        elif self.phase == HOLDING:
+            self._pass_on(body, out)
+        else:
+            if out:
+                self._write(out)
+            self._finish(body.used(), surplus=True)
+
+
+def verdict(status: int) -> Label | None:
+    """The failure that a status of a replica is; None: it is an answer, whose status the client gets."""
+    if 200 <= status < 300:
+        return None
+    if status in (401, 403, 407):
+        return "upstream_auth"
+    if status == 429:
+        return "upstream_busy"
+    if status == 503:
+        return "upstream_unavailable"
+    if status >= 500 or status == 408:
+        return "upstream_5xx"
+    return None if status >= 400 else "bad_response"
 
 
 def retry_after_s(value: bytes) -> float | None:
@@ -225,6 +359,6 @@ def retry_after_s(value: bytes) -> float | None:
         return None
     try:
         at_s = parsedate_to_datetime(value.decode("ascii")).timestamp()
-    except (ValueError, TypeError, OverflowError, UnicodeDecodeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(at_s - time.time(), 0.0), _MAX_RETRY_AFTER_S)

@@ -65,8 +65,9 @@ class Exchange:
         attempt = Attempt(self, order, pool)
         self.attempts.append(attempt)
         attempt.start()
-        if self.inbound is not None:
-            self.inbound.deadline = self._deadline()
+        inbound = self.inbound
+        if inbound is not None:
+            inbound.deadline = min(inbound.deadline, attempt.deadline())
 
     def cancel(self, number: int) -> None:
         """Stop an attempt at its replica; nothing more is told of it."""
@@ -108,6 +109,7 @@ class Exchange:
 
     def close(self) -> None:
         """Drop what is held: attempts and the request's bytes."""
+        self.winner = None
         for attempt in self.attempts:
             attempt.drop()
         self.attempts.clear()
@@ -140,13 +142,17 @@ class Exchange:
         head = self.head
         winner = self.winner
         assert winner is not None
-        return b"%b%b%b%bx-penstock-replica: %b\r\nx-penstock-queue-ms: %d\r\n%b\r\n" % (
+        return (
+            b"%b%b%bx-request-id: %b\r\nx-penstock-replica: %b\r\n"
+            b"x-penstock-queue-ms: %d\r\nx-penstock-attempts: %d\r\n%b\r\n"
+        ) % (
             response.status_line,
             response.block,
             framing,
-            self._lines(),
+            (head.client_id or self.id).encode(),
             winner.pool.label,
             int(winner.order.queue_s * 1000),
+            self.sent,
             b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n",
         )
 
@@ -156,16 +162,16 @@ class Exchange:
             self.sent,
         )
 
-    def answered(self, ended: Ended, *, keep: bool = True) -> None:
+    def answered(self, ended: Ended) -> None:
         """An attempt's answer was relayed to its end."""
         inbound = self.inbound
         self.over = True
+        self.winner = None
         self.attempts.clear()
-        self.release_body()
         self.inbound = None
         self.plane.tell(ended)
         if inbound is not None:
-            inbound.answered(keep and self.head.keep_alive)
+            inbound.answered(self.head.keep_alive)
 
     def answer_instead(self, status: int, payload: bytes) -> None:
         """The engine found the client's mistake only after it had begun a stream: it becomes a plain answer."""
@@ -204,7 +210,6 @@ class Exchange:
             return inbound.unread_deadline(now)
         for attempt in list(self.attempts):
             attempt.expire(now)
-        return self._deadline() if self.inbound is not None and not self.over else inf
-
-    def _deadline(self) -> float:
+        if self.over:
+            return inf
         return min((attempt.deadline() for attempt in self.attempts), default=inf)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from penstock.adapters.wire.bodies import FramingError, Reader
+from penstock.adapters.wire.bodies import FramingError, Reader, UntilClose
 from penstock.adapters.wire.request import HEAD_END
 from penstock.adapters.wire.response import MAX_HEAD_BYTES, parse_response_head
 from penstock.base.nouns import Replica
@@ -153,7 +153,7 @@ class _Page:
         """The replica closed."""
         if self.done.done():
             return
-        if clean and self._reader is not None and self._reader.ends_at_close:
+        if clean and isinstance(self._reader, UntilClose):
             self._finish()
         else:
             self.done.set_exception(ConnectionError("closed before its answer was complete"))

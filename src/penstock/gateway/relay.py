@@ -1,36 +1,26 @@
-"""An answer's body on its way from a replica to the client.
+"""An answer's body on its way from a replica to the client: bytes in, bytes out, no sockets.
 
-Nothing is passed on before there is content: until then whatever goes wrong is told to the Gate, which may try
-elsewhere. A plain JSON answer is held until it is whole (bounded), so that it is never half delivered. After that bytes
-pass through: of event streams only whole events, so that an error can be told in the stream's own language at any time.
+Nothing comes out before there is content: until then whatever goes wrong is the Gate's to hear, which may try elsewhere.
+A plain JSON answer is held until it is whole (bounded), so that it is never half delivered. Of event streams only whole
+events come out, so that an error can be told in the stream's own language at any time.
 """
 
 import zlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from penstock.adapters.wire import sse
-from penstock.adapters.wire.bodies import LAST_CHUNK, MORE, Chunked, Reader, chunk
+from penstock.adapters.wire.bodies import LAST_CHUNK, MORE, Chunked, chunk
 from penstock.adapters.wire.response import ResponseHead
 from penstock.adapters.wire.usage import TAIL_BYTES, usage_in
-from penstock.base.errors import Label
 from penstock.base.nouns import Usage
-
-if TYPE_CHECKING:
-    from penstock.gateway.exchange import Exchange
-
-CONNECTING, WAITING, HOLDING, RELAYING, OVER = range(5)
-EVENTS, WHOLE, COUNTED, RECODED = range(4)
-"""Ways to pass a body on: event by event; all at once; as it comes, its length known; as it comes, framed anew."""
 
 HOLD_EVENTS_BYTES = 64 << 10
 """Events without content that are held before an answer counts as begun all the same."""
 HOLD_WHOLE_BYTES = 256 << 10
 """A JSON answer up to this size reaches the client whole or not at all."""
 MAX_EVENT_BYTES = 256 << 10
-"""A larger event is passed on in pieces."""
+"""A larger event comes out in pieces."""
 MIN_GZIP_BYTES = 16 << 10
 """Below this, compressing costs more than it saves."""
 _TAIL_PIECES = 8
@@ -38,249 +28,220 @@ _EVENT_ENDS = (b"\n\n\r\n", b"\r\n\r\n\r\n")
 """How a read ends that holds whole events in whole chunks."""
 _NO_CHOICES = b"[]"
 """Stands in the chunk that only tells the usage (`"choices":[]`) and seldom elsewhere: a cheap first test."""
+_CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
-class Relay:
-    """One answer's body."""
+class _Tail:
+    """The last pieces of a body: what the call used stands there."""
 
-    __slots__ = (
-        "_aligned", "_held", "_last", "_pending", "_pieces", "_reader", "_separator", "_strip", "_tail", "_usage",
-        "_write", "can_take_event", "exchange", "mode", "phase", "relayed_tokens", "response",
-    )  # fmt: skip
+    __slots__ = ("_pieces",)
 
-    response: ResponseHead
-    _reader: Reader
-    _write: Callable[[bytes], None]
-
-    def __init__(self, exchange: "Exchange") -> None:
-        self.exchange = exchange
-        self.phase = CONNECTING
-        self.mode = WHOLE
-        self.relayed_tokens = 0
-        self.can_take_event = False
-        """The client's stream stands between two events: an error event can be put in."""
-        self._last = 0.0
-        self._pending = b""
-        """Bytes of a head, or of an event, that is not whole yet."""
-        self._held = b""
-        """Events without content, before the answer has begun."""
+    def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._tail: list[bytes] = []
-        """The last pieces of a stream: its usage stands there."""
-        self._aligned = False
-        """All that came was whole chunks of whole events, and has been passed on."""
-        self._separator = b"\n\n"
-        self._strip = exchange.wants_usage
-        self._usage: Usage | None = None
 
-    # ===== what an attempt adds =====
+    def add(self, data: bytes) -> None:
+        """Keep it, forget older ones."""
+        pieces = self._pieces
+        if len(data) >= TAIL_BYTES:
+            pieces.clear()
+            data = data[-TAIL_BYTES:]
+        pieces.append(data)
+        if len(pieces) > _TAIL_PIECES:
+            del pieces[: _TAIL_PIECES // 2]
 
-    def begin(self) -> bool:
-        """Tell that there is content; False: the answer is not wanted any more."""
-        raise NotImplementedError
+    def bytes(self) -> bytes:
+        """The end of the body, as far as it was kept."""
+        return b"".join(self._pieces)[-TAIL_BYTES:]
 
-    def finish(self, *, surplus: bool, keep: bool = True) -> None:
-        """The answer is complete. `surplus`: bytes followed it; `keep`: the client's connection can be used again."""
-        raise NotImplementedError
 
-    def fail(self, label: Label, status: int = 0, retry_s: float | None = None) -> None:
-        """The attempt has failed."""
-        raise NotImplementedError
+class PlainRelay:
+    """A body that is no event stream."""
 
-    # ===== before anything was passed on =====
+    __slots__ = ("_http10", "_pieces", "_reader", "_room", "_tail", "begun", "done", "framing", "response", "surplus")
 
-    def choose_mode(self, response: ResponseHead) -> None:
-        """Decide by its head how the body is passed on."""
+    failure = b""
+    can_take_event = False
+    relayed_tokens = 0
+
+    def __init__(self, response: ResponseHead, *, http10: bool, hold: bool) -> None:
         self.response = response
         self._reader = response.reader()
-        if response.content_type == b"text/event-stream" and not response.encoded:
-            self.mode = EVENTS
-        elif response.content_type == b"application/json" or response.length == 0:
-            self.mode = WHOLE
-        else:
-            self.mode = COUNTED if response.length > 0 else RECODED
+        self._http10 = http10
+        self._pieces: list[bytes] = []
+        self._room = HOLD_WHOLE_BYTES if hold else 0
+        self._tail = _Tail()
+        self.begun = False
+        """Something may be passed on, behind a head that says `framing`."""
+        self.done = False
+        self.surplus = False
+        """More came than belongs to the answer."""
+        self.framing = b""
 
-    def take_body(self, data: bytes, at: int) -> None:
-        """Bytes of a body of which nothing was passed on yet. Raises FramingError."""
-        mode = self.mode
-        if mode == WHOLE:
-            self._hold_whole(data, at)
-        elif mode == EVENTS:
-            self._hold_events(data, at)
-        elif self.begin():
-            self._write(self._head())
-            self.relay(data[at:])
-
-    def _head(self) -> bytes:
-        """The head of an answer whose end is not known yet."""
-        if self.mode == COUNTED:
-            return self.exchange.answer_head(self.response, b"content-length: %d\r\n" % self.response.length)
-        framing = b"" if self.exchange.head.http10 else b"transfer-encoding: chunked\r\n"
-        return self.exchange.answer_head(self.response, framing)
-
-    def _hold_whole(self, data: bytes, at: int) -> None:
+    def feed(self, data: bytes, at: int) -> bytes:
+        """What of `data[at:]`, and of what was held, the client gets now. Raises FramingError."""
         pieces = self._pieces
+        before = len(pieces)
         end = self._reader.feed(data, at, pieces)
         if end >= 0:
-            self._answer_whole(pieces[0] if len(pieces) == 1 else b"".join(pieces), surplus=end < len(data))
-            return
-        plane = self.exchange.plane
-        if sum(map(len, pieces)) <= HOLD_WHOLE_BYTES and plane.buffered_bytes <= plane.server.limits.buffered_bytes:
-            return
-        self._pieces = []
-        if self.begin():
-            self.mode = COUNTED if self.response.length > 0 else RECODED
-            body = b"".join(pieces)
-            plain = self.mode == COUNTED or self.exchange.head.http10
-            self._write(self._head() + (body if plain else chunk(body)))
-            self._keep_tail(body)
-
-    def _answer_whole(self, body: bytes, *, surplus: bool) -> None:
-        exchange = self.exchange
-        response = self.response
-        if response.status < 300:
-            self._usage = usage_in(body[-TAIL_BYTES:])
-        if not self.begin():
-            return
-        framing = b"content-length: %d\r\n"
-        if len(body) >= MIN_GZIP_BYTES and exchange.head.gzip and not response.encoded:
-            framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
-            body = zlib.compress(body, 1, 31)
-        self._write(exchange.answer_head(response, framing % len(body)) + body)
-        self.finish(surplus=surplus)
-
-    def _hold_events(self, data: bytes, at: int) -> None:
-        pieces: list[bytes] = []
-        end = self._reader.feed(data, at, pieces)
-        payload = self._pending + b"".join(pieces)
-        cut = len(payload) if end >= 0 else sse.last_end(payload)
-        self._pending = payload[cut:]
-        payload = payload[:cut]
-        found = False
-        if payload:
-            self._separator = sse.separator(payload)
-            for event in sse.split(payload):
-                kind = sse.kind_of(event)
-                if kind == "error":
-                    self._engine_error(event)
-                    return
-                found = kind == "content"
-                if found:
-                    break
-        if found or end >= 0 or len(self._held) + len(payload) + len(self._pending) > HOLD_EVENTS_BYTES:
-            self._begin_events(payload, end, surplus=0 <= end < len(data))
-        else:
-            self._held += payload
-
-    def _begin_events(self, payload: bytes, end: int, *, surplus: bool) -> None:
-        if not self.begin():
-            return
-        held, self._held = self._held, b""
-        payload = held + payload
-        if self.exchange.head.path == "/v1/messages":
-            self._usage = usage_in(payload)  # Anthropic tells the prompt's tokens at the start
-        self.can_take_event = True
-        self._aligned = end == MORE and not self._pending and self._may_pass()
-        body = self._framed(payload, last=end >= 0)
-        self.relayed_tokens -= held.count(self._separator)
-        self._write(self._head() + body)
-        if end >= 0:
-            self.finish(surplus=surplus)
-
-    def _engine_error(self, event: bytes) -> None:
-        """A stream that begins with the engine's failure never was an answer."""
-        status = sse.status_of_error(event)
-        label = verdict(status) if status else "upstream_5xx"
-        if label is not None:
-            self.fail(label, status)
-        elif self.begin():
-            self.exchange.answer_instead(status, sse.data_of(event))
-            self.finish(surplus=True)
-
-    # ===== afterwards =====
-
-    def relay(self, data: bytes) -> None:
-        """More of a body that has begun to pass. Raises FramingError."""
-        if self.mode == EVENTS:
-            self._relay_events(data)
-        elif self.mode == COUNTED:
-            end = self._reader.feed(data, 0, None)
-            self._write(data if end < 0 else data[:end])
-            self._keep_tail(data)
-            if end >= 0:
-                self.finish(surplus=end < len(data))
-        else:
-            self._relay_recoded(data)
-
-    def _relay_recoded(self, data: bytes) -> None:
-        pieces: list[bytes] = []
-        end = self._reader.feed(data, 0, pieces)
+            self.done = True
+            self.surplus = end < len(data)
+        if not self.begun:
+            if self.done:
+                return self._whole()
+            self._room -= sum(map(len, pieces[before:]))
+            if self._room >= 0 or not pieces:
+                return b""
+            self.begun = True
+            if self.response.length > 0:
+                self.framing = b"content-length: %d\r\n" % self.response.length
+            elif not self._http10:
+                self.framing = _CHUNKED
         body = b"".join(pieces)
-        self._keep_tail(body)
-        if not self.exchange.head.http10:
-            body = (chunk(body) if body else b"") + (LAST_CHUNK if end >= 0 else b"")
+        pieces.clear()
         if body:
-            self._write(body)
-        if end >= 0:
-            self.finish(surplus=end < len(data))
+            self._tail.add(body)
+        if self.framing is not _CHUNKED:
+            return body
+        return (chunk(body) if body else b"") + (LAST_CHUNK if self.done else b"")
 
-    def _relay_events(self, data: bytes) -> None:
-        """The hottest path: a read of whole chunks of whole events passes as it is."""
-        reader = self._reader
+    def _whole(self) -> bytes:
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        self.begun = True
+        self._tail.add(body)
+        self.framing = b"content-length: %d\r\n" % len(body)
+        return body
+
+    def close(self) -> bytes | None:
+        """The connection closed cleanly, which is this body's only end: the last bytes; None: it was not whole."""
+        self.done = self.surplus = True
+        if self.begun:
+            return LAST_CHUNK if self.framing is _CHUNKED else b""
+        if self.response.content_type == b"application/json" and not _is_json(b"".join(self._pieces)):
+            return None
+        return self._whole()
+
+    def used(self) -> Usage | None:
+        """What the call used, as the engine told it at the end of the answer."""
+        return usage_in(self._tail.bytes()) if self.response.status < 300 else None
+
+
+class EventRelay:
+    """A stream of events."""
+
+    __slots__ = (
+        "_aligned", "_chunked", "_held", "_pending", "_reader", "_separator", "_strip", "_tail", "_usage", "begun",
+        "can_take_event", "done", "failure", "framing", "relayed_tokens", "surplus",
+    )  # fmt: skip
+
+    def __init__(self, response: ResponseHead, *, http10: bool, strip: bool) -> None:
+        self._reader = response.reader()
+        self._chunked = not http10
+        self._strip = strip
+        """The client did not ask for the usage: the event that tells it stays here."""
+        self._pending = b""
+        """An event that is not whole yet."""
+        self._held = b""
+        """Events without content, before the stream has begun."""
+        self._tail = _Tail()
+        self._aligned = False
+        """All that came was whole chunks of whole events, and has come out."""
+        self._separator = b"\n\n"
+        self._usage: Usage | None = None
+        self.begun = False
+        self.done = False
+        self.surplus = False
+        self.failure = b""
+        """The error event with which the stream began: it never was an answer."""
+        self.framing = _CHUNKED if self._chunked else b""
+        self.can_take_event = False
+        """What came out ends with a whole event: an error event can follow."""
+        self.relayed_tokens = 0
+
+    def feed(self, data: bytes, at: int) -> bytes:
+        """What of `data[at:]`, and of what was held, the client gets now. Raises FramingError."""
         if self._aligned:
-            end = reader.feed(data, 0, None)
+            # the hottest path: a read of whole chunks of whole events passes as it is
+            end = self._reader.feed(data, at, None)
             if not self._strip or _NO_CHOICES not in data:
                 if end == MORE and data.endswith(_EVENT_ENDS):
                     self.relayed_tokens += data.count(self._separator)
-                    self._keep_tail(data)
-                    self._write(data)
-                    return
+                    self._tail.add(data)
+                    return data
                 if end >= 0:
-                    self._pass_last(data, end)
-                    return
-            reader.rewind()  # type: ignore[union-attr]
-        self._relay_pieces(data)
+                    return self._last(data, end)
+            self._reader.rewind()  # type: ignore[union-attr]
+        pieces: list[bytes] = []
+        end = self._reader.feed(data, at, pieces)
+        payload = self._pending + b"".join(pieces)
+        if end >= 0:
+            self.done = True
+            self.surplus = end < len(data)
+            self._pending = b""
+        else:
+            cut = sse.last_end(payload)
+            self._pending = payload[cut:]
+            payload = payload[:cut]
+        if not self.begun:
+            payload = self._held + payload if self._begins(payload) else b""
+            if not self.begun:
+                return b""
+        return self._pass(payload, between_chunks=end == MORE)
 
-    def _pass_last(self, data: bytes, end: int) -> None:
-        surplus = end < len(data)
-        if surplus:
+    def _last(self, data: bytes, end: int) -> bytes:
+        self.done = True
+        self.surplus = end < len(data)
+        if self.surplus:
             data = data[:end]
         self.relayed_tokens += data.count(self._separator)
-        self._keep_tail(data)
-        self._write(data)
-        self.finish(surplus=surplus)
+        self._tail.add(data)
+        return data
 
-    def _relay_pieces(self, data: bytes) -> None:
-        """Pass on what is whole, keep the rest of an event until it is."""
-        pieces: list[bytes] = []
-        end = self._reader.feed(data, 0, pieces)
-        payload = self._pending + b"".join(pieces)
-        cut = len(payload) if end >= 0 else sse.last_end(payload)
+    def _begins(self, payload: bytes) -> bool:
+        """Whether there is content, or enough without; keeps what has none."""
+        if payload:
+            self._separator = sse.separator(payload)
+        for event in sse.split(payload) if payload else ():
+            kind = sse.kind_of(event)
+            if kind == "error":
+                self.failure = event
+                return False
+            if kind == "content":
+                self.begun = True
+                break
+        if self.done or len(self._held) + len(payload) + len(self._pending) > HOLD_EVENTS_BYTES:
+            self.begun = True
+        if not self.begun:
+            self._held += payload
+            return False
+        self.relayed_tokens -= self._held.count(self._separator)
+        if b"message_start" in self._held:
+            self._usage = usage_in(self._held)  # Anthropic tells the prompt's tokens at the start
+        return True
+
+    def _pass(self, payload: bytes, *, between_chunks: bool) -> bytes:
+        """Whole events as the client gets them."""
+        self._held = b""
         self.can_take_event = True
-        if len(payload) - cut > MAX_EVENT_BYTES:
-            cut = len(payload)
+        if len(self._pending) > MAX_EVENT_BYTES:
+            payload += self._pending
+            self._pending = b""
             self.can_take_event = False
-        self._pending = payload[cut:]
-        self._aligned = end == MORE and not self._pending and self.can_take_event and self._may_pass()
-        body = self._framed(payload[:cut], last=end >= 0)
-        if body:
-            self._write(body)
-        if end >= 0:
-            self.finish(surplus=end < len(data))
-
-    def _may_pass(self) -> bool:
-        return type(self._reader) is Chunked and not self.exchange.head.http10
-
-    def _framed(self, payload: bytes, *, last: bool) -> bytes:
-        """Whole events as the client gets them: without the usage that it did not ask for."""
+        self._aligned = (
+            between_chunks
+            and self._chunked
+            and self.can_take_event
+            and not self._pending
+            and type(self._reader) is Chunked
+        )
         if self._strip and _NO_CHOICES in payload:
             payload = self._without_usage(payload)
-        self.relayed_tokens += payload.count(self._separator)
         if payload:
-            self._keep_tail(payload)
-        if self.exchange.head.http10:
+            self.relayed_tokens += payload.count(self._separator)
+            self._tail.add(payload)
+        if not self._chunked:
             return payload
-        return (chunk(payload) if payload else b"") + (LAST_CHUNK if last else b"")
+        return (chunk(payload) if payload else b"") + (LAST_CHUNK if self.done else b"")
 
     def _without_usage(self, payload: bytes) -> bytes:
         kept: list[bytes] = []
@@ -292,71 +253,33 @@ class Relay:
                 self._usage = usage
         return b"".join(kept)
 
-    # ===== the end =====
-
-    def end_at_close(self) -> bool:
-        """The connection closed, and the body's framing has no other end. False: it does not look complete."""
-        if self.phase == HOLDING and self.mode == WHOLE:
-            body = b"".join(self._pieces)
-            if not _is_json(body):
-                return False
-            self._answer_whole(body, surplus=True)
-            return True
-        if self.mode == EVENTS:
-            return self._end_events_at_close()
-        if not self.exchange.head.http10:
-            self._write(LAST_CHUNK)
-        self.finish(surplus=True, keep=False)
-        return True
-
-    def _end_events_at_close(self) -> bool:
-        rest, self._pending = self._pending, b""
-        if not sse.ended(b"".join(self._tail)[-TAIL_BYTES:] + rest):
-            return False
-        if self.phase == HOLDING:
-            self._begin_events(rest, 0, surplus=True)
-            return True
-        body = self._framed(rest, last=True)
-        if body:
-            self._write(body)
-        self.finish(surplus=True)
-        return True
+    def close(self) -> bytes | None:
+        """The connection closed cleanly, which is this stream's only end: the last bytes; None: it was not whole."""
+        rest, self._pending = self._held + self._pending, b""
+        if not sse.ended(self._tail.bytes() + rest):
+            return None
+        self.begun = self.done = self.surplus = True
+        return self._pass(rest, between_chunks=False)
 
     def used(self) -> Usage | None:
-        """What the call used, as the engine told it at the end of the answer."""
+        """What the call used, as the engine told it at the end of the stream."""
         first = self._usage
-        if not self._tail or (first is not None and first.completion_tokens):
+        if first is not None and first.completion_tokens and self._strip:
             return first
-        last = usage_in(b"".join(self._tail)[-TAIL_BYTES:])
+        last = usage_in(self._tail.bytes())
         if first is None or last is None:
             return last or first
         return Usage(
             last.prompt_tokens or first.prompt_tokens, last.completion_tokens, last.cached_tokens or first.cached_tokens
         )
 
-    def _keep_tail(self, data: bytes) -> None:
-        tail = self._tail
-        if len(data) >= TAIL_BYTES:
-            tail.clear()
-            data = data[-TAIL_BYTES:]
-        tail.append(data)
-        if len(tail) > _TAIL_PIECES:
-            del tail[: _TAIL_PIECES // 2]
+
+Body = PlainRelay | EventRelay
 
 
-def verdict(status: int) -> Label | None:
-    """The failure that a status of a replica is; None: it is an answer, whose status the client gets."""
-    if 200 <= status < 300:
-        return None
-    if status in (401, 403, 407):
-        return "upstream_auth"
-    if status == 429:
-        return "upstream_busy"
-    if status == 503:
-        return "upstream_unavailable"
-    if status >= 500 or status == 408:
-        return "upstream_5xx"
-    return None if status >= 400 else "bad_response"
+def compressed(body: bytes) -> bytes:
+    """The body in gzip, quickly rather than well."""
+    return zlib.compress(body, 1, 31)
 
 
 def _is_json(body: bytes) -> bool:
@@ -365,5 +288,3 @@ def _is_json(body: bytes) -> bool:
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True
-
-

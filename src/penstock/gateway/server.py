@@ -255,11 +255,8 @@ class DataPlane:
     def forget(self, call_id: str) -> None:
         """The call is over: nothing of it may stay."""
         exchange = self.exchanges.pop(call_id, None)
-        if exchange is None:
-            return
-        if not exchange.over:
+        if exchange is not None and not exchange.over:
             exchange.end_with("internal", REFUSALS["internal"].http)
-        exchange.close()
 
     # ===== time =====
 

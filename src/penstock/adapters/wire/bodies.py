@@ -1,7 +1,7 @@
 """Body framing: where a message ends. Readers track it without changing a byte; the payload is taken out on request.
 
 A reader is fed what came from the socket and answers with the index behind the message's last byte or, while more must
-come, with MORE (between two units of framing) or PART (within one). All three kinds offer `feed` and `ends_at_close`.
+come, with MORE (between two units of framing) or PART (within one).
 """
 
 import re
@@ -60,8 +60,6 @@ class Chunked:
         self._line = b""
         self._trailers = False
         self._trailer_bytes = 0
-
-    ends_at_close = False
 
     def feed(self, data: bytes, at: int, out: list[bytes] | None) -> int:
         """Take `data[at:]`; payload goes to `out` where there is one. Raises FramingError."""
@@ -187,8 +185,6 @@ class Length:
     def __init__(self, length: int) -> None:
         self.left = length
 
-    ends_at_close = False
-
     def feed(self, data: bytes, at: int, out: list[bytes] | None) -> int:
         """Take `data[at:]`; payload goes to `out` where there is one."""
         have = len(data) - at
@@ -208,8 +204,6 @@ class UntilClose:
     """A body that ends with its connection (HTTP/1.0 servers)."""
 
     __slots__ = ()
-
-    ends_at_close = True
 
     def feed(self, data: bytes, at: int, out: list[bytes] | None) -> int:
         """Take `data[at:]`; payload goes to `out` where there is one."""

@@ -51,10 +51,17 @@ def usage_in(tail: bytes) -> Usage | None:
     at = tail.rfind(b'"usage"')
     if at < 0:
         return None
-    found = _OBJECT.match(tail, at)
-    if found is None:
+    start = tail.find(b"{", at)
+    end = tail.find(b"}", start) + 1
+    if start < 0 or not end:
         return None
+    text = tail[start:end]
+    if tail[at + 7 : start].strip() != b":" or text.count(b"{") > 1:
+        found = _OBJECT.match(tail, at)
+        if found is None:
+            return None
+        text = found[1]
     try:
-        return _DECODER.decode(found[1]).usage()
+        return _DECODER.decode(text).usage()
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
