@@ -1,5 +1,5 @@
-"""A small world in virtual time around a Gate: calls come by chance, replicas answer after fixed times. For claims about
-how strategies share traffic; nothing here decides anything."""
+"""A small world in virtual time around a Gate: calls come by chance, replicas answer after fixed times. For claims
+about how strategies share traffic; nothing here decides anything."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -39,7 +39,7 @@ def replica(id: str, **fields: Any) -> Replica:
 
 def fleet(*ids: str, **fields: Any) -> FleetSeen:
     """The fleet is these replicas, all alike."""
-    return FleetSeen(tuple(replica(id, **fields) for id in ids))
+    return FleetSeen(tuple(replica(each, **fields) for each in ids))
 
 
 def pool(name: str = "main", **fields: Any) -> PoolSpec:

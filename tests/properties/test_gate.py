@@ -3,9 +3,16 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
@@ -210,23 +217,23 @@ class GateMachine(RuleBasedStateMachine):
             assert made.id in self.recorded, "an id of this tenant is in flight twice"
 
     def under_way(self, data: Any) -> tuple[str, int]:
-        id = data.draw(st.sampled_from(sorted(self.out)), "call")
-        return id, self.out[id][0]
+        call_id = data.draw(st.sampled_from(sorted(self.out)), "call")
+        return call_id, self.out[call_id][0]
 
     @precondition(lambda self: self.out)
     @rule(data=st.data())
     def begin(self, data: Any) -> None:
-        id, attempt = self.under_way(data)
-        self.begun.add(id)
-        self.tell(Began(id, attempt))
+        call_id, attempt = self.under_way(data)
+        self.begun.add(call_id)
+        self.tell(Began(call_id, attempt))
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), status=st.sampled_from([200, 200, 400]))
     def end(self, data: Any, status: int) -> None:
-        id, attempt = self.under_way(data)
-        del self.out[id]
-        self.tell(Ended(id, attempt, status, Usage(3, 4), 4))
-        assert id in self.recorded
+        call_id, attempt = self.under_way(data)
+        del self.out[call_id]
+        self.tell(Ended(call_id, attempt, status, Usage(3, 4), 4))
+        assert call_id in self.recorded
 
     @precondition(lambda self: self.out)
     @rule(
@@ -236,21 +243,21 @@ class GateMachine(RuleBasedStateMachine):
         retry_after_s=st.sampled_from([None, 0.0, 3.0, 1e6]),
     )
     def fail(self, data: Any, label: Label, status: int, retry_after_s: float | None) -> None:
-        id, attempt = self.under_way(data)
-        del self.out[id]
-        self.tell(Failed(id, attempt, label, status, retry_after_s))
-        if id in self.begun or not REFUSALS[label].retryable:
-            assert id in self.recorded
+        call_id, attempt = self.under_way(data)
+        del self.out[call_id]
+        self.tell(Failed(call_id, attempt, label, status, retry_after_s))
+        if call_id in self.begun or not REFUSALS[label].retryable:
+            assert call_id in self.recorded
 
     @precondition(lambda self: self.attempts)
     @rule(data=st.data(), label=st.sampled_from(UPSTREAM), kind=st.integers(0, 2))
     def stale(self, data: Any, label: Label, kind: int) -> None:
         """A fact about an attempt that is not under way (any more) changes nothing."""
-        id = data.draw(st.sampled_from(sorted(self.attempts)), "call")
-        last = self.attempts[id]
-        attempt = last + 1 if id in self.out else data.draw(st.integers(0, last + 1), "attempt")
+        call_id = data.draw(st.sampled_from(sorted(self.attempts)), "call")
+        last = self.attempts[call_id]
+        attempt = last + 1 if call_id in self.out else data.draw(st.integers(0, last + 1), "attempt")
         before = self.gate.counts()
-        facts: list[Event] = [Began(id, attempt), Ended(id, attempt, 200), Failed(id, attempt, label)]
+        facts: list[Event] = [Began(call_id, attempt), Ended(call_id, attempt, 200), Failed(call_id, attempt, label)]
         self.tell(facts[kind])
         assert self.gate.counts() == before
 
@@ -258,11 +265,11 @@ class GateMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def leave(self, data: Any) -> None:
         """A client leaves in whatever state its call is, or after it."""
-        id = f"c{data.draw(st.integers(1, self.count), 'call')}"
-        was_out = id in self.out
-        self.tell(ClientGone(id, 2))
-        assert id in self.recorded
-        assert id not in self.out, "left alone at its engine" if was_out else ""
+        call_id = f"c{data.draw(st.integers(1, self.count), 'call')}"
+        was_out = call_id in self.out
+        self.tell(ClientGone(call_id, 2))
+        assert call_id in self.recorded
+        assert call_id not in self.out, "left alone at its engine" if was_out else ""
 
     # ===== replicas =====
 
@@ -292,8 +299,8 @@ class GateMachine(RuleBasedStateMachine):
     @rule(spec=specs())
     def reconfigured(self, spec: GateSpec) -> None:
         held = set(self.open)
-        for id in self.open:
-            self.allowed[id] = self.attempts.get(id, 0) + 3 * ATTEMPTS
+        for call_id in self.open:
+            self.allowed[call_id] = self.attempts.get(call_id, 0) + 3 * ATTEMPTS
         self.spec = spec
         self.tell(Reconfigured(spec))
         self.fleet = {seat.id: seat.replica for seat in self.gate._fleet.seats.values()}
@@ -350,8 +357,8 @@ class GateMachine(RuleBasedStateMachine):
         """Once everything is over nothing is held: clients leave, time passes, every call has its one record."""
         if not hasattr(self, "gate"):
             return
-        for id in list(self.open):
-            self.tell(ClientGone(id))
+        for call_id in list(self.open):
+            self.tell(ClientGone(call_id))
         assert not any(self.gate.counts().values())
         assert len(self.recorded) == self.count
         for seat in self.gate._fleet.seats.values():
@@ -375,10 +382,7 @@ def assert_bounds(pool: Any, call: Call) -> None:
             assert pool.counts.by_tenant[call.tenant] <= spec.max_per_tenant
 
 
-class TestGate(GateMachine.TestCase):  # type: ignore[name-defined,misc]
-    """Every call ends exactly once, bounds hold, nothing leaks, nothing raises."""
-
-    settings = settings(
-        max_examples=150, stateful_step_count=40, deadline=None, derandomize=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )  # fmt: skip
+@pytest.mark.slow
+def test_whatever_is_told_the_gate_keeps_its_promises() -> None:
+    """Every call ends exactly once, bounds hold, nothing leaks, nothing raises, whatever facts come in what order."""
+    run_state_machine_as_test(GateMachine, settings=settings(max_examples=100, stateful_step_count=40))

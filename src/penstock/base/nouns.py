@@ -7,7 +7,9 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Engine = Literal["generic", "vllm"]
+Engine = Literal["generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "ollama"]
+WITHOUT_STATS: frozenset[Engine] = frozenset({"generic"})
+"""Engines that tell nothing of themselves, so that nobody asks them."""
 Purchase = Literal["on_demand", "spot", "reserved"]
 PRIORITIES = ("critical", "high", "normal", "low", "batch")
 
@@ -76,6 +78,26 @@ class EngineStats(Struct, frozen=True, kw_only=True, gc=False):
     prefix_hits: int | None = None
     gpu_utilisation: float | None = None
     """0..1."""
+    loaded: tuple[str, ...] | None = None
+    """Models in its memory now, where it loads and unloads them by itself: any other model must be loaded first."""
+    lora_slots: int | None = None
+    """LoRA adapters that can be in one batch."""
+    loras_running: tuple[str, ...] | None = None
+    loras_waiting: tuple[str, ...] | None = None
+
+
+class GpuReading(Struct, frozen=True, kw_only=True, gc=False):
+    """What one look at one GPU saw [F6]; None: whoever was asked did not say."""
+
+    index: int
+    """Its number on its host."""
+    uuid: str
+    utilisation: float | None = None
+    """Share of the last sampling period in which a kernel ran, 0..1."""
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
 
 
 class Usage(Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ room may have appeared, because then waiting calls must be looked at again.
 
 from random import Random
 
-from penstock.base.nouns import EngineStats, Replica, ReplicaView
+from penstock.base.nouns import WITHOUT_STATS, EngineStats, Replica, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Forget, Look, Probe
 from penstock.core.health import Health
@@ -77,7 +77,7 @@ class Fleet:
         """Start (or stop) looking at a replica, as its pool's settings say."""
         for look, wanted in (
             ("health", spec.probe.enabled),
-            ("stats", spec.scrape.enabled and seat.replica.engine != "generic"),
+            ("stats", spec.scrape.enabled and seat.replica.engine not in WITHOUT_STATS),
             ("models", not spec.models and not seat.replica.models),
         ):
             if wanted:

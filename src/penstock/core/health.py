@@ -108,7 +108,7 @@ class Health:
         return self.refresh()
 
     def failed(self) -> bool:
-        """A call failed by the replica's fault. Where that opens `breaker`, the caller sets an alarm for `half_open`."""
+        """A call failed by the replica's fault. Where it opens `breaker`, set the alarm for `half_open`."""
         self.failures += 1
         if self.breaker == "half_open" or self.failures >= self.spec_breaker.failures:
             self.breaker, self.successes = "open", 0

@@ -1,0 +1,345 @@
+"""Playbooks of single calls: sent, queued, bounded, late, ended. Failed attempts stand in `test_calls_retries`, clients
+that leave in `test_calls_leaving`."""
+
+import pytest
+
+from penstock.base.nouns import Usage
+from penstock.core.effects import Record, Refuse
+from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed, FleetSeen, Woke
+from penstock.core.spec import PoolSpec, QueueSpec, TimeoutSpec
+from tests.core.playbook import (
+    USED,
+    arrived,
+    call,
+    fleet,
+    gate,
+    house,
+    kinds,
+    nothing_held,
+    pool,
+    record,
+    refusals,
+    replica,
+    send,
+    sends,
+    tell,
+)
+
+# ===== sent, begun, ended =====
+
+
+def test_a_call_is_sent_at_once_and_ends_in_its_row() -> None:
+    """A call that meets a free seat is sent with its pool's timeouts; its end gives the seat back and the one row."""
+    gate = house("a")
+    assert gate.on(arrived("c1"), 1.0) == [send("c1", 1, "a")]
+    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 0, "seats_taken": 1}
+    assert gate.on(Began("c1", 1), 1.5) == []
+    assert gate.on(Ended("c1", 1, 200, USED, 4), 4.0) == [
+        record("c1", at=1.0, latency_s=3.0, ttft_s=0.5, usage=Usage(10, 5), relayed_tokens=4)
+    ]
+    assert nothing_held(gate)
+    assert gate.next_wake() is None
+
+
+def test_an_answer_without_content_ends_like_any_other() -> None:
+    """Ended without Began is a whole answer that had no content byte: no TTFT, and the row is written."""
+    gate = house("a")
+    gate.on(arrived("c1"), 0.0)
+    assert gate.on(Ended("c1", 1, 200), 2.0) == [record("c1", latency_s=2.0)]
+
+
+def test_a_clients_mistake_that_the_engine_found_is_an_answer() -> None:
+    """A relayed 4xx ends as `ok` with its status and counts as served, not against the replica."""
+    gate = house("a")
+    gate.on(arrived("c1"), 0.0)
+    assert gate.on(Ended("c1", 1, 422), 1.0) == [record("c1", status=422, latency_s=1.0)]
+    (view,) = gate.replicas(1.0)
+    assert (view.served, view.failed, view.error_rate) == (1, 0, 0.0)
+
+
+def test_send_carries_the_pools_timeouts_and_the_upstreams_name() -> None:
+    """The order says how long each stage may take and what the replica itself calls the model."""
+    gate = house("a", timeouts=TimeoutSpec(connect_s=1.0, first_byte_s=2.0, idle_s=3.0))
+    gate.on(FleetSeen((replica("a", models={"m": "meta/m-8b"}),)), 0.0)
+    (order,) = gate.on(arrived("c1"), 0.0)
+    assert (order.model, order.connect_timeout_s, order.first_byte_timeout_s, order.idle_timeout_s) == (  # type: ignore[union-attr]
+        "meta/m-8b", 1.0, 2.0, 3.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fact", [Began("c1", 2), Ended("c1", 2, 200), Failed("c1", 2, "closed_early"), Began("c9", 1), Ended("c9", 1, 200)]
+)
+def test_facts_about_other_attempts_mean_nothing(fact: Began | Ended | Failed) -> None:
+    """What is told of an attempt that is not under way, or of an unknown call, changes nothing."""
+    gate = house("a")
+    gate.on(arrived("c1"), 0.0)
+    before = gate.counts()
+    assert gate.on(fact, 1.0) == []
+    assert gate.counts() == before
+
+
+def test_a_second_first_byte_means_nothing() -> None:
+    """Began told twice keeps the first time."""
+    gate = house("a")
+    tell(gate, arrived("c1"), Began("c1", 1), now=0.0)
+    gate.on(Began("c1", 1), 5.0)
+    assert gate.on(Ended("c1", 1, 200), 6.0) == [record("c1", latency_s=6.0, ttft_s=0.0)]
+
+
+# ===== waiting =====
+
+
+def test_a_call_waits_here_and_is_bound_late() -> None:
+    """With all seats taken a call waits in the gateway, and goes to whichever replica has a free seat first."""
+    gate = house("a", "b")
+    assert sends(tell(gate, arrived("c1"), arrived("c2"), now=0.0)) == [("c1", "a"), ("c2", "b")]
+    assert gate.on(arrived("c3"), 1.0) == []
+    assert gate.counts()["waiting"] == 1
+    assert gate.on(Ended("c2", 1, 200), 4.0) == [
+        record("c2", replica="b", latency_s=4.0),
+        send("c3", 1, "b", queue_s=3.0),
+    ]
+    assert gate.on(Ended("c3", 1, 200), 5.0) == [record("c3", at=1.0, replica="b", latency_s=4.0, queue_s=3.0)]
+
+
+def test_nobody_is_overtaken_in_a_line() -> None:
+    """Calls of one model are sent in the order of their arrival."""
+    gate = house("a")
+    tell(gate, *(arrived(f"c{n}") for n in range(1, 5)), now=0.0)
+    order = [sends(gate.on(Ended(f"c{n}", 1, 200), float(n))) for n in range(1, 5)]
+    assert order == [[("c2", "a")], [("c3", "a")], [("c4", "a")], []]
+    assert nothing_held(gate)
+
+
+def test_a_line_waits_only_for_replicas_that_serve_its_model() -> None:
+    """A call for one model does not wait behind calls for another that other replicas serve."""
+    gate = house("a", models=("m", "n"))
+    gate.on(FleetSeen((replica("a", models={"m": "m"}), replica("b", models={"n": "n"}))), 0.0)
+    tell(gate, arrived("c1"), arrived("c2"), now=0.0)
+    assert gate.on(arrived("c3", model="n"), 1.0) == [send("c3", 1, "b", "n")]
+
+
+def test_of_several_lines_the_longest_wait_goes_first() -> None:
+    """A seat that serves two models goes to the call that arrived first of both lines."""
+    gate = house("a", models=("m", "n"))
+    gate.on(arrived("c1"), 0.0)
+    gate.on(arrived("c2", model="n"), 1.0)
+    gate.on(arrived("c3"), 2.0)
+    assert sends(gate.on(Ended("c1", 1, 200), 3.0)) == [("c2", "a")]
+    assert sends(gate.on(Ended("c2", 1, 200), 4.0)) == [("c3", "a")]
+
+
+def test_more_seats_let_waiting_calls_go() -> None:
+    """A new replica, or more seats at a known one, are used at once by those who wait."""
+    gate = house("a")
+    tell(gate, *(arrived(f"c{n}") for n in range(1, 5)), now=0.0)
+    assert sends(gate.on(fleet("a", max_concurrent_requests=2), 1.0)) == [("c2", "a")]
+    both = FleetSeen((replica("a", max_concurrent_requests=2), replica("b", max_concurrent_requests=9)))
+    assert sends(gate.on(both, 2.0)) == [("c3", "b"), ("c4", "b")]
+
+
+def test_fewer_seats_than_calls_in_flight_hold_back_new_ones() -> None:
+    """After the seats were lowered nothing is sent until fewer than that are in flight."""
+    gate = house("a", seats=3)
+    tell(gate, *(arrived(f"c{n}") for n in range(1, 4)), now=0.0)
+    gate.on(fleet("a"), 1.0)
+    gate.on(arrived("c4"), 1.0)
+    assert kinds(gate.on(Ended("c1", 1, 200), 2.0)) == ["Record"]
+    assert kinds(gate.on(Ended("c2", 1, 200), 3.0)) == ["Record"]
+    assert sends(gate.on(Ended("c3", 1, 200), 4.0)) == [("c4", "a")]
+
+
+# ===== bounds =====
+
+
+def bounded(**fields: int) -> PoolSpec:
+    """The pool `main` with these bounds of its queue."""
+    return pool(queue=QueueSpec(**fields))
+
+
+def test_a_full_queue_refuses_with_retry_after() -> None:
+    """One call more than `queue.max` gets 429 at once, with a Retry-After worked out from the pace of the last 10 s."""
+    machine = gate(bounded(max=2))
+    machine.on(fleet("a"), 0.0)
+    tell(machine, *(arrived(f"c{n}") for n in range(1, 4)), now=0.0)
+    assert machine.on(arrived("c4"), 0.5) == [
+        Refuse("c4", "queue_full", 429, "", 20.0),  # 2 wait, 1 was sent in the last 10 s
+        record("c4", "queue_full", 429, at=0.5, replica="", attempts=0),
+    ]
+    assert machine.counts() == {"flights": 3, "waiting": 2, "held_ids": 0, "seats_taken": 1}
+
+
+def test_retry_after_stays_within_a_second_and_a_minute() -> None:
+    """However fast or slow the line moves, the client is told something between 1 and 60 s."""
+    slow = gate(bounded(max=7))
+    slow.on(fleet("a"), 0.0)
+    tell(slow, *(arrived(f"c{n}") for n in range(8)), now=0.0)
+    assert slow.on(arrived("late"), 0.0)[0] == Refuse("late", "queue_full", 429, "", 60.0)
+    quick = gate(bounded(max=1))
+    quick.on(fleet("a", max_concurrent_requests=20), 0.0)
+    tell(quick, *(arrived(f"c{n}") for n in range(21)), now=0.0)
+    assert quick.on(arrived("late"), 0.0)[0] == Refuse("late", "queue_full", 429, "", 1.0)
+
+
+def test_bodies_that_wait_are_bounded_in_bytes() -> None:
+    """A body that would pass `queue.max_bytes` is refused; a smaller one may still wait; what leaves makes room."""
+    machine = gate(bounded(max_bytes=100))
+    machine.on(fleet("a"), 0.0)
+    tell(machine, arrived("c1", body_bytes=500), arrived("c2", body_bytes=60), now=0.0)
+    assert refusals(machine.on(arrived("c3", body_bytes=41), 0.0)) == [("c3", "queue_full", 429)]
+    assert machine.on(arrived("c4", body_bytes=40), 0.0) == []
+    machine.on(ClientGone("c2"), 0.0)
+    assert machine.on(arrived("c5", body_bytes=60), 0.0) == []
+
+
+def test_a_tenant_has_a_bound_of_its_own() -> None:
+    """One tenant's waiting calls are bounded, and another's are not touched by that."""
+    machine = gate(bounded(max_per_tenant=1))
+    machine.on(fleet("a"), 0.0)
+    tell(machine, arrived("c1", tenant="x"), arrived("c2", tenant="x"), now=0.0)
+    assert refusals(machine.on(arrived("c3", tenant="x"), 0.0)) == [("c3", "tenant_queue_full", 429)]
+    assert machine.on(arrived("c4", tenant="y"), 0.0) == []
+    machine.on(Ended("c1", 1, 200), 1.0)
+    assert machine.on(arrived("c5", tenant="x"), 1.0) == []
+
+
+def test_all_pools_together_have_a_bound() -> None:
+    """`max_waiting` counts the calls that wait in every pool."""
+    machine = gate(pool(), pool("other", models=("n",)), max_waiting=2)
+    machine.on(FleetSeen((replica("a"), replica("b", pool="other"))), 0.0)
+    tell(machine, arrived("c1"), arrived("c2", model="n"), arrived("c3"), arrived("c4", model="n"), now=0.0)
+    assert machine.counts()["waiting"] == 2
+    assert refusals(machine.on(arrived("c5"), 0.0)) == [("c5", "queue_full", 429)]
+    machine.on(ClientGone("c4"), 0.0)
+    assert machine.on(arrived("c6"), 0.0) == []
+
+
+# ===== late =====
+
+
+def test_a_call_that_waited_too_long_gets_504_and_is_never_sent() -> None:
+    """At its deadline a waiting call is refused with queue_timeout; a seat that frees later is not used for it."""
+    gate = house("a")
+    tell(gate, arrived("c1"), arrived("c2"), now=10.0)
+    assert gate.next_wake() == 40.0
+    assert gate.on(Woke(), 40.0) == [
+        Refuse("c2", "queue_timeout", 504),
+        record("c2", "queue_timeout", 504, at=10.0, replica="", attempts=0, latency_s=30.0, queue_s=30.0),
+    ]
+    assert gate.next_wake() is None
+    assert kinds(gate.on(Ended("c1", 1, 200), 41.0)) == ["Record"]
+    assert nothing_held(gate)
+
+
+def test_a_fact_that_overtakes_the_alarm_does_not_send_an_expired_call() -> None:
+    """When a seat frees after a deadline that nobody was woken for, the expired call is refused, the next one sent."""
+    gate = house("a")
+    tell(gate, arrived("c1"), arrived("c2"), now=0.0)
+    gate.on(arrived("c3"), 20.0)
+    assert gate.on(Ended("c1", 1, 200), 30.0) == [
+        record("c1", latency_s=30.0),
+        Refuse("c2", "queue_timeout", 504),
+        record("c2", "queue_timeout", 504, replica="", attempts=0, latency_s=30.0, queue_s=30.0),
+        send("c3", 1, "a", queue_s=10.0),
+    ]
+    assert gate.next_wake() is None
+
+
+def test_without_any_usable_replica_a_call_waits_a_while_and_gets_503() -> None:
+    """While no replica of its model is usable a call waits `unavailable_wait`, then gets 503 with Retry-After."""
+    machine = gate()
+    assert machine.on(arrived("c1"), 0.0) == []
+    assert machine.next_wake() == 10.0
+    assert machine.on(Woke(), 10.0) == [
+        Refuse("c1", "no_replica", 503, "", 60.0),  # a line of one, and nobody was sent in the last 10 s
+        record("c1", "no_replica", 503, replica="", attempts=0, latency_s=10.0, queue_s=10.0),
+    ]
+
+
+def test_a_replica_that_comes_in_time_serves_who_waited_for_it() -> None:
+    """A call that waits for any replica at all is sent as soon as one is usable."""
+    machine = gate()
+    machine.on(arrived("c1"), 0.0)
+    assert machine.on(fleet("a"), 9.0) == [send("c1", 1, "a", queue_s=9.0)]
+    assert machine.next_wake() is None
+
+
+def test_a_busy_replica_that_appears_extends_the_wait_to_the_deadline() -> None:
+    """Who waits when a replica becomes usable, though full, keeps its place up to the deadline of its queue."""
+    machine = gate()
+    tell(machine, arrived("c1"), arrived("c2"), now=0.0)
+    assert sends(machine.on(fleet("a"), 5.0)) == [("c1", "a")]
+    assert machine.next_wake() == 10.0
+    assert machine.on(Woke(), 10.0) == []
+    assert machine.next_wake() == 30.0
+    assert refusals(machine.on(Woke(), 30.0)) == [("c2", "queue_timeout", 504)]
+
+
+def test_the_queues_deadline_is_shorter_than_the_unavailable_wait() -> None:
+    """Of both waits the shorter holds."""
+    machine = gate(bounded(timeout_s=3))
+    machine.on(arrived("c1"), 0.0)
+    assert machine.next_wake() == 3.0
+    assert refusals(machine.on(Woke(), 3.0)) == [("c1", "no_replica", 503)]
+
+
+# ===== ids =====
+
+
+def test_a_clients_id_is_refused_while_one_is_in_flight() -> None:
+    """A second call with its client's id gets 409 and leaves the first alone; after the end the id is free again."""
+    gate = house("a", seats=5)
+    gate.on(arrived("c1", client_id="x"), 0.0)
+    assert gate.on(arrived("c2", client_id="x"), 1.0) == [
+        Refuse("c2", "duplicate_request_id", 409),
+        record("c2", "duplicate_request_id", 409, client_id="x", at=1.0, replica="", attempts=0),
+    ]
+    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 1, "seats_taken": 1}
+    gate.on(Ended("c1", 1, 200), 2.0)
+    assert kinds(gate.on(arrived("c3", client_id="x"), 2.0)) == ["Send"]
+
+
+def test_clients_ids_are_their_tenants_own() -> None:
+    """Two tenants may use one id at the same time; calls without an id never meet."""
+    gate = house("a", seats=5)
+    both = tell(gate, arrived("c1", client_id="x", tenant="t"), arrived("c2", client_id="x", tenant="u"), now=0.0)
+    assert kinds(both) == ["Send", "Send"]
+    assert kinds(tell(gate, arrived("c3"), arrived("c4"), now=0.0)) == ["Send", "Send"]
+    assert gate.counts()["held_ids"] == 2
+
+
+def test_our_own_id_cannot_enter_twice() -> None:
+    """A second call under an id of ours that is in flight is refused and does not disturb the first."""
+    gate = house("a", seats=5)
+    gate.on(arrived("c1"), 0.0)
+    assert refusals(gate.on(Arrived(call("c1")), 0.0)) == [("c1", "duplicate_request_id", 409)]
+    assert gate.on(Ended("c1", 1, 200), 1.0) == [record("c1", latency_s=1.0)]
+
+
+def test_an_id_is_given_back_on_every_way_out() -> None:
+    """Refused, late, left, failed and ended calls all free their client's id."""
+    gate = house("a", queue=QueueSpec(max=1))
+    gate.on(arrived("c1", client_id="1"), 0.0)
+    gate.on(arrived("c2", client_id="2"), 0.0)
+    gate.on(arrived("c3", client_id="3"), 0.0)
+    assert gate.counts()["held_ids"] == 2
+    gate.on(Woke(), 30.0)
+    assert gate.counts()["held_ids"] == 1
+    gate.on(Failed("c1", 1, "answer_too_large"), 31.0)
+    gate.on(arrived("c4", client_id="4", model="none"), 31.0)
+    gate.on(arrived("c5", client_id="5"), 31.0)
+    gate.on(ClientGone("c5"), 31.0)
+    assert nothing_held(gate)
+
+
+def test_a_row_keeps_who_and_what() -> None:
+    """The row says who called, with what key, for what, how urgent; never a prompt."""
+    gate = house("a")
+    fact = arrived("c1", tenant="t", key="k", client_id="x", stream=True, priority=4, path="/v1/completions")
+    gate.on(fact, 0.0)
+    (order,) = gate.on(Ended("c1", 1, 200), 1.0)
+    assert isinstance(order, Record)
+    assert order == record(
+        "c1", tenant="t", key="k", client_id="x", stream=True, priority=4, path="/v1/completions", latency_s=1.0
+    )

@@ -1,0 +1,29 @@
+"""The orders are one closed vocabulary that a journal can keep and give back."""
+
+from typing import get_args
+
+import msgspec
+import pytest
+
+from penstock.core.effects import Cancel, Effect, Forget, Probe, Refuse
+from tests.core.playbook import USED, record, send
+
+ONE_OF_EACH: list[Effect] = [
+    send("c1", 1, "a"),
+    Cancel("c1", 2),
+    Refuse("c1", "queue_full", 429, "", 3.0),
+    record(usage=USED),
+    Probe("a", "stats", 5.0),
+    Forget("a"),
+]
+
+
+@pytest.mark.parametrize("order", ONE_OF_EACH, ids=lambda order: type(order).__name__)
+def test_an_order_survives_being_written_and_read(order: Effect) -> None:
+    """Encoded as JSON and decoded as an Effect it is the same order."""
+    assert msgspec.json.decode(msgspec.json.encode(order), type=Effect) == order
+
+
+def test_the_list_is_complete() -> None:
+    """Every kind of order stands in the list above."""
+    assert {type(order) for order in ONE_OF_EACH} == set(get_args(Effect))

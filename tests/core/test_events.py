@@ -1,0 +1,57 @@
+"""The facts are one closed vocabulary that a journal can keep and give back."""
+
+from typing import get_args
+
+import msgspec
+import pytest
+
+from penstock.base.nouns import EngineStats, Usage
+from penstock.core.events import (
+    Began,
+    ClientGone,
+    Ended,
+    Event,
+    Failed,
+    Listed,
+    Observed,
+    Probed,
+    Reconfigured,
+    Woke,
+)
+from penstock.core.gate import Gate
+from penstock.core.spec import GateSpec
+from tests.core.playbook import arrived, fleet, gate, pool
+
+ONE_OF_EACH: list[Event] = [
+    arrived("c1", client_id="x", max_tokens=7),
+    Began("c1", 1),
+    Ended("c1", 1, 200, Usage(1, 2, 3), 4),
+    Failed("c1", 1, "upstream_busy", 429, 3.0, 2),
+    ClientGone("c1", 5),
+    fleet("a", "b", models={"m": "x"}),
+    Probed("a", False, "refused"),
+    Observed("a", EngineStats(waiting=3)),
+    Listed("a", ("m",)),
+    Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
+    Woke(),
+]
+
+
+@pytest.mark.parametrize("fact", ONE_OF_EACH, ids=lambda fact: type(fact).__name__)
+def test_a_fact_survives_being_written_and_read(fact: Event) -> None:
+    """Encoded as JSON and decoded as an Event it is the same fact."""
+    assert msgspec.json.decode(msgspec.json.encode(fact), type=Event) == fact
+
+
+def test_the_gate_has_an_answer_to_every_fact() -> None:
+    """No fact of the vocabulary is unknown to the Gate, and none of the list above is missing."""
+    assert {type(fact) for fact in ONE_OF_EACH} == set(get_args(Event))
+    machine: Gate = gate()
+    for fact in ONE_OF_EACH:
+        machine.on(fact, 0.0)
+
+
+def test_facts_are_frozen() -> None:
+    """What was told cannot be changed afterwards."""
+    with pytest.raises(AttributeError):
+        Began("c1", 1).attempt = 2  # type: ignore[misc]
