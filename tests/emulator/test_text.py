@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.emulator.text import (
@@ -22,12 +22,14 @@ DIGEST = digest_of(["a prompt"])
 TEXT = st.text("aZ09 .,<|>\n\t\0é漢😀", max_size=60)
 
 
+@settings(max_examples=25)
 @given(TEXT)
 def test_tokens_joined_are_the_text(text: str) -> None:
     """Nothing is lost or added by cutting a text into tokens."""
     assert "".join(tokenize(text)) == text
 
 
+@settings(max_examples=25)
 @given(TEXT)
 def test_token_numbers_lead_back(text: str) -> None:
     """Every token has a number that fits a JSON number exactly, and the number leads back to the token."""

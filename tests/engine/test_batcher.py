@@ -96,7 +96,7 @@ def test_a_long_prompt_is_read_in_chunks_while_others_go_on() -> None:
     assert [order.id for order in before] == ["short"] * 6
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 10)), min_size=1, max_size=8), st.integers(1, 16))
 def test_no_step_passes_the_token_budget(sizes: list[tuple[int, int]], budget: int) -> None:
     """The tokens that a step takes never pass max_num_batched_tokens (each is priced at one second here)."""
