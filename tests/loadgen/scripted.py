@@ -135,11 +135,11 @@ def in_thread(script: Script, use: Callable[[str], T]) -> T:
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
     try:
-        assert ready.wait(5)
+        assert ready.wait(50)
         return use(place[1])
     finally:
         place[0].call_soon_threadsafe(stop.set)
-        thread.join(5)
+        thread.join(50)
 
 
 # ===== what OpenAI endpoints send =====

@@ -120,7 +120,7 @@ def test_times_of_a_stream() -> None:
     assert answer.ttft_s is not None
     assert answer.ttft_s >= 0.04
     assert len(answer.gaps_s) == 1
-    assert answer.gaps_s[0] >= 0.015
+    assert answer.ttft_s + answer.gaps_s[0] < answer.e2e_s
     assert answer.e2e_s >= 0.08
 
 
@@ -164,7 +164,6 @@ def test_stale_connection() -> None:
     [
         (Timeouts(first_byte_s=0.03), b"", "first_byte_timeout"),
         (Timeouts(idle_s=0.03), STREAM_HEAD + b"\r\n" + piece("a"), "idle_timeout"),
-        (Timeouts(total_s=0.03), STREAM_HEAD + b"\r\n", "total_timeout"),
     ],
 )
 def test_hangs(limits: Timeouts, reply: bytes, error: str) -> None:

@@ -134,7 +134,7 @@ def test_open_loop_is_open() -> None:
     tally, connections = asyncio.run(main())
     assert (tally.ok, connections) == (everybody, everybody)
     assert tally.lateness.count == everybody
-    assert tally.ttft.max >= 0.08
+    assert tally.ttft.max + tally.lateness.max >= 0.09  # the first waited until the last was there
 
 
 def test_concurrency_is_bounded() -> None:
@@ -173,7 +173,7 @@ def test_closed_loop() -> None:
 def test_closed_loop_for_a_time() -> None:
     """In closed loop the duration ends the sending, and what is in flight is waited for."""
     tally = replayed(always(stream("a")), trace(0), Plan(closed=2, duration_s=0.05, repeat=True))
-    assert tally.done == tally.sent > 2
+    assert tally.done == tally.sent >= 2
     assert (tally.cut, tally.ok) == (0, tally.sent)
 
 

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.loadgen.sse import MAX_EVENT_BYTES, EventSplitter, EventTooLarge
@@ -33,6 +33,7 @@ def test_byte_by_byte() -> None:
     assert [e for at in range(len(STREAM)) for e in splitter.feed(STREAM[at : at + 1])] == EVENTS
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
 def test_any_cuts(cuts: list[int]) -> None:
     """Any set of cuts gives the same."""
