@@ -195,7 +195,13 @@ class EventRelay:
             data = data[:end]
         self.relayed_tokens += data.count(self._separator)
         self._tail.add(data)
+        self._uncount_done()
         return data
+
+    def _uncount_done(self) -> None:
+        """The mark at the end of a stream is no token."""
+        if sse.DONE in self._tail.bytes()[-64:]:
+            self.relayed_tokens -= 1
 
     def _begins(self, payload: bytes) -> bool:
         """Whether there is content, or enough without; keeps what has none."""
@@ -239,6 +245,8 @@ class EventRelay:
         if payload:
             self.relayed_tokens += payload.count(self._separator)
             self._tail.add(payload)
+        if self.done:
+            self._uncount_done()
         if not self._chunked:
             return payload
         return (chunk(payload) if payload else b"") + (LAST_CHUNK if self.done else b"")

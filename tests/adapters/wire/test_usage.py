@@ -1,0 +1,50 @@
+"""Finding what a call used at the end of an answer."""
+
+from penstock.adapters.wire.usage import usage_in
+from penstock.base.nouns import Usage
+
+
+def test_openais_usage_is_found() -> None:
+    """Prompt, completion and cached tokens, with or without the nested details."""
+    assert usage_in(b'{"a":1,"usage":{"prompt_tokens":7,"total_tokens":10,"completion_tokens":3}}') == Usage(7, 3, 0)
+    nested = (
+        b'"usage": {"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4},"x":{"y":1}}}'
+    )
+    assert usage_in(nested) == Usage(7, 3, 4)
+    assert usage_in(b'"usage":{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":null}') == Usage(7, 3, 0)
+
+
+def test_anthropics_and_the_responses_usage_are_found() -> None:
+    """Input and output tokens are the same thing by another name."""
+    assert usage_in(b'"usage":{"input_tokens":5,"output_tokens":6,"cache_read_input_tokens":2}') == Usage(5, 6, 2)
+    assert usage_in(
+        b'"usage":{"input_tokens":5,"input_tokens_details":{"cached_tokens":1},"output_tokens":6}'
+    ) == Usage(5, 6, 1)
+    assert usage_in(b'"usage":{"output_tokens":6}') == Usage(0, 6, 0)
+
+
+def test_the_last_usage_counts() -> None:
+    """Engines that report as they go say the final numbers last."""
+    assert usage_in(
+        b'"usage":{"prompt_tokens":7,"completion_tokens":1} "usage":{"prompt_tokens":7,"completion_tokens":2}'
+    ) == Usage(7, 2, 0)
+
+
+def test_nonsense_is_no_usage() -> None:
+    """None, nothing, wrong types and half objects are not guessed at."""
+    for tail in (
+        b"", b'"usage":null', b'"usage":{}', b'"usage":[1]', b'"usage":{"prompt_tokens":"7"}', b'"usage"',
+        b'"usage":{"prompt_tokens":7', b'"usage":{"prompt_tokens":1e999}', b'"usage","x":{"prompt_tokens":1}',
+    ):  # fmt: skip
+        assert usage_in(tail) is None
+
+
+def test_negative_numbers_are_not_believed() -> None:
+    """No call uses less than nothing."""
+    assert usage_in(b'"usage":{"prompt_tokens":-7,"completion_tokens":3}') == Usage(0, 3, 0)
+
+
+def test_a_models_words_cannot_pass_for_a_usage() -> None:
+    """Inside a JSON string the quotes are escaped, so the text of an answer is not taken for its usage."""
+    text = rb'{"content":"\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}"}'
+    assert usage_in(text) is None
