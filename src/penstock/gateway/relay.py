@@ -193,7 +193,7 @@ class EventRelay:
         self.surplus = end < len(data)
         if self.surplus:
             data = data[:end]
-        self.relayed_tokens += data.count(self._separator)
+        self.relayed_tokens += data.count(self._separator, 0, len(data) - len(LAST_CHUNK))
         self._tail.add(data)
         self._uncount_done()
         return data
@@ -207,6 +207,7 @@ class EventRelay:
         """Whether there is content, or enough without; keeps what has none."""
         if payload:
             self._separator = sse.separator(payload)
+        empty = self._held.count(self._separator)
         for event in sse.split(payload) if payload else ():
             kind = sse.kind_of(event)
             if kind == "error":
@@ -215,14 +216,15 @@ class EventRelay:
             if kind == "content":
                 self.begun = True
                 break
+            empty += 1
         if self.done or len(self._held) + len(payload) + len(self._pending) > HOLD_EVENTS_BYTES:
             self.begun = True
         if not self.begun:
             self._held += payload
             return False
-        self.relayed_tokens -= self._held.count(self._separator)
-        if b"message_start" in self._held:
-            self._usage = usage_in(self._held)  # Anthropic tells the prompt's tokens at the start
+        self.relayed_tokens -= empty
+        if b"message_start" in self._held or b"message_start" in payload:
+            self._usage = usage_in(self._held + payload)  # Anthropic tells the prompt's tokens at the start
         return True
 
     def _pass(self, payload: bytes, *, between_chunks: bool) -> bytes:

@@ -1,0 +1,158 @@
+"""Judging heads: routes, keys, what travels on, and that remembering a head changes nothing."""
+
+import hashlib
+
+import pytest
+
+from penstock.adapters.wire.malformed import Malformed
+from penstock.config.schema import ServerSpec
+from penstock.gateway.head import Head, Memory, Peer
+
+SERVER = ServerSpec(open=False, key_names={hashlib.sha256(b"sk-1").hexdigest(): "one"})
+OPEN = ServerSpec()
+PEER = Peer(b"10.0.0.9", trusted=False)
+PROXY = Peer(b"10.0.0.1", trusted=True, scheme=b"https")
+
+
+def read(lines: str, path: str = "/v1/chat/completions", method: str = "POST", server: ServerSpec = OPEN, peer: Peer = PEER) -> Head:
+    """A judged head."""
+    return Memory().read(f"{method} {path} HTTP/1.1\r\nHost: A.example:80\r\n{lines}\r\n".encode(), peer, server)[0]
+
+
+def test_route_host_and_path_are_found() -> None:
+    """Path without query, host without port and in lower case."""
+    head = read("", "/v1/embeddings?x=1")
+    assert (head.path, head.host, head.refusal) == ("/v1/embeddings", "a.example", None)
+    assert head.target == b"/v1/embeddings?x=1"
+
+
+@pytest.mark.parametrize(
+    "path,method,label",
+    [
+        ("/nothing", "POST", "not_found"),
+        ("/v1/chat/completions", "GET", "method_not_allowed"),
+        ("/v1/chat/completions", "HEAD", "method_not_allowed"),
+        ("/v1/models", "POST", "method_not_allowed"),
+        ("/v1/models", "DELETE", "method_not_allowed"),
+    ],
+)
+def test_paths_and_methods_that_do_not_exist_are_refused(path: str, method: str, label: str) -> None:
+    """404 and 405."""
+    refusal = read("", path, method).refusal
+    assert refusal is not None
+    assert refusal[0] == label
+
+
+@pytest.mark.parametrize("lines", ["Authorization: Bearer sk-1\r\n", "authorization: bearer  sk-1\r\n", "X-Api-Key: sk-1\r\n"])
+def test_a_known_key_gives_its_name(lines: str) -> None:
+    """As a bearer token or in x-api-key."""
+    assert read(lines, server=SERVER).key == "one"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "", "Authorization: Bearer sk-2\r\n", "Authorization: Bearer \r\n", "Authorization: Basic sk-1\r\n", "Authorization: sk-1\r\n",
+        "X-Api-Key: \r\n", "Authorization: Bearer sk-1\r\nX-Api-Key: sk-2\r\n", "Authorization: Bearer sk-1 sk-1\r\n",
+    ],
+)  # fmt: skip
+def test_no_or_another_key_is_refused(lines: str) -> None:
+    """401, also where two headers disagree."""
+    assert read(lines, server=SERVER).refusal == ("unauthorized", "")
+
+
+def test_health_needs_no_key() -> None:
+    """A load balancer in front has none."""
+    assert read("", "/health", "GET", SERVER).refusal is None
+
+
+def test_what_travels_on() -> None:
+    """End-to-end headers travel; hop-by-hop ones, secrets, framing and our own names do not."""
+    head = read(
+        "User-Agent: ua\r\nTraceparent: 00-1\r\nX-Mine: a  b\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\nTE: trailers\r\n"
+        "Cookie: c\r\nAuthorization: Bearer sk-1\r\nX-Api-Key: sk-1\r\nApi-Key: z\r\nAccept-Encoding: gzip\r\nContent-Length: 5\r\n"
+        "Expect: 100-continue\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Penstock-Replica: r\r\nX-Request-Id: id\r\n"
+    )
+    assert head.forward == (
+        b"user-agent: ua\r\ntraceparent: 00-1\r\nx-mine: a  b\r\nx-forwarded-for: 10.0.0.9\r\nx-forwarded-proto: http\r\n"
+    )
+    assert (head.client_id, head.gzip, head.expect) == ("id", True, True)
+
+
+def test_only_trusted_proxies_are_believed() -> None:
+    """Their X-Forwarded-For is continued; anybody else's is replaced."""
+    lines = "X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\nX-Forwarded-Proto: http\r\n"
+    assert b"x-forwarded-for: 1.2.3.4, 5.6.7.8, 10.0.0.1\r\nx-forwarded-proto: http\r\n" in read(lines, peer=PROXY).forward
+    assert b"x-forwarded-for: 10.0.0.9\r\nx-forwarded-proto: http\r\n" in read(lines).forward
+    assert b"x-forwarded-proto: https" in read("X-Forwarded-Proto: evil\r\n", peer=PROXY).forward
+
+
+@pytest.mark.parametrize("value,taken", [("a" * 128, True), ("a" * 129, False), ("a b", False), ("", False), ("é", False)])
+def test_a_clients_id_is_taken_when_it_is_short_and_visible(value: str, taken: bool) -> None:
+    """Up to 128 visible ASCII characters."""
+    assert read(f"X-Request-Id: {value}\r\n").client_id == (value if taken else "")
+
+
+@pytest.mark.parametrize(
+    "value,taken",
+    [("gzip", True), ("deflate, gzip;q=0.5, br", True), ("gzip;q=0", False), ("gzip;q=0.0", False), ("br", False), ("xgzip", False)],
+)
+def test_accepting_gzip_is_understood(value: str, taken: bool) -> None:
+    """With and without a weight."""
+    assert read(f"Accept-Encoding: {value}\r\n").gzip is taken
+
+
+def raw(lines: str) -> bytes:
+    """A head."""
+    return f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode()
+
+
+def test_a_head_that_differs_only_in_its_length_is_remembered() -> None:
+    """The same verdict object, another length, wherever the line stands."""
+    memory = Memory()
+    first, length = memory.read(raw("Content-Length: 5\r\nX: y\r\n"), PEER, OPEN)
+    assert length == 5
+    assert memory.read(raw("Content-Length: 70\r\nX: y\r\n"), PEER, OPEN) == (first, 70)
+    assert memory.read(raw("X: y\r\ncontent-length: 8\r\n"), PEER, OPEN) == (first, 8)
+
+
+def test_other_heads_and_other_settings_are_read_afresh() -> None:
+    """Another header, no length, or a reload: the verdict is made again."""
+    memory = Memory()
+    first, _ = memory.read(raw("Content-Length: 5\r\nX: y\r\n"), PEER, OPEN)
+    for lines, server in (("Content-Length: 5\r\nX: z\r\n", OPEN), ("X: y\r\n", OPEN), ("Content-Length: 5\r\nX: y\r\n", SERVER)):
+        again, _ = memory.read(raw(lines), PEER, server)
+        assert again is not first
+        memory = Memory()
+        first, _ = memory.read(raw("Content-Length: 5\r\nX: y\r\n"), PEER, OPEN)
+
+
+@pytest.mark.parametrize(
+    "before,after",
+    [
+        ("Content-Length: 5\r\nX: y\r\n", "Content-Length: 5\r\nContent-Length: 5\r\nX: y\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+        ("Content-Length: 5\r\n", "Content-Length: +5\r\n"),
+        ("Content-Length: 5\r\n", "Content-Length: 5\r\n 0\r\n"),
+        ("CONTENT-LENGTH: 5\r\n", "Content-Length: 6\r\nCONTENT-LENGTH: 5\r\n"),
+    ],
+)
+def test_remembering_opens_no_hole(before: str, after: str) -> None:
+    """What is refused on a fresh connection is refused behind any remembered head."""
+    memory = Memory()
+    memory.read(raw(before), PEER, OPEN)
+    with pytest.raises(Malformed):
+        memory.read(raw(after), PEER, OPEN)
+
+
+def test_lengths_of_all_spellings_are_read() -> None:
+    """The short cut knows one spelling; the others still count."""
+    memory = Memory()
+    for lines, length in (
+        ("CONTENT-LENGTH: 5\r\n", 5), ("Content-Length:   6\r\n", 6), ("Content-Length:7 \r\n", 7), ("content-length: 0\r\n", 0),
+        ("CONTENT-LENGTH: 0\r\n", 0), ("CONTENT-LENGTH: 9\r\n", 9), ("Transfer-Encoding: chunked\r\n", 0), ("", 0),
+    ):  # fmt: skip
+        for _ in range(2):
+            head, found = memory.read(raw(lines), PEER, OPEN)
+            assert found == length
+            assert head.chunked == lines.startswith("Transfer")

@@ -1,0 +1,138 @@
+"""Looking into bodies: the right fields, refusals that name the field, and bounded work whatever the body."""
+
+import json
+import time
+
+import pytest
+
+from penstock.adapters.wire.malformed import Malformed
+from penstock.gateway.peek import peek, top_level
+
+
+def refusal(body: bytes) -> Malformed:
+    """What a body is refused with."""
+    with pytest.raises(Malformed) as caught:
+        peek(body)
+    assert caught.value.label == "bad_request"
+    return caught.value
+
+
+def test_the_inspected_fields_are_read() -> None:
+    """Model, stream, limits, choices and the wish for usage; the rest is skipped."""
+    fields = peek(
+        b'{"messages":[{"content":"x"}],"model":"m","stream":true,"max_tokens":5,"max_completion_tokens":6,"n":2,'
+        b'"stream_options":{"include_usage":true,"other":1},"temperature":0.5}'
+    )
+    assert (fields.model, fields.stream, fields.max_tokens, fields.max_completion_tokens, fields.n) == ("m", True, 5, 6, 2)
+    assert fields.stream_options is not None
+    assert fields.stream_options.include_usage
+
+
+def test_what_is_absent_or_null_is_none() -> None:
+    """Nothing is made up."""
+    fields = peek(b'{"model":null,"stream_options":null}')
+    assert (fields.model, fields.stream, fields.stream_options) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "body,param",
+    [
+        (b'{"model":1}', "model"),
+        (b'{"model":["m"]}', "model"),
+        (b'{"model":"m","stream":"true"}', "stream"),
+        (b'{"model":"m","stream":1}', "stream"),
+        (b'{"model":"m","max_tokens":"5"}', "max_tokens"),
+        (b'{"model":"m","max_tokens":-1}', "max_tokens"),
+        (b'{"model":"m","max_tokens":1e400}', "max_tokens"),
+        (b'{"model":"m","max_tokens":99999999999999999999999}', "max_tokens"),
+        (b'{"model":"m","max_completion_tokens":true}', "max_completion_tokens"),
+        (b'{"model":"m","n":1000000}', "n"),
+        (b'{"model":"m","n":0}', "n"),
+        (b'{"model":"m","stream_options":5}', "stream_options"),
+        (b'{"model":"' + b"m" * 600 + b'"}', "model"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(body: bytes, param: str) -> None:
+    """The refusal names the field as OpenAI's `param`."""
+    assert refusal(body).param == param
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b'"x"', b"null", b"{}x", b'{"model":"m",}', b'{"model":"m"}{"model":"n"}', b"{'model':'m'}",
+        b'{"a":01}', b'{"a":NaN}', b'{"a":"\x01"}', b'\xef\xbb\xbf{"model":"m"}', b'{"model":"\xff"}',
+        b'{"model":"m","a":"\xff\xfe"}', b'{"model":"m","a":"\xed\xa0\x80"}', b'{"model":"\\ud800"}', b"\x00",
+    ],
+)  # fmt: skip
+def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    """Truncated, trailing, foreign or wrongly encoded bodies are 400."""
+    refusal(body)
+
+
+def test_deep_nesting_is_refused() -> None:
+    """A body cannot exhaust the stack, whether it closes its brackets or not."""
+    assert "deep" in refusal(b'{"model":"m","a":' + b"[" * 100_000).detail
+    assert "deep" in refusal(b'{"model":"m","a":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001).detail
+
+
+@pytest.mark.parametrize(
+    "body,param",
+    [
+        (b'{"model":"a","model":"b"}', "model"),
+        (b'{"model":"a","\\u006dodel":"b"}', "model"),
+        (b'{"\\u006d\\u006fdel":"a","model":"b"}', "model"),
+        (b'{"\\u006dodel":"a","\\u006Dodel":"b"}', "model"),
+        (b'{"model":"a","x":{"model":"c"},"model" : "b"}', "model"),
+        (b'{"model":"a","stream":true,"stream":false}', "stream"),
+        (b'{"model":"a","n":null,"n":1}', "n"),
+        (b'{"max_tokens":1,"model":"a","x":"}{][\\"","max_tokens":2}', "max_tokens"),
+        (b'{"model":"a","stream_options":{},"stream_options":{}}', "stream_options"),
+    ],
+)
+def test_an_inspected_key_given_twice_is_refused(body: bytes, param: str) -> None:
+    """Two parsers could obey different ones, however the key is spelled."""
+    found = refusal(body)
+    assert found.param == param
+    assert "twice" in found.detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","x":{"model":"b","stream":1},"y":["model","stream"],"stream":true}',
+        b'{"model":"a","x":"\\"model\\":\\"b\\"","y":"model"}',
+        b'{"model":"model","x":["model","model"]}',
+        b'{"model":"a","x":"\\u0041\\\\"}',
+        b'{"model":"a","tools":[{"properties":{"n":{},"model":{},"max_tokens":{}}}],"n":1}',
+        b'{"model":"a","max_tokens":1,"max_completion_tokens":2,"stream":true,"stream_options":{}}',
+    ],
+)
+def test_the_same_word_elsewhere_is_no_duplicate(body: bytes) -> None:
+    """Nested keys, strings and values that look like keys are allowed."""
+    assert peek(body).model in ("a", "model")
+
+
+def test_top_level_keys_are_found_with_their_values() -> None:
+    """The exact scan agrees with a JSON parser about every key and value."""
+    body = b'{ "a" : [1,{"b":"}"}] , "c\\"d":"\\\\", "e":{}\n,"f": 1.5e3 , "g":null }'
+    found = [(name, json.loads(body[start:end])) for name, start, end in top_level(body)]
+    assert found == list(json.loads(body).items())
+    assert top_level(b"{}") == []
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [b'["a"],' * 400_000, rb"\"" * 1_000_000, b"\\\\" * 1_000_000, b" " * 3_000_000, b"{}," * 700_000, b"1," * 1_000_000],
+    ids=["strings", "quotes", "backslashes", "space", "objects", "numbers"],
+)
+def test_a_hostile_body_takes_bounded_time(filler: bytes) -> None:
+    """A body of megabytes that forces the exact scan is scanned or refused quickly."""
+    wrapped = b'"' + filler + b'"' if filler[:1] == b"\\" else b"[" + filler + b"1]"
+    body = b'{"model":"a","x":' + wrapped + b',"y":{"model":1}}'
+    began_s = time.process_time()
+    try:
+        assert peek(body).model == "a"
+    except Malformed as error:
+        assert "complex" in error.detail
+    assert time.process_time() - began_s < 0.5
