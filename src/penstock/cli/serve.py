@@ -140,7 +140,8 @@ def demo(ports: list[int]) -> Settings:
         )
         for number, port in enumerate(ports, 1)
     )  # fmt: skip
-    return replace(base, gate=replace(base.gate, pools=(pool,)), replicas=replicas, access={})
+    server = replace(base.server, log=replace(base.server.log, format="text"))
+    return replace(base, server=server, gate=replace(base.gate, pools=(pool,)), replicas=replicas, access={})
 
 
 def demo_hints(settings: Settings, ports: list[int]) -> list[str]:

@@ -106,84 +106,94 @@ async def body_of(request: Request) -> Any:
         raise RosterError(400, f"the body is not JSON: {wrong}") from None
 
 
-def build_admin(desk: Desk, key_hash: str | None) -> Starlette:
-    """The admin application over a running gateway."""
+class _Api:
+    """The handlers, over a running gateway."""
 
-    def said(handler: Handler) -> Handler:
-        async def answer(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except RosterError as refused:
-                return error(refused.status, str(refused), "bad_request")
-            except ConfigError as wrong:
-                return error(400, "\n".join(wrong.mistakes), "bad_config")
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
-        return answer
+    def routes(self) -> list[Route]:
+        """Every path of the admin API."""
+        one = "/admin/fleet/{id:path}"
+        return [
+            Route("/admin/fleet", _said(self.fleet), methods=["GET"]),
+            Route("/admin/fleet", _said(self.add), methods=["POST"]),
+            Route(f"{one}/drain", _said(self.drain), methods=["POST"]),
+            Route(f"{one}/undrain", _said(self.undrain), methods=["POST"]),
+            Route(one, _said(self.remove), methods=["DELETE"]),
+            Route("/admin/queues", _said(self.queues), methods=["GET"]),
+            Route("/admin/counters", _said(self.counters), methods=["GET"]),
+            Route("/admin/reload", _said(self.reload), methods=["POST"]),
+            Route("/admin/journal", _said(self.journal), methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+            Route("/health", self.health, methods=["GET"]),
+        ]
 
-    async def fleet(request: Request) -> Response:
-        return _json(desk.replica_views())
+    async def fleet(self, request: Request) -> Response:
+        return _json(self._desk.replica_views())
 
-    async def queues(request: Request) -> Response:
-        return _json(desk.pool_views())
+    async def queues(self, request: Request) -> Response:
+        return _json(self._desk.pool_views())
 
-    async def counters(request: Request) -> Response:
-        return _json(desk.counters())
+    async def counters(self, request: Request) -> Response:
+        return _json(self._desk.counters())
 
-    async def add(request: Request) -> Response:
-        replica, access = desk.parse_replica(await body_of(request))
-        desk.roster.add(replica, access)
+    async def add(self, request: Request) -> Response:
+        replica, access = self._desk.parse_replica(await body_of(request))
+        self._desk.roster.add(replica, access)
         return _json({"added": replica.id}, 201)
 
-    async def drain(request: Request) -> Response:
-        desk.roster.drain(request.path_params["id"])
+    async def drain(self, request: Request) -> Response:
+        self._desk.roster.drain(request.path_params["id"])
         return _json({"draining": request.path_params["id"]})
 
-    async def undrain(request: Request) -> Response:
-        desk.roster.drain(request.path_params["id"], False)
+    async def undrain(self, request: Request) -> Response:
+        self._desk.roster.drain(request.path_params["id"], False)
         return _json({"serving": request.path_params["id"]})
 
-    async def remove(request: Request) -> Response:
-        desk.roster.remove(request.path_params["id"])
+    async def remove(self, request: Request) -> Response:
+        self._desk.roster.remove(request.path_params["id"])
         return _json({"removed": request.path_params["id"]})
 
-    async def reload(request: Request) -> Response:
-        return _json({"changes": await desk.reload()})
+    async def reload(self, request: Request) -> Response:
+        return _json({"changes": await self._desk.reload()})
 
-    async def journal(request: Request) -> Response:
+    async def journal(self, request: Request) -> Response:
         last = request.query_params.get("last", "100")
-        if not last.isdigit() or not 1 <= int(last) <= 10_000:
+        if not last.isascii() or not last.isdigit() or len(last) > 5 or not 1 <= int(last) <= 10_000:
             raise RosterError(400, "`last` is a number of entries from 1 to 10000")
-        return Response(b"[" + b",".join(desk.journal_tail(int(last))) + b"]", media_type="application/json")
+        return Response(b"[" + b",".join(self._desk.journal_tail(int(last))) + b"]", media_type="application/json")
 
-    async def metrics(request: Request) -> Response:
-        return Response(desk.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._desk.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def health(request: Request) -> Response:
+    async def health(self, request: Request) -> Response:
         return _json({"status": "ok"})
 
-    routes = [
-        Route("/admin/fleet", said(fleet), methods=["GET"]),
-        Route("/admin/fleet", said(add), methods=["POST"]),
-        Route("/admin/fleet/{id:path}/drain", said(drain), methods=["POST"]),
-        Route("/admin/fleet/{id:path}/undrain", said(undrain), methods=["POST"]),
-        Route("/admin/fleet/{id:path}", said(remove), methods=["DELETE"]),
-        Route("/admin/queues", said(queues), methods=["GET"]),
-        Route("/admin/counters", said(counters), methods=["GET"]),
-        Route("/admin/reload", said(reload), methods=["POST"]),
-        Route("/admin/journal", said(journal), methods=["GET"]),
-        Route("/metrics", said(metrics), methods=["GET"]),
-        Route("/health", said(health), methods=["GET"]),
-    ]
-    return _app(routes, [Middleware(Guard, key_hash=key_hash)])
+
+def _said(handler: Handler) -> Handler:
+    """The handler, with its mistakes told as answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except RosterError as refused:
+            return error(refused.status, str(refused), "bad_request")
+        except ConfigError as wrong:
+            return error(400, "\n".join(wrong.mistakes), "bad_config")
+
+    return answer
+
+
+def build_admin(desk: Desk, key_hash: str | None) -> Starlette:
+    """The admin application over a running gateway."""
+    return _app(_Api(desk).routes(), [Middleware(Guard, key_hash=key_hash)])
 
 
 def build_metrics(desk: Desk) -> Starlette:
     """Only the metrics: an address of its own that may be open to a cluster's scraper."""
 
-    async def metrics(request: Request) -> Response:
-        return Response(desk.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return _app([Route("/metrics", metrics, methods=["GET"])], [])
+    return _app([Route("/metrics", _Api(desk).metrics, methods=["GET"])], [])
 
 
 def _app(routes: list[Route], middleware: list[Middleware]) -> Starlette:

@@ -99,7 +99,7 @@ class Gateway:
     def _apply(self, settings: Settings) -> None:
         """New settings from the file. The fleet follows through the roster, which adds what the admin API did."""
         if settings.server.log != self.access_log.settings:
-            set_up(settings.server.log)
+            set_up(settings.server.log, secrets=_secrets(settings))
             self.access_log.settings = settings.server.log
         self.pump.tell(Reconfigured(settings.gate))
         if self._sink is not None:
@@ -150,11 +150,18 @@ class Gateway:
         return await self.reloader.reload()
 
 
+def _secrets(settings: Settings) -> list[str]:
+    """What may never stand in a log: keys and header values that replicas are shown."""
+    shown = [access.api_key for access in settings.access.values()]
+    shown += [value for access in settings.access.values() for _, value in access.headers]
+    return [secret for secret in shown if secret]
+
+
 def serve_forever(
     settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[], None]
 ) -> None:
     """Run a gateway until SIGTERM or SIGINT. Raises OSError where an address cannot be had."""
-    set_up(settings.server.log)
+    set_up(settings.server.log, secrets=_secrets(settings))
     uvloop.run(_serve(settings, read, file, started))
 
 

@@ -23,7 +23,8 @@ class SideDoor:
 
     def __init__(self, app: Starlette, address: tuple[str, int]) -> None:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", limit_concurrency=200, timeout_keep_alive=10,
+            app, log_config=None, log_level="warning", access_log=False, lifespan="off", limit_concurrency=200,
+            timeout_keep_alive=10,
             h11_max_incomplete_event_size=64 << 10, timeout_graceful_shutdown=2,
         )  # fmt: skip
         self._server = _Quiet(config)
