@@ -141,6 +141,14 @@ def test_preemption_recomputes_and_finishes() -> None:
     assert batcher.memory.used_blocks == 0
 
 
+def test_a_preempted_sequence_comes_back_first() -> None:
+    """It goes before those that wait, but not in the step that preempted it: there is no room for it then."""
+    batcher = engine(blocks=6, seats=2)
+    told = run(batcher, Submit("old", 8, 12), Submit("young", 8, 12), Submit("next", 4, 15))
+    assert list(ends(told)) == ["old", "young", "next"]
+    assert batcher.counters.preemptions == 1
+
+
 @pytest.mark.parametrize(
     "submit, why", [(Submit("a", 0, 5), "empty"), (Submit("a", 50, 15), "too_long"), (Submit("a", 33, 1), "too_long")]
 )
@@ -180,7 +188,9 @@ def test_abort_frees_seat_and_blocks_in_every_phase() -> None:
         now = batcher.next_wake() or 0.0
         (finish,) = [order for order in batcher.on(Abort("a"), now - 0.5) if isinstance(order, Finish)]
         assert (finish.id, finish.reason) == ("a", "abort")
-        assert list(ends(drain(batcher))) == ["b"]
+        told = drain(batcher)
+        assert list(ends(told)) == ["b"]
+        assert [order for _, order in told if isinstance(order, Emit)] == [Emit("b", 1, True)]
         assert batcher.memory.used_blocks == 0
 
 
@@ -251,7 +261,7 @@ def test_every_sequence_ends_exactly_once(moves: list[Step], seats: int, budget:
             wanted[str(number)] = Submit(str(number), one, two, hashes if family else ())
             orders += batcher.on(wanted[str(number)], now)
         elif kind == "abort":
-            orders += batcher.on(Abort(str(one)), now)
+            orders += batcher.on(Abort(str(one % (number + 1))), now)
         else:
             now += one / 10
             orders += batcher.on(Woke(), now)
