@@ -142,11 +142,21 @@ def test_preemption_recomputes_and_finishes() -> None:
 
 
 def test_a_preempted_sequence_comes_back_first() -> None:
-    """It goes before those that wait, but not in the step that preempted it: there is no room for it then."""
+    """It goes before those that have waited longer."""
     batcher = engine(blocks=6, seats=2)
     told = run(batcher, Submit("old", 8, 12), Submit("young", 8, 12), Submit("next", 4, 15))
     assert list(ends(told)) == ["old", "young", "next"]
     assert batcher.counters.preemptions == 2
+
+
+def test_no_one_is_admitted_in_a_step_that_preempts() -> None:
+    """Not even where a first chunk would fit: it would only be thrown out again."""
+    batcher = engine(blocks=6, budget=8)
+    batcher.on(Submit("old", 8, 12), 0.0)
+    batcher.on(Submit("young", 8, 12), 0.0)
+    while batcher.counters.preemptions == 0:
+        batcher.on(Woke(), batcher.next_wake() or 0.0)
+    assert (batcher.running, batcher.waiting) == (1, 1)
 
 
 @pytest.mark.parametrize(
