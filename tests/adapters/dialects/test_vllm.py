@@ -112,3 +112,21 @@ def test_nothing_but_value_error(noise: bytes, at: int) -> None:
 def test_alive_means_success() -> None:
     """Only 2xx of /health is alive."""
     assert [VLLM.alive(status) for status in (200, 204, 301, 401, 404, 500, 503)] == [True, True] + [False] * 5
+
+
+def test_lora_adapters() -> None:
+    """Of the combinations that stay on the page, the one of the latest time says which adapters run and wait."""
+    body = b"""vllm:num_requests_running{engine="0"} 3.0
+vllm:lora_requests_info{max_lora="4",running_lora_adapters="",waiting_lora_adapters=""} 1.7886264577368872e+09
+vllm:lora_requests_info{max_lora="4",running_lora_adapters="ko,json",waiting_lora_adapters="sql"} 1.788626459e+09
+vllm:lora_requests_info{max_lora="4",running_lora_adapters="ko",waiting_lora_adapters="ko"} 1.7886264546318772e+09
+"""
+    assert VLLM.stats(body) == EngineStats(
+        running=3, lora_slots=4, loras_running=("ko", "json"), loras_waiting=("sql",)
+    )
+
+
+def test_no_adapter_is_known_where_none_runs() -> None:
+    """With LoRA on and idle there are none, which is more than not knowing."""
+    body = b'vllm:lora_requests_info{max_lora="many",running_lora_adapters="",waiting_lora_adapters=""} 1.0\n'
+    assert VLLM.stats(body) == EngineStats(loras_running=(), loras_waiting=())

@@ -1,5 +1,7 @@
 """Any server with an OpenAI-compatible API: nothing is known of it but its list of models."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from penstock.base.nouns import EngineStats
@@ -29,13 +31,18 @@ def listed_models(body: bytes) -> tuple[str, ...]:
         page = _pages.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"not a list of models: {error}") from None
-    if len(page.data) > MAX_MODELS:
-        raise ValueError(f"a list of {len(page.data)} models")
-    names = tuple(dict.fromkeys(model.id for model in page.data))
-    for name in names:
+    return known_names([model.id for model in page.data])
+
+
+def known_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that an engine told us, in its order, each once. Raises ValueError for too many, or one that is no name."""
+    if len(names) > MAX_MODELS:
+        raise ValueError(f"a list of {len(names)} models")
+    known = tuple(dict.fromkeys(names))
+    for name in known:
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise ValueError(f"not a model's name: {name[:80]!r}")
-    return names
+    return known
 
 
 class Generic:

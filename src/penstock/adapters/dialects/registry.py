@@ -1,10 +1,15 @@
 """Which dialect an engine speaks. Built-in dialects are listed here, explicitly."""
 
 from penstock.adapters.dialects.generic import Generic
+from penstock.adapters.dialects.llamacpp import Llamacpp
+from penstock.adapters.dialects.ollama import Ollama
+from penstock.adapters.dialects.sglang import Sglang
+from penstock.adapters.dialects.tgi import Tgi
+from penstock.adapters.dialects.triton import Triton
 from penstock.adapters.dialects.vllm import Vllm
 from penstock.base.ports import Dialect
 
-_BUILT_IN: tuple[Dialect, ...] = (Generic(), Vllm())
+_BUILT_IN: tuple[Dialect, ...] = (Generic(), Vllm(), Sglang(), Tgi(), Triton(), Llamacpp(), Ollama())
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _BUILT_IN}
 
 

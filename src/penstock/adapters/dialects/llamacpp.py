@@ -1,0 +1,80 @@
+"""The dialect of llama.cpp's llama-server: /health, and whichever page of its own numbers it was told to offer.
+
+It offers three. /metrics (started with --metrics): requests processing and deferred. /slots (on by default): which are
+busy, not how many requests wait. /models of a router (llama-server started without a model): which models are in
+memory; there /metrics answers for one model only. `stats` understands them all, by their form; /metrics is asked.
+Source: llama.cpp, tools/server/README.md; its kv_cache_usage_ratio is in older servers alone.
+"""
+
+import msgspec
+
+from penstock.adapters.dialects.generic import known_names, listed_models
+from penstock.adapters.exposition import Page
+from penstock.base.nouns import EngineStats
+
+_LOADED = "loaded"
+"""The others must be loaded first: unloaded, loading, downloading, and sleeping, which is out of memory as well."""
+
+
+class _Slot(msgspec.Struct):
+    is_processing: bool
+
+
+class _Status(msgspec.Struct):
+    value: str
+
+
+class _Model(msgspec.Struct):
+    id: str
+    status: _Status
+
+
+class _Router(msgspec.Struct):
+    data: list[_Model]
+
+
+_pages = msgspec.json.Decoder(list[_Slot] | _Router)
+
+
+class Llamacpp:
+    """The dialect of llama-server."""
+
+    name = "llamacpp"
+    health_path = "/health"
+    stats_path: str | None = "/metrics"
+    models_path = "/v1/models"
+
+    def alive(self, status: int) -> bool:
+        """/health answers 200, or 503 while the model is loading."""
+        return 200 <= status <= 299
+
+    def stats(self, body: bytes) -> EngineStats:
+        """Its Prometheus page, its slots, or a router's models. Raises ValueError for any other page."""
+        if body.lstrip()[:1] in (b"[", b"{"):
+            return _from_json(body)
+        page = Page(body)
+        stats = EngineStats(
+            running=page.count("llamacpp:requests_processing"),
+            waiting=page.count("llamacpp:requests_deferred"),
+            kv_usage=page.share("llamacpp:kv_cache_usage_ratio"),
+        )
+        if stats == EngineStats():
+            raise ValueError("not a llama.cpp metrics page")
+        return stats
+
+    def models(self, body: bytes) -> tuple[str, ...]:
+        """The names on its models page: one (a path, unless --alias names it), or all that a router can load.
+
+        Raises ValueError.
+        """
+        return listed_models(body)
+
+
+def _from_json(body: bytes) -> EngineStats:
+    try:
+        page = _pages.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"neither slots nor models of a llama.cpp server: {error}") from None
+    if isinstance(page, list):
+        return EngineStats(running=sum(slot.is_processing for slot in page))
+    return EngineStats(loaded=known_names([model.id for model in page.data if model.status.value == _LOADED]))
