@@ -130,6 +130,17 @@ def test_of_several_lines_the_longest_wait_goes_first() -> None:
     assert sends(gate.on(Ended("c2", 1, 200), 4.0)) == [("c3", "a")]
 
 
+def test_a_line_that_lost_its_head_is_compared_by_its_next() -> None:
+    """When the first of a line leaves, the line is as old as the call behind it."""
+    gate = house("a", models=("m", "n"))
+    gate.on(arrived("c1"), 0.0)
+    gate.on(arrived("c2"), 1.0)
+    gate.on(arrived("c3", model="n"), 2.0)
+    gate.on(arrived("c4"), 3.0)
+    gate.on(ClientGone("c2"), 4.0)
+    assert sends(gate.on(Ended("c1", 1, 200), 5.0)) == [("c3", "a")]
+
+
 def test_more_seats_let_waiting_calls_go() -> None:
     """A new replica, or more seats at a known one, are used at once by those who wait."""
     gate = house("a")

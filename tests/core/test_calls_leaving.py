@@ -120,6 +120,15 @@ def test_a_wait_in_vain_counts_as_slow() -> None:
     assert gate.replicas(15.0)[0].ttft_ewma_s == 2.0
 
 
+def test_leaving_after_the_first_byte_says_nothing_about_speed() -> None:
+    """The time to the first byte is known by then; how long the client read on is its own affair."""
+    gate = house("a", seats=2)
+    tell(gate, arrived("c1", stream=True), now=0.0)
+    gate.on(Began("c1", 1), 1.0)
+    gate.on(ClientGone("c1"), 100.0)
+    assert gate.replicas(100.0)[0].ttft_ewma_s == 1.0
+
+
 def test_leaving_a_replica_that_is_already_out_of_the_fleet_lets_it_go() -> None:
     """The last call of a removed replica may end by its client's leaving."""
     machine = house("a")

@@ -227,6 +227,14 @@ def test_the_budget_grows_with_the_traffic() -> None:
     assert len(refusals(orders)) == 8
 
 
+def test_retries_earn_no_retries() -> None:
+    """Only first attempts are traffic: with one retry a call allowed, a second one is not paid for by the first."""
+    gate = house("a", "b", "c", retries=RetrySpec(budget=1.0, budget_min_per_s=0.0))
+    gate.on(arrived("c1"), 0.0)
+    assert sends(gate.on(Failed("c1", 1, "upstream_5xx"), 1.0)) == [("c1", "b")]
+    assert refusals(gate.on(Failed("c1", 2, "upstream_5xx"), 2.0)) == [("c1", "upstream_5xx", 502)]
+
+
 # ===== what the client is told =====
 
 
@@ -290,6 +298,14 @@ def test_a_call_that_failed_all_its_attempts_goes_on_to_the_fallback() -> None:
     assert machine.on(Ended("c1", 2, 200), 2.0) == [
         record("c1", pool="spare", replica="s", attempts=2, latency_s=2.0),
     ]
+
+
+def test_a_fallback_in_the_same_pool_prefers_another_replica() -> None:
+    """A replica that has failed the call under one model comes last under the next as well."""
+    machine = gate(pool(models=("m", "n"), retries=RetrySpec(attempts=1)), fallback={"m": ("n",)})
+    machine.on(fleet("a", "b"), 0.0)
+    machine.on(arrived("c1"), 0.0)
+    assert machine.on(Failed("c1", 1, "upstream_5xx"), 1.0) == [send("c1", 2, "b", "n")]
 
 
 def test_the_last_failure_is_told_when_the_fallback_is_down_too() -> None:

@@ -102,6 +102,26 @@ def test_set_aside_and_crowded_replicas_stay_usable() -> None:
     assert health.limit == 8
 
 
+def test_old_calls_do_not_close_an_open_breaker() -> None:
+    """However many calls that were under way end well while it is open: it takes trials to close it."""
+    health = healthy(failures=1)
+    health.failed()
+    assert [health.succeeded() for _ in range(9)] == [False] * 9
+    assert (health.breaker, health.usable) == ("open", False)
+    health.half_open()
+    assert [health.succeeded() for _ in range(3)] == [False, False, True]
+
+
+def test_a_failed_trial_opens_whatever_the_count() -> None:
+    """On trial one failure is enough, also where new settings would forgive more in a row."""
+    health = healthy(failures=1)
+    health.failed()
+    health.respec(BreakerSpec(failures=99, suspect_after=99), PROBED)
+    health.half_open()
+    health.failed()
+    assert health.breaker == "open"
+
+
 def test_no_bound_means_never_crowded() -> None:
     """`max_waiting: none` takes any queue."""
     health = Health(BreakerSpec(), ProbeSpec(enabled=False, max_waiting=None), 8)
@@ -118,8 +138,8 @@ def test_a_probe_does_not_close_a_breaker() -> None:
     assert (health.breaker, health.usable) == ("open", False)
 
 
-def test_an_undrained_replica_starts_its_counts_anew() -> None:
-    """Bad probes from before count no more after draining."""
+def test_an_undrained_replica_starts_anew() -> None:
+    """One good probe brings it back, and bad ones from before count no more."""
     health = healthy()
     health.probed(False)
     health.probed(False)

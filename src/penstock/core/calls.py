@@ -83,7 +83,6 @@ class Calls:
                     return
             if pool.usable(model) and self._wait(flight, index, pool, now) is None:
                 return
-        flight.target = 0
         refusal = self._wait(flight, 0, self._fleet.pools[targets[0].pool], now)
         if refusal is not None:
             self._refuse(flight, refusal, out, now)
@@ -247,7 +246,7 @@ class Calls:
         for index in range(flight.target + 1, len(flight.targets)):
             pool = self._fleet.pools.get(flight.targets[index].pool)
             if pool is not None and pool.usable(flight.targets[index].model):
-                flight.target, flight.target_attempts, flight.tried = index, 0, None
+                flight.target, flight.target_attempts = index, 0
                 self._rejoin(flight, pool, out, now)
                 return True
         return False
@@ -333,7 +332,7 @@ class Calls:
 
     def readmit(self, flight: Flight, out: list[Effect], now: float) -> None:
         flight.targets = self.catalog.targets(flight.call)
-        flight.target_attempts, flight.tried = 0, None
+        flight.target_attempts = 0
         if not flight.targets:
             self._refuse(flight, "model_not_found", out, now)
             return

@@ -41,7 +41,7 @@ class Flight:
         """Whose seat it holds."""
         self.attempt = 0
         self.tried: frozenset[str] | None = None
-        """Replicas that failed it on this target."""
+        """Replicas that failed it: they come last."""
         self.free_used = False
         self.last: Label | None = None
         """How the last attempt failed."""

@@ -78,10 +78,8 @@ class Health:
     def sign(self, sign: Sign) -> bool:
         """Move along the life cycle."""
         self.life = LIFE.get((self.life, sign), self.life)
-        if sign == "undrain":
-            self.probe_bad = self.probe_good = 0
-            if not self.spec_probe.enabled:
-                self.life = "healthy"
+        if sign == "undrain" and not self.spec_probe.enabled:
+            self.life = "healthy"
         return self.refresh()
 
     def respec(self, breaker: BreakerSpec, probe: ProbeSpec) -> bool:
@@ -111,7 +109,7 @@ class Health:
         """A call failed by the replica's fault. Where it opens `breaker`, set the alarm for `half_open`."""
         self.failures += 1
         if self.breaker == "half_open" or self.failures >= self.spec_breaker.failures:
-            self.breaker, self.successes = "open", 0
+            self.breaker = "open"
         return self.refresh()
 
     def half_open(self) -> bool:

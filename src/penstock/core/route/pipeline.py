@@ -61,9 +61,7 @@ _BUILD: dict[type, Callable[[Any, Rand], Pipeline]] = {
     presets.WeightedRoundRobin: lambda spec, rand: Pipeline([], SmoothTurns(), rand),
     presets.LeastConnections: lambda spec, rand: Pipeline([(1.0, FewestInFlight())], Best(None), rand),
     presets.LeastLoaded: lambda spec, rand: Pipeline([(1.0, Load())], Best(rand.stream("ties")), rand),
-    presets.P2CPeakEwma: lambda spec, rand: Pipeline(
-        [], PeakEwmaOfTwo(rand.stream("two"), spec.decay_s), rand
-    ),
+    presets.P2CPeakEwma: lambda spec, rand: Pipeline([], PeakEwmaOfTwo(rand.stream("two"), spec.decay_s), rand),
     presets.Adaptive: _adaptive,
 }
 
