@@ -30,6 +30,8 @@ class TinyGate:
         self.model: dict[str, str] = {}
         self.hold = False
         """Keep calls waiting, as a full queue does."""
+        self.begun = asyncio.Event()
+        """Set when an answer has begun."""
         self._next = 0
         self._calls: dict[str, tuple[Call, int, bool]] = {}
 
@@ -47,6 +49,7 @@ class TinyGate:
             return []
         call, attempts, begun = self._calls[event.id]
         if isinstance(event, Began):
+            self.begun.set()
             self._calls[event.id] = (call, attempts, True)
             return []
         if isinstance(event, Failed):
@@ -145,6 +148,8 @@ async def serving(
     pump: Pump[Event, Effect] = Pump(tiny, plane.perform, clock, call_at, lambda *_: None, Woke(), raise_bug)
     plane.attach(pump)
     await plane.start()
+    for engine in engines:
+        engine.begun = tiny.begun
     rig = Rig(plane, tiny, pump, settings)
     try:
         yield rig

@@ -1,7 +1,8 @@
 """Raw ends of the wire for tests: an engine that plays scripts and records what it got, and a client of bytes.
 
 Both are deliberately simple-minded and share no code with the gateway. An engine's script is a sequence of steps, played
-for each whole request: bytes are written, an `asyncio.Event` is waited for, and CLOSE, RESET and HANG end it.
+for each whole request: bytes are written, an `asyncio.Event` is waited for, and CLOSE, RESET and HANG end it. BEGUN waits
+for the engine's `begun`, which a rig sets when the first answer has begun.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ RESET = "reset"
 """Close at once, as a dying process does (RST)."""
 HANG = "hang"
 """Say nothing more until the other end closes."""
+
+BEGUN = "begun"
+"""Wait until the gateway has passed something on."""
 
 Step = bytes | asyncio.Event | str
 Script = Sequence[Step]
@@ -118,6 +122,7 @@ class Engine:
     gone: int = 0
     """Requests whose other end closed while the script was hanging or waiting."""
     errors: list[BaseException] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -175,6 +180,8 @@ class Engine:
                     await writer.drain()
             elif isinstance(step, asyncio.Event):
                 await self._wait(step, reader)
+            elif step == BEGUN:
+                await self._wait(self.begun, reader)
             elif step == HANG:
                 await self._wait(asyncio.Event(), reader)
             elif step == RESET:

@@ -64,6 +64,7 @@ class Attempt:
             self.connected(conn)
         else:
             self.task = self.pool.connect(self)
+            self._watch()
 
     def connected(self, conn: "Upstream") -> None:
         """A connection is there: send the request."""
@@ -78,6 +79,7 @@ class Attempt:
         if self.number > 1:
             request_id = f"{request_id}-{self.number}"  # engines refuse an id that they may still be working on
         conn.send(self.pool.request_head(exchange.head, len(body), request_id), body)
+        self._watch()
 
     def drop(self) -> None:
         """Stop at once; nothing more is told."""
@@ -130,6 +132,14 @@ class Attempt:
         if self._waits_for_content():
             return self._since + order.first_byte_timeout_s + slack_s
         return self._last + order.idle_timeout_s + slack_s
+
+    def _watch(self) -> None:
+        """Another time-out holds from now on: have it looked at in time."""
+        inbound = self.exchange.inbound
+        if inbound is not None:
+            due = self.deadline()
+            if due < inbound.deadline:
+                inbound.deadline = due
 
     def _waits_for_content(self) -> bool:
         return self.phase == WAITING or (self.phase == HOLDING and type(self.body) is EventRelay)
@@ -225,6 +235,7 @@ class Attempt:
         self.body = body
         self.phase = HOLDING
         self._last = self.exchange.plane.tick
+        self._watch()
         if at < len(data) or self.response.length == 0:
             self._hold(data, at)
 
@@ -247,6 +258,8 @@ class Attempt:
             self._write(self.exchange.answer_head(self.response, body.framing) + out)
             if body.done:
                 self._finish(body.used(), surplus=body.surplus)
+            else:
+                self._watch()
 
     def _answer(self, body: bytes) -> None:
         """The whole answer is here."""

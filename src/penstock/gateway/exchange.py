@@ -65,9 +65,6 @@ class Exchange:
         attempt = Attempt(self, order, pool)
         self.attempts.append(attempt)
         attempt.start()
-        inbound = self.inbound
-        if inbound is not None:
-            inbound.deadline = min(inbound.deadline, attempt.deadline())
 
     def cancel(self, number: int) -> None:
         """Stop an attempt at its replica; nothing more is told of it."""

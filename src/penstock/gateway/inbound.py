@@ -234,14 +234,16 @@ class Inbound:
         body = self._body
         assert body is not None
         before = len(body)
-        if self._chunked is None:
-            rest = at + self._length - before
-            body += data[at:rest]
-            if rest > len(data):
-                rest = -1
-        else:
-            rest = self._read_chunks(self._chunked, body, data, at)
-        plane.buffered_bytes += len(body) - before
+        try:
+            if self._chunked is None:
+                rest = at + self._length - before
+                body += data[at:rest]
+                if rest > len(data):
+                    rest = -1
+            else:
+                rest = self._read_chunks(self._chunked, body, data, at)
+        finally:
+            plane.buffered_bytes += len(body) - before
         if plane.buffered_bytes > plane.server.limits.buffered_bytes:
             raise Malformed("overloaded")
         if rest < 0:
