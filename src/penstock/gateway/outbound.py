@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _NO_ACCESS = Access()
 _CLOSE_S = 1.0
+SPARE_S = 1.0
+"""For so long after its last use an idle connection is kept beyond the bounds."""
 
 
 class Outbound:
@@ -52,11 +54,17 @@ class Outbound:
             pool.retire()
 
     def sweep(self, now: float) -> None:
-        """Close connections that have been idle for too long."""
+        """Close connections that have been idle for too long, and those beyond the bounds that were not just used."""
         before = now - self.spec.keep_alive_s
+        unused = now - SPARE_S
         for pool in self.pools.values():
             if pool.idle:
                 pool.close_idle(before)
+                pool.close_idle(unused, self.spec.idle_per_replica)
+        if self.idle > self.spec.idle:
+            share = self.spec.idle // len(self.pools)
+            for pool in self.pools.values():
+                pool.close_idle(unused, share)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something beside; it is cancelled when everything closes."""

@@ -155,10 +155,10 @@ class Pool:
         return None
 
     def give(self, conn: Upstream) -> None:
-        """A connection whose answer is complete: keep it, if there is room."""
+        """A connection whose answer is complete: keep it. The bounds on idle ones are kept by the sweep: under load a
+        connection is idle for a moment only, and closing it for that would cost a new one per request."""
         outbound = self.outbound
-        spec = outbound.spec
-        if self.retired or len(self.idle) >= spec.idle_per_replica or outbound.idle >= spec.idle:
+        if self.retired:
             conn.transport.close()
             return
         conn.idle_since = outbound.plane.tick
@@ -172,9 +172,9 @@ class Pool:
             self.idle.remove(conn)
             self.outbound.idle -= 1
 
-    def close_idle(self, before: float) -> None:
-        """Close the connections that have been idle since before then."""
-        while self.idle and self.idle[0].idle_since <= before:
+    def close_idle(self, before: float, keep: int = 0) -> None:
+        """Close the connections that have been idle since before then, but for so many."""
+        while len(self.idle) > keep and self.idle[0].idle_since <= before:
             conn = self.idle.pop(0)
             self.outbound.idle -= 1
             conn.transport.close()
