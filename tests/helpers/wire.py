@@ -156,6 +156,9 @@ class Engine:
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
+        except RuntimeError as error:  # uvloop's word for writing to what the other end has closed
+            if "closed" not in str(error):
+                self.errors.append(error)
         except asyncio.CancelledError:
             pass
         except Exception as error:  # noqa: BLE001

@@ -163,6 +163,9 @@ class Exchange:
         """An attempt's answer was relayed to its end."""
         inbound = self.inbound
         self.over = True
+        if len(self.attempts) > 1:
+            for attempt in self.attempts:
+                attempt.drop()  # of the winner nothing is left to drop
         self.winner = None
         self.attempts.clear()
         self.inbound = None

@@ -46,7 +46,7 @@ class Taker(Protocol):
 class Upstream:
     """One connection to a replica; a plain class in the shape of `asyncio.Protocol`."""
 
-    __slots__ = ("attempt", "idle_since", "open", "pool", "reused", "transport")
+    __slots__ = ("attempt", "idle_since", "open", "pool", "reused", "transport", "wanted")
 
     transport: asyncio.Transport
 
@@ -55,13 +55,25 @@ class Upstream:
         self.attempt: Taker | None = None
         self.reused = False
         self.open = False
+        self.wanted = True
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """It is open."""
         self.transport = transport
+        if not self.wanted:
+            transport.abort()
+            return
         self.open = True
         self.pool.outbound.open += 1
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more, whether it has come about or not. (uvloop closes a connection whose making was
+        cancelled without a word to its protocol.)"""
+        self.wanted = False
+        if self.open:
+            self.transport.abort()
+            self.connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the replica; unasked-for ones make the connection useless."""
@@ -77,6 +89,8 @@ class Upstream:
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
+        if not self.open:
+            return
         self.open = False
         self.pool.lost(self)
         attempt, self.attempt = self.attempt, None
@@ -202,9 +216,14 @@ class Pool:
         """A new connection. Raises OSError."""
         loop = asyncio.get_running_loop()
         context = self._tls() if self.server_name is not None else None
-        _, conn = await loop.create_connection(
-            lambda: Upstream(self), self.host, port, ssl=context, server_hostname=self.server_name  # type: ignore[type-var]
-        )
+        conn = Upstream(self)
+        try:
+            await loop.create_connection(
+                lambda: conn, self.host, port, ssl=context, server_hostname=self.server_name  # type: ignore[type-var]
+            )
+        except BaseException:  # a cancelled attempt may find its connection made all the same
+            conn.give_up()
+            raise
         return conn
 
     def _tls(self) -> ssl.SSLContext:
