@@ -141,6 +141,14 @@ def test_a_line_that_lost_its_head_is_compared_by_its_next() -> None:
     assert sends(gate.on(Ended("c1", 1, 200), 5.0)) == [("c3", "a")]
 
 
+def test_an_older_line_without_a_seat_lets_the_next_line_pass() -> None:
+    """Of two lines the one that has waited longer goes first only where a replica of its model is free."""
+    gate = house("a", models=("m", "n"))
+    gate.on(FleetSeen((replica("a", models={"m": "m"}), replica("b", models={"n": "n"}))), 0.0)
+    tell(gate, arrived("c1"), arrived("c2", model="n"), arrived("c3"), arrived("c4", model="n"), now=0.0)
+    assert sends(gate.on(Ended("c2", 1, 200), 1.0)) == [("c4", "b")]
+
+
 def test_more_seats_let_waiting_calls_go() -> None:
     """A new replica, or more seats at a known one, are used at once by those who wait."""
     gate = house("a")

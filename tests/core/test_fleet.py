@@ -211,6 +211,17 @@ def test_a_replica_that_came_up_is_asked_for_its_models_at_once() -> None:
     assert looks(machine.on(Woke(), 0.25)) == [("a", "models")]
 
 
+def test_a_bad_probe_does_not_hurry_the_question() -> None:
+    """A replica that is still down is asked for its models at its usual times."""
+    machine = gate(pool(models=(), probe=ProbeSpec()))
+    machine.on(fleet("a"), 0.0)
+    machine.on(Woke(), 0.0)
+    machine.on(Probed("a", False), 0.25)
+    wake = machine.next_wake()
+    assert wake is not None
+    assert wake >= 0.9 * WARMING_S
+
+
 def test_configured_models_are_not_asked_for() -> None:
     """Neither a pool that names its models nor a replica that does is asked."""
     machine = gate(pool(models=()))

@@ -218,6 +218,17 @@ def test_an_attempt_that_outlives_its_pool_fails_for_good() -> None:
     assert nothing_held(machine)
 
 
+def test_failures_after_the_pool_is_gone_concern_nobody() -> None:
+    """Calls that outlive their pool may fail as they like: each is told, and no alarm is set."""
+    machine = house("a", seats=9)
+    tell(machine, *(arrived(f"c{n}") for n in range(6)), now=0.0)
+    machine.on(spec(pool("new", models=("n",))), 1.0)
+    orders = tell(machine, *(Failed(f"c{n}", 1, "upstream_unavailable", 503, 9.0) for n in range(6)), now=2.0)
+    assert len(refusals(orders)) == 6
+    assert machine.next_wake() is None
+    assert nothing_held(machine)
+
+
 def test_switching_probes_off_puts_warming_replicas_to_work() -> None:
     """Where nobody probes any more health is judged by traffic alone."""
     machine = gate(pool(probe=ProbeSpec()))

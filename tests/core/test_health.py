@@ -112,6 +112,13 @@ def test_old_calls_do_not_close_an_open_breaker() -> None:
     assert [health.succeeded() for _ in range(3)] == [False, False, True]
 
 
+def test_only_an_open_breaker_can_be_half_opened() -> None:
+    """An alarm that comes too late changes nothing about a closed one."""
+    health = healthy()
+    assert health.half_open() is False
+    assert (health.breaker, health.limit) == ("closed", 8)
+
+
 def test_a_failed_trial_opens_whatever_the_count() -> None:
     """On trial one failure is enough, also where new settings would forgive more in a row."""
     health = healthy(failures=1)

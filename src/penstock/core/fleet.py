@@ -90,9 +90,7 @@ class Fleet:
     def _leave(self, seat: Seat) -> None:
         """The replica is no longer in the fleet: nothing new, and `emptied` once it has ended what it has."""
         del self.seats[seat.id]
-        pool = self.pools.get(seat.pool)
-        if pool is not None:
-            pool.seats.remove(seat)
+        self.pools[seat.pool].seats.remove(seat)
         for what in ("health", "stats", "models", "breaker", "aside"):
             self._timers.cancel((what, seat.id))
         seat.health.sign("drain")
@@ -176,10 +174,8 @@ class Fleet:
         return True
 
     def rang(self, what: str, replica: str, out: list[Effect], at: float, now: float) -> bool:
-        """An alarm about a replica; whether room may have appeared."""
-        seat = self.seats.get(replica)
-        if seat is None:
-            return False
+        """An alarm about a replica of the fleet (who leaves has none left); whether room may have appeared."""
+        seat = self.seats[replica]
         if what == "breaker":
             return self._changed(seat, seat.health.half_open())
         if what == "aside":
