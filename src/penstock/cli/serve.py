@@ -1,15 +1,18 @@
 """`penstock serve`: the gateway, from a file, from URLs, or as a demo over emulated replicas."""
 
+import ctypes
 import os
 import shlex
 import shutil
+import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from msgspec.structs import replace
@@ -59,13 +62,13 @@ def serve(
         def read() -> Settings:
             return over(load_file(path, os.environ), listen, admin)
 
-        run(read(), read, path, [])
+        run(read(), read, path)
     elif url:
-        run(from_urls(url, os.environ, listen=listen, admin=admin), None, None, [])
+        run(from_urls(url, os.environ, listen=listen, admin=admin), None, None)
     else:
         with emulated() as ports:
             settings = over(demo(ports), listen, admin)
-            run(settings, None, None, demo_hints(settings, ports))
+            run(settings, None, None, ports)
 
 
 def over(settings: Settings, listen: str | None, admin: str | None) -> Settings:
@@ -91,18 +94,30 @@ def _address(option: str, text: str) -> tuple[str, int]:
         raise ConfigError([f"{option} {text!r} is not host:port: {wrong}"]) from None
 
 
-def run(settings: Settings, read: Callable[[], Settings] | None, file: Path | None, hints: list[str]) -> None:
-    """Serve until a signal; exit 1 with one clear line where an address cannot be had."""
+def run(
+    settings: Settings, read: Callable[[], Settings] | None, file: Path | None, demo_ports: list[int] | None = None
+) -> None:
+    """Serve until a signal; exit 1 with a clear line where an address or a file cannot be had."""
     # imported here, so that `penstock --help` does not wait for the event loop and the HTTP libraries
     from penstock.gateway.build import serve_forever
 
+    def started(bound: Settings) -> None:
+        say(bound, [] if demo_ports is None else demo_hints(bound, demo_ports))
+
     try:
-        serve_forever(settings, read, file, lambda: say(settings, hints))
+        serve_forever(settings, read, file, started)
     except OSError as wrong:
-        typer.echo(
-            f"penstock: {wrong}\nChoose another address with --listen or --admin, or stop what has it.", err=True
-        )
+        typer.echo(f"penstock: {wrong}{_way_out(settings, wrong)}", err=True)
         raise typer.Exit(1) from None
+
+
+def _way_out(settings: Settings, wrong: OSError) -> str:
+    tls = settings.server.tls
+    if isinstance(wrong, ssl.SSLError) and tls is not None:
+        return f"\nLook at the files under `tls`: {tls.cert} and {tls.key}."
+    if "cannot listen" in str(wrong):
+        return "\nChoose another address with --listen or --admin, or stop what has it."
+    return ""
 
 
 def say(settings: Settings, hints: list[str]) -> None:
@@ -174,6 +189,25 @@ def command() -> str:
 @contextmanager
 def emulated() -> Iterator[list[int]]:
     """Three emulated replicas in a process of their own, for as long as the block runs."""
+    before = signal.signal(signal.SIGTERM, _leave)  # until the gateway takes it, lest the replicas outlive us
+    try:
+        with _emulators() as ports:
+            yield ports
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies, however it does: PR_SET_PDEATHSIG of prctl(2)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+@contextmanager
+def _emulators() -> Iterator[list[int]]:
     ports = [port if is_free(port) else free_port() for port in DEMO_PORTS]
     wanted = [word for port in ports for word in ("--port", str(port))]
     wanted += [word for speed in DEMO_SPEEDS for word in ("--speed", str(speed))]
@@ -192,10 +226,12 @@ def emulated() -> Iterator[list[int]]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C in the terminal is for the gateway; it drains while the replicas still answer
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
     try:
         yield ports
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we are ending already
         process.terminate()
         try:
             process.wait(10)

@@ -5,6 +5,7 @@ show it. Without one the API is for the machine's own user: a web page in his br
 that carry a foreign `Origin`, or a `Host` that is a name other than localhost (DNS rebinding), are refused.
 """
 
+import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,6 +27,9 @@ from penstock.config.schema import Access
 from penstock.gateway.roster import Roster, RosterError
 
 MAX_BODY_BYTES = 1 << 20
+BODY_S = 30.0
+"""How long a body may take."""
+CODES = {404: "not_found", 408: "request_timeout", 409: "conflict", 413: "body_too_large"}
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -40,12 +44,14 @@ class Desk(Protocol):
     def metrics(self) -> bytes: ...
     def journal_tail(self, last: int) -> Iterable[bytes]: ...
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]: ...
+    def admin_key_hash(self) -> str | None: ...
     async def reload(self) -> list[str]: ...
 
 
 def error(status: int, message: str, code: str, **headers: str) -> JSONResponse:
     """An error in the shape of the data port's errors."""
-    kind = "invalid_request_error" if status < 500 else "internal_error"
+    kinds = {401: "authentication_error", 403: "permission_error", 500: "internal_error"}
+    kind = kinds.get(status, "invalid_request_error")
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return JSONResponse(body, status, headers=headers)
 
@@ -53,9 +59,9 @@ def error(status: int, message: str, code: str, **headers: str) -> JSONResponse:
 class Guard:
     """Lets a request through only with the admin key, or, where there is none, only from this machine's own tools."""
 
-    def __init__(self, app: ASGIApp, key_hash: str | None) -> None:
+    def __init__(self, app: ASGIApp, key_hash: Callable[[], str | None]) -> None:
         self.app = app
-        self.key_hash = key_hash
+        self._key_hash = key_hash
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -66,11 +72,15 @@ class Guard:
         await self.app(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
-        if self.key_hash is not None:
-            shown = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if hmac.compare_digest(sha256(shown.encode()).hexdigest(), self.key_hash):
+        key_hash = self._key_hash()
+        if key_hash is not None:
+            scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+            # headers are read as Latin-1; what was sent are these bytes
+            right = hmac.compare_digest(sha256(shown.strip().encode("latin-1")).hexdigest(), key_hash)
+            if right and scheme.lower() == "bearer":
                 return None
-            return error(401, "The admin API needs 'Authorization: Bearer ADMIN_KEY'.", "unauthorized")
+            wanted = {"WWW-Authenticate": "Bearer"}
+            return error(401, "The admin API needs 'Authorization: Bearer ADMIN_KEY'.", "unauthorized", **wanted)
         host = request.headers.get("host", "")
         if not is_local_name(host):
             return error(403, f"The admin API does not answer to the host name {host[:100]!r}.", "forbidden")
@@ -84,7 +94,7 @@ def is_local_name(host: str) -> bool:
     """Whether a Host header names this machine by number or as localhost: a name could be anybody's."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     name = name.strip("[]")
-    if name == "localhost":
+    if name.lower() == "localhost":
         return True
     try:
         ip_address(name)
@@ -94,12 +104,16 @@ def is_local_name(host: str) -> bool:
 
 
 async def body_of(request: Request) -> Any:
-    """The JSON of a bounded body. Raises RosterError."""
+    """The JSON of a body, bounded in size and time. Raises RosterError."""
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise RosterError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > MAX_BODY_BYTES:
+                    raise RosterError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    except TimeoutError:
+        raise RosterError(408, f"the body did not arrive within {BODY_S:g} s") from None
     try:
         return json.loads(bytes(data) or b"{}")
     except (ValueError, RecursionError) as wrong:
@@ -178,21 +192,22 @@ def _said(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except RosterError as refused:
-            return error(refused.status, str(refused), "bad_request")
+            return error(refused.status, str(refused), CODES.get(refused.status, "bad_request"))
         except ConfigError as wrong:
             return error(400, "\n".join(wrong.mistakes), "bad_config")
+        except ClientDisconnect:
+            return error(400, "The client left.", "client_gone")
 
     return answer
 
 
-def build_admin(desk: Desk, key_hash: str | None) -> Starlette:
-    """The admin application over a running gateway."""
-    return _app(_Api(desk).routes(), [Middleware(Guard, key_hash=key_hash)])
+def build_admin(desk: Desk) -> Starlette:
+    """The admin application over a running gateway. The key is asked for anew each time, so a reload changes it."""
+    return _app(_Api(desk).routes(), [Middleware(Guard, key_hash=desk.admin_key_hash)])
 
 
 def build_metrics(desk: Desk) -> Starlette:
     """Only the metrics: an address of its own that may be open to a cluster's scraper."""
-
     return _app([Route("/metrics", _Api(desk).metrics, methods=["GET"])], [])
 
 
@@ -201,13 +216,17 @@ def _app(routes: list[Route], middleware: list[Middleware]) -> Starlette:
         return error(404, f"There is nothing at {request.url.path[:200]}.", "not_found")
 
     async def wrong_method(request: Request, reason: Exception) -> Response:
-        return error(405, "This path does not take that method.", "method_not_allowed")
+        here = [route.methods or () for route in routes if route.path_regex.match(request.url.path)]
+        allow = ", ".join(sorted({method for methods in here for method in methods}))
+        return error(405, "This path does not take that method.", "method_not_allowed", Allow=allow)
 
     async def bug(request: Request, reason: Exception) -> Response:
         return error(500, "An internal error. It was logged.", "internal")
 
     handlers: dict[Any, Any] = {404: not_found, 405: wrong_method, Exception: bug}
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # a redirect would name the Host that was asked for
+    return app
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -14,13 +14,16 @@ from typing import Any
 
 import msgspec
 import uvloop
+from msgspec.structs import replace
 
 from penstock import __version__
 from penstock.adapters.dialects.registry import dialect_of
+from penstock.base.errors import ConfigError
 from penstock.base.nouns import PoolView, Replica, ReplicaView
 from penstock.base.rand import Rand
+from penstock.config.addresses import is_loopback, show_address
 from penstock.config.assemble import parse_replica
-from penstock.config.schema import Access, Settings
+from penstock.config.schema import Access, ServerSpec, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import ClientGone, Event, FleetSeen, Reconfigured, Woke
 from penstock.core.gate import Gate
@@ -55,40 +58,66 @@ class Gateway:
         self.journal.observers += [self.meter.observe, self.access_log.observe]
         self.plane = DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
         self.pump: Pump[Event, Effect] = Pump(
-            self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
+            self.gate, self.plane.perform, clock, call_at, self._observe, Woke(), self._bug
         )
         self.plane.attach(self.pump)
         self.roster = Roster(settings, self._announce)
         self.reloader = Reloader(settings, read, self._apply, file)
+        self.server = settings.server
+        """As it was started: addresses and TLS hold until a restart."""
         self._sink: FileSink | None = None
-        self._doors: list[SideDoor] = []
+        self._admin: SideDoor | None = None
+        self._metrics: SideDoor | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._logged = (settings.server.log, _secrets(settings))
 
     # ===== life =====
 
     async def start(self) -> None:
-        """Bind every address, then serve. Raises OSError that names the address that cannot be had."""
-        settings = self.reloader.settings
-        server = settings.server
+        """Bind every address, then serve. Raises OSError that names what cannot be had, and then nothing is held."""
+        try:
+            self._open()
+            await self.plane.start()
+        except OSError:
+            await self.stop()
+            raise
+        for door in self._doors():
+            door.start()
+        self.pump.tell(FleetSeen(self.reloader.settings.replicas))
+        self._watch = asyncio.get_running_loop().create_task(self.reloader.watch())
+
+    def _open(self) -> None:
+        server = self.server
         if server.journal is not None:
-            self._sink = FileSink(Path(server.journal), header(__version__, self.seed, settings.gate))
+            self._sink = FileSink(Path(server.journal), header(__version__, self.seed, self.gate.spec))
             self.journal.observers.append(self._sink.observe)
         if server.admin is not None:
-            self._doors.append(SideDoor(build_admin(self, server.admin_key_hash), server.admin))
+            self._admin = SideDoor(build_admin(self), server.admin)
         if server.metrics is not None:
-            self._doors.append(SideDoor(build_metrics(self), server.metrics))
-        await self.plane.start()
-        for door in self._doors:
-            door.start()
-        self.pump.tell(FleetSeen(settings.replicas))
-        self._watch = asyncio.get_running_loop().create_task(self.reloader.watch())
+            self._metrics = SideDoor(build_metrics(self), server.metrics)
+
+    def _doors(self) -> list[SideDoor]:
+        return [door for door in (self._admin, self._metrics) if door is not None]
+
+    def bound(self) -> Settings:
+        """The settings with the addresses that are served: where a port was 0, the one that the system chose."""
+        server = self.server
+        changed: dict[str, tuple[str, int]] = {}
+        if self.plane.addresses:
+            changed["listen"] = (server.listen[0], self.plane.addresses[0][1])
+        if server.admin is not None and self._admin is not None:
+            changed["admin"] = (server.admin[0], self._admin.port)
+        if server.metrics is not None and self._metrics is not None:
+            changed["metrics"] = (server.metrics[0], self._metrics.port)
+        settings = self.reloader.settings
+        return replace(settings, server=replace(settings.server, **changed))
 
     async def stop(self) -> None:
         """Refuse new work, let answers finish within the drain time, then end everything."""
         if self._watch is not None:
             self._watch.cancel()
         await self.plane.drain(self.reloader.settings.server.timeouts.drain_s)
-        for door in self._doors:
+        for door in self._doors():
             await door.stop()
         self.pump.close()
         if self._sink is not None:
@@ -97,18 +126,32 @@ class Gateway:
     # ===== changes =====
 
     def _apply(self, settings: Settings) -> None:
-        """New settings from the file. The fleet follows through the roster, which adds what the admin API did."""
-        if settings.server.log != self.access_log.settings:
-            set_up(settings.server.log, secrets=_secrets(settings))
-            self.access_log.settings = settings.server.log
+        """New settings from the file. The fleet follows through the roster, which adds what the admin API did.
+
+        Raises ConfigError, before anything has changed, where they do not fit the doors that stay open meanwhile.
+        """
+        settings = replace(settings, server=held(self.server, settings.server))
         self.pump.tell(Reconfigured(settings.gate))
         if self._sink is not None:
             self._sink.head = header(__version__, self.seed, settings.gate)
         self.roster.configured(settings)
 
     def _announce(self, effective: Settings) -> None:
+        log_spec = effective.server.log
+        if self._logged != (log_spec, _secrets(effective)):
+            self._logged = (log_spec, _secrets(effective))
+            set_up(log_spec, secrets=_secrets(effective))
+            self.access_log.settings = log_spec
         self.plane.apply(effective)
         self.pump.tell(FleetSeen(effective.replicas))
+
+    def _observe(self, now: float, event: Event, effects: list[Effect]) -> None:
+        """The journal and its readers. A bug of theirs is logged here, so that the pump does not take it for one about
+        the call, and end that."""
+        try:
+            self.journal.observe(now, event, effects)
+        except Exception as error:
+            log_bug(self.journal, error)
 
     def _bug(self, what: object, error: Exception) -> None:
         """A bug cost one fact. The call that it was about is ended, so that neither its client nor its seat hangs."""
@@ -145,9 +188,31 @@ class Gateway:
         """A replica from the admin API, checked like one from the file. Raises ConfigError."""
         return parse_replica(raw)
 
+    def admin_key_hash(self) -> str | None:
+        """The SHA-256, hex, of the key that the admin API asks for now."""
+        return self.plane.server.admin_key_hash
+
     async def reload(self) -> list[str]:
         """Read the file again; what changed."""
         return await self.reloader.reload()
+
+
+def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
+    """New settings of the body with what holds until a restart. Raises ConfigError where that would open a door: the
+    checks of the file were made for its own addresses."""
+    mistakes: list[str] = []
+    shown, moved = show_address(started.listen), new.listen != started.listen
+    if new.open and not started.open and moved and not is_loopback(started.listen[0]):
+        mistakes.append(f"keys: without them everybody could call {shown}, which is served until a restart")
+    if new.admin_key_hash is None and started.admin is not None and not is_loopback(started.admin[0]):
+        shown = show_address(started.admin)
+        mistakes.append(f"admin_key: without it everybody could reach {shown}, which is served until a restart")
+    if mistakes:
+        raise ConfigError(mistakes)
+    return replace(
+        new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
+        journal=started.journal,
+    )  # fmt: skip
 
 
 def _secrets(settings: Settings) -> list[str]:
@@ -158,15 +223,18 @@ def _secrets(settings: Settings) -> list[str]:
 
 
 def serve_forever(
-    settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[], None]
+    settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[Settings], None]
 ) -> None:
-    """Run a gateway until SIGTERM or SIGINT. Raises OSError where an address cannot be had."""
+    """Run a gateway until SIGTERM or SIGINT. `started` hears the settings with the addresses that are served.
+
+    Raises OSError where an address or a file cannot be had.
+    """
     set_up(settings.server.log, secrets=_secrets(settings))
     uvloop.run(_serve(settings, read, file, started))
 
 
 async def _serve(
-    settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[], None]
+    settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[Settings], None]
 ) -> None:
     gateway = Gateway(settings, read, file)
     await gateway.start()
@@ -186,7 +254,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, stop)
     loop.add_signal_handler(signal.SIGHUP, hang_up)
-    started()
+    started(gateway.bound())
     await stopping.wait()
     log.info("stopping: new requests are refused, answers under way may finish")
     ending = loop.create_task(gateway.stop())

@@ -36,7 +36,8 @@ class Roster:
         self._settings = settings
         known = {replica.id for replica in settings.replicas}
         self._removed &= known
-        self._added = {name: entry for name, entry in self._added.items() if name not in known}
+        # where the API took the file's replica out and put in another of that id, its own one stays
+        self._added = {name: kept for name, kept in self._added.items() if name not in known - self._removed}
         self._drained &= known | set(self._added)
         self._announce(self.effective())
 
@@ -44,9 +45,11 @@ class Roster:
         """The settings with the fleet as it should be now."""
         replicas = [replica for replica in self._settings.replicas if replica.id not in self._removed]
         access = {replica.id: self._settings.access.get(replica.id, Access()) for replica in replicas}
+        pools = {pool.name for pool in self._settings.gate.pools}
         for replica, entry in self._added.values():
-            replicas.append(replica)
-            access[replica.id] = entry
+            if replica.pool in pools:  # a reload may have taken the pool away; with it comes back who was added to it
+                replicas.append(replica)
+                access[replica.id] = entry
         marked = tuple(replace(replica, drain=True) if replica.id in self._drained else replica for replica in replicas)
         return replace(self._settings, replicas=marked, access=access)
 

@@ -1,0 +1,189 @@
+"""The roster: changes of the admin API and reloads of the file make one fleet, whatever their order."""
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from penstock.base.nouns import Replica
+from penstock.config.schema import Access, Settings
+from penstock.core.spec import GateSpec, PoolSpec
+from penstock.gateway.roster import Roster, RosterError
+
+
+def replica(id: str, pool: str = "p", seats: int = 8) -> Replica:
+    """A replica."""
+    return Replica(id=id, url=f"http://10.0.0.1/{id}", pool=pool, max_concurrent_requests=seats)
+
+
+def settings(*ids: str, pools: tuple[str, ...] = ("p",)) -> Settings:
+    """A file with these pools, and these replicas in pool p."""
+    gate = GateSpec(pools=tuple(PoolSpec(name=name) for name in pools))
+    return Settings(gate=gate, replicas=tuple(map(replica, ids)), access={id: Access(api_key=id) for id in ids})
+
+
+class Told:
+    """A roster, and what it announced last."""
+
+    def __init__(self, *ids: str, most: int = 10_000) -> None:
+        self.times = 0
+        self.last = settings(*ids)
+        self.roster = Roster(self.last, self._hear, most)
+
+    def _hear(self, announced: Settings) -> None:
+        self.times += 1
+        self.last = announced
+
+    @property
+    def ids(self) -> list[str]:
+        """Who should be in the fleet."""
+        return [replica.id for replica in self.last.replicas]
+
+    @property
+    def draining(self) -> list[str]:
+        """Who should take nothing new."""
+        return [replica.id for replica in self.last.replicas if replica.drain]
+
+
+def test_every_change_is_announced_whole() -> None:
+    """Every change announces the whole fleet once, with what each replica is shown."""
+    told = Told("a", "b")
+    told.roster.add(replica("c"), Access(api_key="secret"))
+    assert (told.ids, told.times) == (["a", "b", "c"], 1)
+    assert told.last.access["c"].api_key == "secret"
+    assert told.last.access["a"].api_key == "a"
+    told.roster.drain("a")
+    assert (told.draining, told.times) == (["a"], 2)
+    told.roster.drain("a", False)
+    assert (told.draining, told.times) == ([], 3)
+    told.roster.remove("b")
+    assert (told.ids, told.times) == (["a", "c"], 4)
+    assert set(told.last.access) == {"a", "c"}
+
+
+@pytest.mark.parametrize(
+    "id, pool, status, words",
+    [
+        ("a", "p", 409, "in the fleet already"),
+        ("c", "q", 404, "the pools are p"),
+        ("c", "p", 409, "2 replicas already"),
+    ],
+)
+def test_wishes_that_cannot_be_met(id: str, pool: str, status: int, words: str) -> None:
+    """A taken id, an unknown pool and one replica too many are refused with their status, and announce nothing."""
+    told = Told("a", "b", most=2)
+    with pytest.raises(RosterError, match=words) as refused:
+        told.roster.add(replica(id, pool), Access())
+    assert (refused.value.status, told.times) == (status, 0)
+
+
+@pytest.mark.parametrize("wish", ["drain", "remove"])
+def test_unknown_replicas(wish: str) -> None:
+    """Who is not in the fleet cannot be drained or removed."""
+    told = Told("a")
+    with pytest.raises(RosterError, match="no replica 'x'") as refused:
+        getattr(told.roster, wish)("x")
+    assert (refused.value.status, told.times) == (404, 0)
+
+
+def test_changes_outlive_a_reload() -> None:
+    """What the API added, drained or removed stays so when the file is read again; what the file dropped is gone."""
+    told = Told("a", "b", "c")
+    told.roster.add(replica("x"), Access())
+    told.roster.drain("b")
+    told.roster.remove("c")
+    told.roster.configured(settings("b", "c", "d"))
+    assert (told.ids, told.draining) == (["b", "d", "x"], ["b"])
+
+
+def test_the_file_forgets() -> None:
+    """A replica that left the file comes back without the drain and the removal of its earlier life."""
+    told = Told("a", "b")
+    told.roster.drain("a")
+    told.roster.remove("b")
+    told.roster.configured(settings())
+    assert told.ids == []
+    told.roster.configured(settings("a", "b"))
+    assert (told.ids, told.draining) == (["a", "b"], [])
+
+
+def test_removed_and_added_again_outlives_a_reload() -> None:
+    """A replica of the file that was replaced by another of its id through the API stays replaced."""
+    told = Told("a", "b")
+    told.roster.remove("a")
+    told.roster.add(replica("a", seats=99), Access(api_key="new"))
+    told.roster.configured(settings("a", "b"))
+    assert sorted(told.ids) == ["a", "b"]
+    assert [known.max_concurrent_requests for known in told.last.replicas if known.id == "a"] == [99]
+    assert told.last.access["a"].api_key == "new"
+    told.roster.remove("a")
+    assert told.ids == ["b"]
+
+
+def test_the_file_takes_over() -> None:
+    """A replica that the API added and the file then names is the file's from then on."""
+    told = Told("a")
+    told.roster.add(replica("b", seats=99), Access())
+    told.roster.configured(settings("a", "b"))
+    assert [known.max_concurrent_requests for known in told.last.replicas] == [8, 8]
+    told.roster.configured(settings("a"))
+    assert told.ids == ["a"]
+
+
+def test_a_removed_replica_is_not_drained_when_added_again() -> None:
+    """Removal ends a drain: who is added under the same id serves."""
+    told = Told("a")
+    told.roster.drain("a")
+    told.roster.remove("a")
+    told.roster.add(replica("a"), Access())
+    assert (told.ids, told.draining) == (["a"], [])
+
+
+def test_added_replicas_go_and_come_with_their_pool() -> None:
+    """An added replica is no part of the fleet, and unknown, while its pool is not in the file."""
+    told = Told("a")
+    told.roster.add(replica("x"), Access())
+    told.roster.configured(settings(pools=("q",)))
+    assert told.ids == []
+    with pytest.raises(RosterError, match="no replica 'x'"):
+        told.roster.drain("x")
+    told.roster.configured(settings("a"))
+    assert told.ids == ["a", "x"]
+
+
+def wished(roster: Roster, wish: str, id: str) -> None:
+    """Say a wish."""
+    if wish == "add":
+        roster.add(replica(id), Access())
+    elif wish == "remove":
+        roster.remove(id)
+    else:
+        roster.drain(id, wish == "drain")
+
+
+WISHES = st.tuples(st.sampled_from(["add", "drain", "undrain", "remove", "file"]), st.sampled_from("abcd"))
+
+
+@profile(max_examples=40)
+@given(st.lists(WISHES, max_size=15))
+def test_any_wishes_make_a_sound_fleet(wishes: list[tuple[str, str]]) -> None:
+    """After any wishes ids are unique, everybody has an access, and what was announced is what holds."""
+    told = Told("a", "b")
+    file = {"a", "b"}
+    for wish, id in wishes:
+        known = id in told.ids
+        if wish == "file":
+            file ^= {id}
+            told.roster.configured(settings(*sorted(file)))
+        elif known == (wish == "add"):
+            with pytest.raises(RosterError):
+                wished(told.roster, wish, id)
+        else:
+            wished(told.roster, wish, id)
+            assert (id in told.ids) == (wish != "remove")
+            assert (id in told.draining) == (wish == "drain")
+        assert len(set(told.ids)) == len(told.ids)
+        assert set(told.last.access) == set(told.ids)
+        assert told.last == told.roster.effective()
+    assert replace(told.last, replicas=(), access={}) == replace(settings(), replicas=(), access={})
