@@ -158,18 +158,22 @@ class Calls:
 
     def began(self, event: Began, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
-        if flight is None or flight.state != "sent" or flight.seat is None:
-            return
+        if flight is not None and flight.state == "sent" and flight.seat is not None:
+            self._begin(flight, flight.seat, now)
+
+    def _begin(self, flight: Flight, seat: Seat, now: float) -> None:
         flight.move("begun")
         flight.began = now
-        pool = self._fleet.pools.get(flight.seat.pool)
-        flight.seat.began(now - flight.sent_at, flight.call.stream, pool.decay_s if pool else 10.0, now)
+        pool = self._fleet.pools.get(seat.pool)
+        seat.began(now - flight.sent_at, flight.call.stream, pool.decay_s if pool else 10.0, now)
 
     def ended(self, event: Ended, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
         if flight is None or flight.seat is None:
             return
         seat = flight.seat
+        if flight.state == "sent":
+            self._begin(flight, seat, now)
         self._release(flight, out)
         self._fleet.succeeded(seat, now)
         self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)

@@ -46,7 +46,7 @@ class Refuse(Struct, frozen=True, tag=True, gc=False):
     retry_after_s: float | None = None
 
 
-class Record(Struct, frozen=True, tag=True):
+class Record(Struct, frozen=True, tag=True, gc=False):
     """The call is over, this is its row. Exactly one a call, after its last other order."""
 
     row: CallRow

@@ -12,7 +12,7 @@ from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.core.spec import GateSpec
 
 
-class Arrived(Struct, frozen=True, tag=True):
+class Arrived(Struct, frozen=True, tag=True, gc=False):
     """A whole, valid, authenticated request is here."""
 
     call: Call
@@ -26,7 +26,9 @@ class Began(Struct, frozen=True, tag=True, gc=False):
 
 
 class Ended(Struct, frozen=True, tag=True, gc=False):
-    """An attempt's answer is complete and was relayed; a client's mistake that the engine found (4xx) is an answer."""
+    """An attempt's answer is complete and was relayed; a client's mistake that the engine found (4xx) is an answer.
+
+    Where the whole answer came at once there is no Began before it: it began with its end."""
 
     id: str
     attempt: int

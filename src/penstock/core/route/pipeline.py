@@ -1,6 +1,7 @@
 """A strategy at work: sample → free seats → weighted scores → one pick."""
 
 from collections.abc import Callable, Sequence
+from operator import mul
 from typing import Any
 
 from penstock.base.nouns import Call
@@ -35,14 +36,12 @@ class Pipeline:
 
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """The weighted sum for each seat."""
-        total: list[float] = []
-        for weight, scorer in self.scorers:
-            part = scorer.score(call, seats, now)
-            if total:
-                total = [so_far + weight * score for so_far, score in zip(total, part, strict=True)]
-            else:
-                total = [weight * score for score in part]
-        return total
+        parts = [scorer.score(call, seats, now) for _, scorer in self.scorers]
+        if len(parts) == 4:  # the default strategy: written out, it costs a third
+            (a, _), (b, _), (c, _), (d, _) = self.scorers
+            return [a * w + b * x + c * y + d * z for w, x, y, z in zip(*parts, strict=False)]
+        weights = [weight for weight, _ in self.scorers]
+        return [sum(map(mul, weights, column)) for column in zip(*parts, strict=False)]
 
 
 def _adaptive(spec: presets.Adaptive, rand: Rand) -> Pipeline:

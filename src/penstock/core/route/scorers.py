@@ -69,6 +69,8 @@ class Gpu:
 
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         used = [seat.gpu_used if now < seat.stats_until else None for seat in seats]
+        if None not in used:
+            return [1.0 - share for share in used]  # type: ignore[operator]
         known = [share for share in used if share is not None]
         if not known:
             return [1.0] * len(seats)
