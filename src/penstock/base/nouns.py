@@ -38,6 +38,16 @@ class Call(Struct, frozen=True, gc=False):
     """Estimate."""
     max_tokens: int | None = None
     body_bytes: int = 0
+    session: str = ""
+    """What ties calls together (a session header or cookie); empty: nothing."""
+    user: str = ""
+    """The end user that the client names."""
+    prefix: tuple[int, ...] = ()
+    """Chained hashes of the prompt's leading blocks: equal hash, equal text up to and including that block."""
+    latency_s: float | None = None
+    """How long the client can wait for the whole answer; None: it did not say."""
+    tier: str = "standard"
+    """The tenant's: free, standard, premium, enterprise."""
 
 
 class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
