@@ -119,7 +119,11 @@ def test_a_client_that_reads_nothing_is_cut() -> None:
         piece = chunk(b"data: " + b"x" * 60_000 + b"\n\n")
         script: Script = [SSE_HEAD + chunk(event("a")), *([piece] * 1000), chunk(DONE), END]
         timeouts = GatewayTimeouts(send_s=0.1)
-        async with Engine([script]) as engine, serving(engine, server={"timeouts": timeouts}) as rig, Client(rig.port) as client:
+        async with (
+            Engine([script]) as engine,
+            serving(engine, server={"timeouts": timeouts}) as rig,
+            Client(rig.port) as client,
+        ):
             rig.gate.timeouts = (1.0, 0.2, 0.1)
             client.send(request(STREAM))
             await until(lambda: bool(rig.gate.told(ClientGone)), "the cut")
@@ -128,7 +132,9 @@ def test_a_client_that_reads_nothing_is_cut() -> None:
     run(main)
 
 
-def refused(order: Callable[[Rig, str], None], script: Script = (HANG,), body: bytes = STREAM, wait_for: type = Arrived) -> tuple[int, dict[str, str | None], bytes, bool]:
+def refused(
+    order: Callable[[Rig, str], None], script: Script = (HANG,), body: bytes = STREAM, wait_for: type = Arrived
+) -> tuple[int, dict[str, str | None], bytes, bool]:
     """What a client gets when the Gate refuses its call at some point."""
 
     async def main() -> tuple[int, dict[str, str | None], bytes, bool]:
@@ -148,7 +154,9 @@ def refused(order: Callable[[Rig, str], None], script: Script = (HANG,), body: b
 
 def test_a_refusal_before_an_answer_is_a_status() -> None:
     """With the label, Retry-After rounded up, our ids, and the connection kept."""
-    status, headers, body, complete = refused(lambda rig, id: rig.plane.perform(Refuse(id, "queue_full", 429, retry_after_s=1.2)))
+    status, headers, body, complete = refused(
+        lambda rig, call: rig.plane.perform(Refuse(call, "queue_full", 429, retry_after_s=1.2))
+    )
     assert (status, complete) == (429, True)
     assert json.loads(body)["error"]["code"] == "queue_full"
     assert (headers["retry-after"], headers["x-penstock-attempts"]) == ("2", "0")
@@ -157,14 +165,18 @@ def test_a_refusal_before_an_answer_is_a_status() -> None:
 
 def test_a_refusals_detail_is_told() -> None:
     """Where the Gate knows more than the table."""
-    _, _, body, _ = refused(lambda rig, id: rig.plane.perform(Refuse(id, "model_not_found", 404, "No model 'm' here.")))
+    _, _, body, _ = refused(
+        lambda rig, call: rig.plane.perform(Refuse(call, "model_not_found", 404, "No model 'm' here."))
+    )
     assert json.loads(body)["error"]["message"] == "No model 'm' here."
 
 
 def test_a_refusal_in_a_stream_is_an_event_and_frees_the_replica() -> None:
     """Also while its attempt is still under way."""
     script: Script = [SSE_HEAD + chunk(event("a")), HANG]
-    status, _, body, complete = refused(lambda rig, id: rig.plane.perform(Refuse(id, "idle_timeout", 504)), script, wait_for=Began)
+    status, _, body, complete = refused(
+        lambda rig, call: rig.plane.perform(Refuse(call, "idle_timeout", 504)), script, wait_for=Began
+    )
     assert (status, complete) == (200, True)
     assert body.startswith(event("a") + b'data: {"error":')
     assert b"[DONE]" not in body
@@ -208,7 +220,12 @@ def test_orders_for_calls_that_are_over_do_nothing() -> None:
             client.send(request())
             assert (await client.answer()).status == 200
             id = rig.gate.told(Arrived)[0].call.id
-            for order in (Send(id, 2, "r0", "m", 1, 1, 1, 0), Cancel(id, 1), Refuse(id, "internal", 500), Cancel("nobody", 1)):
+            for order in (
+                Send(id, 2, "r0", "m", 1, 1, 1, 0),
+                Cancel(id, 1),
+                Refuse(id, "internal", 500),
+                Cancel("nobody", 1),
+            ):
                 rig.plane.perform(order)
             assert len(engine.got) == 1
 
@@ -238,7 +255,11 @@ def test_a_second_attempt_beside_the_first_loses_to_its_first_content() -> None:
 
 SPLICED = [
     ("m", b'{"model":"m","x":1}', b'{"model":"up","x":1}'),
-    ("m", b'{ "messages":["\\"model\\":\\"m\\""], "model" : "m" }', b'{ "messages":["\\"model\\":\\"m\\""], "model" : "up" }'),
+    (
+        "m",
+        b'{ "messages":["\\"model\\":\\"m\\""], "model" : "m" }',
+        b'{ "messages":["\\"model\\":\\"m\\""], "model" : "up" }',
+    ),
     ("n", b'{"model":"n"}', b'{"model":"n"}'),
 ]
 
@@ -263,10 +284,12 @@ def test_forms_are_spliced_too() -> None:
     async def main() -> None:
         async with Engine([[answer()]]) as engine, serving(engine) as rig, Client(rig.port) as client:
             rig.gate.model = {"m": "whisper-1"}
-            form = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n\x00\xff\r\n--b--\r\n'
+            part = b"--b\r\nContent-Disposition: form-data; name="
+            form = part + b'"model"\r\n\r\n%b\r\n' + part + b'"file"\r\n\r\n\x00\xff\r\n--b--\r\n'
             body = form % b"m"
             client.send(
-                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n"
                 b"Content-Length: %d\r\n\r\n" % len(body) + body
             )
             assert (await client.answer()).status == 200

@@ -14,7 +14,9 @@ PEER = Peer(b"10.0.0.9", trusted=False)
 PROXY = Peer(b"10.0.0.1", trusted=True, scheme=b"https")
 
 
-def read(lines: str, path: str = "/v1/chat/completions", method: str = "POST", server: ServerSpec = OPEN, peer: Peer = PEER) -> Head:
+def read(
+    lines: str, path: str = "/v1/chat/completions", method: str = "POST", server: ServerSpec = OPEN, peer: Peer = PEER
+) -> Head:
     """A judged head."""
     return Memory().read(f"{method} {path} HTTP/1.1\r\nHost: A.example:80\r\n{lines}\r\n".encode(), peer, server)[0]
 
@@ -43,7 +45,9 @@ def test_paths_and_methods_that_do_not_exist_are_refused(path: str, method: str,
     assert refusal[0] == label
 
 
-@pytest.mark.parametrize("lines", ["Authorization: Bearer sk-1\r\n", "authorization: bearer  sk-1\r\n", "X-Api-Key: sk-1\r\n"])
+@pytest.mark.parametrize(
+    "lines", ["Authorization: Bearer sk-1\r\n", "authorization: bearer  sk-1\r\n", "X-Api-Key: sk-1\r\n"]
+)
 def test_a_known_key_gives_its_name(lines: str) -> None:
     """As a bearer token or in x-api-key."""
     assert read(lines, server=SERVER).key == "one"
@@ -52,7 +56,8 @@ def test_a_known_key_gives_its_name(lines: str) -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        "", "Authorization: Bearer sk-2\r\n", "Authorization: Bearer \r\n", "Authorization: Basic sk-1\r\n", "Authorization: sk-1\r\n",
+        "", "Authorization: Bearer sk-2\r\n", "Authorization: Bearer \r\n", "Authorization: Basic sk-1\r\n",
+        "Authorization: sk-1\r\n",
         "X-Api-Key: \r\n", "Authorization: Bearer sk-1\r\nX-Api-Key: sk-2\r\n", "Authorization: Bearer sk-1 sk-1\r\n",
     ],
 )  # fmt: skip
@@ -69,12 +74,14 @@ def test_health_needs_no_key() -> None:
 def test_what_travels_on() -> None:
     """End-to-end headers travel; hop-by-hop ones, secrets, framing and our own names do not."""
     head = read(
-        "User-Agent: ua\r\nTraceparent: 00-1\r\nX-Mine: a  b\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\nTE: trailers\r\n"
-        "Cookie: c\r\nAuthorization: Bearer sk-1\r\nX-Api-Key: sk-1\r\nApi-Key: z\r\nAccept-Encoding: gzip\r\nContent-Length: 5\r\n"
-        "Expect: 100-continue\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Penstock-Replica: r\r\nX-Request-Id: id\r\n"
+        "User-Agent: ua\r\nTraceparent: 00-1\r\nX-Mine: a  b\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n"
+        "TE: trailers\r\nCookie: c\r\nAuthorization: Bearer sk-1\r\nX-Api-Key: sk-1\r\nApi-Key: z\r\n"
+        "Accept-Encoding: gzip\r\nContent-Length: 5\r\nExpect: 100-continue\r\nX-Forwarded-For: 6.6.6.6\r\n"
+        "Forwarded: for=6.6.6.6\r\nX-Penstock-Replica: r\r\nX-Request-Id: id\r\n"
     )
     assert head.forward == (
-        b"user-agent: ua\r\ntraceparent: 00-1\r\nx-mine: a  b\r\nx-forwarded-for: 10.0.0.9\r\nx-forwarded-proto: http\r\n"
+        b"user-agent: ua\r\ntraceparent: 00-1\r\nx-mine: a  b\r\n"
+        b"x-forwarded-for: 10.0.0.9\r\nx-forwarded-proto: http\r\n"
     )
     assert (head.client_id, head.gzip, head.expect) == ("id", True, True)
 
@@ -82,12 +89,16 @@ def test_what_travels_on() -> None:
 def test_only_trusted_proxies_are_believed() -> None:
     """Their X-Forwarded-For is continued; anybody else's is replaced."""
     lines = "X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\nX-Forwarded-Proto: http\r\n"
-    assert b"x-forwarded-for: 1.2.3.4, 5.6.7.8, 10.0.0.1\r\nx-forwarded-proto: http\r\n" in read(lines, peer=PROXY).forward
+    assert (
+        b"x-forwarded-for: 1.2.3.4, 5.6.7.8, 10.0.0.1\r\nx-forwarded-proto: http\r\n" in read(lines, peer=PROXY).forward
+    )
     assert b"x-forwarded-for: 10.0.0.9\r\nx-forwarded-proto: http\r\n" in read(lines).forward
     assert b"x-forwarded-proto: https" in read("X-Forwarded-Proto: evil\r\n", peer=PROXY).forward
 
 
-@pytest.mark.parametrize("value,taken", [("a" * 128, True), ("a" * 129, False), ("a b", False), ("", False), ("é", False)])
+@pytest.mark.parametrize(
+    "value,taken", [("a" * 128, True), ("a" * 129, False), ("a b", False), ("", False), ("é", False)]
+)
 def test_a_clients_id_is_taken_when_it_is_short_and_visible(value: str, taken: bool) -> None:
     """Up to 128 visible ASCII characters."""
     assert read(f"X-Request-Id: {value}\r\n").client_id == (value if taken else "")
@@ -95,7 +106,14 @@ def test_a_clients_id_is_taken_when_it_is_short_and_visible(value: str, taken: b
 
 @pytest.mark.parametrize(
     "value,taken",
-    [("gzip", True), ("deflate, gzip;q=0.5, br", True), ("gzip;q=0", False), ("gzip;q=0.0", False), ("br", False), ("xgzip", False)],
+    [
+        ("gzip", True),
+        ("deflate, gzip;q=0.5, br", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.0", False),
+        ("br", False),
+        ("xgzip", False),
+    ],
 )
 def test_accepting_gzip_is_understood(value: str, taken: bool) -> None:
     """With and without a weight."""
@@ -120,7 +138,11 @@ def test_other_heads_and_other_settings_are_read_afresh() -> None:
     """Another header, no length, or a reload: the verdict is made again."""
     memory = Memory()
     first, _ = memory.read(raw("Content-Length: 5\r\nX: y\r\n"), PEER, OPEN)
-    for lines, server in (("Content-Length: 5\r\nX: z\r\n", OPEN), ("X: y\r\n", OPEN), ("Content-Length: 5\r\nX: y\r\n", SERVER)):
+    for lines, server in (
+        ("Content-Length: 5\r\nX: z\r\n", OPEN),
+        ("X: y\r\n", OPEN),
+        ("Content-Length: 5\r\nX: y\r\n", SERVER),
+    ):
         again, _ = memory.read(raw(lines), PEER, server)
         assert again is not first
         memory = Memory()
@@ -149,7 +171,8 @@ def test_lengths_of_all_spellings_are_read() -> None:
     """The short cut knows one spelling; the others still count."""
     memory = Memory()
     for lines, length in (
-        ("CONTENT-LENGTH: 5\r\n", 5), ("Content-Length:   6\r\n", 6), ("Content-Length:7 \r\n", 7), ("content-length: 0\r\n", 0),
+        ("CONTENT-LENGTH: 5\r\n", 5), ("Content-Length:   6\r\n", 6), ("Content-Length:7 \r\n", 7),
+        ("content-length: 0\r\n", 0),
         ("CONTENT-LENGTH: 0\r\n", 0), ("CONTENT-LENGTH: 9\r\n", 9), ("Transfer-Encoding: chunked\r\n", 0), ("", 0),
     ):  # fmt: skip
         for _ in range(2):

@@ -229,7 +229,11 @@ def test_a_refusal_names_the_field() -> None:
         async with Engine([[answer()]]) as engine, serving(engine) as rig, Client(rig.port) as client:
             client.send(request(b'{"model":"m","max_tokens":"many"}'))
             error = error_of((await client.answer()).body)
-            assert (error["param"], error["code"], error["type"]) == ("max_tokens", "bad_request", "invalid_request_error")
+            assert (error["param"], error["code"], error["type"]) == (
+                "max_tokens",
+                "bad_request",
+                "invalid_request_error",
+            )
 
     run(main)
 
@@ -476,7 +480,11 @@ def test_limits_are_the_configurations() -> None:
 
     async def main() -> None:
         body = b'{"model":"m","x":"' + b"y" * 70_000 + b'"}'
-        async with Engine([[answer()]]) as engine, serving(engine, limits={"body_bytes": len(body)}) as rig, Client(rig.port) as client:
+        async with (
+            Engine([[answer()]]) as engine,
+            serving(engine, limits={"body_bytes": len(body)}) as rig,
+            Client(rig.port) as client,
+        ):
             client.send(request(body))
             assert (await client.answer()).status == 200
             assert engine.got[0].body == body

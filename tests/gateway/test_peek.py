@@ -23,7 +23,13 @@ def test_the_inspected_fields_are_read() -> None:
         b'{"messages":[{"content":"x"}],"model":"m","stream":true,"max_tokens":5,"max_completion_tokens":6,"n":2,'
         b'"stream_options":{"include_usage":true,"other":1},"temperature":0.5}'
     )
-    assert (fields.model, fields.stream, fields.max_tokens, fields.max_completion_tokens, fields.n) == ("m", True, 5, 6, 2)
+    assert (fields.model, fields.stream, fields.max_tokens, fields.max_completion_tokens, fields.n) == (
+        "m",
+        True,
+        5,
+        6,
+        2,
+    )
     assert fields.stream_options is not None
     assert fields.stream_options.include_usage
 
@@ -123,7 +129,14 @@ def test_top_level_keys_are_found_with_their_values() -> None:
 
 @pytest.mark.parametrize(
     "filler",
-    [b'["a"],' * 400_000, rb"\"" * 1_000_000, b"\\\\" * 1_000_000, b" " * 3_000_000, b"{}," * 700_000, b"1," * 1_000_000],
+    [
+        b'["a"],' * 400_000,
+        rb"\"" * 1_000_000,
+        b"\\\\" * 1_000_000,
+        b" " * 3_000_000,
+        b"{}," * 700_000,
+        b"1," * 1_000_000,
+    ],
     ids=["strings", "quotes", "backslashes", "space", "objects", "numbers"],
 )
 def test_a_hostile_body_takes_bounded_time(filler: bytes) -> None:
@@ -132,7 +145,8 @@ def test_a_hostile_body_takes_bounded_time(filler: bytes) -> None:
     body = b'{"model":"a","x":' + wrapped + b',"y":{"model":1}}'
     began_s = time.process_time()
     try:
-        assert peek(body).model == "a"
+        model = peek(body).model
     except Malformed as error:
-        assert "complex" in error.detail
+        model = error.detail
+    assert model in ("a", "The JSON of the body is too complex.")
     assert time.process_time() - began_s < 0.5

@@ -7,10 +7,19 @@ import pytest
 from penstock.adapters.wire.bodies import FramingError
 from penstock.adapters.wire.response import ResponseHead, parse_response_head
 from penstock.base.nouns import Usage
-from penstock.gateway.relay import HOLD_EVENTS_BYTES, HOLD_WHOLE_BYTES, MAX_EVENT_BYTES, EventRelay, PlainRelay, compressed
+from penstock.gateway.relay import (
+    HOLD_EVENTS_BYTES,
+    HOLD_WHOLE_BYTES,
+    MAX_EVENT_BYTES,
+    EventRelay,
+    PlainRelay,
+    compressed,
+)
 from tests.helpers.wire import DONE, END, ROLE, USAGE, chunk, event
 
-CHUNKED = parse_response_head(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+CHUNKED = parse_response_head(
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 ENDLESS = parse_response_head(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
 JSON_ENDLESS = parse_response_head(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
 
@@ -82,10 +91,13 @@ def test_whole_events_in_whole_chunks_pass_as_they_are() -> None:
 def test_the_head_waits_for_content() -> None:
     """Roles, comments and usage alone do not begin a stream; a token does, and brings them all."""
     relay = events()
-    assert relay.feed(chunk(ROLE) + chunk(b": hi\n\n"), 0) == b""
-    assert not relay.begun
-    assert plain(relay.feed(chunk(event("a")), 0) + END) == ROLE + b": hi\n\n" + event("a")
-    assert relay.begun
+    begun = []
+    out = b""
+    for payload in (ROLE, b": hi\n\n", event("a")):
+        out += relay.feed(chunk(payload), 0)
+        begun.append(relay.begun)
+    assert begun == [False, False, True]
+    assert plain(out + END) == ROLE + b": hi\n\n" + event("a")
     assert relay.relayed_tokens == 1
 
 
@@ -200,7 +212,7 @@ def test_broken_chunks_are_an_error() -> None:
 def test_anthropics_usage_is_put_together() -> None:
     """The prompt's tokens come at the start, the completion's at the end."""
     relay = events(strip=False)
-    start = b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
+    start = b'data: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
     text = b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"x"}}\n\n'
     end = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":4}}\n\n'
     out = b"".join(relay.feed(chunk(piece), 0) for piece in (start, text, end)) + relay.feed(END, 0)

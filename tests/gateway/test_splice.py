@@ -49,7 +49,9 @@ def test_the_wish_for_usage_is_put_in(body: bytes) -> None:
     before, after = json.loads(body), json.loads(with_usage(body))
     options = after.pop("stream_options")
     assert options.pop("include_usage") is True
-    assert options == {name: value for name, value in (before.pop("stream_options", None) or {}).items() if name != "include_usage"}
+    assert options == {
+        name: value for name, value in (before.pop("stream_options", None) or {}).items() if name != "include_usage"
+    }
     assert after == before
 
 

@@ -92,7 +92,7 @@ class PlainDialect:
 
     name = "plain"
     health_path = "/health"
-    stats_path = "/metrics"
+    stats_path: str | None = "/metrics"
     models_path = "/v1/models"
 
     def alive(self, status: int) -> bool:

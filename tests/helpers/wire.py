@@ -1,8 +1,8 @@
 """Raw ends of the wire for tests: an engine that plays scripts and records what it got, and a client of bytes.
 
-Both are deliberately simple-minded and share no code with the gateway. An engine's script is a sequence of steps, played
-for each whole request: bytes are written, an `asyncio.Event` is waited for, and CLOSE, RESET and HANG end it. BEGUN waits
-for the engine's `begun`, which a rig sets when the first answer has begun.
+Both are deliberately simple-minded and share no code with the gateway. An engine's script is a sequence of steps,
+played for each whole request: bytes are written, an `asyncio.Event` is waited for, and CLOSE, RESET and HANG end it.
+BEGUN waits for the engine's `begun`, which a rig sets when the first answer has begun.
 """
 
 import asyncio
@@ -101,7 +101,10 @@ class Got:
     def headers(self) -> list[tuple[str, str]]:
         """Header lines, in order."""
         lines = self.head.split(b"\r\n")[1:-2]
-        return [(name.decode().lower(), value.strip().decode("latin-1")) for name, _, value in (line.partition(b":") for line in lines)]
+        return [
+            (name.decode().lower(), value.strip().decode("latin-1"))
+            for name, _, value in (line.partition(b":") for line in lines)
+        ]
 
     def header(self, name: str) -> str | None:
         """The only value of a header; None: it is not there. Fails when it is there twice."""
@@ -114,7 +117,7 @@ class Got:
 class Engine:
     """A scripted upstream. Use as `async with Engine(script, …) as engine`; the last script repeats."""
 
-    scripts: list[Script] = field(default_factory=list)
+    scripts: Sequence[Script] = ()
     got: list[Got] = field(default_factory=list)
     connections: int = 0
     open: int = 0
@@ -161,7 +164,7 @@ class Engine:
                 self.errors.append(error)
         except asyncio.CancelledError:
             pass
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self.errors.append(error)
         finally:
             self.open -= 1
@@ -344,7 +347,8 @@ def request(
     extra: str = "",
 ) -> bytes:  # fmt: skip
     """A whole request."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
+    lines = f"Host: test\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{extra}"
+    head = f"{method} {path} HTTP/1.1\r\n{lines}\r\n"
     return head.encode() + body
 
 

@@ -1,4 +1,4 @@
-"""Answers that the gateway gives itself: errors in OpenAI's shape and small JSON pages, as bytes ready to be written."""
+"""Answers that the gateway gives itself: errors in OpenAI's shape and small JSON pages, as bytes ready to write."""
 
 from math import ceil
 from typing import Any

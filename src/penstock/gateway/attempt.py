@@ -262,10 +262,10 @@ class Attempt:
                 self._watch()
 
     def _answer(self, body: bytes) -> None:
-        """The whole answer is here."""
+        """The whole answer is here: that it began is not told apart from its end."""
         response = self.response
         usage = usage_in(body[-TAIL_BYTES:]) if response.status == 200 else None
-        if not self._begin():
+        if not self._take_client():
             return
         exchange = self.exchange
         framing = b"content-length: %d\r\n"
@@ -277,7 +277,7 @@ class Attempt:
         self._finish(usage, surplus=False)
 
     def _engine_error(self, event: bytes) -> None:
-        """A stream that begins with the engine's failure never was an answer. A client's mistake becomes a plain one."""
+        """A stream that begins with the engine's failure never was one. A client's mistake becomes a plain answer."""
         status = sse.status_of_error(event)
         label = verdict(status) if status else "upstream_5xx"
         if label is not None:
@@ -287,13 +287,18 @@ class Attempt:
             self._finish(None, surplus=True, status=status)
 
     def _begin(self) -> bool:
-        """Tell the Gate that there is content; False: it does not want this answer any more."""
+        """Tell the Gate that there is content; False: the answer is not wanted any more."""
         exchange = self.exchange
         if exchange.winner is not None or exchange.inbound is None:
             return False
         exchange.plane.tell(Began(exchange.id, self.number))
+        return self._take_client()
+
+    def _take_client(self) -> bool:
+        """From now on the client's connection is for this attempt; False: it is not to be had."""
+        exchange = self.exchange
         inbound = exchange.inbound
-        if self.phase == OVER or inbound is None:
+        if exchange.winner is not None or inbound is None or self.phase == OVER:
             return False
         self.phase = RELAYING
         exchange.winner = self

@@ -12,8 +12,8 @@ from penstock.base.errors import Label
 from penstock.core.effects import Refuse, Send
 from penstock.core.events import ClientGone, Ended, Failed
 from penstock.gateway.answers import error_page, last_event, raw_page
-from penstock.gateway.head import Head
 from penstock.gateway.attempt import Attempt
+from penstock.gateway.head import Head
 from penstock.gateway.splice import with_model, with_usage
 
 if TYPE_CHECKING:

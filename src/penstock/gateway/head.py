@@ -1,7 +1,7 @@
 """What a request's head means to this gateway: which route, who asks, and which of its headers travel on.
 
-Decided once per distinct head: clients repeat themselves, so a connection keeps its last verdict and, when the next head
-differs in nothing but the digits of its Content-Length, uses it again.
+Decided once per distinct head: clients repeat themselves, so a connection keeps its last verdict and uses it again when
+the next head differs in nothing but the digits of its Content-Length.
 """
 
 import hashlib
@@ -171,7 +171,7 @@ class Memory:
             and server is self._server
             and (head.framed and not head.chunked) == (length >= 0)
         ):
-            return head, length if length > 0 else 0
+            return head, max(0, length)
         return self._read(raw, known, length, peer, server)
 
     def _read(self, raw: bytes, known: bytes, length: int, peer: Peer, server: ServerSpec) -> tuple[Head, int]:

@@ -12,12 +12,12 @@ import struct
 from math import inf
 from typing import TYPE_CHECKING
 
-from penstock.adapters.wire.bodies import Chunked, FramingError
 from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END, check_start
 from penstock.base.errors import REFUSALS, Label
 from penstock.gateway.answers import CONTINUE, RETRY_AFTER_S, error_page, model_entry, models_page, page
 from penstock.gateway.head import Head, Memory
+from penstock.gateway.upload import Upload
 
 if TYPE_CHECKING:
     from penstock.gateway.exchange import Exchange
@@ -26,16 +26,11 @@ if TYPE_CHECKING:
 HEAD, BODY, BUSY, LINGER, CLOSED = range(5)
 
 LINGER_S = 2.0
-"""How long a refused request's rest is read and thrown away, so that its sender can read the answer (a close with unread
-bytes would reset the connection)."""
+"""How long a refused request's rest is read and thrown away, so that its sender can read the answer: a close with
+unread bytes would reset the connection."""
 LINGER_BYTES = 4 << 20
 MAX_AHEAD_BYTES = 64 << 10
 """Bytes of further requests that are taken in while one is being answered; then the client waits."""
-SLOWEST_BYTES_PER_S = 1024
-"""A body may take `request_body_s` and as long as this rate needs; a drip that resets an idle timer gets no further."""
-_FREE_CHUNKS = 10_000
-_MEAN_CHUNK_BYTES = 64
-"""A chunked body may have so many chunks freely, more only when they are this large on average: tiny chunks cost a lot."""
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -43,8 +38,8 @@ class Inbound:
     """A client's connection."""
 
     __slots__ = (
-        "_ahead_paused", "_body", "_buffer", "_chunked", "_head", "_length", "_memory", "_running", "_scanned",
-        "_started", "_taken", "_unread", "deadline", "exchange", "paused", "peer", "plane", "state", "transport", "write",
+        "_ahead_paused", "_buffer", "_head", "_memory", "_running", "_scanned", "_taken", "_unread", "_upload",
+        "deadline", "exchange", "paused", "peer", "plane", "state", "transport", "write",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -60,11 +55,9 @@ class Inbound:
         self._scanned = 0
         self._memory = Memory()
         self._head: Head | None = None
-        self._length = 0
-        self._body: bytearray | None = None
-        self._chunked: Chunked | None = None
+        self._upload: Upload | None = None
+        """The body of the request that is being read, where it did not come in one piece with its head."""
         self._taken = 0
-        self._started = 0.0
         self._unread = 0
         """Bytes that waited for the client at the last look, while it reads slowly."""
         self._running = False
@@ -80,7 +73,7 @@ class Inbound:
         self.peer = plane.peer(transport)
         self.deadline = plane.tick + plane.timeouts.keep_alive_s
         if not plane.admit(self):
-            self._refuse_early("overloaded", "", RETRY_AFTER_S)
+            self._refuse_early("overloaded")
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -90,8 +83,7 @@ class Inbound:
                 self._buffer += data
             else:
                 self._buffer = data
-                self._started = self.plane.tick
-                self.deadline = self._started + self.plane.timeouts.request_head_s
+                self.deadline = self.plane.tick + self.plane.timeouts.request_head_s
             if not self._running:
                 self.run()
         elif state == BODY:
@@ -121,7 +113,7 @@ class Inbound:
         self.deadline = inf
         if self.exchange is not None:
             self._gone()
-        self._drop_body()
+        self._drop_upload()
         self._buffer = b""
         self.plane.lost(self)
 
@@ -149,7 +141,7 @@ class Inbound:
             while self.state == HEAD and self._buffer and not self.paused and self._take_request():
                 pass
         except Malformed as error:
-            self._refuse_early(error.label, error.detail, None, error.param)
+            self._refuse_early(error.label, error.detail, error.param)
         finally:
             self._running = False
 
@@ -186,7 +178,9 @@ class Inbound:
             self._buffer = data[stop:]
             self._arrived(head, data[end:stop])
             return True
-        self._begin_body(head, length)
+        self._buffer = b""
+        self._upload = Upload(length, server.limits, plane.tick, chunked=head.chunked)
+        self.state = BODY
         self._take_body(data, end)
         return True
 
@@ -200,79 +194,43 @@ class Inbound:
         self._scanned = max(at, len(data) - 3)
         return False
 
-    def _begin_body(self, head: Head, length: int) -> None:
-        self._buffer = b""
-        self._length = length
-        self._body = bytearray()
-        self._chunked = Chunked() if head.chunked else None
-        self._started = self.plane.tick
-        self.state = BODY
-
     def _take_body(self, data: bytes, at: int) -> None:
         """More of a body that came in pieces."""
+        upload = self._upload
+        assert upload is not None
         try:
-            rest = self._read_body(data, at)
+            rest = self._feed(upload, data, at)
+            if rest < 0:
+                return
+            body = bytes(upload.body)
+            self._drop_upload()
+            self._buffer = data[rest:]
+            self.state = HEAD
+            assert self._head is not None
+            self._arrived(self._head, body)
         except Malformed as error:
-            self._refuse_early(error.label, error.detail, None)
-            return
-        body = self._body
-        head = self._head
-        if rest < 0 or body is None or head is None:
-            return
-        whole = bytes(body)
-        self._drop_body()
-        self._buffer = data[rest:]
-        self.state = HEAD
-        try:
-            self._arrived(head, whole)
-        except Malformed as error:
-            self._refuse_early(error.label, error.detail, None, error.param)
+            self._refuse_early(error.label, error.detail, error.param)
 
-    def _read_body(self, data: bytes, at: int) -> int:
+    def _feed(self, upload: Upload, data: bytes, at: int) -> int:
         """The index behind the body's last byte; -1: there must be more. Raises Malformed."""
         plane = self.plane
-        body = self._body
-        assert body is not None
-        before = len(body)
+        before = len(upload.body)
         try:
-            if self._chunked is None:
-                rest = at + self._length - before
-                body += data[at:rest]
-                if rest > len(data):
-                    rest = -1
-            else:
-                rest = self._read_chunks(self._chunked, body, data, at)
+            rest = upload.feed(data, at)
         finally:
-            plane.buffered_bytes += len(body) - before
+            plane.buffered_bytes += len(upload.body) - before
         if plane.buffered_bytes > plane.server.limits.buffered_bytes:
             raise Malformed("overloaded")
         if rest < 0:
-            body_s = plane.timeouts.request_body_s
-            self.deadline = min(plane.tick + body_s, self._started + body_s + len(body) / SLOWEST_BYTES_PER_S)
+            self.deadline = upload.deadline(plane.timeouts.request_body_s, plane.tick)
             if not before and len(data) == at and self._head is not None and self._head.expect:
                 self.write(CONTINUE)
         return rest
 
-    def _read_chunks(self, chunked: Chunked, body: bytearray, data: bytes, at: int) -> int:
-        pieces: list[bytes] = []
-        try:
-            rest = chunked.feed(data, at, pieces)
-        except FramingError:
-            raise Malformed("bad_http", "The chunked body is malformed.") from None
-        for piece in pieces:
-            body += piece
-        limit = self.plane.server.limits.body_bytes
-        if len(body) > limit:
-            raise Malformed("body_too_large", f"The request body is larger than {limit} bytes.")
-        if chunked.chunks > _FREE_CHUNKS + len(body) // _MEAN_CHUNK_BYTES:
-            raise Malformed("bad_http", "The chunks of the body are too small.")
-        return rest
-
-    def _drop_body(self) -> None:
-        if self._body is not None:
-            self.plane.buffered_bytes -= len(self._body)
-            self._body = None
-            self._chunked = None
+    def _drop_upload(self) -> None:
+        if self._upload is not None:
+            self.plane.buffered_bytes -= len(self._upload.body)
+            self._upload = None
 
     def _arrived(self, head: Head, body: bytes) -> None:
         """A whole request. What is wrong with its body is answered and the connection kept: its end is known."""
@@ -323,17 +281,14 @@ class Inbound:
         )  # fmt: skip
         self.answered(keep)
 
-    def _refuse_early(
-        self, label: Label, detail: str, retry_after_s: float | None, param: str | None = None
-    ) -> None:
+    def _refuse_early(self, label: Label, detail: str = "", param: str | None = None) -> None:
         """Answer before the request was read whole: nothing more of this connection is taken for a request."""
         if self.state in (LINGER, CLOSED):
             return
         row = REFUSALS[label]
-        if row.says_retry_after and retry_after_s is None:
-            retry_after_s = RETRY_AFTER_S
+        retry_after_s = RETRY_AFTER_S if row.says_retry_after else None
         self.plane.count_refusal(label)
-        self._drop_body()
+        self._drop_upload()
         self._buffer = b""
         self.write(error_page(label, row.http, detail=detail, param=param, close=True, retry_after_s=retry_after_s))
         self._linger()
@@ -365,7 +320,6 @@ class Inbound:
             self.transport.close()
             return
         self.state = HEAD
-        self._started = plane.tick
         self.deadline = plane.tick + plane.timeouts.keep_alive_s
         if not self._running and (self._buffer or self._ahead_paused):
             self._go_on()
@@ -424,12 +378,12 @@ class Inbound:
             if self.transport.get_write_buffer_size():
                 self.deadline = self.unread_deadline(now)
             elif self._buffer.strip():
-                self._refuse_early("request_timeout", "", None)
+                self._refuse_early("request_timeout")
             else:
                 self.transport.close()
                 self.deadline = now + LINGER_S
                 self.state = LINGER
         elif state == BODY:
-            self._refuse_early("request_timeout", "", None)
+            self._refuse_early("request_timeout")
         else:
             self.transport.abort()

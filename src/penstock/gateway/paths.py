@@ -35,7 +35,9 @@ _ROUTES = [
     *_forwarded("/v1/chat/completions", "/chat/completions", "/v1/completions", "/completions", may_ask_usage=True),
     *_forwarded("/v1/embeddings", "/embeddings", "/v1/responses", "/responses"),
     *_forwarded("/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
-    *_forwarded("/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify", needs_model=False),
+    *_forwarded(
+        "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify", needs_model=False
+    ),
     *_forwarded("/tokenize", "/detokenize", "/v1/tokenize", "/v1/detokenize", needs_model=False),
     *_forwarded("/generate", "/generate_stream", needs_model=False),
     Route("/v1/audio/transcriptions", body="multipart"),

@@ -1,4 +1,4 @@
-"""Connections to one replica: idle ones wait to be used again, the last used first; new ones are opened when none waits.
+"""Connections to one replica: idle ones wait to be used again, the last used first; else new ones are opened.
 
 Also the request's head as this replica gets it: rebuilt from parsed values, with the replica's own Host and secrets.
 """
@@ -219,7 +219,11 @@ class Pool:
         conn = Upstream(self)
         try:
             await loop.create_connection(
-                lambda: conn, self.host, port, ssl=context, server_hostname=self.server_name  # type: ignore[type-var]
+                lambda: conn,
+                self.host,
+                port,
+                ssl=context,
+                server_hostname=self.server_name,  # type: ignore[type-var]
             )
         except BaseException:  # a cancelled attempt may find its connection made all the same
             conn.give_up()

@@ -1,7 +1,7 @@
 """An answer's body on its way from a replica to the client: bytes in, bytes out, no sockets.
 
-Nothing comes out before there is content: until then whatever goes wrong is the Gate's to hear, which may try elsewhere.
-A plain JSON answer is held until it is whole (bounded), so that it is never half delivered. Of event streams only whole
+Nothing comes out before there is content: until then the Gate hears of whatever goes wrong, and may try elsewhere. A
+plain JSON answer is held until it is whole (bounded), so that it is never half delivered. Of event streams only whole
 events come out, so that an error can be told in the stream's own language at any time.
 """
 

@@ -1,5 +1,7 @@
 """Body framing: the same whatever the cuts, strict about every byte."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_any_message_in_any_cuts(payloads: list[bytes], data: st.DataObject) -> 
     message = b"".join(map(chunk, payloads)) + LAST_CHUNK + b"next"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(message)), max_size=6)))
     bounds = [0, *cuts, len(message)]
-    assert read([message[a:b] for a, b in zip(bounds, bounds[1:])]) == (b"".join(payloads), 4)
+    assert read([message[a:b] for a, b in pairwise(bounds)]) == (b"".join(payloads), 4)
 
 
 def test_tracking_without_a_payload_finds_the_same_end() -> None:

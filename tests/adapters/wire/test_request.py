@@ -68,7 +68,7 @@ AMBIGUOUS = {
     "a length with inner space": b"Content-Length: 1 0\r\n",
     "an empty length": b"Content-Length: \r\n",
     "an endless length": b"Content-Length: 99999999999999999999999\r\n",
-    "digits of another script": "Content-Length: ٥\r\n".encode(),
+    "digits of another script": b"Content-Length: \xd9\xa5\r\n",
     "a length and chunks": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     "chunks and a length": b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
     "two codings in one": b"Transfer-Encoding: gzip, chunked\r\n",
@@ -174,6 +174,12 @@ def test_too_many_headers_are_refused() -> None:
     assert caught.value.label == "head_too_large"
 
 
+def feed(data: bytes, step: int) -> None:
+    """Check ever more of some bytes."""
+    for cut in range(step, len(data) + step, step):
+        check_start(data[:cut], 0, cut - step)
+
+
 def test_an_unfinished_head_is_refused_as_soon_as_it_is_hopeless() -> None:
     """A bare line feed is seen however the bytes are cut, and a TLS hello at its first byte."""
     good = b"POST /x HTTP/1.1\r\nHost: a\r\nX: "
@@ -182,8 +188,6 @@ def test_an_unfinished_head_is_refused_as_soon_as_it_is_hopeless() -> None:
         check_start(good[:cut], 0, cut - 1)
     for step in (1, 3, 7):
         with pytest.raises(Malformed):
-            for cut in range(1, len(bad) + 1, step):
-                check_start(bad[:cut], 0, max(0, cut - step))
-            check_start(bad, 0, 0)
+            feed(bad, step)
     with pytest.raises(Malformed):
         check_start(b"\x16\x03\x01", 0, 0)

@@ -12,7 +12,7 @@ EMPTY = {
     "an empty delta": b'data: {"choices":[{"delta":{}}]}\n\n',
     "an empty text": b'data: {"choices":[{"text":""}]}\n\n',
     "no choices": b'data: {"choices":[]}\n\n',
-    "the start of a message": b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":9}}}\n\n',
+    "the start of a message": b'event: message_start\ndata: {"type":"message_start","message":{"usage":{}}}\n\n',
     "the start of a block": b'data: {"type":"content_block_start","content_block":{"type":"text","text":""}}\n\n',
     "a response created": b'event: response.created\ndata: {"type":"response.created","response":{"error":null}}\n\n',
 }

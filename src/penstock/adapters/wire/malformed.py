@@ -1,4 +1,4 @@
-"""The one exception of the wire: bytes of a client that cannot be taken, with the row of the refusal table that says so."""
+"""The one exception of the wire: bytes of a client that cannot be taken, and the row of the refusal table for it."""
 
 from penstock.base.errors import Label
 

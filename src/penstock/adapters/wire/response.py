@@ -23,7 +23,7 @@ _DROPPED = frozenset((
     b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info",
     # framing is ours to say
     b"content-length",
-    # ours replace them; cookies of one client's answer could reach another behind a shared cache, and ours are not forwarded
+    # ours replace them; cookies would never come back, because those of clients are not forwarded
     b"server", b"x-request-id", b"set-cookie", b"www-authenticate", b"alt-svc",
 ))  # fmt: skip
 REASONS = {
@@ -70,7 +70,9 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if lines is None or lines.end() != len(head) - 2:
         raise FramingError("bad header line")
     parsed = ResponseHead(int(first[2]))
-    headers = [(name.lower(), value.rstrip(b" \t")) for name, value in _HEADER.findall(head, first.end(), len(head) - 2)]
+    headers = [
+        (name.lower(), value.rstrip(b" \t")) for name, value in _HEADER.findall(head, first.end(), len(head) - 2)
+    ]
     options = _connection_options(headers)
     _read_framing(parsed, headers, http10=first[1] == b"0", options=options)
     kept: list[bytes] = []

@@ -70,11 +70,8 @@ def separator(payload: bytes) -> bytes:
 
 def data_of(event: bytes) -> bytes:
     """The event's data lines, joined by line feeds; empty: it has none (a comment, a ping without data)."""
-    lines: list[bytes] = []
-    for line in event.splitlines():
-        if line.startswith(b"data:"):
-            lines.append(line[6:] if line[5:6] == b" " else line[5:])
-    return b"\n".join(lines)
+    lines = (line[5:] for line in event.splitlines() if line.startswith(b"data:"))
+    return b"\n".join(line.removeprefix(b" ") for line in lines)
 
 
 def kind_of(event: bytes) -> Kind:
