@@ -69,6 +69,8 @@ class Gateway:
         self._admin: SideDoor | None = None
         self._metrics: SideDoor | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._given_up = ""
+        """The call whose end met a bug last."""
         self._logged = (settings.server.log, _secrets(settings))
 
     # ===== life =====
@@ -156,8 +158,11 @@ class Gateway:
     def _bug(self, what: object, error: Exception) -> None:
         """A bug cost one fact. The call that it was about is ended, so that neither its client nor its seat hangs."""
         log_bug(what, error)
-        call_id = getattr(what, "id", None) or getattr(getattr(what, "call", None), "id", None)
-        if isinstance(call_id, str) and not isinstance(what, ClientGone):
+        about = getattr(what, "call", None) or getattr(what, "row", None) or what
+        call_id = getattr(about, "id", None)
+        if isinstance(call_id, str) and call_id != self._given_up:
+            if isinstance(what, ClientGone):
+                self._given_up = call_id  # told once more, and not for ever
             self.plane.fail(call_id)
             self.pump.tell(ClientGone(call_id))
 

@@ -1,0 +1,275 @@
+"""`penstock serve`: what options mean, how mistakes are told, what the demo is made of, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from typer.testing import CliRunner
+
+from penstock.base.errors import ConfigError
+from penstock.cli import serve as command
+from penstock.cli.main import app
+from penstock.config.load import load, read_text
+from penstock.config.schema import Settings, TlsConf
+
+FILE = """
+listen: 127.0.0.1:18180
+admin: 127.0.0.1:18190
+keys: [{name: demo, key: sk-demo}]
+pools: [{name: tiny, models: [tiny], replicas: [{url: "http://127.0.0.1:9", engine: vllm}]}]
+"""
+
+
+class Served:
+    """What the command would have served."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.read: Any = None
+        self.file: Path | None = None
+        self.output = ""
+        self.status = 0
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, *arguments: str, fail: Exception | None = None) -> Served:
+    """Run the command with a gateway that starts, says so and stops."""
+    served = Served()
+
+    def forever(settings: Settings, read: Any, file: Path | None, started: Any) -> None:
+        served.settings, served.read, served.file = settings, read, file
+        if fail is not None:
+            raise fail
+        started(settings)
+
+    monkeypatch.setattr("penstock.gateway.build.serve_forever", forever)
+    result = CliRunner().invoke(app, ["serve", *arguments], env={"COLUMNS": "300", "TERM": "dumb"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    served.output, served.status = re.sub(r"[ │]+", " ", result.output), result.exit_code
+    return served
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration file."""
+    path = tmp_path / "penstock.yaml"
+    path.write_text(FILE)
+    return path
+
+
+# ===== from a file =====
+
+
+def test_a_file_is_served_and_can_be_read_again(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """With --config the file's settings are served, and reloading reads the same file with the same options over it."""
+    served = serve(monkeypatch, "--config", str(file), "--listen", "127.0.0.1:1234")
+    assert (served.status, served.file) == (0, file)
+    assert served.settings.server.listen == ("127.0.0.1", 1234)
+    assert served.settings.server.admin == ("127.0.0.1", 18190)
+    file.write_text(FILE.replace("tiny", "small"))
+    again = served.read()
+    assert (again.gate.pools[0].name, again.server.listen) == ("small", ("127.0.0.1", 1234))
+
+
+def test_what_is_said(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """It says where it serves, for whom, over what, and what is unwise; and shows no key."""
+    said = serve(monkeypatch, "--config", str(file)).output
+    assert "serves on http://127.0.0.1:18180/v1 (1 API key(s))" in said
+    assert "http://127.0.0.1:18190/admin/fleet" in said
+    assert "pool tiny: 1 replica(s), adaptive, tiny" in said
+    assert "warning: keys[0]" in said
+    assert "sk-demo" not in said
+
+
+def test_the_file_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """PENSTOCK_CONFIG stands for --config."""
+    monkeypatch.setenv("PENSTOCK_CONFIG", str(file))
+    assert serve(monkeypatch).settings.gate.pools[0].name == "tiny"
+
+
+def test_tls_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """With TLS the address that is shown begins with https."""
+    settings = load(FILE, {}, read_text)
+    command.say(replace(settings, server=replace(settings.server, tls=TlsConf(cert="c", key="k"))), [])
+    assert "https://127.0.0.1:18180/v1" in capsys.readouterr().out
+
+
+# ===== from URLs =====
+
+
+def test_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --url it balances over those servers, on the default addresses, and there is nothing to reload."""
+    served = serve(monkeypatch, "--url", "http://a:1", "--url", "https://b/v1/")
+    assert [replica.url for replica in served.settings.replicas] == ["http://a:1", "https://b/v1"]
+    assert served.settings.server.listen == ("127.0.0.1", 8080)
+    assert (served.read, served.file) == (None, None)
+    assert "pool default: 2 replica(s), adaptive, models as listed" in served.output
+    assert "leave /v1 out unless that is meant" in served.output
+
+
+# ===== mistakes =====
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--url", "http://a:1", "--listen", "nonsense"], "--listen"),
+        (["--url", "http://a:1", "--listen", "0.0.0.0:80"], "--listen"),
+        (["--url", "http://a:1", "--admin", "0.0.0.0:80"], "--admin"),
+        (["--url", "a:1"], "did you mean http://a:1?"),
+        (["--url", "http://a:1", "--url", "http://a:1"], "--url (2 of 2)"),
+        (["--config", "/nonexistent/penstock.yaml"], "/nonexistent/penstock.yaml: cannot be read"),
+    ],
+)
+def test_mistakes(monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str) -> None:
+    """A mistake is told in the words of the command line, before anything is opened."""
+    with pytest.raises(ConfigError) as refused:
+        serve(monkeypatch, *arguments)
+    assert words in str(refused.value)
+
+
+def test_config_and_url_exclude_each_other(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """A file names its replicas itself; both at once is status 2."""
+    served = serve(monkeypatch, "--config", str(file), "--url", "http://a:1")
+    assert served.status == 2
+    assert "give --config or --url, not both" in served.output
+
+
+@pytest.mark.parametrize(
+    "text, listen, admin, words",
+    [
+        (FILE.replace("keys", "#"), "0.0.0.0:80", None, "--listen 0.0.0.0:80: beyond loopback"),
+        (FILE, None, "0.0.0.0:80", "--admin 0.0.0.0:80: beyond loopback"),
+        (FILE, "80", None, "--listen '80' is not host:port: write 127.0.0.1:80"),
+        (FILE, None, "http://a:80", "--admin 'http://a:80' is not host:port: leave out the scheme"),
+    ],
+)
+def test_options_open_no_public_door(text: str, listen: str | None, admin: str | None, words: str) -> None:
+    """An address of the command line is held to the rules of the file: no open gateway or admin API beyond loopback."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        command.over(load(text, {}, read_text), listen, admin)
+
+
+def test_options_over_a_file_that_allows_it() -> None:
+    """With keys, or where the file was public already, the data port may be anywhere."""
+    assert command.over(load(FILE, {}, read_text), "0.0.0.0:80", None).server.listen == ("0.0.0.0", 80)
+    public = FILE.replace("keys: [{name: demo, key: sk-demo}]", "auth: none").replace("127.0.0.1:18180", "0.0.0.0:1")
+    assert command.over(load(public, {}, read_text), "0.0.0.0:80", None).server.listen == ("0.0.0.0", 80)
+
+
+@pytest.mark.parametrize(
+    "error, hint",
+    [
+        (OSError(98, "cannot listen on 127.0.0.1:8080: Address already in use"), True),
+        (FileNotFoundError(2, "No such file or directory", "/nowhere/journal"), False),
+    ],
+)
+def test_what_the_system_refuses(monkeypatch: pytest.MonkeyPatch, error: OSError, hint: bool) -> None:
+    """A taken port is told with a way out, any other refusal in its own words; the status is 1."""
+    served = serve(monkeypatch, "--url", "http://a:1", fail=error)
+    assert served.status == 1
+    assert str(error) in served.output
+    assert ("Choose another address" in served.output) == hint
+
+
+# ===== the demo =====
+
+
+def test_the_demo_is_one_pool_over_emulated_replicas() -> None:
+    """Without options there are three emulated vLLMs with as many seats as they have sequences, and a demo model."""
+    settings = command.demo([1, 2, 3])
+    assert [replica.url for replica in settings.replicas] == [f"http://127.0.0.1:{port}" for port in (1, 2, 3)]
+    assert {(replica.engine, replica.max_concurrent_requests) for replica in settings.replicas} == {("vllm", 32)}
+    assert settings.gate.pools[0].models == ("demo",)
+    assert settings.server.open
+    assert settings.server.log.format == "text"
+
+
+def test_the_demos_hints_work_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands that are shown name the addresses that are served, and the command as the user can call it."""
+    monkeypatch.setattr(command, "command", lambda: "my/penstock")
+    text = "\n".join(command.demo_hints(command.demo([1, 2, 3]), [1, 2, 3]))
+    assert "ports 1, 2, 3; the last one is half as fast" in text
+    assert "curl -N http://127.0.0.1:8080/v1/chat/completions" in text
+    assert "my/penstock load --url http://127.0.0.1:8080" in text
+    assert "http://127.0.0.1:9090/admin/fleet" in text
+
+
+@pytest.mark.parametrize(
+    "installed, argv0, shown",
+    [(True, "/x/penstock", "penstock"), (False, "{cwd}/.venv/bin/penstock", ".venv/bin/penstock"),
+     (False, "/x/bin/penstock", "/x/bin/penstock"), (False, "/x/__main__.py", "penstock")],
+)  # fmt: skip
+def test_how_the_user_can_call_us(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: bool, argv0: str, shown: str
+) -> None:
+    """By name where it is on the PATH, else by a path from here where there is one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/penstock" if installed else None)
+    monkeypatch.setattr(sys, "argv", [argv0.format(cwd=tmp_path)])
+    assert command.command() == shown
+
+
+def test_ports_that_are_taken_are_left_alone() -> None:
+    """A taken port is seen as such, and a port that the system offers is free."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert not command.is_free(taken.getsockname()[1])
+    assert command.is_free(command.free_port())
+
+
+class Process:
+    """A stand-in for the emulators' process that notes how it was ended."""
+
+    started: list[list[str]] = []
+    ended: list[str] = []
+
+    def __init__(self, arguments: list[str], **how: Any) -> None:
+        self.started.append(arguments)
+        self.stubborn = True
+
+    def terminate(self) -> None:
+        """Ask."""
+        self.ended.append("terminate")
+
+    def kill(self) -> None:
+        """Force."""
+        self.ended.append("kill")
+        self.stubborn = False
+
+    def wait(self, timeout: float) -> int:
+        """Until it has ended."""
+        if self.stubborn:
+            raise subprocess.TimeoutExpired("emulate", timeout)
+        return 0
+
+
+def test_emulators_are_ended_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulators get distinct free ports and end with the block, by force where asking does not help."""
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    Process.started, Process.ended = [], []
+    with command.emulated() as ports:
+        assert len(set(ports)) == 3
+    assert Process.ended == ["terminate", "kill"]
+    (arguments,) = Process.started
+    assert [arguments[at + 1] for at, word in enumerate(arguments) if word == "--speed"] == ["1.0", "1.0", "0.5"]
+
+
+def test_sigterm_before_it_serves_ends_the_emulators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes while the gateway starts ends both with status 0; later ones are the gateway's own."""
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    Process.started, Process.ended = [], []
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ending, command.emulated():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ending.value.code == 0
+    assert Process.ended == ["terminate", "kill"]
+    assert signal.getsignal(signal.SIGTERM) is before
