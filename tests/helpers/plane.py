@@ -15,7 +15,7 @@ from penstock.core.events import Arrived, Began, ClientGone, Ended, Event, Faile
 from penstock.core.spec import GateSpec
 from penstock.drive.pump import Pump, monotonic_clock, raise_bug
 from penstock.gateway.server import DataPlane
-from tests.helpers.wire import Engine, until
+from tests.helpers.wire import Answer, Client, Engine, Script, answer, request, run, until
 
 
 class TinyGate:
@@ -162,3 +162,29 @@ async def serving(
     assert len(tiny.rows) == len(tiny.told(Arrived)), "every call ends exactly once"
     for engine in engines:
         assert not engine.errors, engine.errors
+
+
+def call(
+    *scripts: Script, body: bytes = b'{"model":"m"}', extra: str = "", second: Script | None = None, **options: Any
+) -> tuple[Answer, list[Any], list[Engine]]:
+    """One call over one engine that plays the scripts, and a second engine where one is given."""
+
+    async def main() -> tuple[Answer, list[Any], list[Engine]]:
+        engines = [Engine([list(script) for script in scripts]), Engine([second or [answer()]])]
+        async with engines[0], engines[1]:
+            chosen = engines if second is not None else engines[:1]
+            async with serving(*chosen) as rig:
+                rig.gate.attempts = options.get("attempts", 1)
+                rig.gate.timeouts = options.get("timeouts", rig.gate.timeouts)
+                async with Client(rig.port) as client:
+                    client.send(request(body, extra=extra, path=options.get("path", "/v1/chat/completions")))
+                    found = await client.answer()
+                    return found, rig.gate.facts, engines
+
+    return run(main)
+
+
+def only(facts: list[Any], kind: type) -> Any:
+    """The one fact of a kind."""
+    (found,) = (fact for fact in facts if isinstance(fact, kind))
+    return found

@@ -7,6 +7,7 @@ BEGUN waits for the engine's `begun`, which a rig sets when the first answer has
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Sequence
@@ -355,3 +356,17 @@ def request(
 def get(path: str) -> bytes:
     """A GET."""
     return f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+
+
+def error_of(body: bytes) -> dict[str, Any]:
+    """The error of an answer in OpenAI's shape; fails if it is another shape."""
+    found = json.loads(body)
+    assert set(found) == {"error"}
+    assert set(found["error"]) == {"message", "type", "param", "code"}
+    error: dict[str, Any] = found["error"]
+    return error
+
+
+def post(lines: bytes, body: bytes = b"") -> bytes:
+    """A POST with these header lines."""
+    return b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n" + body

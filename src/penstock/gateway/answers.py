@@ -59,11 +59,23 @@ def last_event(label: str, detail: str, *, chunked: bool) -> bytes:
     return chunk(event) + LAST_CHUNK if chunked else event
 
 
-def models_page(names: list[str]) -> dict[str, Any]:
-    """The body of GET /v1/models."""
-    return {"object": "list", "data": [model_entry(name) for name in names]}
+def models_page(names: list[str], name: str = "") -> tuple[int, Any]:
+    """Status and body of GET /v1/models, or of one model's page. Engines do not agree on a date of creation, so none
+    is claimed."""
+    if name:
+        return (200, _entry(name)) if name in names else (404, None)
+    return 200, {"object": "list", "data": [_entry(name) for name in names]}
 
 
-def model_entry(name: str) -> dict[str, Any]:
-    """One model, as OpenAI lists it. Engines do not agree on a date of creation, so none is claimed."""
+def _entry(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "penstock"}
+
+
+def health_page() -> tuple[int, Any]:
+    """Status and body of GET /health: who can answer is alive."""
+    return 200, {"status": "ok"}
+
+
+def ready_page(ready: bool) -> tuple[int, Any]:
+    """Status and body of GET /ready: whether work should be sent here."""
+    return (200, {"status": "ok"}) if ready else (503, {"status": "not ready"})

@@ -1,10 +1,8 @@
 """One attempt at one replica, from the request's first byte to the answer's last, and every way to fail between."""
 
 import asyncio
-import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from penstock.adapters.wire import sse
 from penstock.adapters.wire.bodies import FramingError
@@ -15,17 +13,62 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Usage
 from penstock.core.effects import Send
 from penstock.core.events import Began, Ended
+from penstock.gateway.head import Head
+from penstock.gateway.plane import Plane
+from penstock.gateway.pool import Pool, Upstream
 from penstock.gateway.relay import HOLD_WHOLE_BYTES, MIN_GZIP_BYTES, Body, EventRelay, PlainRelay, compressed
-
-if TYPE_CHECKING:
-    from penstock.gateway.exchange import Exchange
-    from penstock.gateway.pool import Pool, Upstream
+from penstock.gateway.verdict import retry_after_s, verdict
 
 CONNECTING, WAITING, HOLDING, RELAYING, OVER = range(5)
 
 _MAX_INTERIM = 16
 """Interim answers (1xx) that are skipped."""
-_MAX_RETRY_AFTER_S = 3600.0
+
+
+class Client(Protocol):
+    """The client's connection, as an attempt sees it."""
+
+    write: Callable[[bytes], None]
+    deadline: float
+
+
+class Owner(Protocol):
+    """The call that an attempt is made for."""
+
+    id: str
+    head: Head
+    plane: Plane
+    wants_usage: bool
+    winner: "Attempt | None"
+
+    @property
+    def inbound(self) -> Client | None:
+        """The client's connection; None: it has left."""
+        ...
+
+    def request(self, order: Send) -> bytes:
+        """The body to send."""
+        ...
+
+    def release_body(self) -> None:
+        """No other attempt will be made."""
+        ...
+
+    def answer_head(self, response: ResponseHead, framing: bytes) -> bytes:
+        """The answer's head, as the client gets it."""
+        ...
+
+    def answer_instead(self, status: int, payload: bytes) -> None:
+        """A plain answer in place of a stream."""
+        ...
+
+    def answered(self, ended: Ended) -> None:
+        """The answer was relayed to its end."""
+        ...
+
+    def failed(self, attempt: "Attempt", label: Label, status: int, retry_after_s: float | None) -> None:
+        """The attempt ended otherwise."""
+        ...
 
 
 class Attempt:
@@ -39,7 +82,7 @@ class Attempt:
     response: ResponseHead
     _write: Callable[[bytes], None]
 
-    def __init__(self, exchange: "Exchange", order: Send, pool: "Pool") -> None:
+    def __init__(self, exchange: Owner, order: Send, pool: Pool) -> None:
         self.exchange = exchange
         self.order = order
         self.number = order.attempt
@@ -66,7 +109,7 @@ class Attempt:
             self.task = self.pool.connect(self)
             self._watch()
 
-    def connected(self, conn: "Upstream") -> None:
+    def connected(self, conn: Upstream) -> None:
         """A connection is there: send the request."""
         exchange = self.exchange
         self.task = None
@@ -352,31 +395,3 @@ class Attempt:
             if out:
                 self._write(out)
             self._finish(body.used(), surplus=True)
-
-
-def verdict(status: int) -> Label | None:
-    """The failure that a status of a replica is; None: it is an answer, whose status the client gets."""
-    if 200 <= status < 300:
-        return None
-    if status in (401, 403, 407):
-        return "upstream_auth"
-    if status == 429:
-        return "upstream_busy"
-    if status == 503:
-        return "upstream_unavailable"
-    if status >= 500 or status == 408:
-        return "upstream_5xx"
-    return None if status >= 400 else "bad_response"
-
-
-def retry_after_s(value: bytes) -> float | None:
-    """Seconds to wait, from a Retry-After header (a number or a date, RFC 9110 10.2.3); None: none that can be read."""
-    if value.isdigit() and len(value) < 9:
-        return min(float(value), _MAX_RETRY_AFTER_S)
-    if not value:
-        return None
-    try:
-        at_s = parsedate_to_datetime(value.decode("ascii")).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(at_s - time.time(), 0.0), _MAX_RETRY_AFTER_S)

@@ -5,7 +5,6 @@ begun, so that another attempt can be made, and then dropped.
 """
 
 from math import inf
-from typing import TYPE_CHECKING
 
 from penstock.adapters.wire.response import ResponseHead
 from penstock.base.errors import Label
@@ -14,12 +13,10 @@ from penstock.core.events import ClientGone, Ended, Failed
 from penstock.gateway.answers import error_page, last_event, raw_page
 from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
+from penstock.gateway.inbound import Inbound
+from penstock.gateway.plane import Plane
+from penstock.gateway.pool import Pool
 from penstock.gateway.splice import with_model, with_usage
-
-if TYPE_CHECKING:
-    from penstock.gateway.inbound import Inbound
-    from penstock.gateway.pool import Pool
-    from penstock.gateway.server import DataPlane
 
 
 class Exchange:
@@ -31,7 +28,7 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(
-        self, plane: "DataPlane", inbound: "Inbound", id: str, head: Head, body: bytes, model: str, wants_usage: bool
+        self, plane: Plane, inbound: Inbound, id: str, head: Head, body: bytes, model: str, wants_usage: bool
     ) -> None:
         self.plane = plane
         self.inbound: Inbound | None = inbound
@@ -54,7 +51,7 @@ class Exchange:
 
     # ===== orders of the Gate =====
 
-    def send(self, order: Send, pool: "Pool | None") -> None:
+    def send(self, order: Send, pool: Pool | None) -> None:
         """Make an attempt."""
         self.sent = order.attempt
         if self.over or self.winner is not None or self.body is None:

@@ -9,19 +9,16 @@ can never be taken for the next one.
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
 
 from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END, check_start
 from penstock.base.errors import REFUSALS, Label
-from penstock.gateway.answers import CONTINUE, RETRY_AFTER_S, error_page, model_entry, models_page, page
+from penstock.gateway.answers import CONTINUE, RETRY_AFTER_S, error_page, health_page, models_page, page, ready_page
 from penstock.gateway.head import Head, Memory
+from penstock.gateway.plane import Conversation, House
 from penstock.gateway.upload import Upload
-
-if TYPE_CHECKING:
-    from penstock.gateway.exchange import Exchange
-    from penstock.gateway.server import DataPlane
 
 HEAD, BODY, BUSY, LINGER, CLOSED = range(5)
 
@@ -43,12 +40,13 @@ class Inbound:
     )  # fmt: skip
 
     transport: asyncio.Transport
+    write: Callable[[bytes], None]
 
-    def __init__(self, plane: "DataPlane") -> None:
+    def __init__(self, plane: House["Inbound"]) -> None:
         self.plane = plane
         self.state = HEAD
         self.deadline = inf
-        self.exchange: Exchange | None = None
+        self.exchange: Conversation | None = None
         self.paused = False
         """The client reads slower than we write."""
         self._buffer = b""
@@ -250,18 +248,16 @@ class Inbound:
     def _answer_local(self, head: Head) -> None:
         plane = self.plane
         local = head.route.local
-        status = 200
-        body: object = {"status": "ok"}
-        if local == "models":
-            body = models_page(plane.models())
-        elif local == "model":
-            name = head.path[len("/v1/models/") :]
-            if name not in plane.models():
-                self.refuse("model_not_found")
-                return
-            body = model_entry(name)
-        elif local == "ready" and (plane.draining or not plane.ready()):
-            status, body = 503, {"status": "not ready"}
+        if local == "health":
+            status, body = health_page()
+        elif local == "ready":
+            status, body = ready_page(plane.ready() and not plane.draining)
+        else:
+            name = head.path[len("/v1/models/") :] if local == "model" else ""
+            status, body = models_page(plane.models(), name)
+        if status == 404:
+            self.refuse("model_not_found")
+            return
         self.write(page(status, body, close=not head.keep_alive, head_only=head.head_only))
         self.answered(head.keep_alive)
 

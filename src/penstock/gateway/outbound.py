@@ -3,17 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock.adapters.wire.bodies import FramingError, Reader, UntilClose
 from penstock.adapters.wire.request import HEAD_END
 from penstock.adapters.wire.response import MAX_HEAD_BYTES, parse_response_head
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, UpstreamSpec
+from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
-
-if TYPE_CHECKING:
-    from penstock.gateway.server import DataPlane
 
 _NO_ACCESS = Access()
 _CLOSE_S = 1.0
@@ -24,7 +22,7 @@ SPARE_S = 1.0
 class Outbound:
     """All pools."""
 
-    def __init__(self, plane: "DataPlane", spec: UpstreamSpec) -> None:
+    def __init__(self, plane: Plane, spec: UpstreamSpec) -> None:
         self.plane = plane
         self.spec = spec
         self.pools: dict[str, Pool] = {}

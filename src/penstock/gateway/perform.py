@@ -2,16 +2,16 @@
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from penstock.base.nouns import Replica
 from penstock.base.ports import Dialect
 from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec
-
-if TYPE_CHECKING:
-    from penstock.gateway.server import DataPlane
+from penstock.gateway.exchange import Exchange
+from penstock.gateway.outbound import Outbound
+from penstock.gateway.plane import Plane
 
 log = logging.getLogger("penstock.gateway")
 
@@ -20,10 +20,25 @@ MAX_PAGE_BYTES = 8 << 20
 _MAX_HEALTH_BYTES = 1 << 20
 
 
+class Stage(Plane, Protocol):
+    """The data plane, as the performer sees it."""
+
+    exchanges: dict[str, Exchange]
+    outbound: Outbound
+
+    def forget(self, call_id: str) -> None:
+        """The call is over."""
+        ...
+
+    def probe_spec(self, pool: str) -> ProbeSpec:
+        """How the replicas of a pool are probed."""
+        ...
+
+
 class Performer:
     """Does what the Gate orders."""
 
-    def __init__(self, plane: "DataPlane", dialect_of: Callable[[str], Dialect]) -> None:
+    def __init__(self, plane: Stage, dialect_of: Callable[[str], Dialect]) -> None:
         self._plane = plane
         self._dialect_of = dialect_of
         self._table: dict[type, Callable[[Any], None]] = {

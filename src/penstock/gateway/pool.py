@@ -7,8 +7,9 @@ import asyncio
 import logging
 import re
 import ssl
+from collections.abc import Coroutine
 from errno import EMFILE, ENFILE
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from penstock.adapters.wire.response import ResponseHead, parse_response_head
@@ -16,10 +17,7 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access
 from penstock.gateway.head import Head
-
-if TYPE_CHECKING:
-    from penstock.gateway.attempt import Attempt
-    from penstock.gateway.outbound import Outbound
+from penstock.gateway.plane import Plane
 
 log = logging.getLogger("penstock.gateway")
 
@@ -40,6 +38,37 @@ class Taker(Protocol):
 
     def lost(self, clean: bool) -> None:
         """The replica closed."""
+        ...
+
+
+class Seeker(Taker, Protocol):
+    """Whoever wants a connection."""
+
+    task: "asyncio.Task[None] | None"
+
+    def connected(self, conn: "Upstream") -> None:
+        """Here it is."""
+        ...
+
+    def fail(self, label: Label) -> None:
+        """There is none to be had."""
+        ...
+
+
+class Supply(Protocol):
+    """What all pools share."""
+
+    plane: Plane
+    open: int
+    """Connections, idle ones included."""
+    idle: int
+
+    def lost(self) -> None:
+        """A connection has closed."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run something beside."""
         ...
 
 
@@ -119,7 +148,7 @@ class Pool:
         "replica", "retired", "server_name",
     )  # fmt: skip
 
-    def __init__(self, outbound: "Outbound", replica: Replica, access: Access) -> None:
+    def __init__(self, outbound: Supply, replica: Replica, access: Access) -> None:
         parts = urlsplit(replica.url)
         self.outbound = outbound
         self.replica = replica
@@ -198,11 +227,11 @@ class Pool:
         self.retired = True
         self.close_idle(float("inf"))
 
-    def connect(self, attempt: "Attempt") -> "asyncio.Task[None]":
+    def connect(self, attempt: Seeker) -> "asyncio.Task[None]":
         """Open a connection for this attempt."""
         return self.outbound.spawn(self._connect(attempt))
 
-    async def _connect(self, attempt: "Attempt") -> None:
+    async def _connect(self, attempt: Seeker) -> None:
         try:
             conn = await self.open(self.port)
         except OSError as error:  # includes TLS and name resolution

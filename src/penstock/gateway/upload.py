@@ -46,7 +46,7 @@ class Upload:
             raise Malformed("body_too_large", f"The request body is larger than {limit} bytes.")
         if chunked.chunks > _FREE_CHUNKS + len(body) // _MEAN_CHUNK_BYTES:
             raise Malformed("bad_http", "The chunks of the body are too small.")
-        return end
+        return max(end, -1)
 
     def deadline(self, idle_s: float, now: float) -> float:
         """When it has taken too long, if nothing more comes."""

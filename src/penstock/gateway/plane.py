@@ -1,0 +1,77 @@
+"""What the parts of the data plane may know of the whole: time, bounds, and where facts go."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from penstock.config.schema import GatewayTimeouts, ServerSpec
+from penstock.core.events import Event
+from penstock.gateway.head import Head, Peer
+
+Guest = TypeVar("Guest", contravariant=True)
+"""A client's connection."""
+
+
+class Plane(Protocol):
+    """The data plane, as its parts see it."""
+
+    tick: float
+    """The time of the last sweep: good enough for deadlines, and free to read."""
+    sweep_s: float
+    """A time-out is noticed so much later at most."""
+    server: ServerSpec
+    timeouts: GatewayTimeouts
+    buffered_bytes: int
+    """Request bodies held, all together."""
+    draining: bool
+    tell: Callable[[Event], None]
+
+
+class Conversation(Protocol):
+    """A call in progress, as its client's connection sees it."""
+
+    def client_gone(self) -> None:
+        """The client closed."""
+        ...
+
+    def pause(self) -> None:
+        """The client reads slowly."""
+        ...
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        ...
+
+    def expire(self, now: float) -> float:
+        """Check what may have taken too long; when to check again."""
+        ...
+
+
+class House(Plane, Protocol[Guest]):
+    """The data plane, as a client's connection sees it."""
+
+    ready: Callable[[], bool]
+
+    def peer(self, transport: asyncio.Transport) -> Peer:
+        """Who is at the other end."""
+        ...
+
+    def admit(self, inbound: Guest) -> bool:
+        """Count a new connection; False: it is one too many."""
+        ...
+
+    def lost(self, inbound: Guest) -> None:
+        """A connection has closed."""
+        ...
+
+    def models(self) -> list[str]:
+        """The served models."""
+        ...
+
+    def arrived(self, inbound: Guest, head: Head, body: bytes) -> None:
+        """A whole request for a replica. Raises Malformed."""
+        ...
+
+    def count_refusal(self, label: str) -> None:
+        """A request was answered here."""
+        ...

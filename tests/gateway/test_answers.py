@@ -1,0 +1,39 @@
+"""Answers of our own, as bytes."""
+
+import json
+
+from penstock.gateway.answers import error_page, health_page, last_event, models_page, page, ready_page
+
+
+def test_a_page_has_its_length_and_closes_when_told() -> None:
+    """Head and JSON, in one piece."""
+    assert page(200, {"a": 1}, close=True, lines=b"x: y\r\n") == (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 7\r\nx: y\r\nconnection: close\r\n\r\n"
+        b'{"a":1}'
+    )
+    assert page(200, {"a": 1}, close=False, head_only=True).endswith(b"content-length: 7\r\n\r\n")
+
+
+def test_an_error_has_openais_shape() -> None:
+    """Message, type, param and code; Retry-After in whole seconds, never zero."""
+    head, _, body = error_page("queue_full", 429, close=False, retry_after_s=0.2).partition(b"\r\n\r\n")
+    assert b"retry-after: 1\r\n" in head + b"\r\n"
+    assert json.loads(body)["error"] == {
+        "message": "The queue is full. Try again later.", "type": "rate_limit_error", "param": None,
+        "code": "queue_full",
+    }  # fmt: skip
+
+
+def test_the_last_event_of_a_broken_stream() -> None:
+    """One error event; with its framing's end for who knows chunks."""
+    plain = last_event("idle_timeout", "Too slow.", chunked=False)
+    assert json.loads(plain.removeprefix(b"data: "))["error"]["message"] == "Too slow."
+    assert last_event("idle_timeout", "Too slow.", chunked=True) == b"%x\r\n%b\r\n0\r\n\r\n" % (len(plain), plain)
+
+
+def test_our_own_pages() -> None:
+    """Models, one model, health, readiness."""
+    assert [entry["id"] for entry in models_page(["a", "b"])[1]["data"]] == ["a", "b"]
+    assert models_page(["a"], "a")[1]["id"] == "a"
+    assert models_page(["a"], "b")[0] == 404
+    assert (health_page()[0], ready_page(True)[0], ready_page(False)[0]) == (200, 200, 503)
