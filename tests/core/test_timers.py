@@ -67,3 +67,15 @@ def test_rebuilding_the_heap_loses_no_alarm() -> None:
         if n % 10:
             timers.cancel(n)
     assert timers.due(1000.0) == [(float(n), n) for n in range(0, 1000, 10)]
+
+
+def test_a_cancelled_alarm_before_the_known_head_does_not_ring() -> None:
+    """A cancelled alarm that still lies before the one last looked at neither rings nor hides it."""
+    timers: Timers[str] = Timers()
+    timers.set("late", 5.0)
+    assert timers.next() == 5.0
+    timers.set("early", 1.0)
+    timers.cancel("early")
+    assert timers.next() == 5.0
+    assert timers.due(9.0) == [(5.0, "late")]
+    assert timers.next() is None

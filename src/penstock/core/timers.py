@@ -13,11 +13,14 @@ _SLACK = 64
 class Timers(Generic[Key]):
     """At most one alarm a key. Cancelling is O(1); the heap is rebuilt when mostly cancelled alarms lie in it."""
 
-    __slots__ = ("_count", "_heap", "_when")
+    __slots__ = ("_count", "_head", "_heap", "_when")
 
     def __init__(self) -> None:
-        self._when: dict[Key, tuple[float, int]] = {}
+        self._when: dict[Key, tuple[float, int, Key]] = {}
+        """The alarm of each key; what lies in the heap and not here was cancelled."""
         self._heap: list[tuple[float, int, Key]] = []
+        self._head: tuple[float, int, Key] | None = None
+        """The earliest, as of the last look."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -29,10 +32,12 @@ class Timers(Generic[Key]):
     def set(self, key: Key, when: float) -> None:
         """Ring for this key at `when`, instead of any earlier wish for it."""
         self._count += 1
-        self._when[key] = (when, self._count)
-        heappush(self._heap, (when, self._count, key))
+        alarm = self._when[key] = (when, self._count, key)
+        heappush(self._heap, alarm)
+        if self._head is not None and when < self._head[0]:
+            self._head = alarm
         if len(self._heap) > 2 * len(self._when) + _SLACK:
-            self._heap = [(when, count, key) for key, (when, count) in self._when.items()]
+            self._heap = list(self._when.values())
             heapify(self._heap)
 
     def cancel(self, key: Key) -> None:
@@ -41,19 +46,30 @@ class Timers(Generic[Key]):
 
     def next(self) -> float | None:
         """When the next alarm rings."""
+        head = self._head
+        if head is not None and self._when.get(head[2]) is head:
+            return head[0]
         heap, when = self._heap, self._when
         while heap:
-            at, count, key = heap[0]
-            if when.get(key) == (at, count):
-                return at
+            head = heap[0]
+            if when.get(head[2]) is head:
+                self._head = head
+                return head[0]
             heappop(heap)
+        self._head = None
         return None
 
     def due(self, now: float) -> list[tuple[float, Key]]:
         """Take out all alarms up to `now`, each with the time it was set for, in that order."""
         rung: list[tuple[float, Key]] = []
-        while (at := self.next()) is not None and at <= now:
-            key = heappop(self._heap)[2]
-            del self._when[key]
-            rung.append((at, key))
+        heap, when = self._heap, self._when
+        while heap:
+            alarm = heap[0]
+            if when.get(alarm[2]) is alarm:
+                if alarm[0] > now:
+                    break
+                del when[alarm[2]]
+                rung.append((alarm[0], alarm[2]))
+            heappop(heap)
+        self._head = None
         return rung

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 
+from penstock.drive.pump import raise_bug
 from penstock.drive.spool import Spool
 
 Event = TypeVar("Event")
@@ -59,9 +60,11 @@ def header(version: str, seed: int, spec: object) -> Header:
 class Journal(Generic[Event, Effect]):
     """The ring and the fan-out. Its `observe` is the pump's observer."""
 
-    __slots__ = ("_append", "_ring", "observers")
+    __slots__ = ("_append", "_on_bug", "_ring", "observers")
 
-    def __init__(self, capacity: int = RING) -> None:
+    def __init__(self, capacity: int = RING, on_bug: Callable[[object, Exception], None] = raise_bug) -> None:
+        """`on_bug` hears of a reader's exceptions; the default raises them again."""
+        self._on_bug = on_bug
         self._ring: deque[tuple[float, Event, list[Effect]]] = deque(maxlen=capacity)
         self._append = self._ring.append
         self.observers: list[Callable[[float, Event, list[Effect]], None]] = []
@@ -71,7 +74,10 @@ class Journal(Generic[Event, Effect]):
         """Take one turn."""
         self._append((now, event, effects))
         for observer in self.observers:
-            observer(now, event, effects)
+            try:
+                observer(now, event, effects)
+            except Exception as error:  # a reader's bug must cost neither a call nor another reader
+                self._on_bug(self, error)
 
     def turns(self) -> list[tuple[float, Event, list[Effect]]]:
         """The last turns, oldest first."""

@@ -52,20 +52,20 @@ class Gateway:
         self.seed = secrets.randbits(63) if seed is None else seed
         clock, call_at = monotonic_clock(loop)
         self.gate = Gate(settings.gate, Rand(self.seed))
-        self.journal: Journal[Event, Effect] = Journal()
+        self.journal: Journal[Event, Effect] = Journal(on_bug=log_bug)
         self.meter = Meter()
         self.access_log = AccessLog(settings.server.log)
-        self.journal.observers += [self.meter.observe, self.access_log.observe]
+        self._sink: FileSink | None = None
+        self._read_journal()
         self.plane = DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
         self.pump: Pump[Event, Effect] = Pump(
-            self.gate, self.plane.perform, clock, call_at, self._observe, Woke(), self._bug
+            self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
         )
         self.plane.attach(self.pump)
         self.roster = Roster(settings, self._announce)
         self.reloader = Reloader(settings, read, self._apply, file)
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
-        self._sink: FileSink | None = None
         self._admin: SideDoor | None = None
         self._metrics: SideDoor | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -92,7 +92,7 @@ class Gateway:
         server = self.server
         if server.journal is not None:
             self._sink = FileSink(Path(server.journal), header(__version__, self.seed, self.gate.spec))
-            self.journal.observers.append(self._sink.observe)
+            self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
         if server.metrics is not None:
@@ -138,22 +138,24 @@ class Gateway:
             self._sink.head = header(__version__, self.seed, settings.gate)
         self.roster.configured(settings)
 
+    def _read_journal(self) -> None:
+        """Who reads the journal: those that have something to do, because each costs every call a little."""
+        readers = [self.meter.observe]
+        if self.access_log.settings.access or self.access_log.settings.slow_s:
+            readers.append(self.access_log.observe)
+        if self._sink is not None:
+            readers.append(self._sink.observe)
+        self.journal.observers[:] = readers
+
     def _announce(self, effective: Settings) -> None:
         log_spec = effective.server.log
         if self._logged != (log_spec, _secrets(effective)):
             self._logged = (log_spec, _secrets(effective))
             set_up(log_spec, secrets=_secrets(effective))
             self.access_log.settings = log_spec
+            self._read_journal()
         self.plane.apply(effective)
         self.pump.tell(FleetSeen(effective.replicas))
-
-    def _observe(self, now: float, event: Event, effects: list[Effect]) -> None:
-        """The journal and its readers. A bug of theirs is logged here, so that the pump does not take it for one about
-        the call, and end that."""
-        try:
-            self.journal.observe(now, event, effects)
-        except Exception as error:
-            log_bug(self.journal, error)
 
     def _bug(self, what: object, error: Exception) -> None:
         """A bug cost one fact. The call that it was about is ended, so that neither its client nor its seat hangs."""
