@@ -267,7 +267,7 @@ def test_a_slow_reader_is_held_by_backpressure() -> None:
         piece = chunk(b"data: " + b"x" * 60_000 + b"\n\n")
         count = 150
         script: Script = [SSE_HEAD + chunk(event("a")), *([piece] * count), chunk(DONE), END]
-        async with Engine([script]) as engine, serving(engine) as rig, Client(rig.port) as client:
+        async with Engine([script]) as engine, serving(engine) as rig, Client(rig.port, holds_bytes=1 << 16) as client:
             client.send(request(STREAM))
             await until(lambda: any(inbound.paused for inbound in rig.plane._connections))
             (inbound,) = rig.plane._connections

@@ -122,7 +122,7 @@ def test_a_client_that_reads_nothing_is_cut() -> None:
         async with (
             Engine([script]) as engine,
             serving(engine, server={"timeouts": timeouts}) as rig,
-            Client(rig.port) as client,
+            Client(rig.port, holds_bytes=1 << 16) as client,
         ):
             rig.gate.timeouts = (1.0, 0.2, 0.1)
             client.send(request(STREAM))

@@ -1,12 +1,15 @@
 """Connections to a replica: kept, bounded, replaced; and heads with the replica's own secrets."""
 
 import asyncio
+import errno
+import logging
 
 import pytest
 
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, Settings, UpstreamSpec
 from penstock.core.effects import Forget
+from penstock.core.events import Failed
 from tests.helpers.plane import replicas_of, serving
 from tests.helpers.wire import Client, Engine, Script, answer, request, run, until
 
@@ -180,3 +183,55 @@ def test_odd_replica_names_make_clean_headers() -> None:
                 assert (await client.answer()).header("x-penstock-replica") == "a_b__x:__"
 
     run(main)
+
+
+@pytest.mark.slow
+def test_a_replica_that_answers_before_it_has_read_everything_is_not_asked_again_there() -> None:
+    """The rest of that request is still on its way: the connection is no place for another one."""
+    connections = 0
+    over: asyncio.Event
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(b"{}", 413))
+        await over.wait()
+        writer.transport.abort()
+
+    async def main() -> None:
+        nonlocal over
+        over = asyncio.Event()
+        server = await asyncio.start_server(hasty, "127.0.0.1", 0, limit=1 << 12)
+        replica = Replica(id="r0", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", pool="p")
+        async with serving(replicas=(replica,)) as rig, Client(rig.port) as client:
+            for _ in range(2):
+                client.send(request(b'{"model":"m","x":"' + b"y" * 20_000_000 + b'"}'))
+                assert (await client.answer()).status == 413
+            assert connections == 2
+            over.set()
+        server.close()
+
+    run(main)
+
+
+def test_running_out_of_descriptors_is_ours_to_own(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The replica is not blamed, the client is told to come again, and people are warned once."""
+
+    async def main() -> None:
+        async with Engine([[answer()]]) as engine, serving(engine) as rig, Client(rig.port) as client:
+
+            async def full(port: int) -> None:
+                raise OSError(errno.EMFILE, "too many open files")
+
+            monkeypatch.setattr("penstock.gateway.pool.Pool.open", lambda self, port: full(port))
+            for _ in range(3):
+                client.send(request())
+                assert (await client.answer()).status == 503
+            assert {failed.label for failed in rig.gate.told(Failed)} == {"overloaded"}
+
+    with caplog.at_level(logging.WARNING):
+        run(main)
+    assert len([record for record in caplog.records if "file descriptors" in record.message]) == 1

@@ -237,12 +237,19 @@ class Answer:
 class Client:
     """A client of bytes. Use as `async with Client(port) as client`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, holds_bytes: int = 1 << 22) -> None:
         self.port = port
+        self._holds_bytes = holds_bytes
+        """What is taken in without anybody reading."""
         self._kept = b""
 
     async def __aenter__(self) -> "Client":
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
+        sock = socket.socket()
+        if self._holds_bytes < 1 << 20:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._holds_bytes)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=self._holds_bytes)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -122,7 +122,11 @@ class Attempt:
         if self.number > 1:
             request_id = f"{request_id}-{self.number}"  # engines refuse an id that they may still be working on
         conn.send(self.pool.request_head(exchange.head, len(body), request_id), body)
-        self._watch()
+        inbound = exchange.inbound
+        if inbound is not None:
+            due = self._since + self.order.first_byte_timeout_s + exchange.plane.sweep_s
+            if due < inbound.deadline:
+                inbound.deadline = due
 
     def drop(self) -> None:
         """Stop at once; nothing more is told."""
@@ -353,7 +357,7 @@ class Attempt:
         """The answer is complete and passed on."""
         if self.phase == OVER:
             return
-        tokens = self.relayed_tokens
+        tokens = self.relayed_tokens if self.body is not None else 0
         self.phase = OVER
         if self.response.keep_alive and not surplus:
             self._give_back()

@@ -9,7 +9,6 @@ import re
 
 from msgspec import Struct
 
-from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import CHUNKED, RequestHead, parse_request_head
 from penstock.base.errors import Label
 from penstock.config.schema import ServerSpec
@@ -17,7 +16,8 @@ from penstock.gateway.paths import Route, find
 
 _ID = re.compile(rb"[!-~]{1,128}")
 _ADDRESSES = re.compile(rb"[0-9A-Za-z.:\[\], \t_-]{1,1024}")
-_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,15})(?=\r\n)")
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,15})\r\n")
+_MAX_DIGITS = 16
 _GZIP = re.compile(rb"(?:^|[ \t,])gzip[ \t]*(?:;[ \t]*q=(?:1|0\.[0-9]*[1-9])[0-9.]*[ \t]*)?(?:,|$)", re.IGNORECASE)
 
 _NOT_FORWARDED = frozenset((
@@ -144,48 +144,42 @@ def _authorize(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
 class Memory:
     """The last verdict of one connection."""
 
-    __slots__ = ("_bytes", "_head", "_server")
+    __slots__ = ("_after", "_before", "_head", "_server")
 
     def __init__(self) -> None:
-        self._bytes = b""
         self._head: Head | None = None
         self._server: ServerSpec | None = None
+        self._before = b""
+        self._after = b""
 
     def read(self, raw: bytes, peer: Peer, server: ServerSpec) -> tuple[Head, int]:
-        """The judged head and the length of its body (0 where it is chunked). Raises Malformed.
+        """The judged head and the length of its body (0 where it has none or is chunked). Raises Malformed.
 
-        A head is recognised by all its bytes except one plain Content-Length line: what remains was read by the strict
-        parser in a head that was accepted, and a line of digits alone between two lines cannot change its meaning.
+        A head is known again by all its bytes but the digits of its Content-Length: what stands before and behind them
+        was read by the strict parser in a head that was accepted, and other digits cannot change its meaning.
         """
-        found = _LENGTH.search(raw)
-        if found is not None:
-            known = raw[: found.start()] + raw[found.end() :]
-            length = int(found[1])
-        else:
-            known = raw
-            length = -1
         head = self._head
-        if (
-            head is not None
-            and known == self._bytes
-            and server is self._server
-            and (head.framed and not head.chunked) == (length >= 0)
-        ):
-            return head, max(0, length)
-        return self._read(raw, known, length, peer, server)
+        if head is not None and server is self._server:
+            before, after = self._before, self._after
+            if not after:
+                if raw == before:
+                    return head, 0
+            elif raw.startswith(before) and raw.endswith(after):
+                digits = raw[len(before) : -len(after)]
+                if digits.isdigit() and len(digits) < _MAX_DIGITS:
+                    return head, int(digits)
+        return self._read(raw, peer, server)
 
-    def _read(self, raw: bytes, known: bytes, length: int, peer: Peer, server: ServerSpec) -> tuple[Head, int]:
+    def _read(self, raw: bytes, peer: Peer, server: ServerSpec) -> tuple[Head, int]:
+        self._head = None
         parsed = parse_request_head(raw, server.limits.headers)
         head = judge(parsed, peer, server)
-        exact = parsed.length if parsed.length is not None else 0
-        if exact != max(length, 0) and not head.chunked:
-            self._head = None  # its Content-Length line has a form that the short cut does not know
+        length = parsed.length if parsed.length is not None else 0
+        found = _LENGTH.search(raw)
+        if found is not None:
+            self._before, self._after = raw[: found.start(1)], raw[found.end(1) :]
         else:
-            self._bytes, self._head, self._server = known, head, server
-        return head, 0 if head.chunked else exact
-
-
-def check_length(head: Head, length: int, max_bytes: int) -> None:
-    """Raises Malformed where the announced body is too large, or missing where there must be one."""
-    if length > max_bytes:
-        raise Malformed("body_too_large", f"The request body is larger than {max_bytes} bytes.")
+            self._before, self._after = raw, b""
+        if (found is not None) == (parsed.length is not None and length >= 0):
+            self._head, self._server = head, server  # else the length has a form that the short cut does not know
+        return head, max(length, 0)

@@ -118,6 +118,8 @@ class Inbound:
     def pause_writing(self) -> None:
         """The client reads slower than we write: its replica must wait."""
         self.paused = True
+        self._unread = self.transport.get_write_buffer_size()
+        self.deadline = min(self.deadline, self.plane.tick + self.plane.timeouts.send_s)
         if self.exchange is not None:
             self.exchange.pause()
 
@@ -316,7 +318,7 @@ class Inbound:
             self.transport.close()
             return
         self.state = HEAD
-        self.deadline = plane.tick + plane.timeouts.keep_alive_s
+        self.deadline = plane.tick + (plane.timeouts.send_s if self.paused else plane.timeouts.keep_alive_s)
         if not self._running and (self._buffer or self._ahead_paused):
             self._go_on()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -13,8 +14,11 @@ from penstock.config.schema import Access, UpstreamSpec
 from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
 
+log = logging.getLogger("penstock.gateway")
+
 _NO_ACCESS = Access()
 _CLOSE_S = 1.0
+_WARN_EVERY_S = 10.0
 SPARE_S = 1.0
 """For so long after its last use an idle connection is kept beyond the bounds."""
 
@@ -30,6 +34,7 @@ class Outbound:
         """Connections, idle ones included."""
         self.idle = 0
         self.closed: asyncio.Event | None = None
+        self._warn_at = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def apply(self, replicas: tuple[Replica, ...], access: Mapping[str, Access], spec: UpstreamSpec) -> None:
@@ -84,6 +89,12 @@ class Outbound:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self.closed.wait()
+
+    def warn_exhausted(self) -> None:
+        """No more connections can be opened: say so, but not for every call."""
+        if self.plane.tick >= self._warn_at:
+            self._warn_at = self.plane.tick + _WARN_EVERY_S
+            log.warning("out of file descriptors with %d connections to replicas open: raise the limit", self.open)
 
     def lost(self) -> None:
         """A connection has closed."""

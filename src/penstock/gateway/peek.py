@@ -62,7 +62,7 @@ def peek(body: bytes) -> Fields:
     if not body.isascii():
         _check_utf8(body)
     found = _KEYS.findall(body)
-    if len(found) != len(set(found)) or (b"\\" in body and b"\\u00" in body):
+    if (len(found) > 1 and len(found) != len(set(found))) or (b"\\" in body and b"\\u00" in body):
         _check_keys(body)
     return fields
 

@@ -67,6 +67,10 @@ class Supply(Protocol):
         """A connection has closed."""
         ...
 
+    def warn_exhausted(self) -> None:
+        """No more connections can be opened."""
+        ...
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something beside."""
         ...
@@ -201,8 +205,8 @@ class Pool:
         """A connection whose answer is complete: keep it. The bounds on idle ones are kept by the sweep: under load a
         connection is idle for a moment only, and closing it for that would cost a new one per request."""
         outbound = self.outbound
-        if self.retired:
-            conn.transport.close()
+        if self.retired or conn.transport.get_write_buffer_size():
+            conn.transport.abort()  # the second: it answered before it had read the whole request
             return
         conn.idle_since = outbound.plane.tick
         self.idle.append(conn)
@@ -235,7 +239,10 @@ class Pool:
         try:
             conn = await self.open(self.port)
         except OSError as error:  # includes TLS and name resolution
-            label: Label = "overloaded" if error.errno in (EMFILE, ENFILE) else "connect_refused"
+            label: Label = "connect_refused"
+            if error.errno in (EMFILE, ENFILE):
+                label = "overloaded"
+                self.outbound.warn_exhausted()
             attempt.task = None
             attempt.fail(label)
         else:

@@ -10,7 +10,7 @@ import zlib
 import msgspec
 
 from penstock.adapters.wire import sse
-from penstock.adapters.wire.bodies import LAST_CHUNK, MORE, Chunked, chunk
+from penstock.adapters.wire.bodies import CRLF, LAST_CHUNK, MORE, SIZES, Chunked, chunk
 from penstock.adapters.wire.response import ResponseHead
 from penstock.adapters.wire.usage import TAIL_BYTES, usage_in
 from penstock.base.nouns import Usage
@@ -26,6 +26,10 @@ MIN_GZIP_BYTES = 16 << 10
 _TAIL_PIECES = 8
 _EVENT_ENDS = (b"\n\n\r\n", b"\r\n\r\n\r\n")
 """How a read ends that holds whole events in whole chunks."""
+_CHOICES_END = b"}]}\n\n\r\n"
+"""How a read ends whose last event ends with its choices, as engines write a token."""
+_TOKEN_LINES = 4
+"""Line feeds in one chunk around one event of one line."""
 _NO_CHOICES = b"[]"
 """Stands in the chunk that only tells the usage (`"choices":[]`) and seldom elsewhere: a cheap first test."""
 _CHUNKED = b"transfer-encoding: chunked\r\n"
@@ -161,7 +165,17 @@ class EventRelay:
     def feed(self, data: bytes, at: int) -> bytes:
         """What of `data[at:]`, and of what was held, the client gets now. Raises FramingError."""
         if self._aligned:
-            # the hottest path: a read of whole chunks of whole events passes as it is
+            # the hottest path: a read that is one whole chunk, of one token, passes as it is
+            eol = data.find(CRLF)
+            if (
+                SIZES.get(data[:eol], 0) == len(data) - eol - 4
+                and data.endswith(_CHOICES_END)
+                and data.count(b"\n") == _TOKEN_LINES
+            ):
+                self.relayed_tokens += 1
+                self._tail.add(data)
+                return data
+            # so does one that is several whole chunks of whole events
             end = self._reader.feed(data, at, None)
             if not self._strip or _NO_CHOICES not in data:
                 if end == MORE and data.endswith(_EVENT_ENDS):

@@ -15,7 +15,7 @@ _MAX_LINE = 256
 _MAX_TRAILERS = 8 << 10
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
-_SIZES: dict[bytes, int] = {}
+SIZES: dict[bytes, int] = {}
 """Size lines seen before, and what they mean: a pure function's memory, bounded."""
 _MAX_SIZES = 4096
 
@@ -34,8 +34,8 @@ def _size_of(line: bytes) -> int:
     if found is None or len(line) > _MAX_LINE:
         raise FramingError("bad chunk size")
     size = int(found[1], 16)
-    if len(_SIZES) < _MAX_SIZES and len(line) <= 8:
-        _SIZES[line] = size
+    if len(SIZES) < _MAX_SIZES and len(line) <= 8:
+        SIZES[line] = size
     return size
 
 
@@ -93,7 +93,7 @@ class Chunked:
             if eol < 0:
                 return self._part_of_line(data, at)
             line = data[at:eol]
-            size = _SIZES.get(line, -1)
+            size = SIZES.get(line, -1)
             if size < 0:
                 size = _size_of(line)
             at = eol + 2

@@ -44,6 +44,8 @@ _DECODER = msgspec.json.Decoder(_Event)
 
 def last_end(payload: bytes) -> int:
     """The index behind the last whole event of the payload; 0: it holds none."""
+    if payload.endswith(b"\n\n"):
+        return len(payload)
     newest = payload.rfind(b"\n\n") + 2
     crlf = payload.rfind(b"\r\n\r\n") + 4
     cr = payload.rfind(b"\r\r") + 2
@@ -53,6 +55,8 @@ def last_end(payload: bytes) -> int:
 def split(payload: bytes) -> list[bytes]:
     """Whole events, each with its end. What stands behind the last end comes as a last, unfinished one."""
     end = separator(payload)
+    if payload.find(end) == len(payload) - len(end):
+        return [payload]
     pieces = payload.split(end)
     last = pieces.pop()
     events = [piece + end for piece in pieces]
@@ -63,13 +67,15 @@ def split(payload: bytes) -> list[bytes]:
 
 def separator(payload: bytes) -> bytes:
     """What ends this stream's events."""
-    if b"\n\n" in payload:
+    if b"\r" not in payload or b"\n\n" in payload:
         return b"\n\n"
     return b"\r\n\r\n" if b"\r\n\r\n" in payload or b"\r\r" not in payload else b"\r\r"
 
 
 def data_of(event: bytes) -> bytes:
     """The event's data lines, joined by line feeds; empty: it has none (a comment, a ping without data)."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
+        return event[6:-2]  # one line of data and nothing else: almost always
     lines = (line[5:] for line in event.splitlines() if line.startswith(b"data:"))
     return b"\n".join(line.removeprefix(b" ") for line in lines)
 
@@ -95,7 +101,10 @@ def kind_of(event: bytes) -> Kind:
 def _has_content(choice: _Choice) -> bool:
     if choice.finish_reason is not None or choice.text:
         return True
-    return any(value for name, value in (choice.delta or {}).items() if name != "role")
+    for name, value in (choice.delta or {}).items():  # noqa: SIM110 (a generator costs more)
+        if value and name != "role":
+            return True
+    return False
 
 
 def usage_alone(event: bytes) -> Usage | None:

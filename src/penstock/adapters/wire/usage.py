@@ -1,32 +1,38 @@
 """What an engine says a call used: OpenAI's and Anthropic's `usage` objects, found at the end of an answer."""
 
 import re
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from penstock.base.nouns import Usage
 
 TAIL_BYTES = 16 << 10
 """A usage object is looked for in so many last bytes of an answer."""
 
-_OBJECT = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]{0,4096}+(?:\{[^{}]{0,4096}+\}[^{}]{0,4096}+){0,16}+\})')
+_FLAT = re.compile(rb'"usage"[ \t\r\n]*+:[ \t\r\n]*+(\{[^{}]*+\})')
+_NESTED = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]{0,4096}+(?:\{[^{}]{0,4096}+\}[^{}]{0,4096}+){0,16}+\})')
+
+
+Tokens = Annotated[int, Meta(ge=0)]
+"""No call uses less than nothing."""
 
 
 class _Cached(Struct, gc=False):
-    cached_tokens: int | None = None
+    cached_tokens: Tokens | None = None
 
 
 class UsageFields(Struct, gc=False):
     """A usage object as engines write it."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
     prompt_tokens_details: _Cached | None = None
     input_tokens_details: _Cached | None = None
-    cache_read_input_tokens: int | None = None
+    cache_read_input_tokens: Tokens | None = None
 
     def usage(self) -> Usage | None:
         """The noun; None where no number was given."""
@@ -36,9 +42,10 @@ class UsageFields(Struct, gc=False):
             return None
         details = self.prompt_tokens_details or self.input_tokens_details
         cached = details.cached_tokens if details is not None else self.cache_read_input_tokens
-        return Usage(max(prompt or 0, 0), max(completion or 0, 0), max(cached or 0, 0))
+        return Usage(prompt or 0, completion or 0, cached or 0)
 
 
+_PLAIN = msgspec.json.Decoder(Usage)
 _DECODER = msgspec.json.Decoder(UsageFields)
 
 
@@ -51,17 +58,15 @@ def usage_in(tail: bytes) -> Usage | None:
     at = tail.rfind(b'"usage"')
     if at < 0:
         return None
-    start = tail.find(b"{", at)
-    end = tail.find(b"}", start) + 1
-    if start < 0 or not end:
+    flat = _FLAT.match(tail, at)
+    found = flat or _NESTED.match(tail, at)
+    if found is None:
         return None
-    text = tail[start:end]
-    if tail[at + 7 : start].strip() != b":" or text.count(b"{") > 1:
-        found = _OBJECT.match(tail, at)
-        if found is None:
-            return None
-        text = found[1]
     try:
-        return _DECODER.decode(text).usage()
+        if flat is not None:
+            usage = _PLAIN.decode(flat[1])  # OpenAI's names are ours, so most need no translation
+            if usage.prompt_tokens > 0 <= usage.completion_tokens:
+                return usage
+        return _DECODER.decode(found[1]).usage()
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
