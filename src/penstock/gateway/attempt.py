@@ -184,9 +184,7 @@ class Attempt:
         """Another time-out holds from now on: have it looked at in time."""
         inbound = self.exchange.inbound
         if inbound is not None:
-            due = self.deadline()
-            if due < inbound.deadline:
-                inbound.deadline = due
+            inbound.deadline = min(inbound.deadline, self.deadline())
 
     def _waits_for_content(self) -> bool:
         return self.phase == WAITING or (self.phase == HOLDING and type(self.body) is EventRelay)
@@ -264,9 +262,9 @@ class Attempt:
         status = response.status
         if status < 200:
             self._interim += 1
+            self._pending = b""
             if status == 101 or self._interim > _MAX_INTERIM:
                 raise FramingError("a switch of protocols that nobody asked for")
-            self._pending = b""
             if end < len(data):
                 self._read_head(data[end:])
             return False
