@@ -35,6 +35,10 @@ class FakeTransport(asyncio.Transport):
         """Nothing waits."""
         return 0
 
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
     def can_write_eof(self) -> bool:
         """As TCP."""
         return True
@@ -77,6 +81,7 @@ def feed(rig: Rig, pieces: list[bytes]) -> tuple[list[Any], bytes]:
         if piece:
             inbound.data_received(piece)
         note()
+    rig.plane.outbox.flush()
     inbound.connection_lost(None)
     return seen, transport.out.replace(b"\r\n", b"\n")
 

@@ -182,7 +182,9 @@ def test_a_missing_file_is_waited_for(rig: Rig, caplog: pytest.LogCaptureFixture
     async def main() -> None:
         rig.file.unlink()
         await rig.looks()
-        rig.file.write_text("debug")
+        new = rig.file.with_suffix(".new")
+        new.write_text("debug")
+        new.replace(rig.file)  # as editors do: nobody sees half a file
         await until(lambda: rig.holds == "debug")
 
     watching(rig, main)

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 from penstock.adapters.wire.malformed import Malformed
@@ -66,8 +67,8 @@ class Inbound:
     def connection_made(self, transport: asyncio.Transport) -> None:
         """A client is here."""
         self.transport = transport
-        self.write = transport.write
         plane = self.plane
+        self.write = partial(plane.outbox.post, transport)
         self.peer = plane.peer(transport)
         self.deadline = plane.tick + plane.timeouts.keep_alive_s
         if not plane.admit(self):
@@ -296,6 +297,7 @@ class Inbound:
         self.exchange = None
         self._taken = 0
         self.deadline = self.plane.tick + LINGER_S
+        self.plane.outbox.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -315,6 +317,7 @@ class Inbound:
             self._taken = 0
             self.deadline = plane.tick + plane.timeouts.send_s
             self._buffer = b""
+            plane.outbox.flush()
             self.transport.close()
             return
         self.state = HEAD
@@ -345,6 +348,7 @@ class Inbound:
             return
         self.state = LINGER
         self.deadline = self.plane.tick + LINGER_S
+        self.plane.outbox.flush()
         sock = self.transport.get_extra_info("socket")
         if reset and sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

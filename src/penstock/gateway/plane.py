@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 from penstock.config.schema import GatewayTimeouts, ServerSpec
 from penstock.core.events import Event
 from penstock.gateway.head import Head, Peer
+from penstock.gateway.outbox import Outbox
 
 Guest = TypeVar("Guest", contravariant=True)
 """A client's connection."""
@@ -24,6 +25,8 @@ class Plane(Protocol):
     buffered_bytes: int
     """Request bodies held, all together."""
     draining: bool
+    outbox: Outbox
+    """What this turn of the loop writes."""
     tell: Callable[[Event], None]
 
 

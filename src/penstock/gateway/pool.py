@@ -139,7 +139,7 @@ class Upstream:
     def send(self, head: bytes, body: bytes) -> None:
         """Write a request."""
         if len(body) <= _JOIN_BYTES:
-            self.transport.write(head + body)
+            self.pool.outbound.plane.outbox.post(self.transport, head + body)
         else:
             self.transport.writelines((head, body))
 

@@ -25,6 +25,7 @@ from penstock.gateway.head import Head, Peer
 from penstock.gateway.inbound import BODY, BUSY, Inbound
 from penstock.gateway.multipart import peek_form
 from penstock.gateway.outbound import Outbound
+from penstock.gateway.outbox import Outbox
 from penstock.gateway.peek import Fields, peek
 from penstock.gateway.perform import Performer
 
@@ -63,6 +64,7 @@ class DataPlane:
         ask_usage: bool = ASK_USAGE,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop.call_soon)
         self._models = models
         self.ready = ready
         self.sweep_s = sweep_s
