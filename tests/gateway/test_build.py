@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from penstock.core.effects import Effect
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Event, Failed
 from penstock.core.gate import Gate
 from penstock.gateway import build
-from penstock.gateway.build import Gateway, held
+from penstock.gateway.build import Gateway, held, raise_open_files
 from penstock.gateway.perform import Performer
 from penstock.telemetry.logs import set_up
 from penstock.telemetry.meter import Meter
@@ -337,3 +338,27 @@ def test_secrets_of_added_replicas_are_hidden_in_logs() -> None:
         root.setLevel(level)
     assert "shown to it" in lines.getvalue()
     assert "sesame" not in lines.getvalue()
+
+
+@pytest.mark.parametrize("hard, warned", [(20_000, False), (19_999, True), (-1, False)])
+def test_the_soft_limit_of_open_files_becomes_the_hard_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hard: int, warned: bool
+) -> None:
+    """A gateway takes all file descriptors it may have, and says where those are fewer than its connections."""
+    taken: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (1024, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda what, limits: taken.append(limits))
+    raise_open_files(20_000)
+    assert taken == [(hard, hard)]
+    assert bool(caplog.records) is warned
+
+
+def test_requests_refused_at_the_door_are_counted() -> None:
+    """What never reaches the Gate is on the metrics page all the same, by its reason."""
+
+    async def test(gateway: Gateway, port: int, engine: Engine) -> None:
+        gateway.plane.count_refusal("bad_http")
+        page = gateway.metrics().decode()
+        assert 'penstock_gateway_events_total{what="refused_bad_http"} 1' in page
+
+    over(test)

@@ -1,1 +1,1 @@
-"""The gateway: a body for the Gate. Sockets on both sides, the admin API, reload; decides nothing about calls itself."""
+"""The gateway: a body for the Gate. Sockets on both sides, admin API, reload; decides nothing about calls itself."""

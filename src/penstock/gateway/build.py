@@ -5,6 +5,7 @@ The one place that knows all parts. It decides nothing: what arrives at one part
 
 import asyncio
 import logging
+import resource
 import secrets
 import signal
 from collections.abc import Callable, Iterable
@@ -184,7 +185,12 @@ class Gateway:
 
     def metrics(self) -> bytes:
         """The Prometheus page."""
-        return render(self.meter, self.replica_views, self.pool_views, self.counters)
+        return render(self.meter, self.replica_views, self.pool_views, self._counted)
+
+    def _counted(self) -> dict[str, int]:
+        # requests that were refused at the door never reach the Gate, so the meter does not see them
+        refused = {f"refused_{label}_total": count for label, count in self.plane.refused.items()}
+        return {**self.counters(), **refused}
 
     def journal_tail(self, last: int) -> Iterable[bytes]:
         """The last turns, each as JSON, oldest first."""
@@ -229,6 +235,19 @@ def _secrets(settings: Settings) -> list[str]:
     return [secret for secret in shown if secret]
 
 
+def raise_open_files(connections: int) -> None:
+    """Take as many file descriptors as the hard limit allows: a call in progress has two. Warns where connections alone
+    may use them up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < connections:
+        log.warning(
+            "the system allows %d open files, and %d connections may come: raise `ulimit -n`, or lower"
+            " `limits.connections`", hard, connections,
+        )  # fmt: skip
+
+
 def serve_forever(
     settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[Settings], None]
 ) -> None:
@@ -237,6 +256,7 @@ def serve_forever(
     Raises OSError where an address or a file cannot be had.
     """
     set_up(settings.server.log, secrets=_secrets(settings))
+    raise_open_files(settings.server.limits.connections)
     uvloop.run(_serve(settings, read, file, started))
 
 
