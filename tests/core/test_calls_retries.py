@@ -323,6 +323,23 @@ def test_where_nobody_can_serve_the_call_waits_for_its_first_choice() -> None:
     assert machine.on(fleet("a"), 1.0) == [send("c1", 1, "a", queue_s=1.0)]
 
 
+def test_a_paused_call_whose_pool_went_down_goes_to_the_fallback() -> None:
+    """When the pause before another attempt is over and no replica of the model is usable any more, the fallback is."""
+    machine = two_pools(retries=RetrySpec(attempts=3, backoff_s=1.0, jitter=0.0), breaker=BreakerSpec(failures=1))
+    machine.on(arrived("c1"), 0.0)
+    assert machine.on(Failed("c1", 1, "connect_refused"), 0.5) == [send("c1", 2, "s", "n")]
+
+
+def test_a_call_that_waited_in_vain_goes_to_a_fallback_that_has_come_up() -> None:
+    """At the end of the wait for a model without any usable replica, a fallback that can serve meanwhile does."""
+    machine = gate(pool(), pool("spare", models=("n",)), fallback={"m": ("n",)})
+    machine.on(arrived("c1"), 0.0)
+    assert machine.on(FleetSeen((replica("s", pool="spare"),)), 1.0) == []
+    assert machine.on(Woke(), 10.0) == [send("c1", 1, "s", "n", queue_s=10.0)]
+    machine.on(Ended("c1", 1, 200), 11.0)
+    assert nothing_held(machine)
+
+
 # ===== jitter and determinism =====
 
 

@@ -127,7 +127,6 @@ def test_models_are_discovered(start: Start, engines: list[str]) -> None:
     run(main)
 
 
-@pytest.mark.xfail(strict=True, reason="a call whose pool loses its last usable replica between attempts waits there")
 def test_fallback_to_another_model(start: Start, engines: list[str], tmp_path: Path) -> None:
     """Where a model's own replica is away, its fallback answers, under the name of the model that did."""
     away = Emulators(tmp_path, name="away", model="main")

@@ -216,8 +216,8 @@ class Calls:
         if pool is not None and may_repeat(row, flight.call.repeatable):
             spec = pool.spec.retries
             if flight.target_attempts < spec.attempts and self._afford(flight, pool, row.free_failover, now):
-                if pool.untried(flight):
-                    self._rejoin(flight, pool, out, now)
+                if pool.untried(flight) or not pool.usable(flight.targets[flight.target].model):
+                    self._rejoin(flight, pool, out, now)  # to wait, or to a fallback, where nobody is usable
                 else:
                     flight.move("pausing")
                     wait_s = max(pause_s(spec, flight.target_attempts, self._jitter), event.retry_after_s or 0.0)
@@ -242,18 +242,25 @@ class Calls:
         seat = pool.choose(flight.call, model, flight.tried, now)
         if seat is not None:
             self._send(flight, pool, seat, out, now)
-        else:
+        elif pool.usable(model) or not self._next_target(flight, out, now):
             self._enqueue(flight, pool, model, now)
 
-    def _next_target(self, flight: Flight, out: list[Effect], now: float) -> bool:
-        """Go on to the next fallback that has a usable replica; whether there was one."""
+    def _next_usable(self, flight: Flight) -> int | None:
+        """The next fallback that has a usable replica."""
         for index in range(flight.target + 1, len(flight.targets)):
             pool = self._fleet.pools.get(flight.targets[index].pool)
             if pool is not None and pool.usable(flight.targets[index].model):
-                flight.target, flight.target_attempts = index, 0
-                self._rejoin(flight, pool, out, now)
-                return True
-        return False
+                return index
+        return None
+
+    def _next_target(self, flight: Flight, out: list[Effect], now: float) -> bool:
+        """Go on to the next fallback that has a usable replica; whether there was one."""
+        index = self._next_usable(flight)
+        if index is None:
+            return False
+        flight.target, flight.target_attempts = index, 0
+        self._rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)
+        return True
 
     def client_gone(self, event: ClientGone, out: list[Effect], now: float) -> None:
         flight = self._flights.get(event.id)
@@ -353,6 +360,11 @@ class Calls:
         usable = self._fleet.pools[name].usable(model)
         if usable and now < flight.deadline:
             self._timers.set(("wait", call_id), flight.deadline)
+            return
+        if not usable and now < flight.deadline and self._next_usable(flight) is not None:
+            self._unqueue(flight, now)
+            flight.move("new")
+            self._next_target(flight, out, now)
             return
         late: Label = "queue_timeout" if usable else "no_replica"
         self._refuse(flight, flight.last or late, out, now)
