@@ -101,6 +101,20 @@ def test_tls_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert "https://127.0.0.1:18180/v1" in capsys.readouterr().out
 
 
+def test_sighup_before_it_listens_is_ignored(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """A reload that is asked for while the gateway starts does not end it, and the terminal's own meaning returns."""
+    before = signal.getsignal(signal.SIGHUP)
+    seen: list[object] = []
+
+    def forever(*_: object) -> None:
+        seen.append(signal.getsignal(signal.SIGHUP))
+
+    monkeypatch.setattr("penstock.gateway.build.serve_forever", forever)
+    assert CliRunner().invoke(app, ["serve", "--config", str(file)]).exit_code == 0
+    assert seen == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
 # ===== from URLs =====
 
 

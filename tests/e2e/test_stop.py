@@ -175,6 +175,21 @@ def test_stopping_under_load_loses_no_begun_answer(start: Start, engines: list[s
     assert "refused" in traffic.errors()
 
 
+def test_ctrl_c_is_as_good(start: Start, engines: list[str]) -> None:
+    """SIGINT, as the terminal sends it, lets a stream finish, too, and the status is 0."""
+    gateway = start({"pools": [pool(engines[3])]})
+
+    async def main() -> None:
+        await ready(gateway)
+        async with Client(gateway.port) as client:
+            await streaming(gateway, client, 20)
+            gateway.tell(signal.SIGINT)
+            assert events((await client.answer()).body)[-1] == "[DONE]"
+
+    run(main, 20.0)
+    assert gateway.wait() == 0
+
+
 def test_signals_while_it_starts(tmp_path: Path, engines: list[str]) -> None:
     """A signal in any moment of the start ends the process, and never leaves the ports taken."""
     for pause_s in (0.05, 0.3, 0.5):

@@ -162,6 +162,31 @@ def test_the_journal_file(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_stop_that_is_cut_short_keeps_the_journal(tmp_path: Path) -> None:
+    """Where an impatient user cancels the drain, every decision until then is still in the journal's file."""
+
+    async def main() -> None:
+        async with Engine(scripts=[[asyncio.Event()]]) as engine:
+            settings = settings_of(engine)
+            path = tmp_path / "journal"
+            gateway = Gateway(replace(settings, server=replace(settings.server, journal=str(path))))
+            await gateway.start()
+            async with Client(gateway.bound().server.listen[1]) as client:
+                client.send(request())
+                await until(lambda: bool(engine.got))
+                stopping = asyncio.create_task(gateway.stop())
+                await asyncio.sleep(0)
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
+            assert [json.loads(line)[1]["type"] for line in path.read_text().splitlines()[1:]] == [
+                "FleetSeen",
+                "Arrived",
+            ]
+            await gateway.plane.drain(0)
+
+    run(main)
+
+
 # ===== bugs =====
 
 

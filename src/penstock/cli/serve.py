@@ -104,11 +104,14 @@ def run(
     def started(bound: Settings) -> None:
         say(bound, [] if demo_ports is None else demo_hints(bound, demo_ports))
 
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes before the gateway listens to it
     try:
         serve_forever(settings, read, file, started)
     except OSError as wrong:
         typer.echo(f"penstock: {wrong}{_way_out(settings, wrong)}", err=True)
         raise typer.Exit(1) from None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _way_out(settings: Settings, wrong: OSError) -> str:

@@ -119,12 +119,14 @@ class Gateway:
         """Refuse new work, let answers finish within the drain time, then end everything."""
         if self._watch is not None:
             self._watch.cancel()
-        await self.plane.drain(self.reloader.settings.server.timeouts.drain_s)
-        for door in self._doors():
-            await door.stop()
-        self.pump.close()
-        if self._sink is not None:
-            self._sink.close()
+        try:
+            await self.plane.drain(self.reloader.settings.server.timeouts.drain_s)
+            for door in self._doors():
+                await door.stop()
+        finally:  # an impatient user cancels this; what was decided until then is still written
+            self.pump.close()
+            if self._sink is not None:
+                self._sink.close()
 
     # ===== changes =====
 
