@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
 import yaml
 
 from penstock.config.load import load, read_text
@@ -239,3 +241,22 @@ def test_waiting_calls_follow_the_new_file() -> None:
                     assert (await waiting)[0] == 404
 
     run(main)
+
+
+def test_the_access_log_can_be_switched(capsys: pytest.CaptureFixture[str]) -> None:
+    """`log.access` holds from the reload on, and its lines tell the call."""
+
+    async def main() -> None:
+        async with rigged() as rig:
+            await rig.ask()
+            await rig.reload(log={"access": True, "format": "text"})
+            await rig.ask()
+            for handler in logging.getLogger().handlers:
+                handler.flush()
+            await rig.reload(log={"access": False, "format": "text"})
+            await rig.ask()
+
+    run(main)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "access: call" in line]
+    assert len(lines) == 1
+    assert "outcome=ok" in lines[0]
