@@ -69,7 +69,7 @@ def test_a_reload_changes_what_it_says_and_drops_nothing() -> None:
 
 
 def test_draining_lets_answers_finish_and_takes_nothing_new() -> None:
-    """Streams end as they should; kept connections get 503 and close; new ones are refused by the kernel."""
+    """Streams end as they should; kept and new connections get 503 and close; then the kernel refuses."""
 
     async def main() -> None:
         go = asyncio.Event()
@@ -87,13 +87,16 @@ def test_draining_lets_answers_finish_and_takes_nothing_new() -> None:
                 found = await late.answer()
                 assert (found.status, found.header("connection")) == (503, "close")
                 assert json.loads(found.body)["error"]["code"] == "shutting_down"
-                with pytest.raises(ConnectionRefusedError):
-                    await asyncio.open_connection("127.0.0.1", rig.port)
+                async with Client(rig.port) as new:
+                    new.send(request())
+                    assert (await new.answer()).status == 503
                 assert not drain.done()
                 go.set()
                 assert (await streaming.answer()).body == event("a") + event("b") + DONE
                 late.writer.close()
                 await drain
+                with pytest.raises(ConnectionRefusedError):
+                    await asyncio.open_connection("127.0.0.1", rig.port)
             assert len(rig.gate.told(Arrived)) == 1
 
     run(main)

@@ -71,8 +71,9 @@ class Inbound:
         self.write = partial(plane.outbox.post, transport)
         self.peer = plane.peer(transport)
         self.deadline = plane.tick + plane.timeouts.keep_alive_s
-        if not plane.admit(self):
-            self._refuse_early("overloaded")
+        refusal = plane.admit(self)
+        if refusal is not None:
+            self._refuse_early(refusal)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from penstock.base.errors import Label
 from penstock.config.schema import GatewayTimeouts, ServerSpec
 from penstock.core.events import Event
 from penstock.gateway.head import Head, Peer
@@ -59,8 +60,8 @@ class House(Plane, Protocol[Guest]):
         """Who is at the other end."""
         ...
 
-    def admit(self, inbound: Guest) -> bool:
-        """Count a new connection; False: it is one too many."""
+    def admit(self, inbound: Guest) -> Label | None:
+        """Count a new connection; why it is sent away, otherwise None."""
         ...
 
     def lost(self, inbound: Guest) -> None:

@@ -133,15 +133,18 @@ class DataPlane:
         return [sock.getsockname()[:2] for listener in self._listeners for sock in listener.sockets]
 
     async def drain(self, timeout_s: float) -> None:
-        """Stop: accept nothing new, let what is under way finish within the time, cut the rest with a clear error."""
+        """Stop: refuse new work with 503, let answers finish within the time, then cut them with a clear error.
+
+        It listens until nothing is under way: a client that is told 503 knows more than one that is not let in.
+        """
         self.draining = True
-        for listener in self._listeners:
-            listener.close()
         for inbound in list(self._connections):
             inbound.close_if_idle()
         self._note_end()
         if not await _within(timeout_s, self._idle):
             log.warning("draining took too long: %d calls are cut", len(self.exchanges))
+        for listener in self._listeners:
+            listener.close()
         for exchange in list(self.exchanges.values()):
             self._cut(exchange)
         for inbound in list(self._connections):
@@ -188,14 +191,16 @@ class DataPlane:
             return False
         return any(parsed in network for network in self._proxies)
 
-    def admit(self, inbound: Inbound) -> bool:
-        """Count a new connection; False: it is one too many, and is told so."""
+    def admit(self, inbound: Inbound) -> Label | None:
+        """Count a new connection; why it is sent away, otherwise None."""
         self._connections[inbound] = None
         self._accepted += 1
         beyond = len(self._connections) - self.server.limits.connections
         if beyond > _OVER_LIMIT:
             inbound.transport.abort()
-        return beyond <= 0 and not self.draining
+        if self.draining:
+            return "shutting_down"
+        return "overloaded" if beyond > 0 else None
 
     def lost(self, inbound: Inbound) -> None:
         """A connection has closed."""
