@@ -324,7 +324,7 @@ def test_a_pool_without_any_replica_is_a_waiting_room() -> None:
 
 
 def test_a_client_that_cannot_wait_is_not_served_too_late() -> None:
-    """A call whose client can wait 3 s gets 504 after 3 s in the queue; one that can wait an hour, after the queue's."""
+    """A call whose client can wait 3 s gets 504 after 3 s in the queue; another's patience changes nothing."""
     machine = house("a")
     tell(machine, arrived("c1"), arrived("c2", latency_s=3.0), arrived("c3", latency_s=3600.0), now=0.0)
     assert refusals(machine.on(Woke(), 3.0)) == [("c2", "queue_timeout", 504)]

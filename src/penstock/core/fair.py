@@ -51,7 +51,7 @@ class Flow:
 class Fair:
     """The accounts of a pool's tenants. Idle ones that nothing distinguishes from unknown ones are forgotten."""
 
-    __slots__ = ("_burst", "_flows", "_floor", "_limit", "_mean", "_virtual", "_waiting", "_weights")
+    __slots__ = ("_burst", "_floor", "_flows", "_limit", "_mean", "_virtual", "_waiting", "_weights")
 
     def __init__(self, spec: QueueSpec, waiting: Container[str]) -> None:
         """`waiting`: the tenants that wait; their accounts are kept."""

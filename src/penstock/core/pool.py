@@ -24,7 +24,8 @@ class Pool:
     """One pool's state."""
 
     __slots__ = (
-        "_passed", "_rand", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline", "seats", "shed", "spec",
+        "_passed", "_rand", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline", "seats", "shed",
+        "spec",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:

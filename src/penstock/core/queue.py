@@ -16,7 +16,6 @@ from penstock.core.flight import Flight
 from penstock.core.order import Classes, Order, Scores
 from penstock.core.spec import QueueSpec
 
-
 SHOWN_TENANTS = 20
 """So many tenants are shown: there may be thousands."""
 

@@ -9,7 +9,7 @@ from penstock.core.spec import ShedSpec
 LOOK_S = 0.1
 """What was worked out holds for so long: engines are asked every few seconds, a large fleet takes a while to add up."""
 AGAIN_S = 0.5
-"""Who is held back is looked at again so often: numbers may have improved, or gone stale, without any fact about a call."""
+"""Who is held back is looked at again so often: numbers get better, or stale, without any fact about a call."""
 NOBODY: tuple[bool, ...] = (False,) * len(PRIORITIES)
 
 

@@ -43,7 +43,7 @@ class ShedSpec(_Spec, frozen=True, kw_only=True):
 
     mode: Annotated[Literal["off", "hold", "refuse"], _doc("hold: priorities above their ceiling wait; refuse: they get 429 with Retry-After; off: seats alone bound what engines get")] = "off"
     waiting: Annotated[Count, _doc("requests in an engine's own queue at which it is saturated")] = 5
-    kv_usage: Annotated[float, Meta(gt=0, le=1, description="share of an engine's KV cache in use at which it is saturated")] = 0.8
+    kv_usage: Annotated[float, Meta(gt=0, description="share of an engine's KV cache in use at which it is saturated")] = 0.8
     high: Annotated[Level, _doc("saturation from which high calls are kept away")] = 1.2
     normal: Annotated[Level, _doc("the same for normal calls")] = 1.0
     low: Annotated[Level, _doc("the same for low calls")] = 0.85
