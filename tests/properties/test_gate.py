@@ -42,17 +42,8 @@ from penstock.core.route.presets import (
     WeightedRoundRobin,
 )
 from penstock.core.spec import (
-    BreakerSpec,
-    GateSpec,
-    PoolSpec,
-    PriorityBounds,
-    ProbeSpec,
-    QueueSpec,
-    RetrySpec,
-    RouteRule,
-    ScrapeSpec,
-    ShedSpec,
-)
+    BreakerSpec, GateSpec, PoolSpec, PriorityBounds, ProbeSpec, QueueSpec, RetrySpec, RouteRule, ScrapeSpec, ShedSpec,
+)  # fmt: skip
 
 UPSTREAM: list[Label] = [row.label for row in REFUSALS.values() if row.type == "upstream_error"]  # type: ignore[misc]
 MODELS = ["m", "n", "alias", "open-1", "open-2", "unknown", ""]
@@ -63,6 +54,14 @@ MAX_WAITING = 7
 STRATEGIES = st.sampled_from(
     [RoundRobin(), WeightedRoundRobin(), LeastConnections(), LeastLoaded(), P2CPeakEwma(), Adaptive()]
 )
+
+ORDER: Any = {
+    "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
+    "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
+    "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
+    "max_per_priority": st.sampled_from([PriorityBounds(), PriorityBounds(batch=1)]),
+    "shed": st.builds(ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
+}  # fmt: skip
 
 
 def pools() -> st.SearchStrategy[tuple[PoolSpec, ...]]:
@@ -81,13 +80,7 @@ def pools() -> st.SearchStrategy[tuple[PoolSpec, ...]]:
                 max_per_tenant=st.sampled_from([None, 2]),
                 unavailable_wait_s=st.sampled_from([0.0, 1.0, 10.0]),
                 waiting_room_s=st.sampled_from([0.0, 60.0]),
-                order=st.sampled_from(["class", "class", "score"]),
-                within=st.sampled_from(["fifo", "edf"]),
-                weights=st.sampled_from([{}, {"t1": 4.0}]),
-                burst=st.sampled_from([0, 32]),
-                ageing_s=st.sampled_from([0.0, 1.0, 5.0]),
-                max_per_priority=st.sampled_from([PriorityBounds(), PriorityBounds(batch=1)]),
-                shed=st.builds(ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
+                **ORDER,
             ),
             retries=st.builds(
                 RetrySpec,
