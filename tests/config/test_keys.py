@@ -6,6 +6,8 @@ import hashlib
 
 import pytest
 
+from penstock.config.diff import changes
+from penstock.config.schema import KeyTerms
 from tests.config.support import POOL, load_text, mistakes_of
 
 HASH = hashlib.sha256(b"sk-demo").hexdigest()
@@ -30,6 +32,21 @@ def test_a_key_from_elsewhere_needs_no_warning(entry: str) -> None:
     """A hash, a variable and a file are all good places."""
     settings = load_text(POOL + f"keys: [{{name: demo, {entry}}}]", {"KEY": "sk-demo"}, {"/run/key": "sk-demo\n"})
     assert (settings.server.key_names, settings.warnings) == ({HASH: "demo"}, ())
+
+
+def test_a_key_has_terms_where_they_are_given() -> None:
+    """Ceiling and tier are kept by the key's hash; usual ones are left out; words that mean nothing are mistakes."""
+    terms = load_text(POOL + f"keys: [{{name: a, hash: 'sha256:{HASH}', priority_ceiling: high, tier: free}}]").server
+    assert terms.key_terms == {HASH: KeyTerms(ceiling="high", tier="free")}
+    assert load_text(POOL + f"keys: [{{name: a, hash: 'sha256:{HASH}'}}]").server.key_terms == {}
+    assert len(mistakes_of(POOL + f"keys: [{{name: a, hash: 'sha256:{HASH}', tier: gold}}]")) == 1
+
+
+def test_changed_terms_are_told_without_the_key() -> None:
+    """A reload says whose terms changed and how, never a hash."""
+    old = load_text(POOL + f"keys: [{{name: a, hash: 'sha256:{HASH}'}}]")
+    new = load_text(POOL + f"keys: [{{name: a, hash: 'sha256:{HASH}', priority_ceiling: low}}]")
+    assert changes(old, new) == ["keys: a: ceiling: critical -> low"]
 
 
 def test_an_overriding_variable_needs_no_warning() -> None:

@@ -1,6 +1,8 @@
 """Playbooks of single calls: sent, queued, bounded, late, ended. Failed attempts stand in `test_calls_retries`, clients
 that leave in `test_calls_leaving`."""
 
+from typing import Any
+
 import pytest
 
 from penstock.base.nouns import Usage
@@ -172,7 +174,7 @@ def test_fewer_seats_than_calls_in_flight_hold_back_new_ones() -> None:
 # ===== bounds =====
 
 
-def bounded(**fields: int) -> PoolSpec:
+def bounded(**fields: Any) -> PoolSpec:
     """The pool `main` with these bounds of its queue."""
     return pool(queue=QueueSpec(**fields))
 
@@ -219,7 +221,8 @@ def test_a_tenant_has_a_bound_of_its_own() -> None:
     tell(machine, arrived("c1", tenant="x"), arrived("c2", tenant="x"), now=0.0)
     assert refusals(machine.on(arrived("c3", tenant="x"), 0.0)) == [("c3", "tenant_queue_full", 429)]
     assert machine.on(arrived("c4", tenant="y"), 0.0) == []
-    machine.on(Ended("c1", 1, 200), 1.0)
+    assert sends(machine.on(Ended("c1", 1, 200), 1.0)) == [("c4", "a")]  # y has had nothing yet
+    assert sends(machine.on(Ended("c4", 1, 200), 1.0)) == [("c2", "a")]
     assert machine.on(arrived("c5", tenant="x"), 1.0) == []
 
 
@@ -267,7 +270,8 @@ def test_a_fact_that_overtakes_the_alarm_does_not_send_an_expired_call() -> None
 
 def test_without_any_usable_replica_a_call_waits_a_while_and_gets_503() -> None:
     """While no replica of its model is usable a call waits `unavailable_wait`, then gets 503 with Retry-After."""
-    machine = gate()
+    machine = house("a")
+    machine.on(fleet("a", drain=True), 0.0)
     assert machine.on(arrived("c1"), 0.0) == []
     assert machine.next_wake() == 10.0
     assert machine.on(Woke(), 10.0) == [
@@ -286,7 +290,8 @@ def test_a_replica_that_comes_in_time_serves_who_waited_for_it() -> None:
 
 def test_a_busy_replica_that_appears_extends_the_wait_to_the_deadline() -> None:
     """Who waits when a replica becomes usable, though full, keeps its place up to the deadline of its queue."""
-    machine = gate()
+    machine = house("b")
+    machine.on(fleet("b", drain=True), 0.0)
     tell(machine, arrived("c1"), arrived("c2"), now=0.0)
     assert sends(machine.on(fleet("a"), 5.0)) == [("c1", "a")]
     assert machine.next_wake() == 10.0
@@ -298,9 +303,32 @@ def test_a_busy_replica_that_appears_extends_the_wait_to_the_deadline() -> None:
 def test_the_queues_deadline_is_shorter_than_the_unavailable_wait() -> None:
     """Of both waits the shorter holds."""
     machine = gate(bounded(timeout_s=3))
+    machine.on(fleet("a", drain=True), 0.0)
     machine.on(arrived("c1"), 0.0)
     assert machine.next_wake() == 3.0
     assert refusals(machine.on(Woke(), 3.0)) == [("c1", "no_replica", 503)]
+
+
+def test_a_pool_without_any_replica_is_a_waiting_room() -> None:
+    """Where there is no replica at all a call waits `waiting_room`, longer than the queue's deadline, and is sent when
+    the first replica is up; a client that cannot wait so long is refused in its own time."""
+    machine = gate()
+    tell(machine, arrived("c1"), arrived("c2", latency_s=12.0), now=0.0)
+    assert machine.next_wake() == 12.0
+    assert refusals(machine.on(Woke(), 12.0)) == [("c2", "no_replica", 503)]
+    assert machine.next_wake() == 60.0
+    assert machine.on(fleet("a"), 45.0) == [send("c1", 1, "a", queue_s=45.0)]
+    late = gate(bounded(waiting_room_s=20.0, timeout_s=5.0))
+    late.on(arrived("c1"), 0.0)
+    assert refusals(late.on(Woke(), 20.0)) == [("c1", "no_replica", 503)]
+
+
+def test_a_client_that_cannot_wait_is_not_served_too_late() -> None:
+    """A call whose client can wait 3 s gets 504 after 3 s in the queue; another's patience changes nothing."""
+    machine = house("a")
+    tell(machine, arrived("c1"), arrived("c2", latency_s=3.0), arrived("c3", latency_s=3600.0), now=0.0)
+    assert refusals(machine.on(Woke(), 3.0)) == [("c2", "queue_timeout", 504)]
+    assert machine.next_wake() == 30.0
 
 
 # ===== ids =====

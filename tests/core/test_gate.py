@@ -263,7 +263,7 @@ def test_a_pool_shows_its_queue() -> None:
         PoolView(
             name="main", strategy="least_connections", models=["m"], queued=2, queued_bytes=42, oldest_s=4.0,
             queued_by_priority={"critical": 1, "high": 0, "normal": 1, "low": 0, "batch": 0},
-            in_flight=2, seats=2, replicas=2, healthy=2,
+            in_flight=2, seats=2, replicas=2, healthy=2, queued_by_tenant={"anonymous": 2},
         )
     ]  # fmt: skip
 

@@ -93,7 +93,7 @@ def test_retries_go_before_the_line_but_do_not_block_it() -> None:
     a, b = seat("a", 0), seat("b", 1, in_flight=8)
     made = pool_of(a, b)
     for flight in (waiting("x", 5.0, "a"), waiting("y", 6.0, "b"), waiting("z", 1.0)):
-        made.push(flight, "m")
+        made.push(flight, "m", 0.0)
     order = []
     while (found := made.next(9.0)) is not None:
         flight, chosen = found
@@ -110,7 +110,7 @@ def test_an_empty_line_is_taken_down() -> None:
     """Lines live only while somebody waits in them."""
     made = pool_of()
     flight = waiting("x", 0.0)
-    made.push(flight, "m")
+    made.push(flight, "m", 0.0)
     assert list(made.lines) == ["m"]
     made.drop(flight, "m")
     assert made.lines == {}

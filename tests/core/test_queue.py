@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from penstock.core.fair import Flow
 from penstock.core.flight import Flight
 from penstock.core.queue import Counts, Line
-from penstock.core.spec import QueueSpec
+from penstock.core.spec import PriorityBounds, QueueSpec
 from tests.core.playbook import call
 
 
@@ -17,13 +18,15 @@ def flight(id: str, at: float = 0.0, **fields: Any) -> Flight:
 
 def test_a_line_knows_its_longest_wait() -> None:
     """The head is the earliest arrival of both parts; an empty line has none."""
-    line = Line()
+    line = Line(QueueSpec())
     assert line.head_at() == float("inf")
     assert not line
-    line.fresh["b"] = flight("b", 2.0)
-    line.fresh["c"] = flight("c", 3.0)
+    for each in (flight("b", 2.0), flight("c", 3.0)):
+        line.push(each, Flow("t", 1.0, 0.0, 0.0), 3.0)
     assert line.head_at() == 2.0
-    line.retries["a"] = flight("a", 1.0)
+    again = flight("a", 1.0)
+    again.attempt = 1
+    line.push(again, Flow("t", 1.0, 0.0, 0.0), 3.0)
     assert line.head_at() == 1.0
     assert [each.call.id for each in line] == ["a", "b", "c"]
     assert len(line) == 3
@@ -53,6 +56,8 @@ def test_counts_return_to_nothing() -> None:
         (QueueSpec(max_per_tenant=2), "tenant_queue_full"),
         (QueueSpec(max_per_tenant=3), None),
         (QueueSpec(max=2, max_per_tenant=2), "queue_full"),
+        (QueueSpec(max_per_priority=PriorityBounds(normal=2)), "queue_full"),
+        (QueueSpec(max_per_priority=PriorityBounds(normal=3, low=1)), None),
     ],
 )
 def test_each_bound_is_exact(spec: QueueSpec, refusal: str | None) -> None:
@@ -61,3 +66,13 @@ def test_each_bound_is_exact(spec: QueueSpec, refusal: str | None) -> None:
     counts.add(flight("a", body_bytes=10))
     counts.add(flight("b", body_bytes=10))
     assert counts.refusal(spec, flight("c", body_bytes=10)) == refusal
+
+
+def test_only_the_tenants_with_the_most_waiting_are_shown() -> None:
+    """Twenty of them, the longest first."""
+    counts = Counts()
+    for n in range(30):
+        for m in range(n + 1):
+            counts.add(flight(f"c{n}-{m}", tenant=f"t{n}"))
+    shown = counts.shown_by_tenant()
+    assert (len(shown), next(iter(shown.items()))) == (20, ("t29", 30))

@@ -45,7 +45,9 @@ class At(Protocol):
 def scenario(seed: int) -> tuple[GateSpec, tuple[Replica, ...]]:
     """A configuration and a fleet of two to five replicas in two pools."""
     rng = Rand(seed).stream("scenario")
-    queue = QueueSpec(timeout_s=rng.choice([2.0, 10.0]), max=rng.choice([3, 50]), unavailable_wait_s=1.0)
+    queue = QueueSpec(
+        timeout_s=rng.choice([2.0, 10.0]), max=rng.choice([3, 50]), unavailable_wait_s=1.0, waiting_room_s=1.0
+    )
     breaker = BreakerSpec(failures=rng.choice([2, 5]), open_s=1.0)
     retries = RetrySpec(backoff_s=0.2)
     pools = tuple(

@@ -41,7 +41,9 @@ from penstock.core.route.presets import (
     RoundRobin,
     WeightedRoundRobin,
 )
-from penstock.core.spec import BreakerSpec, GateSpec, PoolSpec, ProbeSpec, QueueSpec, RetrySpec, RouteRule, ScrapeSpec
+from penstock.core.spec import (
+    BreakerSpec, GateSpec, PoolSpec, PriorityBounds, ProbeSpec, QueueSpec, RetrySpec, RouteRule, ScrapeSpec, ShedSpec,
+)  # fmt: skip
 
 UPSTREAM: list[Label] = [row.label for row in REFUSALS.values() if row.type == "upstream_error"]  # type: ignore[misc]
 MODELS = ["m", "n", "alias", "open-1", "open-2", "unknown", ""]
@@ -52,6 +54,14 @@ MAX_WAITING = 7
 STRATEGIES = st.sampled_from(
     [RoundRobin(), WeightedRoundRobin(), LeastConnections(), LeastLoaded(), P2CPeakEwma(), Adaptive()]
 )
+
+ORDER: Any = {
+    "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
+    "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
+    "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
+    "max_per_priority": st.sampled_from([PriorityBounds(), PriorityBounds(batch=1)]),
+    "shed": st.builds(ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
+}  # fmt: skip
 
 
 def pools() -> st.SearchStrategy[tuple[PoolSpec, ...]]:
@@ -69,6 +79,8 @@ def pools() -> st.SearchStrategy[tuple[PoolSpec, ...]]:
                 max_bytes=st.sampled_from([100, 1000]),
                 max_per_tenant=st.sampled_from([None, 2]),
                 unavailable_wait_s=st.sampled_from([0.0, 1.0, 10.0]),
+                waiting_room_s=st.sampled_from([0.0, 60.0]),
+                **ORDER,
             ),
             retries=st.builds(
                 RetrySpec,
@@ -200,14 +212,18 @@ class GateMachine(RuleBasedStateMachine):
         stream=st.booleans(),
         body=st.sampled_from([1, 60]),
         path=st.sampled_from(["/v1/chat/completions", "/v1/embeddings"]),
+        priority=st.integers(0, 4),
+        tier=st.sampled_from(["free", "standard", "enterprise"]),
+        latency_s=st.sampled_from([None, 1.0, 20.0]),
     )
     def arrive(
-        self, model: str, tenant: str, client_id: str, repeatable: bool, stream: bool, body: int, path: str
-    ) -> None:
+        self, model: str, tenant: str, client_id: str, repeatable: bool, stream: bool, body: int, path: str,
+        priority: int, tier: str, latency_s: float | None,
+    ) -> None:  # fmt: skip
         self.count += 1
         made = Call(
             f"c{self.count}", model=model, tenant=tenant, client_id=client_id, repeatable=repeatable, stream=stream,
-            body_bytes=body, path=path,
+            body_bytes=body, path=path, priority=priority, tier=tier, latency_s=latency_s,
         )  # fmt: skip
         taken = client_id and any((o.tenant, o.client_id) == (tenant, client_id) for o in self.open.values())
         self.open[made.id] = made
@@ -344,12 +360,13 @@ class GateMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_beside_a_free_seat(self) -> None:
-        """Work-conserving: the first in a line waits only where no seat of its model is free."""
+        """Work-conserving: somebody in a line waits only where no seat of its model is free, or all of them are held
+        back on purpose."""
         if not hasattr(self, "gate"):
             return
         for pool in self.gate._fleet.pools.values():
             for model, line in pool.lines.items():
-                if line.fresh:
+                if line.fresh and not pool.shed.active:
                     free = [seat.id for seat in pool.usable(model) if seat.in_flight < seat.health.limit]
                     assert not free, f"{next(iter(line.fresh))} waits while {free} are free"
 
@@ -380,6 +397,8 @@ def assert_bounds(pool: Any, call: Call) -> None:
         assert pool.counts.bytes <= spec.max_bytes
         if spec.max_per_tenant is not None:
             assert pool.counts.by_tenant[call.tenant] <= spec.max_per_tenant
+        if spec.max_per_priority.batch is not None and call.priority == 4:
+            assert pool.counts.by_priority[4] <= spec.max_per_priority.batch
 
 
 @pytest.mark.slow

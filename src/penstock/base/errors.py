@@ -65,6 +65,7 @@ TABLE: tuple[Refusal, ...] = (
     # ours
     Refusal("queue_full", 429, "rate_limit_error", "RESOURCE_EXHAUSTED", "The queue is full. Try again later.", retryable=True, says_retry_after=True),
     Refusal("tenant_queue_full", 429, "rate_limit_error", "RESOURCE_EXHAUSTED", "Too many requests of this tenant are waiting. Try again later.", retryable=True, says_retry_after=True),
+    Refusal("saturated", 429, "rate_limit_error", "RESOURCE_EXHAUSTED", "The engines are saturated: requests of this priority are refused for now. Try again later.", retryable=True, says_retry_after=True),
     Refusal("no_replica", 503, "service_unavailable", "UNAVAILABLE", "No replica can serve this model now. Try again later.", retryable=True, says_retry_after=True),
     Refusal("shutting_down", 503, "service_unavailable", "UNAVAILABLE", "The gateway is shutting down. Try again.", says_retry_after=True),
     Refusal("overloaded", 503, "service_unavailable", "UNAVAILABLE", "The gateway is at its limit of connections or memory. Try again later.", says_retry_after=True),
@@ -92,7 +93,7 @@ REFUSALS: dict[str, Refusal] = {row.label: row for row in TABLE}
 Label = Literal[
     "bad_request", "bad_http", "unauthorized", "forbidden", "not_found", "model_not_found", "method_not_allowed",
     "request_timeout", "duplicate_request_id", "body_too_large", "head_too_large", "client_gone", "queue_full",
-    "tenant_queue_full", "no_replica", "shutting_down", "overloaded", "queue_timeout", "internal", "connect_refused",
+    "tenant_queue_full", "saturated", "no_replica", "shutting_down", "overloaded", "queue_timeout", "internal", "connect_refused",
     "connect_timeout", "stale_connection", "closed_early", "bad_response", "upstream_5xx", "upstream_busy",
     "upstream_unavailable", "upstream_auth", "first_byte_timeout", "idle_timeout", "died_mid_answer",
     "answer_too_large", "cut_by_shutdown",

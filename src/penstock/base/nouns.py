@@ -11,7 +11,9 @@ Engine = Literal["generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "olla
 WITHOUT_STATS: frozenset[Engine] = frozenset({"generic"})
 """Engines that tell nothing of themselves, so that nobody asks them."""
 Purchase = Literal["on_demand", "spot", "reserved"]
-PRIORITIES = ("critical", "high", "normal", "low", "batch")
+Priority = Literal["critical", "high", "normal", "low", "batch"]
+PRIORITIES: tuple[Priority, ...] = ("critical", "high", "normal", "low", "batch")
+Tier = Literal["free", "standard", "premium", "enterprise"]
 
 
 class Call(Struct, frozen=True, gc=False):
@@ -186,3 +188,9 @@ class PoolView(Struct, frozen=True, kw_only=True):
     seats: int
     replicas: int
     healthy: int
+    queued_by_tenant: dict[str, int] = field(default_factory=dict)
+    """Of the twenty tenants with the most waiting."""
+    fairness: float | None = None
+    """Jain's index of the tokens that tenants were served in the last minute, by weight; None: nobody was served."""
+    saturation: float = 0.0
+    """Mean over usable replicas of max(waiting / limit, KV usage / limit)."""

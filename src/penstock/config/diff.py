@@ -12,12 +12,12 @@ from msgspec.structs import fields
 from penstock.base.nouns import Replica
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
-from penstock.config.schema import ServerSpec, Settings
+from penstock.config.schema import KeyTerms, ServerSpec, Settings
 from penstock.core.spec import PoolSpec
 
 RESTART = ("listen", "admin", "metrics", "tls", "journal", "limits.backlog")
 """What holds until a restart."""
-_SEPARATE = ("pools", "key_names", "admin_key_hash")
+_SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash")
 
 
 def changes(old: Settings, new: Settings) -> list[str]:
@@ -56,6 +56,10 @@ def _keys(old: ServerSpec, new: ServerSpec) -> Iterator[tuple[str, str]]:
     for digest, name in old.key_names.items():
         if new.key_names.get(digest, name) != name:
             yield "keys", f"keys: {name} is called {new.key_names[digest]} now"
+    for digest, name in new.key_names.items():
+        before, after = old.key_terms.get(digest, KeyTerms()), new.key_terms.get(digest, KeyTerms())
+        if digest in old.key_names and before != after:
+            yield from _structs(f"keys: {name}: ", before, after)
 
 
 def _named(

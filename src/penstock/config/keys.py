@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from penstock.config.mistakes import Mistakes, Path
-from penstock.config.schema import KeyConf
+from penstock.config.schema import KeyConf, KeyTerms
 
 _HASH = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -66,9 +66,13 @@ def plain_key_warning(text: str, where: str, path: Path, mistakes: Mistakes) -> 
     return [f"{where} stands in the file in plain text; write 'sha256:{sha256(text)}' there instead"]
 
 
-def client_keys(keys: tuple[KeyConf, ...], mistakes: Mistakes, read_file: ReadFile) -> tuple[dict[str, str], list[str]]:
-    """SHA-256, hex -> the key's name, and warnings. Two may share a name: so keys are changed."""
+def client_keys(
+    keys: tuple[KeyConf, ...], mistakes: Mistakes, read_file: ReadFile
+) -> tuple[dict[str, str], dict[str, KeyTerms], list[str]]:
+    """SHA-256, hex -> the key's name; -> its terms, where they are unusual; and warnings. Two may share a name: so keys
+    are changed."""
     names: dict[str, str] = {}
+    terms: dict[str, KeyTerms] = {}
     warnings: list[str] = []
     for at, conf in enumerate(keys):
         path: Path = ("keys", at)
@@ -85,10 +89,12 @@ def client_keys(keys: tuple[KeyConf, ...], mistakes: Mistakes, read_file: ReadFi
         if digest in names:
             mistakes.say((*path, field), f"this key is that of {names[digest]!r} already")
         names.setdefault(digest, conf.name)
+        if (given := KeyTerms(ceiling=conf.priority_ceiling, tier=conf.tier)) != KeyTerms():
+            terms.setdefault(digest, given)
         if conf.key is not None and _is_plain(conf.key, (*path, field), mistakes):
             where = f"keys[{at}] ({conf.name}): the key stands in the file in plain text"
             warnings.append(f"{where}; write `hash: 'sha256:{digest}'` instead of `key`")
-    return names, warnings
+    return names, terms, warnings
 
 
 def _digest(conf: KeyConf, path: Path, mistakes: Mistakes, read_file: ReadFile) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from penstock.base.nouns import Engine, Purchase, Replica
+from penstock.base.nouns import Engine, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
@@ -38,6 +38,8 @@ class KeyConf(_Conf, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=128, description="its name; it is the tenant's name as well")]
     key: Annotated[str | None, _doc("the key itself, hashed at load; prefer `hash`, ${VARIABLE} or file:/path")] = None
     hash: Annotated[str | None, _doc("'sha256:' and the 64 hex digits of the key's SHA-256, as `penstock check` prints it")] = None
+    priority_ceiling: Annotated[Priority, _doc("highest priority that its calls get, whatever they ask for in x-penstock-priority")] = "critical"
+    tier: Annotated[Tier, _doc("what its calls are worth where `queue.order` is score")] = "standard"
 
 
 class TlsConf(_Conf, frozen=True, kw_only=True):
@@ -167,6 +169,13 @@ class Access(_Conf, frozen=True, kw_only=True):
         return "Access(…)"
 
 
+class KeyTerms(_Conf, frozen=True, kw_only=True):
+    """What goes with a key beside its name."""
+
+    ceiling: Priority = "critical"
+    tier: Tier = "standard"
+
+
 class ServerSpec(_Conf, frozen=True, kw_only=True):
     """The gateway's body: sockets, limits, keys. Addresses and TLS files hold until a restart; the rest reloads."""
 
@@ -177,6 +186,8 @@ class ServerSpec(_Conf, frozen=True, kw_only=True):
     """SHA-256, hex."""
     key_names: dict[str, str] = field(default_factory=dict)
     """SHA-256 of a key, hex -> the key's name."""
+    key_terms: dict[str, KeyTerms] = field(default_factory=dict)
+    """SHA-256 of a key, hex -> its terms, where they are not the usual ones."""
     open: bool = True
     """No key is asked for."""
     tls: TlsConf | None = None

@@ -28,7 +28,7 @@ def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> tuple[Serve
     admin = _address(file.admin, ("admin",), mistakes)
     metrics = _address(file.metrics, ("metrics",), mistakes)
     _check_collisions({"listen": listen, "admin": admin, "metrics": metrics}, mistakes)
-    key_names, warnings = client_keys(file.keys, mistakes, read_file)
+    key_names, key_terms, warnings = client_keys(file.keys, mistakes, read_file)
     _check_auth(file, listen, mistakes)
     admin_hash = None
     if file.admin_key is not None:
@@ -43,7 +43,8 @@ def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> tuple[Serve
     check_numbers(file, mistakes)
     spec = ServerSpec(
         listen=listen or ("127.0.0.1", 8080), admin=admin, metrics=metrics, admin_key_hash=admin_hash,
-        key_names=key_names, open=not file.keys, tls=file.tls, trusted_proxies=_networks(file, mistakes),
+        key_names=key_names, key_terms=key_terms, open=not file.keys, tls=file.tls,
+        trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
     )  # fmt: skip
     return spec, warnings

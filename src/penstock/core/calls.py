@@ -5,7 +5,7 @@ every way out. Replicas' health and membership are `fleet`'s business; which sea
 """
 
 from penstock.base.errors import REFUSALS, Label
-from penstock.base.nouns import Usage
+from penstock.base.nouns import Call, Usage
 from penstock.base.rand import Rand
 from penstock.core.attempts import MAX_PAUSE_S, may_repeat, pause_s
 from penstock.core.catalog import Catalog
@@ -16,6 +16,7 @@ from penstock.core.flight import Flight
 from penstock.core.limits import Limits
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
+from penstock.core.shed import AGAIN_S
 from penstock.core.timers import Timers
 
 RETRY_AFTER_S = (1.0, 60.0)
@@ -66,16 +67,22 @@ class Calls:
             )
             self._refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
             return
-        flight.deadline = now + self._fleet.pools[flight.targets[0].pool].spec.queue.timeout_s
+        flight.deadline = now + self._patience_s(call, self._fleet.pools[flight.targets[0].pool])
         self._dispatch(flight, out, now)
+
+    def _patience_s(self, call: Call, pool: Pool) -> float:
+        """How long the call may wait: as its pool says, longer where a first replica must be started, and never longer
+        than its client can wait for the whole answer."""
+        queue = pool.spec.queue
+        longest_s = queue.timeout_s if pool.seats else max(queue.timeout_s, queue.waiting_room_s)
+        return longest_s if call.latency_s is None else min(longest_s, call.latency_s)
 
     def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
         """Send a new call, or let it wait; the first target that can do either now has it."""
         targets = flight.targets
         for index, (name, model) in enumerate(targets):
             pool = self._fleet.pools[name]
-            line = pool.lines.get(model)
-            if line is None or not line.fresh:  # nobody is overtaken; who waits beside the line holds nobody up
+            if pool.may_pass(flight.call, model, now):
                 seat = pool.choose(flight.call, model, flight.tried, now)
                 if seat is not None:
                     flight.target = index
@@ -92,6 +99,8 @@ class Calls:
         model = flight.targets[target].model
         refusal: Label | None = "queue_full" if self._waiting >= self.max_waiting else None
         refusal = refusal or pool.counts.refusal(pool.spec.queue, flight)
+        if refusal is None and pool.refuses(flight.call, now):
+            refusal = "saturated"
         if refusal is not None:
             return refusal
         flight.target = target
@@ -102,11 +111,13 @@ class Calls:
         flight.move("queued")
         flight.queued_at = now
         self._waiting += 1
-        pool.push(flight, model)
+        pool.push(flight, model, now)
         until = flight.deadline
         if not pool.usable(model):
-            until = min(until, now + pool.spec.queue.unavailable_wait_s)
+            queue = pool.spec.queue
+            until = min(until, now + (queue.unavailable_wait_s if pool.seats else queue.waiting_room_s))
         self._timers.set(("wait", flight.call.id), until)
+        self.watch_held(pool.spec.name, now)
 
     def _unqueue(self, flight: Flight, now: float) -> None:
         name, model = flight.targets[flight.target]
@@ -125,6 +136,7 @@ class Calls:
         seat.in_flight += 1
         if flight.attempt == 1:
             pool.budget.deposit(now)
+            pool.fair.charge(flight.call, now)
         timeouts = pool.spec.timeouts
         out.append(
             Send(
@@ -146,6 +158,12 @@ class Calls:
                 continue
             self._unqueue(flight, now)
             self._send(flight, pool, seat, out, now)
+
+    def watch_held(self, name: str, now: float) -> None:
+        """Calls that wait may be held back by engines' numbers, and no fact about calls tells of better ones."""
+        pool = self._fleet.pools.get(name)
+        if pool is not None and pool.shed.active and pool.counts.calls and ("held", name) not in self._timers:
+            self._timers.set(("held", name), now + AGAIN_S)
 
     # ===== an attempt goes on =====
 
@@ -176,6 +194,9 @@ class Calls:
             self._begin(flight, seat, now)
         self._release(flight, out)
         self._fleet.succeeded(seat, now)
+        usage = event.usage
+        if usage is not None and (pool := self._fleet.pools.get(seat.pool)) is not None:
+            pool.fair.served(flight.call.tenant, usage.prompt_tokens, usage.completion_tokens, now)
         self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
         self.serve(seat.pool, out, now)
 

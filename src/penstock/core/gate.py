@@ -145,6 +145,9 @@ class Gate:
                 self._calls.waited(whom, out, now)
             elif what == "pause":
                 self._calls.paused(whom, out, now)
+            elif what == "held":
+                self._calls.serve(whom, out, now)
+                self._calls.watch_held(whom, now)
             else:
                 room = self._fleet.rang(what, whom, out, at, now) or room
         if room:

@@ -9,23 +9,33 @@ from collections.abc import Sequence
 from penstock.base.nouns import Call, PoolView
 from penstock.base.rand import Rand
 from penstock.core.attempts import RetryBudget
+from penstock.core.fair import Fair
 from penstock.core.flight import Flight
 from penstock.core.load import Seat
+from penstock.core.order import EVERY
 from penstock.core.queue import Counts, Line
 from penstock.core.route.pipeline import Pipeline, build
 from penstock.core.route.presets import P2CPeakEwma
+from penstock.core.shed import NOBODY, Shed, saturation
 from penstock.core.spec import PoolSpec
 
 
 class Pool:
     """One pool's state."""
 
-    __slots__ = ("_rand", "_usable", "budget", "counts", "decay_s", "lines", "pipeline", "seats", "spec")
+    __slots__ = (
+        "_passed", "_rand", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline", "seats", "shed",
+        "spec",
+    )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
         self._rand = rand
         self.budget = RetryBudget()
         self.counts = Counts()
+        self.fair = Fair(spec.queue, self.counts.by_tenant)
+        self.shed = Shed(spec.queue.shed)
+        self._passed = 0
+        """Seats since one was given out of order, to a band that had been passed over."""
         self.lines: dict[str, Line] = {}
         self.seats: list[Seat] = []
         self._usable: dict[str, list[Seat]] = {}
@@ -39,6 +49,8 @@ class Pool:
         if not hasattr(self, "pipeline") or spec.strategy != self.spec.strategy:
             self.pipeline = build(spec.strategy, self._rand)
             self.decay_s = spec.strategy.decay_s if isinstance(spec.strategy, P2CPeakEwma) else 10.0
+        self.fair.respec(spec.queue)
+        self.shed = Shed(spec.queue.shed)
         self.spec = spec
         for seat in self.seats:
             seat.health.respec(spec.breaker, spec.probe)
@@ -91,35 +103,59 @@ class Pool:
 
     # ===== lines =====
 
-    def push(self, flight: Flight, model: str) -> None:
-        """Let the call wait: at the end of the line, or beside it after a failed attempt."""
+    def may_pass(self, call: Call, model: str, now: float) -> bool:
+        """Whether the call may have a free seat at once: nobody is overtaken but those that are held back; who waits
+        beside the line holds nobody up."""
+        line = self.lines.get(model)
+        if not self.shed.active:
+            return line is None or not line.fresh
+        closed = self.shed.closed(self.seats, now)
+        return not closed[call.priority] and (line is None or not line.order.open(closed))
+
+    def refuses(self, call: Call, now: float) -> bool:
+        """Whether the pool is too near to collapse to take a call of this priority even into its queue."""
+        return self.shed.refuses and self.shed.closed(self.seats, now)[call.priority]
+
+    def push(self, flight: Flight, model: str, now: float) -> None:
+        """Let the call wait."""
         line = self.lines.get(model)
         if line is None:
-            line = self.lines[model] = Line()
-        (line.retries if flight.attempt else line.fresh)[flight.call.id] = flight
+            line = self.lines[model] = Line(self.spec.queue)
+        line.push(flight, self.fair.flow(flight.call.tenant, now), now)
         self.counts.add(flight)
 
     def drop(self, flight: Flight, model: str) -> None:
         """The call waits no more."""
         line = self.lines[model]
-        if line.fresh.pop(flight.call.id, None) is None:
-            del line.retries[flight.call.id]
+        line.drop(flight)
         self.counts.drop(flight)
         if not line:
             del self.lines[model]
 
     def next(self, now: float) -> tuple[Flight, Seat] | None:
-        """The call that has waited longest among those that a free seat can serve, and that seat."""
-        if len(self.lines) == 1:
-            ((model, line),) = self.lines.items()
-            return self._next_of(model, line, now)
-        for model, line in sorted(self.lines.items(), key=lambda item: item[1].head_at()):
-            found = self._next_of(model, line, now)
+        """The call that is next among those that a free seat can serve, and that seat: retried calls first."""
+        for model, line in self.lines.items():
+            found = self._next_retry(model, line, now) if line.retries else None
             if found is not None:
                 return found
+        closed = self.shed.closed(self.seats, now) if self.shed.active else NOBODY
+        owing = self._passed + 1 >= EVERY
+        heads = [
+            (head, model, line)
+            for model, line in self.lines.items()
+            if line.fresh and (head := line.order.head(closed, owing, now)) is not None
+        ]
+        if len(heads) > 1:
+            heads.sort(key=lambda item: item[0].rank)
+        for head, model, line in heads:
+            seat = self.choose(head.flight.call, model, None, now)
+            if seat is not None:
+                line.order.served(head.flight, now)
+                self._passed = 0 if head.aged else self._passed + 1
+                return head.flight, seat
         return None
 
-    def _next_of(self, model: str, line: Line, now: float) -> tuple[Flight, Seat] | None:
+    def _next_retry(self, model: str, line: Line, now: float) -> tuple[Flight, Seat] | None:
         full: set[frozenset[str] | None] = set()  # after a replica's death hundreds wait who all tried the same
         for flight in line.retries.values():
             if flight.tried not in full:
@@ -127,11 +163,6 @@ class Pool:
                 if seat is not None:
                     return flight, seat
                 full.add(flight.tried)
-        if line.fresh:
-            flight = next(iter(line.fresh.values()))
-            seat = self.choose(flight.call, model, None, now)
-            if seat is not None:
-                return flight, seat
         return None
 
     # ===== for people =====
@@ -147,6 +178,9 @@ class Pool:
             queued_bytes=self.counts.bytes,
             oldest_s=now - min(waiting) if waiting else 0.0,
             queued_by_priority=self.counts.shown_by_priority(),
+            queued_by_tenant=self.counts.shown_by_tenant(),
+            fairness=self.fair.index(now),
+            saturation=saturation(self.seats, self.shed.spec, now),
             in_flight=sum(seat.in_flight for seat in self.seats),
             seats=sum(seat.health.limit for seat in self.seats),
             replicas=len(self.seats),

@@ -4,7 +4,7 @@ A part's own spec stands here rather than beside its code only where several par
 in `core.route.presets`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -18,6 +18,7 @@ def _doc(text: str) -> Meta:
 
 Count = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
+Level = Annotated[float, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
@@ -25,14 +26,46 @@ class _Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
+class PriorityBounds(_Spec, frozen=True, kw_only=True):
+    """Calls of one priority that may wait in a pool; none: no bound of its own [Q3]."""
+
+    critical: Annotated[Count | None, _doc("critical calls")] = None
+    high: Annotated[Count | None, _doc("high calls")] = None
+    normal: Annotated[Count | None, _doc("normal calls")] = None
+    low: Annotated[Count | None, _doc("low calls")] = None
+    batch: Annotated[Count | None, _doc("batch calls")] = None
+
+
+class ShedSpec(_Spec, frozen=True, kw_only=True):
+    """Keeps low priorities away from engines that are near collapse [Q5]. A pool's saturation is the mean over its usable
+    replicas of max(waiting / `waiting`, KV usage / `kv_usage`), as in llm-d's flow control; numbers that are stale or
+    missing count as 0, so that an outage of metrics stops nobody. Critical calls are always let through."""
+
+    mode: Annotated[Literal["off", "hold", "refuse"], _doc("hold: priorities above their ceiling wait; refuse: they get 429 with Retry-After; off: seats alone bound what engines get")] = "off"
+    waiting: Annotated[Count, _doc("requests in an engine's own queue at which it is saturated")] = 5
+    kv_usage: Annotated[float, Meta(gt=0, description="share of an engine's KV cache in use at which it is saturated")] = 0.8
+    high: Annotated[Level, _doc("saturation from which high calls are kept away")] = 1.2
+    normal: Annotated[Level, _doc("the same for normal calls")] = 1.0
+    low: Annotated[Level, _doc("the same for low calls")] = 0.85
+    batch: Annotated[Level, _doc("the same for batch calls")] = 0.7
+
+
 class QueueSpec(_Spec, frozen=True, kw_only=True):
-    """Where calls wait for a free seat [Q3, Q4]."""
+    """Where calls wait for a free seat [Q1, Q2, Q3, Q4, Q5, Q6]."""
 
     timeout_s: Annotated[Seconds, _doc("longest wait for a replica; then 504, and the request was never sent")] = field(default=30.0, name="timeout")
+    order: Annotated[Literal["class", "score"], _doc("class: by priority, and fair between tenants; score: by tier + priority + urgency")] = "class"
+    within: Annotated[Literal["fifo", "edf"], _doc("order of one tenant's calls of one priority: first come, or earliest deadline")] = "fifo"
+    weights: Annotated[dict[str, Annotated[float, Meta(gt=0)]], _doc("tenant -> its weight where tenants compete; 1 where none is given")] = field(default_factory=dict)
+    burst: Annotated[NotNegative, _doc("average calls that a tenant which used less than its share may have served before the others")] = 32
+    ageing_s: Annotated[Seconds, _doc("a priority (or score) that was passed over for so long gets every tenth seat until it moves; 0: never")] = field(default=5.0, name="ageing")
     max: Annotated[Count, _doc("calls that may wait in this pool; more get 429 with Retry-After at once")] = 10_000
     max_bytes: Annotated[Bytes, _doc("bytes of request bodies that may wait in this pool")] = 1 << 30
     max_per_tenant: Annotated[Count | None, _doc("calls of one tenant that may wait in this pool; none: no bound of its own")] = None
+    max_per_priority: PriorityBounds = field(default_factory=PriorityBounds)
     unavailable_wait_s: Annotated[Seconds, _doc("how long a call waits while no replica of its model is usable at all; then 503 with Retry-After")] = field(default=10.0, name="unavailable_wait")
+    waiting_room_s: Annotated[Seconds, _doc("the same while the pool has no replica at all: time to start one")] = field(default=60.0, name="waiting_room")
+    shed: ShedSpec = field(default_factory=ShedSpec)
 
 
 class TimeoutSpec(_Spec, frozen=True, kw_only=True):

@@ -11,8 +11,10 @@ from msgspec import Struct
 
 from penstock.adapters.wire.request import CHUNKED, RequestHead, parse_request_head
 from penstock.base.errors import Label
+from penstock.base.nouns import PRIORITIES, Tier
 from penstock.config.schema import ServerSpec
 from penstock.gateway.paths import Route, find
+from penstock.gateway.wishes import Wishes
 
 _ID = re.compile(rb"[!-~]{1,128}")
 _ADDRESSES = re.compile(rb"[0-9A-Za-z.:\[\], \t_-]{1,1024}")
@@ -48,7 +50,7 @@ class Head:
 
     __slots__ = (
         "chunked", "client_id", "content_type", "expect", "forward", "framed", "gzip", "head_only", "host", "http10",
-        "keep_alive", "key", "method", "path", "refusal", "route", "target",
+        "keep_alive", "key", "method", "path", "refusal", "route", "target", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
@@ -67,6 +69,9 @@ class Head:
         self.head_only = parsed.method == b"HEAD"
         self.key = ""
         """Name of the key; empty: none was shown and none is needed."""
+        self.tier: Tier = "standard"
+        """The key's."""
+        self.wishes = Wishes()
         self.client_id = ""
         self.forward = b""
         """Header lines that travel on, rendered."""
@@ -112,12 +117,16 @@ def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpe
             head.gzip = _GZIP.search(value) is not None
         elif name == b"content-type":
             head.content_type = value
+        elif name.startswith(b"x-penstock-"):
+            head.wishes.read(name, value)
         if name not in _NOT_FORWARDED and name not in parsed.connection and not name.startswith(b"x-penstock-"):
             lines.append(b"%b: %b\r\n" % (name, value))
     lines.append(_forwarded(peer, addresses, scheme))
     head.forward = b"".join(lines)
     if server is not None:
         _authorize(head, secrets, server)
+        if head.wishes.mistake and head.refusal is None:
+            head.refusal = ("bad_request", head.wishes.mistake)
 
 
 def _forwarded(peer: Peer, addresses: bytes, scheme: bytes) -> bytes:
@@ -137,8 +146,19 @@ def _authorize(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
     name = names.pop() if len(names) == 1 else ""
     if name:
         head.key = name
+        if server.key_terms:
+            _grant(head, secrets, server)
     elif not server.open:
         head.refusal = ("unauthorized", "")
+
+
+def _grant(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
+    """What goes with the key."""
+    for secret in secrets:
+        terms = server.key_terms.get(hashlib.sha256(secret).hexdigest())
+        if terms is not None:
+            head.tier = terms.tier
+            head.wishes.bound(PRIORITIES.index(terms.ceiling))
 
 
 class Memory:

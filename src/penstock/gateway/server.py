@@ -247,8 +247,9 @@ class DataPlane:
             Arrived(
                 Call(
                     call_id, model, head.path, head.host, head.key or "anonymous", head.key, head.client_id, stream,
-                    True, 2, len(body) // _BYTES_PER_TOKEN, limit if limit is not None else fields.max_tokens,
-                    len(body),
+                    True, head.wishes.priority, len(body) // _BYTES_PER_TOKEN,
+                    limit if limit is not None else fields.max_tokens, len(body),
+                    latency_s=head.wishes.latency_s, tier=head.tier,
                 )
             )
         )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Who has had how much: one counter a tenant of a pool, so that seats are shared fairly [Q1].
+
+A tenant's counter (`tag`) grows by what its calls cost, divided by its weight; of the tenants that wait, the one with
+the lowest is next. That is start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queuing", SIGCOMM 1996) with
+the cost of the Virtual Token Counter (Sheng et al.: "Fairness in Serving Large Language Models", OSDI 2024): an input
+token costs 1, an output token 2. How long an answer will be is not known when its call is sent, so a tenant's mean
+stands for it, never more than the call's own `max_tokens`.
+
+Both papers lift the counter of a tenant that comes back to that of those who wait, so that idleness is not saved up.
+Then somebody who floods the pool stands on one line with whoever comes seldom. Here the lift stops a little below
+(`burst` average calls): who uses less than its share finds its burst served before the flood, as with the warp of
+borrowed virtual time (Duda, Cheriton, SOSP 1999), and no saved-up idleness is worth more than that. Deficit round
+robin was refused: with costs that differ by a factor of a thousand its rounds are as long as its largest call.
+"""
+
+from collections.abc import Container, Iterable
+from math import exp
+
+from penstock.base.nouns import Call
+from penstock.core.spec import QueueSpec
+
+OUTPUT_COST = 2.0
+"""Cost of an output token, in input tokens (VTC's evaluation; prices of hosted models lie at 2 to 5)."""
+TYPICAL_OUTPUT = 256.0
+"""Tokens of an answer, until a tenant has had some."""
+ALPHA = 0.1
+"""Weight of a new answer in a tenant's mean."""
+SHOWN_S = 60.0
+"""Time in which served tokens fade to 1/e in the index of fairness."""
+FEW = 1024
+"""Tenants that are remembered without a second thought."""
+
+
+class Flow:
+    """One tenant's account."""
+
+    __slots__ = ("at", "output", "tag", "tenant", "tokens", "weight")
+
+    def __init__(self, tenant: str, weight: float, tag: float, now: float) -> None:
+        self.tenant = tenant
+        self.weight = weight
+        self.tag = tag
+        """Cost of what it had, by weight: only ever grows."""
+        self.output = TYPICAL_OUTPUT
+        """Mean tokens of its answers."""
+        self.tokens = 0.0
+        """Tokens served, faded."""
+        self.at = now
+
+
+class Fair:
+    """The accounts of a pool's tenants. Idle ones that nothing distinguishes from unknown ones are forgotten."""
+
+    __slots__ = ("_burst", "_floor", "_flows", "_limit", "_mean", "_virtual", "_waiting", "_weights")
+
+    def __init__(self, spec: QueueSpec, waiting: Container[str]) -> None:
+        """`waiting`: the tenants that wait; their accounts are kept."""
+        self._waiting = waiting
+        self._flows: dict[str, Flow] = {}
+        self._virtual = 0.0
+        """The highest tag at which a call was ever begun: how far the pool has come."""
+        self._floor = 0.0
+        """Nobody who begins to wait stands below."""
+        self._mean = 0.0
+        """Mean cost of a call."""
+        self._limit = FEW
+        self.respec(spec)
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def respec(self, spec: QueueSpec) -> None:
+        """New weights hold for what is served from now on."""
+        self._weights = spec.weights
+        self._burst = spec.burst
+        for flow in self._flows.values():
+            flow.weight = spec.weights.get(flow.tenant, 1.0)
+
+    def flow(self, tenant: str, now: float) -> Flow:
+        """The account of a tenant that begins to wait: what it did not use long ago counts no more."""
+        flow = self._flows.get(tenant)
+        if flow is None:
+            return self._open(tenant, now)
+        if flow.tag < self._floor and tenant not in self._waiting:
+            flow.tag = self._floor
+        return flow
+
+    def _open(self, tenant: str, now: float) -> Flow:
+        if len(self._flows) >= self._limit:
+            self._tidy()
+        flow = self._flows[tenant] = Flow(tenant, self._weights.get(tenant, 1.0), self._floor, now)
+        return flow
+
+    def charge(self, call: Call, now: float) -> None:
+        """A call is sent for the first time (later attempts are our misfortune, not the tenant's use)."""
+        flow = self._flows.get(call.tenant)
+        if flow is None:
+            flow = self._open(call.tenant, now)
+        output, most = flow.output, call.max_tokens
+        cost = call.prompt_tokens + OUTPUT_COST * (output if most is None or most > output else most) + 1.0
+        start = flow.tag
+        flow.tag = start + cost / flow.weight
+        self._mean += 0.01 * (cost - self._mean) if self._mean else cost
+        if start > self._virtual:
+            self._virtual = start
+            self._floor = max(self._floor, start - self._burst * self._mean)
+
+    def served(self, tenant: str, prompt_tokens: int, completion_tokens: int, now: float) -> None:
+        """An answer is complete: what it really took."""
+        flow = self._flows.get(tenant)
+        if flow is not None:
+            flow.output += ALPHA * (completion_tokens - flow.output)
+            flow.tokens = flow.tokens * exp((flow.at - now) / SHOWN_S) + prompt_tokens + completion_tokens
+            flow.at = now
+
+    def _tidy(self) -> None:
+        """Forget idle tenants: those at the floor, and if too few of them are there all that are idle."""
+        flows, floor, waiting = self._flows, self._floor, self._waiting
+        kept = {name: flow for name, flow in flows.items() if flow.tag > floor or name in waiting}
+        if 2 * len(kept) > len(flows):
+            kept = {name: flow for name, flow in kept.items() if name in waiting}
+        self._flows = kept
+        self._limit = max(FEW, 2 * len(kept))
+
+    def index(self, now: float) -> float | None:
+        """Jain's index of the tokens that tenants were served of late, by weight: 1 all alike, 1/n one has everything.
+        None: nobody was served."""
+        return jain(flow.tokens * exp((flow.at - now) / SHOWN_S) / flow.weight for flow in self._flows.values())
+
+
+def jain(shares: Iterable[float]) -> float | None:
+    """(Σx)² / (n·Σx²) over the shares that are more than a hundredth of a token (Jain, Chiu, Hawe 1984)."""
+    seen = [share for share in shares if share > 0.01]
+    if not seen:
+        return None
+    total = sum(seen)
+    return total * total / (len(seen) * sum(share * share for share in seen))

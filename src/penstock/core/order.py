@@ -1,0 +1,266 @@
+"""Who is next in a line: by class and fair between tenants [Q1], or by score [Q2].
+
+Both answer `head` with the call that is next and a rank, lower first, by which lines of one pool compare. Entries of
+calls that have left lie in the heaps until they come up or are too many: every operation is O(log n) amortised, or in
+the number of bands, never in the number of calls. The bands of the one are the five priorities, of the other the sums
+of tier and priority.
+"""
+
+from collections.abc import Container
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from penstock.base.nouns import PRIORITIES
+from penstock.core.fair import Flow
+from penstock.core.flight import Flight
+from penstock.core.spec import QueueSpec
+
+TIERS = {"enterprise": 100.0, "premium": 80.0, "standard": 60.0, "free": 40.0}
+"""Q2: what a tenant's tier is worth."""
+PRIORITY_SCORES = (50.0, 30.0, 0.0, -20.0, -40.0)
+"""Q2, by index in PRIORITIES. Batch is not named there: it goes on below low by the step that lies between normal and
+low, so that free + high stays above enterprise + batch."""
+URGENCY = 30.0
+"""Q2: what a deadline is worth when it is here."""
+URGENT_S = 30.0
+"""From so many seconds before the deadline urgency rises, evenly (the usual longest wait in the queue)."""
+EVERY = 10
+"""An aged band gets one seat in so many: enough to move, too little for the others to feel."""
+_SLACK = 16
+
+
+class Found(NamedTuple):
+    """Who is next in a line."""
+
+    rank: tuple[float, float, float]
+    """Lower comes first, also among the lines of a pool."""
+    flight: Flight
+    aged: bool
+    """Its turn came because its band was passed over for too long."""
+
+
+def base_score(flight: Flight) -> float:
+    """Q2 without the deadline; an unknown tier counts as standard."""
+    return TIERS.get(flight.call.tier, TIERS["standard"]) + PRIORITY_SCORES[flight.call.priority]
+
+
+def urgency(deadline: float, now: float) -> float:
+    """0 from 30 s before the deadline, 30 at the deadline and after it."""
+    return URGENCY * min(1.0, max(0.0, 1.0 - (deadline - now) / URGENT_S))
+
+
+class Lane:
+    """Calls in order of a key; those that left are skipped."""
+
+    __slots__ = ("_heap", "_here", "entry", "live")
+
+    def __init__(self, here: Container[str]) -> None:
+        self._heap: list[tuple[float, int, Flight]] = []
+        self._here = here
+        """Ids of the calls that still wait."""
+        self.live = 0
+        self.entry: tuple[float, int, Flow] | None = None
+        """Its place among the lanes of a band, where it has one."""
+
+    def push(self, key: float, number: int, flight: Flight) -> None:
+        """One more call; `number` decides between equal keys."""
+        heappush(self._heap, (key, number, flight))
+        self.live += 1
+
+    def left(self) -> None:
+        """One of its calls has left."""
+        self.live -= 1
+        if len(self._heap) > 2 * self.live + _SLACK:
+            self._heap = [entry for entry in self._heap if entry[2].call.id in self._here]
+            heapify(self._heap)
+
+    def first(self) -> Flight:
+        """The next call. Only for a lane that has one."""
+        heap, here = self._heap, self._here
+        while heap[0][2].call.id not in here:
+            heappop(heap)
+        return heap[0][2]
+
+
+class Band:
+    """The calls of one class: a lane a tenant; the tenant that has had least is next."""
+
+    __slots__ = ("_heap", "_numbers", "lanes", "live")
+
+    def __init__(self, numbers: "count[int]") -> None:
+        self._numbers = numbers
+        self.lanes: dict[str, Lane] = {}
+        self._heap: list[tuple[float, int, Flow]] = []
+        self.live = 0
+
+    def join(self, flow: Flow, lane: Lane) -> None:
+        """A tenant begins to wait here."""
+        self.lanes[flow.tenant] = lane
+        lane.entry = (flow.tag, next(self._numbers), flow)
+        heappush(self._heap, lane.entry)
+        if len(self._heap) > 2 * len(self.lanes) + _SLACK:
+            self._heap = [each.entry for each in self.lanes.values() if each.entry is not None]
+            heapify(self._heap)
+
+    def first(self) -> tuple[float, Flight]:
+        """The tag of the tenant that is next, and its call. Only for a band that has one. Tags only grow, so an entry
+        whose tenant's tag has grown goes back to its place, behind equals: among equals tenants take turns."""
+        heap, lanes = self._heap, self.lanes
+        while True:
+            entry = heap[0]
+            flow = entry[2]
+            lane = lanes.get(flow.tenant)
+            if lane is None or lane.entry is not entry:
+                heappop(heap)
+            elif flow.tag > entry[0]:
+                lane.entry = (flow.tag, next(self._numbers), flow)
+                heapreplace(heap, lane.entry)
+            else:
+                return entry[0], lane.first()
+
+
+class Order(Protocol):
+    """What a line asks."""
+
+    def push(self, flight: Flight, flow: Flow, now: float) -> None:
+        """One more waits."""
+        ...
+
+    def drop(self, flight: Flight) -> None:
+        """One has left; the line has taken its id out before."""
+        ...
+
+    def head(self, closed: tuple[bool, ...], owing: bool, now: float) -> Found | None:
+        """The next call of an open priority. `owing`: a band that was passed over too long comes first, if there is
+        one."""
+        ...
+
+    def open(self, closed: tuple[bool, ...]) -> bool:
+        """Whether anybody of an open priority waits."""
+        ...
+
+    def served(self, flight: Flight, now: float) -> None:
+        """The call has got a seat."""
+        ...
+
+
+class Classes:
+    """Strict classes; in a class the tenant with the lowest counter; of its calls the first, or the most urgent."""
+
+    __slots__ = ("_ageing_s", "_bands", "_edf", "_here", "_numbers", "_since")
+
+    def __init__(self, spec: QueueSpec, here: Container[str]) -> None:
+        self._here = here
+        self._edf = spec.within == "edf"
+        self._ageing_s = spec.ageing_s or float("inf")
+        self._numbers = count()
+        self._bands = tuple(Band(self._numbers) for _ in PRIORITIES)
+        self._since = [0.0] * len(PRIORITIES)
+        """Since when each class waits for its next seat."""
+
+    def push(self, flight: Flight, flow: Flow, now: float) -> None:
+        """See `Order`."""
+        call = flight.call
+        band = self._bands[call.priority]
+        if not band.live:
+            self._since[call.priority] = now
+        band.live += 1
+        lane = band.lanes.get(call.tenant)
+        if lane is None:
+            lane = Lane(self._here)
+            band.join(flow, lane)
+        lane.push(flight.deadline if self._edf else 0.0, next(self._numbers), flight)
+
+    def drop(self, flight: Flight) -> None:
+        """See `Order`."""
+        band = self._bands[flight.call.priority]
+        lane = band.lanes[flight.call.tenant]
+        band.live -= 1
+        lane.left()
+        if not lane.live:
+            del band.lanes[flight.call.tenant]
+
+    def head(self, closed: tuple[bool, ...], owing: bool, now: float) -> Found | None:
+        """See `Order`."""
+        top = aged = -1
+        for priority, band in enumerate(self._bands):
+            if band.live and not closed[priority]:
+                if top < 0:
+                    top = priority
+                    if not owing:
+                        break
+                elif now - self._since[priority] >= self._ageing_s and (
+                    aged < 0 or self._since[priority] < self._since[aged]
+                ):
+                    aged = priority
+        if top < 0:
+            return None
+        if aged >= 0:
+            flight = self._bands[aged].first()[1]
+            return Found((-1.0, self._since[aged], flight.arrived), flight, True)
+        tag, flight = self._bands[top].first()
+        return Found((float(top), tag, flight.arrived), flight, False)
+
+    def open(self, closed: tuple[bool, ...]) -> bool:
+        """See `Order`."""
+        return any(band.live and not shut for band, shut in zip(self._bands, closed, strict=True))
+
+    def served(self, flight: Flight, now: float) -> None:
+        """See `Order`."""
+        self._since[flight.call.priority] = now
+
+
+class Scores:
+    """Tier + priority + urgency, highest first. In a band (equal tier and priority) urgency orders as deadlines do, so
+    only the first of each band is scored, as of now."""
+
+    __slots__ = ("_ageing_s", "_bands", "_here", "_numbers", "_since")
+
+    def __init__(self, spec: QueueSpec, here: Container[str]) -> None:
+        self._here = here
+        self._ageing_s = spec.ageing_s or float("inf")
+        self._bands: dict[tuple[float, int], Lane] = {}
+        self._since: dict[tuple[float, int], float] = {}
+        self._numbers = count()
+
+    def push(self, flight: Flight, flow: Flow, now: float) -> None:
+        """See `Order`."""
+        key = (base_score(flight), flight.call.priority)
+        if key not in self._bands:
+            self._bands[key], self._since[key] = Lane(self._here), now
+        self._bands[key].push(flight.deadline, next(self._numbers), flight)
+
+    def drop(self, flight: Flight) -> None:
+        """See `Order`."""
+        key = (base_score(flight), flight.call.priority)
+        lane = self._bands[key]
+        lane.left()
+        if not lane.live:
+            del self._bands[key], self._since[key]
+
+    def head(self, closed: tuple[bool, ...], owing: bool, now: float) -> Found | None:
+        """See `Order`."""
+        best: Found | None = None
+        best_key = aged = None
+        for key, lane in self._bands.items():
+            if not closed[key[1]]:
+                flight = lane.first()
+                rank = (-key[0] - urgency(flight.deadline, now), flight.deadline, flight.arrived)
+                if best is None or rank < best.rank:
+                    best, best_key = Found(rank, flight, False), key
+        if owing:
+            passed = [key for key in self._bands if key != best_key and not closed[key[1]]]
+            aged = min(passed, key=self._since.__getitem__, default=None)
+        if aged is not None and now - self._since[aged] >= self._ageing_s:
+            flight = self._bands[aged].first()
+            return Found((float("-inf"), self._since[aged], flight.arrived), flight, True)
+        return best
+
+    def open(self, closed: tuple[bool, ...]) -> bool:
+        """See `Order`."""
+        return any(not closed[priority] for _, priority in self._bands)
+
+    def served(self, flight: Flight, now: float) -> None:
+        """See `Order`."""
+        self._since[base_score(flight), flight.call.priority] = now

@@ -1,0 +1,52 @@
+"""What a client wishes of the queue by its headers: a priority, and how long it can wait.
+
+Both are Penstock's own headers, so they are read strictly: a word that means nothing is a mistake to tell of, not one
+to guess at. The body's `priority` of vLLM is left to the engine.
+"""
+
+from penstock.base.nouns import PRIORITIES
+from penstock.base.units import parse_seconds
+
+PRIORITY = b"x-penstock-priority"
+TIMEOUT = b"x-penstock-timeout"
+_INDEX = {name.encode(): index for index, name in enumerate(PRIORITIES)}
+_NORMAL = PRIORITIES.index("normal")
+_MOST_DIGITS = 32
+
+
+class Wishes:
+    """One request's."""
+
+    __slots__ = ("latency_s", "mistake", "priority")
+
+    def __init__(self) -> None:
+        self.priority = _NORMAL
+        """Index in PRIORITIES."""
+        self.latency_s: float | None = None
+        self.mistake = ""
+        """What is wrong with a header, for the client; empty: nothing."""
+
+    def read(self, name: bytes, value: bytes) -> None:
+        """Take one header in; any other than the two means nothing."""
+        if name == PRIORITY:
+            found = _INDEX.get(value.lower())
+            if found is None:
+                self.mistake = f"The header x-penstock-priority takes one of {', '.join(PRIORITIES)}."
+            else:
+                self.priority = found
+        elif name == TIMEOUT:
+            self.latency_s = _patience_s(value)
+            if self.latency_s is None:
+                self.mistake = "The header x-penstock-timeout takes a number of seconds, or like 30s, 500ms, 1m30s."
+
+    def bound(self, ceiling: int) -> None:
+        """No higher than the key's ceiling: who asks for more gets the ceiling, as a wish is no right."""
+        self.priority = max(self.priority, ceiling)
+
+
+def _patience_s(value: bytes) -> float | None:
+    try:
+        found_s = parse_seconds(value[: _MOST_DIGITS + 1].decode("ascii"))
+    except (ValueError, OverflowError):
+        return None
+    return found_s if found_s > 0 and len(value) <= _MOST_DIGITS else None
