@@ -332,9 +332,12 @@ def test_a_paused_call_whose_pool_went_down_goes_to_the_fallback() -> None:
 
 def test_a_call_that_waited_in_vain_goes_to_a_fallback_that_has_come_up() -> None:
     """At the end of the wait for a model without any usable replica, a fallback that can serve meanwhile does."""
-    machine = gate(pool(), pool("spare", models=("n",)), fallback={"m": ("n",)})
+    main = pool(breaker=BreakerSpec(failures=1, open_s=1000.0), retries=RetrySpec(attempts=1))
+    machine = gate(main, pool("spare", models=("n",)), fallback={"m": ("n",)})
+    machine.on(fleet("a"), 0.0)
+    tell(machine, arrived("c0"), Failed("c0", 1, "upstream_5xx"), now=0.0)
     machine.on(arrived("c1"), 0.0)
-    assert machine.on(FleetSeen((replica("s", pool="spare"),)), 1.0) == []
+    assert machine.on(FleetSeen((replica("a"), replica("s", pool="spare"))), 1.0) == []
     assert machine.on(Woke(), 10.0) == [send("c1", 1, "s", "n", queue_s=10.0)]
     machine.on(Ended("c1", 1, 200), 11.0)
     assert nothing_held(machine)

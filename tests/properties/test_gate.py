@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.base.rand import Rand
+from penstock.core import spec as specs
 from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import (
     Arrived,
@@ -33,17 +34,7 @@ from penstock.core.events import (
     Woke,
 )
 from penstock.core.gate import Gate
-from penstock.core.route.presets import (
-    Adaptive,
-    LeastConnections,
-    LeastLoaded,
-    P2CPeakEwma,
-    RoundRobin,
-    WeightedRoundRobin,
-)
-from penstock.core.spec import (
-    BreakerSpec, GateSpec, PoolSpec, PriorityBounds, ProbeSpec, QueueSpec, RetrySpec, RouteRule, ScrapeSpec, ShedSpec,
-)  # fmt: skip
+from penstock.core.route import presets
 
 UPSTREAM: list[Label] = [row.label for row in REFUSALS.values() if row.type == "upstream_error"]  # type: ignore[misc]
 MODELS = ["m", "n", "alias", "open-1", "open-2", "unknown", ""]
@@ -52,28 +43,35 @@ ATTEMPTS = 3
 MAX_WAITING = 7
 
 STRATEGIES = st.sampled_from(
-    [RoundRobin(), WeightedRoundRobin(), LeastConnections(), LeastLoaded(), P2CPeakEwma(), Adaptive()]
+    [
+        presets.RoundRobin(),
+        presets.WeightedRoundRobin(),
+        presets.LeastConnections(),
+        presets.LeastLoaded(),
+        presets.P2CPeakEwma(),
+        presets.Adaptive(),
+    ]
 )
 
 ORDER: Any = {
     "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
     "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
     "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
-    "max_per_priority": st.sampled_from([PriorityBounds(), PriorityBounds(batch=1)]),
-    "shed": st.builds(ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
+    "max_per_priority": st.sampled_from([specs.PriorityBounds(), specs.PriorityBounds(batch=1)]),
+    "shed": st.builds(specs.ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
 }  # fmt: skip
 
 
-def pools() -> st.SearchStrategy[tuple[PoolSpec, ...]]:
+def pools() -> st.SearchStrategy[tuple[specs.PoolSpec, ...]]:
     """One to three pools of the same names, small bounds everywhere so that they are met."""
     made = [
         st.builds(
-            PoolSpec,
+            specs.PoolSpec,
             name=st.just(name),
             models=st.just(models),
             strategy=STRATEGIES,
             queue=st.builds(
-                QueueSpec,
+                specs.QueueSpec,
                 timeout_s=st.sampled_from([0.0, 2.0, 30.0]),
                 max=st.integers(1, 4),
                 max_bytes=st.sampled_from([100, 1000]),
@@ -83,28 +81,28 @@ def pools() -> st.SearchStrategy[tuple[PoolSpec, ...]]:
                 **ORDER,
             ),
             retries=st.builds(
-                RetrySpec,
+                specs.RetrySpec,
                 attempts=st.integers(1, ATTEMPTS),
                 budget=st.sampled_from([0.0, 0.2]),
                 budget_min_per_s=st.sampled_from([0.0, 0.2, 10.0]),
             ),
-            breaker=st.builds(BreakerSpec, open_s=st.sampled_from([1.0, 30.0])),
-            probe=st.builds(ProbeSpec, enabled=st.booleans(), max_waiting=st.sampled_from([None, 5])),
-            scrape=st.builds(ScrapeSpec, enabled=st.booleans()),
+            breaker=st.builds(specs.BreakerSpec, open_s=st.sampled_from([1.0, 30.0])),
+            probe=st.builds(specs.ProbeSpec, enabled=st.booleans(), max_waiting=st.sampled_from([None, 5])),
+            scrape=st.builds(specs.ScrapeSpec, enabled=st.booleans()),
         )
         for name, models in (("first", ("m", "n")), ("second", ("n",)), ("open", ()))
     ]
     return st.one_of(st.tuples(*made), st.tuples(*made[:2]), st.tuples(*made[:1]))
 
 
-def specs() -> st.SearchStrategy[GateSpec]:
+def specs() -> st.SearchStrategy[specs.GateSpec]:
     """Settings as the configuration would let them pass: rules name pools that exist."""
     return st.builds(
-        GateSpec,
+        specs.GateSpec,
         pools=pools(),
         aliases=st.just({"alias": "m"}),
         fallback=st.sampled_from([{}, {"m": ("n",)}, {"m": ("n", "open-1")}]),
-        routes=st.sampled_from([(), (RouteRule(pool="first", path="/v1/embeddings", model="m"),)]),
+        routes=st.sampled_from([(), (specs.RouteRule(pool="first", path="/v1/embeddings", model="m"),)]),
         max_waiting=st.just(MAX_WAITING),
     )
 
@@ -143,7 +141,7 @@ class GateMachine(RuleBasedStateMachine):
         self.fleet: dict[str, Replica] = {}
 
     @initialize(spec=specs(), fleet=replicas(), seed=st.integers(0, 9))
-    def start(self, spec: GateSpec, fleet: tuple[Replica, ...], seed: int) -> None:
+    def start(self, spec: specs.GateSpec, fleet: tuple[Replica, ...], seed: int) -> None:
         self.gate = Gate(spec, Rand(seed))
         self.spec = spec
         self.tell_fleet(fleet)
@@ -313,7 +311,7 @@ class GateMachine(RuleBasedStateMachine):
         self.tell(Listed(replica, models))
 
     @rule(spec=specs())
-    def reconfigured(self, spec: GateSpec) -> None:
+    def reconfigured(self, spec: specs.GateSpec) -> None:
         held = set(self.open)
         for call_id in self.open:
             self.allowed[call_id] = self.attempts.get(call_id, 0) + 3 * ATTEMPTS
