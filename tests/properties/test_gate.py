@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.base.rand import Rand
-from penstock.core import spec as specs
+from penstock.core import spec as parts
 from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import (
     Arrived,
@@ -42,36 +42,27 @@ TENANTS = ["t1", "t2"]
 ATTEMPTS = 3
 MAX_WAITING = 7
 
-STRATEGIES = st.sampled_from(
-    [
-        presets.RoundRobin(),
-        presets.WeightedRoundRobin(),
-        presets.LeastConnections(),
-        presets.LeastLoaded(),
-        presets.P2CPeakEwma(),
-        presets.Adaptive(),
-    ]
-)
+STRATEGIES = st.sampled_from([kind() for kind in presets.Strategy.__args__])
 
 ORDER: Any = {
     "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
     "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
     "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
-    "max_per_priority": st.sampled_from([specs.PriorityBounds(), specs.PriorityBounds(batch=1)]),
-    "shed": st.builds(specs.ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
+    "max_per_priority": st.sampled_from([parts.PriorityBounds(), parts.PriorityBounds(batch=1)]),
+    "shed": st.builds(parts.ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
 }  # fmt: skip
 
 
-def pools() -> st.SearchStrategy[tuple[specs.PoolSpec, ...]]:
+def pools() -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
     """One to three pools of the same names, small bounds everywhere so that they are met."""
     made = [
         st.builds(
-            specs.PoolSpec,
+            parts.PoolSpec,
             name=st.just(name),
             models=st.just(models),
             strategy=STRATEGIES,
             queue=st.builds(
-                specs.QueueSpec,
+                parts.QueueSpec,
                 timeout_s=st.sampled_from([0.0, 2.0, 30.0]),
                 max=st.integers(1, 4),
                 max_bytes=st.sampled_from([100, 1000]),
@@ -81,28 +72,28 @@ def pools() -> st.SearchStrategy[tuple[specs.PoolSpec, ...]]:
                 **ORDER,
             ),
             retries=st.builds(
-                specs.RetrySpec,
+                parts.RetrySpec,
                 attempts=st.integers(1, ATTEMPTS),
                 budget=st.sampled_from([0.0, 0.2]),
                 budget_min_per_s=st.sampled_from([0.0, 0.2, 10.0]),
             ),
-            breaker=st.builds(specs.BreakerSpec, open_s=st.sampled_from([1.0, 30.0])),
-            probe=st.builds(specs.ProbeSpec, enabled=st.booleans(), max_waiting=st.sampled_from([None, 5])),
-            scrape=st.builds(specs.ScrapeSpec, enabled=st.booleans()),
+            breaker=st.builds(parts.BreakerSpec, open_s=st.sampled_from([1.0, 30.0])),
+            probe=st.builds(parts.ProbeSpec, enabled=st.booleans(), max_waiting=st.sampled_from([None, 5])),
+            scrape=st.builds(parts.ScrapeSpec, enabled=st.booleans()),
         )
         for name, models in (("first", ("m", "n")), ("second", ("n",)), ("open", ()))
     ]
     return st.one_of(st.tuples(*made), st.tuples(*made[:2]), st.tuples(*made[:1]))
 
 
-def specs() -> st.SearchStrategy[specs.GateSpec]:
+def specs() -> st.SearchStrategy[parts.GateSpec]:
     """Settings as the configuration would let them pass: rules name pools that exist."""
     return st.builds(
-        specs.GateSpec,
+        parts.GateSpec,
         pools=pools(),
         aliases=st.just({"alias": "m"}),
         fallback=st.sampled_from([{}, {"m": ("n",)}, {"m": ("n", "open-1")}]),
-        routes=st.sampled_from([(), (specs.RouteRule(pool="first", path="/v1/embeddings", model="m"),)]),
+        routes=st.sampled_from([(), (parts.RouteRule(pool="first", path="/v1/embeddings", model="m"),)]),
         max_waiting=st.just(MAX_WAITING),
     )
 
@@ -141,7 +132,7 @@ class GateMachine(RuleBasedStateMachine):
         self.fleet: dict[str, Replica] = {}
 
     @initialize(spec=specs(), fleet=replicas(), seed=st.integers(0, 9))
-    def start(self, spec: specs.GateSpec, fleet: tuple[Replica, ...], seed: int) -> None:
+    def start(self, spec: parts.GateSpec, fleet: tuple[Replica, ...], seed: int) -> None:
         self.gate = Gate(spec, Rand(seed))
         self.spec = spec
         self.tell_fleet(fleet)
@@ -311,7 +302,7 @@ class GateMachine(RuleBasedStateMachine):
         self.tell(Listed(replica, models))
 
     @rule(spec=specs())
-    def reconfigured(self, spec: specs.GateSpec) -> None:
+    def reconfigured(self, spec: parts.GateSpec) -> None:
         held = set(self.open)
         for call_id in self.open:
             self.allowed[call_id] = self.attempts.get(call_id, 0) + 3 * ATTEMPTS
