@@ -19,7 +19,7 @@ def test_the_report_is_plain_data() -> None:
     )
     assert found["pools"] == [
         {
-            "name": "tiny", "models": ["tiny"], "strategy": "adaptive", "replicas": 2, "seats": 16,
+            "name": "tiny", "models": ["tiny"], "strategy": "adaptive", "sticky": "", "replicas": 2, "seats": 16,
             "queue": "10,000 calls, 30 s", "attempts": 3,
         }
     ]  # fmt: skip

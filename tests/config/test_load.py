@@ -5,12 +5,14 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock.base.errors import ConfigError
 from penstock.config.load import from_urls, load, load_file
+from penstock.core.route.presets import STRATEGIES
 from tests.config.support import POOL, load_text, mistakes_of
 from tests.config.test_shape import TREES
 
@@ -72,8 +74,10 @@ def test_the_full_example_shows_every_field() -> None:
     text = (ROOT / "examples/full.yaml").read_text()
     schema = json.loads((ROOT / "docs/reference/penstock.schema.json").read_text())
     fields = {name for definition in schema["$defs"].values() for name in definition.get("properties", {})}
-    weights = {"load", "latency", "errors", "gpu", "latency_reference_s"}  # of strategies; the page lists them
-    assert [name for name in sorted(fields - weights) if f"{name}:" not in text] == []
+    of_strategies = {  # the page lists them
+        field.encode_name for name in STRATEGIES.names() for field in msgspec.structs.fields(STRATEGIES.spec(name))
+    }
+    assert [name for name in sorted(fields - of_strategies) if f"{name}:" not in text] == []
 
 
 def test_all_mistakes_come_at_once() -> None:
@@ -83,8 +87,9 @@ def test_all_mistakes_come_at_once() -> None:
         "timeouts.connect (line 3): found '30x', expected a duration: a number of seconds, or like 30s, 500ms, 1m30s",
         "keys[0].key (line 4): found a number (not shown), expected a text or null; write it in quotes",
         "pools[0].name (line 7): written twice (also in line 6)",
-        "pools[0].strategy (line 8): found 'adaptiv', expected one of round_robin, weighted_round_robin, "
-        "least_connections, least_loaded, p2c_peak_ewma, adaptive; did you mean `adaptive`?",
+        "pools[0].strategy (line 8): found 'adaptiv', expected one of round_robin, random, weighted_round_robin, "
+        "least_connections, least_loaded, least_response_time, p2c_peak_ewma, adaptive, consistent_hash, gpu_aware, "
+        "resource_based; did you mean `adaptive`?",
         "pools[0].replica (line 9): there is no such field here; did you mean `replicas`?",
         "pools[0].replicas[0].engine (line 11): found 'vlm', expected one of generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?",
         "pools[0].replicas[0].url (line 11): found '127.0.0.1:18301', expected http(s)://host:port, "

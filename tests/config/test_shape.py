@@ -12,7 +12,10 @@ from penstock.config.schema import File
 from penstock.config.shape import Shape
 from tests.config.support import POOL, load_text, mistakes_of
 
-STRATEGIES = "one of round_robin, weighted_round_robin, least_connections, least_loaded, p2c_peak_ewma, adaptive"
+STRATEGIES = (
+    "one of round_robin, random, weighted_round_robin, least_connections, least_loaded, least_response_time, "
+    "p2c_peak_ewma, adaptive, consistent_hash, gpu_aware, resource_based"
+)
 DURATION = "a duration: a number of seconds, or like 30s, 500ms, 1m30s"
 SIZE = "a size: a number of bytes, or like 64KiB, 32MiB, 1GiB"
 
@@ -63,7 +66,7 @@ def test_each_misfit_is_told(line: str, mistake: str) -> None:
     "strategy, mistake",
     [
         ("adaptiv", f"strategy (line 1): found 'adaptiv', expected {STRATEGIES}; did you mean `adaptive`?"),
-        ("random", f"strategy (line 1): found 'random', expected {STRATEGIES}"),
+        ("fastest", f"strategy (line 1): found 'fastest', expected {STRATEGIES}"),
         ("3", f"strategy (line 1): found the number 3, expected {STRATEGIES}"),
         ("{load: 1}", f"strategy.kind (line 1): missing, expected {STRATEGIES}"),
         ("{kind: least}", f"strategy.kind (line 1): found 'least', expected {STRATEGIES}"),

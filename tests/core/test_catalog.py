@@ -121,3 +121,49 @@ def test_no_model_is_enough_where_there_is_one_pool_with_one_model() -> None:
     assert catalog(("p", ())).targets(call(model="")) == (Target("p", ""),)
     assert catalog(("p", ("m", "n"))).targets(call(model="")) == ()
     assert catalog(("p", ("m",)), ("q", ("n",))).targets(call(model="")) == ()
+
+
+def shares(made: Catalog, count: int = 4000, **fields: Any) -> dict[str, float]:
+    """The share of calls that each model gets."""
+    drawn = [made.targets(call(f"c{n}", **fields))[0].model for n in range(count)]
+    return {name: drawn.count(name) / count for name in dict.fromkeys(sorted(drawn))}
+
+
+def test_a_split_shares_calls_by_weight() -> None:
+    """A canary gets its five of a hundred; the name itself may be one of those that share, or stand for others only."""
+    made = catalog(("p", ("m", "canary")), splits={"m": {"m": 95, "canary": 5}, "ab": {"m": 1, "canary": 1}})
+    assert shares(made) == {"canary": pytest.approx(0.05, abs=0.01), "m": pytest.approx(0.95, abs=0.01)}
+    assert shares(made, model="ab")["m"] == pytest.approx(0.5, abs=0.03)
+    assert shares(made, model="canary") == {"canary": 1.0}
+    assert made.models() == ["ab", "canary", "m"]
+
+
+def test_a_split_keeps_sessions_and_users_together() -> None:
+    """All calls of one session, or of one user, draw the same; other ones may draw otherwise."""
+    made = catalog(("p", ("m", "n")), splits={"ab": {"m": 1, "n": 1}})
+    for who in ("session", "user"):
+        firsts = []
+        for number in range(40):
+            (only,) = shares(made, 5, model="ab", **{who: f"x{number}"})
+            firsts.append(only)
+        assert {"m", "n"} == set(firsts)
+
+
+def test_a_call_draws_once() -> None:
+    """Asked again, after a reload of the catalog, it goes where it went; splits of other names draw for themselves."""
+    spec = {"ab": {"m": 1.0, "n": 1.0}, "cd": {"m": 1.0, "n": 1.0}}
+    one, other = (catalog(("p", ("m", "n")), splits=spec) for _ in range(2))
+    asked = [call(f"c{number}", model="ab") for number in range(200)]
+    drawn = [one.targets(each) for each in asked]
+    assert [other.targets(each) for each in asked] == drawn
+    assert [other.targets(call(each.id, model="cd")) for each in asked] != drawn
+
+
+def test_what_a_split_draws_has_its_own_fallback_and_its_rule() -> None:
+    """The drawn name's chain holds; a rule by path or host sends it to the rule's pool."""
+    made = catalog(
+        ("p", ("m",)), ("q", ("m", "n")), splits={"ab": {"n": 1.0}}, fallback={"n": ("m",)},
+        routes=(RouteRule(pool="q", path="/only"),),
+    )  # fmt: skip
+    assert made.targets(call(model="ab")) == (Target("q", "n"), Target("p", "m"), Target("q", "m"))
+    assert made.targets(call(model="ab", path="/only/this")) == (Target("q", "n"),)

@@ -5,7 +5,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from penstock.base.nouns import EngineStats, Usage
+from penstock.base.nouns import EngineStats, GpuReading, Usage
 from penstock.core.events import (
     Began,
     ClientGone,
@@ -13,6 +13,7 @@ from penstock.core.events import (
     Event,
     Failed,
     Listed,
+    Metered,
     Observed,
     Probed,
     Reconfigured,
@@ -31,6 +32,7 @@ ONE_OF_EACH: list[Event] = [
     fleet("a", "b", models={"m": "x"}),
     Probed("a", False, "refused"),
     Observed("a", EngineStats(waiting=3)),
+    Metered("a", (GpuReading(index=0, uuid="GPU-1", utilisation=0.5),)),
     Listed("a", ("m",)),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
     Woke(),

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.adapters.wire.malformed import Malformed
 from penstock.config.schema import ServerSpec
-from penstock.gateway.head import Head, Memory, Peer
+from penstock.gateway.head import Head, Memory, Peer, cookie_line, session_of
 
 SERVER = ServerSpec(open=False, key_names={hashlib.sha256(b"sk-1").hexdigest(): "one"})
 OPEN = ServerSpec()
@@ -179,3 +179,34 @@ def test_lengths_of_all_spellings_are_read() -> None:
             head, found = memory.read(raw(lines), PEER, OPEN)
             assert found == length
             assert head.chunked == lines.startswith("Transfer")
+
+
+SESSIONS = ServerSpec(session_headers=("x-session-id", "x-chat"), session_cookies=("sid",))
+
+
+@pytest.mark.parametrize(
+    "lines,named",
+    [
+        ("X-Session-Id: one\r\n", b"one"),
+        ("X-Chat: two\r\nX-Session-Id: one\r\n", b"one"),
+        ("X-Chat: two\r\nCookie: sid=three\r\n", b"two"),
+        ("Cookie: a=b; sid=three; c=d\r\n", b"three"),
+        ("Cookie: sid=first; sid=second\r\n", b"first"),
+        ("X-Session-Id: \r\nCookie: xsid=1; sid; =; ;;\r\n", b""),
+        ("X-Other: one\r\n", b""),
+    ],
+)
+def test_a_session_is_named_by_header_else_by_cookie(lines: str, named: bytes) -> None:
+    """In the order of the configuration; what reaches the journal is a digest, never the name itself."""
+    found = read(lines, server=SESSIONS).session
+    assert found == (session_of(named) if named else "")
+    assert len(session_of(b"x" * 60_000)) == 16
+    assert read(lines).session == ""
+
+
+def test_the_cookie_that_is_given_is_for_this_host_alone() -> None:
+    """Not for scripts or other sites, for as long as the session is remembered; a name may hold a percent sign."""
+    assert cookie_line("a%b", 600.0, False) % b"X" == (
+        b"set-cookie: a%b=X; Max-Age=600; Path=/; HttpOnly; SameSite=Lax\r\n"
+    )
+    assert b"; Secure\r\n" in cookie_line("s", 0.5, True)

@@ -10,19 +10,22 @@ from penstock.core.route.presets import (
     Adaptive,
     LeastConnections,
     LeastLoaded,
+    LeastResponseTime,
     P2CPeakEwma,
+    ResourceBased,
     RoundRobin,
     Strategy,
     WeightedRoundRobin,
 )
-from penstock.core.spec import BreakerSpec
+from penstock.core.spec import BreakerSpec, SlowStartSpec
 from tests.core.crowd import serve
 from tests.core.playbook import fleet, house, replica
 
 ALL: list[Strategy] = [
-    RoundRobin(), WeightedRoundRobin(), LeastConnections(), LeastLoaded(), P2CPeakEwma(), Adaptive()
+    RoundRobin(), WeightedRoundRobin(), LeastConnections(), LeastLoaded(), P2CPeakEwma(), Adaptive(),
+    LeastResponseTime(), ResourceBased(),
 ]  # fmt: skip
-MEASURING: list[Strategy] = [P2CPeakEwma(), Adaptive()]
+MEASURING: list[Strategy] = [P2CPeakEwma(), Adaptive(), LeastResponseTime()]
 
 
 def named(strategy: Strategy) -> str:
@@ -32,7 +35,8 @@ def named(strategy: Strategy) -> str:
 
 def alike(strategy: Strategy, count: int, seats: int = 64) -> Gate:
     """A Gate over so many replicas of the same kind."""
-    return house(*(f"r{n}" for n in range(count)), strategy=strategy, seats=seats, breaker=BreakerSpec())
+    ids = [f"r{n}" for n in range(count)]  # what the strategy itself does with a new one is asked: no slow start
+    return house(*ids, strategy=strategy, seats=seats, breaker=BreakerSpec(), slow_start=SlowStartSpec(window_s=0))
 
 
 @pytest.mark.parametrize("strategy", ALL, ids=named)
@@ -83,7 +87,9 @@ def half_speed(strategy: Strategy, until: float = 40.0) -> Counter[str]:
     return serve(gate, 12.0, times(0.3).__getitem__, times(1.0).__getitem__, until=until)
 
 
-@pytest.mark.parametrize("strategy", [LeastLoaded(), Adaptive(), P2CPeakEwma(), LeastConnections()], ids=named)
+@pytest.mark.parametrize(
+    "strategy", [LeastLoaded(), Adaptive(), P2CPeakEwma(), LeastConnections(), LeastResponseTime()], ids=named
+)
 def test_a_half_speed_replica_gets_less_than_by_turns(strategy: Strategy) -> None:
     """Turns give the slow one a third; whoever looks at load or speed gives it clearly less, and still something."""
     turns = half_speed(RoundRobin())

@@ -146,9 +146,6 @@ def knots(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 STARTS: dict[str, str] = {
-    "penstock.adapters.gpu.dcgm": "complete and tested; the gateway asks it once routing by GPU does",
-    "penstock.adapters.gpu.nvml": "complete and tested; the gateway asks it once routing by GPU does",
-    "penstock.adapters.gpu.smi": "complete and tested; the gateway asks it once routing by GPU does",
     "penstock.drive.kernel": "the second pump: the agreement tests turn it, and it is the simulator's",
     "penstock.drive.virtual_loop": "only tests run the live body on virtual time",
 }

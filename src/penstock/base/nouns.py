@@ -14,6 +14,8 @@ Purchase = Literal["on_demand", "spot", "reserved"]
 Priority = Literal["critical", "high", "normal", "low", "batch"]
 PRIORITIES: tuple[Priority, ...] = ("critical", "high", "normal", "low", "batch")
 Tier = Literal["free", "standard", "premium", "enterprise"]
+Compatibility = Literal["native", "optimised", "compatible", "basic", "unsupported"]
+"""How well a replica runs a model; `unsupported`: not at all."""
 
 
 class Call(Struct, frozen=True, gc=False):
@@ -74,6 +76,8 @@ class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hourly_cost: float = 0.0
     purchase: Purchase = "on_demand"
     gpus: tuple[str, ...] = ()
+    compatibility: dict[str, Compatibility] = field(default_factory=dict)
+    """Served name -> how well it runs here; what is not named is native."""
     drain: bool = False
     """Finish what it has, take nothing new."""
 
@@ -172,6 +176,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     stats_age_s: float | None
     served: int
     failed: int
+    gpus: tuple[GpuReading, ...] | None = None
+    """What was last read of its GPUs, while it is fresh."""
 
 
 class PoolView(Struct, frozen=True, kw_only=True):

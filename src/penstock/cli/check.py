@@ -72,6 +72,9 @@ def _print_report(file: Path, found: dict[str, Any]) -> None:
         console.print(f"  {name} stands for {target}", soft_wrap=True)
     for name, targets in found["fallback"].items():
         console.print(f"  {name} falls back to {', '.join(targets)}", soft_wrap=True)
+    for name, shares in found["splits"].items():
+        said = ", ".join(f"{other} {share}" for other, share in shares.items())
+        console.print(f"  {name} is split: {said}", soft_wrap=True)
     for warning in found["warnings"]:
         console.print(f"warning: {warning}", soft_wrap=True)
 

@@ -29,9 +29,25 @@ def report(settings: Settings) -> dict[str, Any]:
         ],
         "aliases": dict(settings.gate.aliases),
         "fallback": {name: list(targets) for name, targets in settings.gate.fallback.items()},
+        "splits": {name: _shares(weights) for name, weights in settings.gate.splits.items()},
         "routes": len(settings.gate.routes),
         "warnings": list(settings.warnings),
     }  # fmt: skip
+
+
+def _shares(weights: dict[str, float]) -> dict[str, str]:
+    total = sum(weights.values())
+    return {name: f"{weight / total:.1%}" for name, weight in weights.items()}
+
+
+def _sticky(pool: PoolSpec) -> str:
+    """How sessions are told, and for how long; empty: not at all."""
+    if pool.sticky is None:
+        return ""
+    named = [
+        f"{kind} {name}" for kind, name in (("header", pool.sticky.header), ("cookie", pool.sticky.cookie)) if name
+    ]
+    return f"{' or '.join(named)}, {show_seconds(pool.sticky.ttl_s)}"
 
 
 def _pool(pool: PoolSpec, settings: Settings) -> dict[str, Any]:
@@ -40,6 +56,7 @@ def _pool(pool: PoolSpec, settings: Settings) -> dict[str, Any]:
         "name": pool.name,
         "models": list(pool.models),
         "strategy": str(pool.strategy.__struct_config__.tag),
+        "sticky": _sticky(pool),
         "replicas": len(replicas),
         "seats": sum(replica.max_concurrent_requests for replica in replicas),
         "queue": f"{pool.queue.max:,} calls, {show_seconds(pool.queue.timeout_s)}",

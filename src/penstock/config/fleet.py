@@ -7,7 +7,8 @@ from penstock.config.addresses import Base, parse_url
 from penstock.config.keys import ReadFile, reveal, why
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import Access, File, PoolConf, ReplicaConf
-from penstock.core.spec import PoolSpec
+from penstock.core.route.presets import ConsistentHash
+from penstock.core.spec import PoolSpec, StickySpec
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
@@ -40,8 +41,32 @@ def pool_spec(conf: PoolConf) -> PoolSpec:
     """The Gate's view of a pool."""
     return PoolSpec(
         name=conf.name, models=conf.models, strategy=conf.strategy, queue=conf.queue, timeouts=conf.timeouts,
-        retries=conf.retries, breaker=conf.breaker, probe=conf.probe, scrape=conf.scrape,
+        retries=conf.retries, breaker=conf.breaker, probe=conf.probe, scrape=conf.scrape, sticky=conf.sticky,
+        slow_start=conf.slow_start,
     )  # fmt: skip
+
+
+def check_sessions(file: File, mistakes: Mistakes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The headers (in lower case) and the cookies that name sessions for some pool, in the file's order."""
+    headers: dict[str, None] = {}
+    cookies: dict[str, None] = {}
+    for at, pool in enumerate(file.pools):
+        sources: list[tuple[str, StickySpec | ConsistentHash]] = []
+        if pool.sticky is not None:
+            sources.append(("sticky", pool.sticky))
+            if pool.sticky.header is None and pool.sticky.cookie is None:
+                mistakes.say(("pools", at, "sticky"), "by what? expected `header`, `cookie`, or both")
+            if not pool.sticky.ttl_s and mistakes.is_written(("pools", at, "sticky", "ttl")):
+                mistakes.say(("pools", at, "sticky", "ttl"), "found 0, expected more than 0")
+        if isinstance(pool.strategy, ConsistentHash):
+            sources.append(("strategy", pool.strategy))
+        for block, source in sources:
+            for kind, name in (("header", source.header), ("cookie", source.cookie)):
+                if name is not None and not _TOKEN.fullmatch(name):
+                    mistakes.say(("pools", at, block, kind), f"this is no name of a {kind}")
+            headers |= {source.header.lower(): None} if source.header else {}
+            cookies |= {source.cookie: None} if source.cookie else {}
+    return tuple(headers), tuple(cookies)
 
 
 def models_of(conf: ReplicaConf) -> dict[str, str]:
@@ -67,7 +92,7 @@ def add_replica(
         id=name, url=base.url, pool=pool.name, engine=conf.engine, models=models_of(conf),
         max_concurrent_requests=conf.max_concurrent_requests, max_queue_size=conf.max_queue_size, weight=conf.weight,
         backup=conf.backup, region=conf.region, zone=conf.zone, hourly_cost=conf.hourly_cost, purchase=conf.purchase,
-        gpus=conf.gpus,
+        gpus=conf.gpus, compatibility=dict(conf.compatibility),
     )  # fmt: skip
     fleet.access[name] = _access(conf, base, name, path, fleet, mistakes, read_file)
 
@@ -111,7 +136,22 @@ def _access(
             mistakes.say((*path, "api_key"), "found a key that cannot be sent, expected a text on one line")
         if any(header.lower() == "authorization" for header in conf.headers):
             mistakes.say((*path, "api_key"), "headers has an Authorization as well, expected one of the two")
-    return Access(api_key=key, headers=_headers(conf, path, mistakes, read_file), tls=conf.tls)
+    _check_gpus(conf, path, mistakes)
+    headers = _headers(conf, path, mistakes, read_file)
+    return Access(api_key=key, headers=headers, tls=conf.tls, gpu_metrics=conf.gpu_metrics)
+
+
+def _check_gpus(conf: ReplicaConf, path: Path, mistakes: Mistakes) -> None:
+    gpus = conf.gpu_metrics
+    if gpus is None:
+        return
+    if gpus.nvml + gpus.smi + (gpus.dcgm is not None) != 1:
+        mistakes.say((*path, "gpu_metrics"), "expected exactly one of `nvml: true`, `smi: true`, `dcgm: URL`")
+    if gpus.dcgm is not None:
+        try:
+            parse_url(gpus.dcgm)
+        except ValueError as error:
+            mistakes.wrong((*path, "gpu_metrics", "dcgm"), gpus.dcgm, "http(s)://host:port/metrics", str(error))
 
 
 def _headers(conf: ReplicaConf, path: Path, mistakes: Mistakes, read_file: ReadFile) -> tuple[tuple[str, str], ...]:

@@ -107,11 +107,14 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
     body, warnings = server.assemble(file, mistakes, read_file)
     warnings += names.check_pools(file, mistakes)
     replicas = fleet.assemble(file, mistakes, read_file)
+    headers, cookies = fleet.check_sessions(file, mistakes)
+    body = msgspec.structs.replace(body, session_headers=headers, session_cookies=cookies)
     aliases, said = names.resolve_aliases(file, mistakes)
     fallback = names.resolve_fallback(file, aliases, mistakes)
     warnings += said + names.check_routes(file, aliases, mistakes) + replicas.warnings
     gate = GateSpec(
         pools=tuple(fleet.pool_spec(pool) for pool in file.pools), aliases=aliases, fallback=fallback,
+        splits=names.resolve_splits(file, aliases, mistakes),
         routes=tuple(
             msgspec.structs.replace(rule, model=aliases.get(rule.model, rule.model)) if rule.model else rule
             for rule in file.routes

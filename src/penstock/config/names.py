@@ -98,6 +98,23 @@ def resolve_fallback(file: File, aliases: dict[str, str], mistakes: Mistakes) ->
     return resolved
 
 
+def resolve_splits(file: File, aliases: dict[str, str], mistakes: Mistakes) -> dict[str, dict[str, float]]:
+    """Name -> served name -> weight. The name may be a model's own, an alias, or one that exists only here."""
+    models = None if mistakes.any_below("pools") else known_models(file)
+    resolved: dict[str, dict[str, float]] = {}
+    for name, shares in file.splits.items():
+        if not shares:
+            mistakes.say(("splits", name), "found none, expected at least one name with its weight")
+        weights: dict[str, float] = {}
+        for other, weight in shares.items():
+            meant = aliases.get(other, other)
+            if models is not None and meant not in models:
+                _no_model(("splits", name, other), other, [*models, *aliases], mistakes)
+            weights[meant] = weights.get(meant, 0.0) + weight
+        resolved[name] = weights
+    return resolved
+
+
 def check_routes(file: File, aliases: dict[str, str], mistakes: Mistakes) -> list[str]:
     """Mistakes in the rules. Returns warnings."""
     warnings: list[str] = []

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from penstock.base.nouns import Engine, Priority, Purchase, Replica, Tier
+from penstock.base.nouns import Compatibility, Engine, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
@@ -20,6 +20,8 @@ from penstock.core.spec import (
     RetrySpec,
     RouteRule,
     ScrapeSpec,
+    SlowStartSpec,
+    StickySpec,
     TimeoutSpec,
 )
 
@@ -56,6 +58,15 @@ class UpstreamTlsConf(_Conf, frozen=True, kw_only=True):
     verify: Annotated[bool, _doc("false: accept any certificate")] = True
 
 
+class GpuMetricsConf(_Conf, frozen=True, kw_only=True):
+    """Where to read a replica's GPUs, every 5 s [F6]: exactly one of the three. An agent may push them as well."""
+
+    nvml: Annotated[bool, _doc("ask the driver's library on this host; needs the extra `gpu`")] = False
+    smi: Annotated[bool, _doc("ask nvidia-smi on this host")] = False
+    dcgm: Annotated[str | None, _doc("http(s)://host:port/metrics of a DCGM exporter")] = None
+    devices: Annotated[tuple[str, ...], _doc("which GPUs are the replica's, by index (in quotes) or UUID; empty: all that are found")] = ()
+
+
 class ReplicaConf(_Conf, frozen=True, kw_only=True):
     """One replica of a pool [F1]."""
 
@@ -65,13 +76,15 @@ class ReplicaConf(_Conf, frozen=True, kw_only=True):
     models: Annotated[dict[str, str] | tuple[str, ...], _doc("served names, or served name -> the upstream's own name; empty: whatever it lists")] = ()
     max_concurrent_requests: Annotated[Count, _doc("its seats: calls in flight at once")] = 8
     max_queue_size: Annotated[Count, _doc("calls waiting at it (engine's own queue) before it counts as overloaded")] = 100
-    weight: Annotated[float, Meta(gt=0, description="share of traffic in weighted_round_robin")] = 1.0
+    weight: Annotated[float, Meta(gt=0, description="share of traffic in weighted_round_robin and consistent_hash")] = 1.0
     backup: Annotated[bool, _doc("gets traffic only while no primary replica can serve")] = False
     region: Annotated[str, _doc("where it stands, e.g. eu-west")] = ""
     zone: Annotated[str, _doc("where in its region")] = ""
     hourly_cost: Annotated[float, Meta(ge=0, description="money per hour")] = 0.0
     purchase: Annotated[Purchase, _doc("how it is paid for")] = "on_demand"
     gpus: Annotated[tuple[str, ...], _doc("its GPUs, e.g. [h100, h100]")] = ()
+    compatibility: Annotated[dict[str, Compatibility], _doc("served name -> how well it runs here; left out: native; unsupported: never sent here")] = field(default_factory=dict)
+    gpu_metrics: Annotated[GpuMetricsConf | None, _doc("where to read its GPUs, for gpu_aware and the admin API; none: nowhere")] = None
     api_key: Annotated[str | None, _doc("key that the gateway shows to it, as a bearer token; write ${VARIABLE} or file:/path")] = None
     headers: Annotated[dict[str, str], _doc("extra request headers; values may be ${VARIABLE} or file:/path")] = field(default_factory=dict)
     tls: Annotated[UpstreamTlsConf, _doc("TLS towards it")] = field(default_factory=UpstreamTlsConf)
@@ -83,6 +96,8 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=128, description="its name")]
     models: Annotated[tuple[str, ...], _doc("served names; empty: whatever its replicas list")] = ()
     strategy: Annotated[Strategy, _doc("how a replica is chosen: a name, or {kind: name, …its settings}")] = field(default_factory=Adaptive)
+    sticky: Annotated[StickySpec | None, _doc("sticky sessions, over any strategy; none: every call is balanced")] = None
+    slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
     replicas: Annotated[tuple[ReplicaConf, ...], _doc("its replicas")] = ()
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
@@ -155,6 +170,7 @@ class File(_Conf, frozen=True, kw_only=True):
     pools: Annotated[tuple[PoolConf, ...], _doc("the pools; at least one")] = ()
     aliases: Annotated[dict[str, str], _doc("name that clients use -> served name")] = field(default_factory=dict)
     fallback: Annotated[dict[str, tuple[str, ...]], _doc("served name -> names to try in turn where it cannot be served")] = field(default_factory=dict)
+    splits: Annotated[dict[str, dict[str, Annotated[float, Meta(gt=0)]]], _doc("name that clients use -> served name -> weight: one of them is drawn for each call, the same for all calls of a session or user (canary, A/B)")] = field(default_factory=dict)
     routes: Annotated[tuple[RouteRule, ...], _doc("rules by host and path; the first that matches holds")] = ()
 
 
@@ -164,6 +180,8 @@ class Access(_Conf, frozen=True, kw_only=True):
     api_key: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     tls: UpstreamTlsConf = field(default_factory=UpstreamTlsConf)
+    gpu_metrics: GpuMetricsConf | None = None
+    """Where this gateway reads its GPUs: no secret, but the gateway's business alone, like the rest here."""
 
     def __repr__(self) -> str:
         return "Access(…)"
@@ -192,6 +210,9 @@ class ServerSpec(_Conf, frozen=True, kw_only=True):
     """No key is asked for."""
     tls: TlsConf | None = None
     trusted_proxies: tuple[str, ...] = ()
+    session_headers: tuple[str, ...] = ()
+    """Request headers, in lower case, that name a session for some pool; the first that a request has holds."""
+    session_cookies: tuple[str, ...] = ()
     limits: LimitSpec = field(default_factory=LimitSpec)
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     upstream: UpstreamSpec = field(default_factory=UpstreamSpec)

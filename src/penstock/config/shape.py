@@ -220,7 +220,7 @@ class Shape:
             self._mistakes.broken((*path, name))
 
     def _unknown_field(self, name: str, struct: ty.StructType, fields: dict[str, ty.Field], path: Path) -> None:
-        homes = [home for home in self._homes.get(name, []) if home]
+        homes = list(dict.fromkeys(home for home in self._homes.get(name, []) if home))
         hint = did_you_mean(name, fields)
         if not hint and homes:
             hint = f"`{name}` belongs in {' or '.join(homes[:3])}"

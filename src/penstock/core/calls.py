@@ -192,6 +192,8 @@ class Calls:
         seat = flight.seat
         if flight.state == "sent":
             self._begin(flight, seat, now)
+        if seat.times_whole:
+            seat.ended(now - flight.sent_at, now)
         self._release(flight, out)
         self._fleet.succeeded(seat, now)
         usage = event.usage

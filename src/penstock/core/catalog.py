@@ -4,6 +4,7 @@ Built anew from the spec and from what engines list; looking up is a dictionary 
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from hashlib import blake2b
 from typing import NamedTuple
 
 from penstock.base.nouns import Call
@@ -49,10 +50,11 @@ class Catalog:
         self._known: dict[str, tuple[Target, ...]] = {
             name: self._chain(name) for name in [*self._serving, *spec.aliases, *spec.fallback]
         }
+        self._offered = dict.fromkeys([*self._known, *spec.splits])
 
     def models(self) -> list[str]:
         """Every name that a client may use."""
-        return sorted(self._known)
+        return sorted(self._offered)
 
     def serves(self, model: str) -> bool:
         """Whether this served name is known."""
@@ -62,14 +64,34 @@ class Catalog:
         """Where the call may go, best first. Empty: nobody serves its model."""
         for rule in self._spec.routes:
             if rule_matches(rule, call.host, call.path):
-                return self._ruled(self._pools[rule.pool], rule.model or call.model)
-        known = self._known.get(call.model)
-        if known is not None:
-            return known
+                name = rule.model or call.model
+                return self._ruled(self._pools[rule.pool], self._drawn(name, call) if self._spec.splits else name)
         if not call.model:
             return self._unnamed()
+        return self._named(self._drawn(call.model, call) if self._spec.splits else call.model)
+
+    def _named(self, name: str) -> tuple[Target, ...]:
+        known = self._known.get(name)
+        if known is not None:
+            return known
         # a pool that lists its models later may yet turn out to serve it
-        return tuple(Target(pool, call.model) for pool in self._open)
+        return tuple(Target(pool, name) for pool in self._open)
+
+    def _drawn(self, name: str, call: Call) -> str:
+        """The name that this call's lot draws where the named model is split. Drawn from what ties calls together, so
+        that a session or a user stays with one; else from the call's id, which no two calls share."""
+        split = self._spec.splits.get(name)
+        if split is None:
+            return name
+        total = sum(split.values())
+        who = call.session or call.user or call.id
+        digest = blake2b(f"{name}/{who}".encode(), digest_size=8).digest()
+        lot = int.from_bytes(digest, "big") / (1 << 64) * total
+        for other, weight in split.items():
+            lot -= weight
+            if lot < 0:
+                return other
+        return next(reversed(split))
 
     def _alias(self, model: str) -> str:
         seen = 0

@@ -8,7 +8,7 @@ cancelled it or the client left.
 from msgspec import Struct
 
 from penstock.base.errors import Label
-from penstock.base.nouns import Call, EngineStats, Replica, Usage
+from penstock.base.nouns import Call, EngineStats, GpuReading, Replica, Usage
 from penstock.core.spec import GateSpec
 
 
@@ -77,6 +77,13 @@ class Observed(Struct, frozen=True, tag=True):
     stats: EngineStats | None
 
 
+class Metered(Struct, frozen=True, tag=True, gc=False):
+    """A replica's GPUs were read, whoever read them. A look that failed is no fact: the old numbers age."""
+
+    replica: str
+    gpus: tuple[GpuReading, ...]
+
+
 class Listed(Struct, frozen=True, tag=True):
     """The models that an engine lists."""
 
@@ -94,4 +101,17 @@ class Woke(Struct, frozen=True, tag=True, gc=False):
     """The time that the Gate asked to be woken at has come."""
 
 
-Event = Arrived | Began | Ended | Failed | ClientGone | FleetSeen | Probed | Observed | Listed | Reconfigured | Woke
+Event = (
+    Arrived
+    | Began
+    | Ended
+    | Failed
+    | ClientGone
+    | FleetSeen
+    | Probed
+    | Observed
+    | Metered
+    | Listed
+    | Reconfigured
+    | Woke
+)

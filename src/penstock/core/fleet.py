@@ -6,7 +6,7 @@ room may have appeared, because then waiting calls must be looked at again.
 
 from random import Random
 
-from penstock.base.nouns import WITHOUT_STATS, EngineStats, Replica, ReplicaView
+from penstock.base.nouns import WITHOUT_STATS, EngineStats, GpuReading, Replica, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Forget, Look, Probe
 from penstock.core.health import Health
@@ -160,9 +160,18 @@ class Fleet:
         if seat is None:
             return False
         if stats is not None:
-            seat.observed(stats, self.pools[seat.pool].spec.scrape.stale_after_s, now)
+            pool = self.pools[seat.pool]
+            seat.observed(stats, pool.spec.scrape.stale_after_s, now)
+            if stats.loaded is not None or stats.loras_running is not None:
+                pool.engines_tell()
             return self._changed(seat, seat.health.crowd(stats.waiting))
         return now >= seat.stats_until and self._changed(seat, seat.health.crowd(None))
+
+    def metered(self, replica: str, gpus: tuple[GpuReading, ...], now: float) -> None:
+        """A replica's GPUs were read."""
+        seat = self.seats.get(replica)
+        if seat is not None:
+            seat.metered(gpus, self.pools[seat.pool].spec.scrape.gpus_stale_after_s, now)
 
     def listed(self, replica: str, models: tuple[str, ...]) -> bool:
         """An engine listed its models; whether that is news."""
@@ -233,4 +242,5 @@ class Fleet:
             stats_age_s=None if seat.stats is None else now - seat.stats_at,
             served=seat.served,
             failed=seat.failed,
+            gpus=seat.gpus if seat.gpus and now < seat.gpus_until else None,
         )

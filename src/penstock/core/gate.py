@@ -21,6 +21,7 @@ from penstock.core.events import (
     Failed,
     FleetSeen,
     Listed,
+    Metered,
     Observed,
     Probed,
     Reconfigured,
@@ -52,6 +53,7 @@ class Gate:
             FleetSeen: self._fleet_seen,
             Probed: self._probed,
             Observed: self._observed,
+            Metered: self._metered,
             Listed: self._listed,
             Reconfigured: self._reconfigured,
             Woke: self._woke,
@@ -105,6 +107,9 @@ class Gate:
     def _observed(self, event: Observed, out: list[Effect], now: float) -> None:
         if self._fleet.observed(event.replica, event.stats, now):
             self._calls.serve_all(out, now)
+
+    def _metered(self, event: Metered, out: list[Effect], now: float) -> None:
+        self._fleet.metered(event.replica, event.gpus, now)
 
     def _listed(self, event: Listed, out: list[Effect], now: float) -> None:
         if self._fleet.listed(event.replica, event.models):

@@ -32,7 +32,7 @@ class Health:
     """One replica's row. Methods that may change `usable` or `limit` return whether they did."""
 
     __slots__ = (
-        "_aside", "_crowded", "breaker", "failures", "life", "limit", "probe_bad", "probe_good", "seats",
+        "_aside", "_crowded", "breaker", "failures", "life", "limit", "probe_bad", "probe_good", "returns", "seats",
         "spec_breaker", "spec_probe", "successes", "usable",
     )  # fmt: skip
 
@@ -48,6 +48,8 @@ class Health:
         """Since half-open."""
         self.probe_bad = 0
         self.probe_good = 0
+        self.returns = 0
+        """How often it became usable."""
         self._aside = False
         self._crowded = False
         self.usable = False
@@ -64,6 +66,7 @@ class Health:
             self.limit = min(self.seats, self.spec_breaker.half_open)
         else:
             self.limit = 1 if self.suspect else self.seats
+        self.returns += self.usable and not before[0]
         return (self.usable, self.limit) != before
 
     @property

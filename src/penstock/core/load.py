@@ -5,7 +5,7 @@ Averages are written explicitly and read as of a time (`…_at(now)`): reading c
 
 from math import exp
 
-from penstock.base.nouns import EngineStats, Replica
+from penstock.base.nouns import EngineStats, GpuReading, Replica
 from penstock.core.health import Health
 
 ALPHA = 0.1
@@ -46,9 +46,9 @@ class Seat:
     """One replica with what routing may know of it."""
 
     __slots__ = (
-        "errors", "errors_at", "failed", "gpu_used", "health", "id", "in_flight", "latency_at", "latency_s", "listed",
-        "order", "peak", "pool", "queued_share", "replica", "seats", "served", "stats", "stats_at", "stats_until",
-        "ttft_at", "ttft_s",
+        "errors", "errors_at", "failed", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight", "latency_at",
+        "latency_s", "listed", "order", "peak", "pool", "queued_share", "replica", "seats", "served", "stats",
+        "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -65,6 +65,11 @@ class Seat:
         self.latency_s: float | None = None
         """Mean time to the whole answer of calls that are not streamed: another scale than TTFT, so another mean."""
         self.latency_at = 0.0
+        self.times_whole = False
+        """Its pool's strategy wants `whole_s`; nobody else pays for it."""
+        self.whole_s: float | None = None
+        """Mean time from sending a call to the end of its answer, streamed or not."""
+        self.whole_at = 0.0
         self.peak = PeakEwma()
         self.errors = 0.0
         self.errors_at = 0.0
@@ -76,6 +81,8 @@ class Seat:
         self.queued_share = 0.0
         self.gpu_used: float | None = None
         """GPU utilisation, else KV-cache usage, 0..1; None: it says neither."""
+        self.gpus: tuple[GpuReading, ...] = ()
+        self.gpus_until = 0.0
         self.adopt(replica)
 
     def adopt(self, replica: Replica) -> None:
@@ -101,6 +108,11 @@ class Seat:
             self.latency_at = now
         self.peak.observe(took_s, decay_s, now)
 
+    def ended(self, took_s: float, now: float) -> None:
+        """An answer was complete `took_s` seconds after the attempt was sent."""
+        self.whole_s = took_s if self.whole_s is None else self.whole_s + ALPHA * (took_s - self.whole_s)
+        self.whole_at = now
+
     def in_vain(self, took_s: float, stream: bool, now: float) -> None:
         """A client left after it had waited so long for the first byte: the true time would have been longer still, so
         it counts only where it is above what we know. Without this a replica that never answers looks quick."""
@@ -124,6 +136,10 @@ class Seat:
         self.queued_share = min(1.0, (stats.waiting or 0) / self.replica.max_queue_size)
         used = stats.gpu_utilisation if stats.gpu_utilisation is not None else stats.kv_usage
         self.gpu_used = None if used is None else min(1.0, max(0.0, used))
+
+    def metered(self, gpus: tuple[GpuReading, ...], stale_after_s: float, now: float) -> None:
+        """Its GPUs were read; the numbers count until they are stale."""
+        self.gpus, self.gpus_until = gpus, now + stale_after_s
 
     # ===== pure reads =====
 

@@ -6,6 +6,8 @@ a call's fate.
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from penstock.base.nouns import Call, PoolView
 from penstock.base.rand import Rand
 from penstock.core.attempts import RetryBudget
@@ -16,6 +18,8 @@ from penstock.core.order import EVERY
 from penstock.core.queue import Counts, Line
 from penstock.core.route.pipeline import Pipeline, build
 from penstock.core.route.presets import P2CPeakEwma
+from penstock.core.route.ramp import Ramp
+from penstock.core.route.sticky import Sticky
 from penstock.core.shed import NOBODY, Shed, saturation
 from penstock.core.spec import PoolSpec
 
@@ -24,8 +28,8 @@ class Pool:
     """One pool's state."""
 
     __slots__ = (
-        "_passed", "_rand", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline", "seats", "shed",
-        "spec",
+        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline",
+        "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -42,6 +46,10 @@ class Pool:
         self.spec = spec
         self.pipeline: Pipeline
         self.decay_s = 10.0
+        self._ramp: Ramp | None = None
+        self._tells = False
+        """An engine has told which models or adapters it has in memory."""
+        self.sticky: Sticky | None = None
         self.respec(spec)
 
     def respec(self, spec: PoolSpec) -> None:
@@ -49,6 +57,16 @@ class Pool:
         if not hasattr(self, "pipeline") or spec.strategy != self.spec.strategy:
             self.pipeline = build(spec.strategy, self._rand)
             self.decay_s = spec.strategy.decay_s if isinstance(spec.strategy, P2CPeakEwma) else 10.0
+            if self._tells:
+                self.pipeline.engines_tell()
+        if spec.sticky is None:
+            self.sticky = None
+        elif self.sticky is None or spec.sticky != self.spec.sticky:
+            self.sticky = Sticky(spec.sticky.ttl_s, spec.sticky.max_sessions)
+        if not spec.slow_start.window_s:
+            self._ramp = None
+        elif self._ramp is None or spec.slow_start != self._ramp.spec:
+            self._ramp = Ramp(spec.slow_start, self._rand.stream("ramp"))
         self.fair.respec(spec.queue)
         self.shed = Shed(spec.queue.shed)
         self.spec = spec
@@ -61,6 +79,17 @@ class Pool:
     def changed(self) -> None:
         """Somebody's health, models or membership changed: what was worked out about seats holds no more."""
         self._usable.clear()
+        self.pipeline.changed(self.seats)
+        if self._ramp is not None:
+            self._ramp.changed()
+        for seat in self.seats:
+            seat.times_whole = self.pipeline.times_whole
+
+    def engines_tell(self) -> None:
+        """An engine told which models or adapters it has in memory."""
+        if not self._tells:
+            self._tells = True
+            self.pipeline.engines_tell()
 
     def usable(self, model: str) -> list[Seat]:
         """Seats that can serve the model now or as soon as one frees. Backups only while no primary can."""
@@ -74,6 +103,8 @@ class Pool:
         return found
 
     def _serves(self, seat: Seat, model: str) -> bool:
+        if seat.replica.compatibility and seat.replica.compatibility.get(model) == "unsupported":
+            return False
         if seat.replica.models:
             return not model or model in seat.replica.models
         if self.spec.models or not model:
@@ -94,7 +125,14 @@ class Pool:
         seats: Sequence[Seat] = self.usable(model)
         if tried:
             seats = [seat for seat in seats if seat.id not in tried] or seats
-        return self.pipeline.choose(call, seats, now)
+        if self._ramp is not None and now < self._ramp.until:
+            seats = self._ramp.thin(call, seats, self.seats, now)
+        pipeline = self.pipeline
+        if pipeline.by_model and call.model != model:
+            call = replace(call, model=model)
+        if self.sticky is not None and call.session:
+            return self.sticky.choose(call, seats, pipeline, now)
+        return pipeline.choose(call, seats, now)
 
     def untried(self, flight: Flight) -> bool:
         """Whether a usable replica is left that has not failed this call."""

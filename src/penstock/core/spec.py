@@ -119,6 +119,25 @@ class ScrapeSpec(_Spec, frozen=True, kw_only=True):
     interval_s: Annotated[Seconds, _doc("between two reads of a replica's metrics")] = field(default=2.0, name="interval")
     timeout_s: Annotated[Seconds, _doc("for one read")] = field(default=5.0, name="timeout")
     stale_after_s: Annotated[Seconds, _doc("older numbers are not used")] = field(default=10.0, name="stale_after")
+    gpus_stale_after_s: Annotated[Seconds, _doc("readings of GPUs that are older are not used")] = field(default=30.0, name="gpus_stale_after")
+
+
+class StickySpec(_Spec, frozen=True, kw_only=True):
+    """Calls of one session go to the replica that had its last one [R9]. At least one of the two must be set."""
+
+    header: Annotated[str | None, _doc("request header that names the session, e.g. x-session-id")] = None
+    cookie: Annotated[str | None, _doc("cookie that names the session; a client that sends neither is given one")] = None
+    ttl_s: Annotated[Seconds, _doc("how long after its last call a session is remembered")] = field(default=600.0, name="ttl")
+    max_sessions: Annotated[Count, _doc("sessions that are remembered; beyond, the one that was silent for longest is forgotten")] = 100_000
+
+
+class SlowStartSpec(_Spec, frozen=True, kw_only=True):
+    """A replica that is new or has returned gets a growing share of the choices [R10]; it ends early where its prefix
+    cache is as warm as the others'."""
+
+    window_s: Annotated[Seconds, _doc("how long it takes; 0: no slow start")] = field(default=30.0, name="window")
+    aggression: Annotated[float, Meta(gt=0, description="above 1 the share grows quickly at first, below 1 slowly")] = 1.0
+    minimum: Annotated[Fraction, _doc("the share that it begins with")] = 0.1
 
 
 class PoolSpec(_Spec, frozen=True, kw_only=True):
@@ -128,6 +147,8 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     """Served names. Empty: whatever its replicas list."""
     strategy: Strategy = field(default_factory=Adaptive)
+    sticky: StickySpec | None = None
+    slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
@@ -153,6 +174,8 @@ class GateSpec(_Spec, frozen=True, kw_only=True):
     """Name that clients use -> served name."""
     fallback: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Served name -> names to try in turn where it cannot be served."""
+    splits: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Name that clients use -> name that it stands for -> weight: one of them is drawn for each call."""
     routes: tuple[RouteRule, ...] = ()
     max_waiting: int = 10_000
     """Calls that may wait in all pools together."""

@@ -42,6 +42,7 @@ class Desk(Protocol):
     def pool_views(self) -> list[PoolView]: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
+    def gpus_read(self, replica: str, raw: Any) -> int: ...
     def journal_tail(self, last: int) -> Iterable[bytes]: ...
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]: ...
     def admin_key_hash(self) -> str | None: ...
@@ -134,6 +135,7 @@ class _Api:
             Route("/admin/fleet", _said(self.add), methods=["POST"]),
             Route(f"{one}/drain", _said(self.drain), methods=["POST"]),
             Route(f"{one}/undrain", _said(self.undrain), methods=["POST"]),
+            Route(f"{one}/gpus", _said(self.gpus), methods=["POST"]),
             Route(one, _said(self.remove), methods=["DELETE"]),
             Route("/admin/queues", _said(self.queues), methods=["GET"]),
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
@@ -164,6 +166,11 @@ class _Api:
     async def undrain(self, request: Request) -> Response:
         self._desk.roster.drain(request.path_params["id"], False)
         return _json({"serving": request.path_params["id"]})
+
+    async def gpus(self, request: Request) -> Response:
+        replica = request.path_params["id"]
+        self._desk.roster.must_know(replica)
+        return _json({"replica": replica, "gpus": self._desk.gpus_read(replica, await body_of(request))})
 
     async def remove(self, request: Request) -> Response:
         self._desk.roster.remove(request.path_params["id"])

@@ -26,11 +26,12 @@ from penstock.config.addresses import is_loopback, show_address
 from penstock.config.assemble import parse_replica
 from penstock.config.schema import Access, ServerSpec, Settings
 from penstock.core.effects import Effect
-from penstock.core.events import ClientGone, Event, FleetSeen, Reconfigured, Woke
+from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
 from penstock.drive.journal import FileSink, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
+from penstock.gateway.gpus import GpuWatch, parse_pushed
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.server import DataPlane
@@ -63,13 +64,14 @@ class Gateway:
             self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
         )
         self.plane.attach(self.pump)
+        self.gpus = GpuWatch(lambda: self.roster.effective().access, self.pump.tell)
         self.roster = Roster(settings, self._announce)
         self.reloader = Reloader(settings, read, self._apply, file)
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
         self._admin: SideDoor | None = None
         self._metrics: SideDoor | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._given_up = ""
         """The call whose end met a bug last."""
         self._logged = (settings.server.log, _secrets(settings))
@@ -87,7 +89,8 @@ class Gateway:
         for door in self._doors():
             door.start()
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
-        self._watch = asyncio.get_running_loop().create_task(self.reloader.watch())
+        loop = asyncio.get_running_loop()
+        self._watches = [loop.create_task(self.reloader.watch()), loop.create_task(self.gpus.watch())]
 
     def _open(self) -> None:
         server = self.server
@@ -117,8 +120,8 @@ class Gateway:
 
     async def stop(self) -> None:
         """Refuse new work, let answers finish within the drain time, then end everything."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         try:
             await self.plane.drain(self.reloader.settings.server.timeouts.drain_s)
             for door in self._doors():
@@ -193,6 +196,12 @@ class Gateway:
         # requests that were refused at the door never reach the Gate, so the meter does not see them
         refused = {f"refused_{label}_total": count for label, count in self.plane.refused.items()}
         return {**self.counters(), **refused}
+
+    def gpus_read(self, replica: str, raw: Any) -> int:
+        """An agent read a replica's GPUs: decoded JSON; how many. Raises ConfigError."""
+        readings = parse_pushed(raw)
+        self.pump.tell(Metered(replica, readings))
+        return len(readings)
 
     def journal_tail(self, last: int) -> Iterable[bytes]:
         """The last turns, each as JSON, oldest first."""

@@ -4,6 +4,7 @@ The Gate decides by the call's id; here its orders meet the sockets. The request
 begun, so that another attempt can be made, and then dropped.
 """
 
+from collections.abc import Mapping
 from math import inf
 
 from penstock.adapters.wire.response import ResponseHead
@@ -23,8 +24,8 @@ class Exchange:
     """One call."""
 
     __slots__ = (
-        "asks_usage", "attempts", "body", "head", "id", "inbound", "model", "model_at", "over", "plane", "sent",
-        "wants_usage", "winner",
+        "asks_usage", "attempts", "body", "cookie", "cookies", "head", "id", "inbound", "model", "model_at",
+        "over", "plane", "sent", "wants_usage", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +40,10 @@ class Exchange:
         """As it stands in the body; empty: it names none."""
         self.model_at = (0, 0)
         """Where the model stands in a form."""
+        self.cookie = b""
+        """The session that this client was given, as it named none; empty: none."""
+        self.cookies: Mapping[str, bytes] = {}
+        """Pool -> the header line that gives it to the client, with a place for it."""
         self.wants_usage = wants_usage
         """A stream whose client did not ask for its usage: we do, and keep the extra event to ourselves."""
         self.attempts: list[Attempt] = []
@@ -147,8 +152,13 @@ class Exchange:
             winner.pool.label,
             int(winner.order.queue_s * 1000),
             self.sent,
-            b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n",
+            (b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n")
+            + (self._given(winner.pool.replica.pool) if self.cookie else b""),
         )
+
+    def _given(self, pool: str) -> bytes:
+        line = self.cookies.get(pool)
+        return b"" if line is None else line % self.cookie
 
     def _lines(self) -> bytes:
         return b"x-request-id: %b\r\nx-penstock-attempts: %d\r\n" % (

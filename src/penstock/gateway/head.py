@@ -50,7 +50,7 @@ class Head:
 
     __slots__ = (
         "chunked", "client_id", "content_type", "expect", "forward", "framed", "gzip", "head_only", "host", "http10",
-        "keep_alive", "key", "method", "path", "refusal", "route", "target", "tier", "wishes",
+        "keep_alive", "key", "method", "path", "refusal", "route", "session", "target", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
@@ -73,6 +73,8 @@ class Head:
         """The key's."""
         self.wishes = Wishes()
         self.client_id = ""
+        self.session = ""
+        """A digest of what names the session: the name itself may be a secret, and this one reaches the journal."""
         self.forward = b""
         """Header lines that travel on, rendered."""
         self.content_type = b""
@@ -93,6 +95,8 @@ def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
         head.refusal = ("method_not_allowed", f"This path takes {route.method}.")
         return head
     _read_headers(head, parsed, peer, None if route.open else server)
+    if server.session_headers or server.session_cookies:
+        head.session = _session(parsed, server)
     return head
 
 
@@ -127,6 +131,32 @@ def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpe
         _authorize(head, secrets, server)
         if head.wishes.mistake and head.refusal is None:
             head.refusal = ("bad_request", head.wishes.mistake)
+
+
+def _session(parsed: RequestHead, server: ServerSpec) -> str:
+    """The session that the first of the configured headers names, else the first of the cookies; empty: none."""
+    headers = {name.decode("latin-1"): value for name, value in reversed(parsed.headers)}
+    for name in server.session_headers:
+        if value := headers.get(name):
+            return session_of(value)
+    pairs = [pair.partition(b"=") for pair in headers.get("cookie", b"").split(b";")]
+    cookies = {name.strip().decode("latin-1"): value.strip() for name, _, value in reversed(pairs)}
+    for name in server.session_cookies:
+        if value := cookies.get(name):
+            return session_of(value)
+    return ""
+
+
+def session_of(value: bytes) -> str:
+    """The digest that stands for a session's name."""
+    return hashlib.blake2b(value, digest_size=8).hexdigest()
+
+
+def cookie_line(name: str, ttl_s: float, secure: bool) -> bytes:
+    """The header line that gives a client its session's cookie, with `%b` where the session stands."""
+    flag = "; Secure" if secure else ""
+    quoted = name.replace("%", "%%")
+    return f"set-cookie: {quoted}=%b; Max-Age={max(1, int(ttl_s))}; Path=/; HttpOnly; SameSite=Lax{flag}\r\n".encode()
 
 
 def _forwarded(peer: Peer, addresses: bytes, scheme: bytes) -> bytes:

@@ -44,6 +44,8 @@ class Fields(Struct, gc=False):
     max_completion_tokens: Tokens | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     stream_options: StreamOptions | None = None
+    user: msgspec.Raw = msgspec.Raw()
+    """As it stands there, whatever it is: a hint, over which no request is refused."""
 
 
 _DECODER = msgspec.json.Decoder(Fields)

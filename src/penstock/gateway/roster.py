@@ -68,18 +68,19 @@ class Roster:
 
     def drain(self, replica_id: str, drain: bool = True) -> None:
         """Let a replica finish what it has and take nothing new; or take it back. Raises RosterError."""
-        self._must_know(replica_id)
+        self.must_know(replica_id)
         (self._drained.add if drain else self._drained.discard)(replica_id)
         self._announce(self.effective())
 
     def remove(self, replica_id: str) -> None:
         """Take a replica out: nothing new goes there, streams finish, then it is forgotten. Raises RosterError."""
-        self._must_know(replica_id)
+        self.must_know(replica_id)
         if self._added.pop(replica_id, None) is None:
             self._removed.add(replica_id)
         self._drained.discard(replica_id)
         self._announce(self.effective())
 
-    def _must_know(self, replica_id: str) -> None:
+    def must_know(self, replica_id: str) -> None:
+        """Raises RosterError where there is no such replica."""
         if all(replica_id != replica.id for replica in self.effective().replicas):
             raise RosterError(404, f"there is no replica {replica_id!r} in the fleet")

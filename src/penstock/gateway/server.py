@@ -21,7 +21,7 @@ from penstock.core.effects import Effect
 from penstock.core.events import Arrived, ClientGone, Event
 from penstock.core.spec import ProbeSpec
 from penstock.gateway.exchange import Exchange
-from penstock.gateway.head import Head, Peer
+from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
 from penstock.gateway.multipart import peek_form
 from penstock.gateway.outbound import Outbound
@@ -86,6 +86,7 @@ class DataPlane:
         self._requests = 0
         self._proxies: tuple[Any, ...] = ()
         self._probes: dict[str, ProbeSpec] = {}
+        self._cookies: dict[str, bytes] = {}
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
@@ -107,6 +108,11 @@ class DataPlane:
         self.timeouts = settings.server.timeouts
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
+        self._cookies = {
+            pool.name: cookie_line(pool.sticky.cookie, pool.sticky.ttl_s, settings.server.tls is not None)
+            for pool in settings.gate.pools
+            if pool.sticky is not None and pool.sticky.cookie is not None
+        }
         self.outbound.apply(settings.replicas, settings.access, settings.server.upstream)
 
     async def start(self, *, reuse_port: bool = False) -> None:
@@ -243,12 +249,18 @@ class DataPlane:
         inbound.exchange = exchange
         self._requests += 1
         limit = fields.max_completion_tokens
+        session = head.session
+        if self._cookies and not session:
+            exchange.cookie, exchange.cookies = os.urandom(12).hex().encode(), self._cookies
+            session = session_of(exchange.cookie)
+        user = bytes(fields.user)
         self.tell(
             Arrived(
                 Call(
                     call_id, model, head.path, head.host, head.key or "anonymous", head.key, head.client_id, stream,
                     True, head.wishes.priority, len(body) // _BYTES_PER_TOKEN,
                     limit if limit is not None else fields.max_tokens, len(body),
+                    session, session_of(user) if user.startswith(b'"') and len(user) > 2 else "",
                     latency_s=head.wishes.latency_s, tier=head.tier,
                 )
             )

@@ -7,7 +7,7 @@ import pytest
 
 from penstock.base.rand import Rand
 from penstock.core.load import Seat
-from penstock.core.route.pickers import Best, PeakEwmaOfTwo, SmoothTurns, Turns
+from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, SmoothTurns, Turns
 from tests.core.playbook import seat
 
 
@@ -117,3 +117,15 @@ def test_p2c_takes_the_only_one() -> None:
     """One seat needs no luck."""
     only = seat("a")
     assert of_two().pick([only], [], 0.0) is only
+
+
+def test_a_lot_takes_each_equally_often() -> None:
+    """Whatever they are doing, and the same ones for the same seed."""
+    seats = weighted(a=5, b=1, c=1)
+    seats[0].in_flight = 7
+    drawn = [Lot(Rand(3).stream("x")).pick(seats, [], 0.0).id for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    picker = Lot(Rand(1).stream("x"))
+    counted = Counter(picker.pick(seats, [], 0.0).id for _ in range(3000))
+    assert all(abs(count - 1000) < 80 for count in counted.values())
+    assert len(counted) == 3

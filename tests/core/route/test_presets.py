@@ -7,7 +7,10 @@ from penstock.base.rand import Rand
 from penstock.core.route.pipeline import build
 from penstock.core.route.presets import STRATEGIES, Adaptive, P2CPeakEwma, Strategy
 
-NAMES = ["round_robin", "weighted_round_robin", "least_connections", "least_loaded", "p2c_peak_ewma", "adaptive"]
+NAMES = [
+    "round_robin", "random", "weighted_round_robin", "least_connections", "least_loaded", "least_response_time",
+    "p2c_peak_ewma", "adaptive", "consistent_hash", "gpu_aware", "resource_based",
+]  # fmt: skip
 
 
 def test_all_promised_strategies_are_there() -> None:

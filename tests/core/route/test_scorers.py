@@ -5,7 +5,7 @@ from math import exp
 import pytest
 
 from penstock.core.load import Seat
-from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, Scorer
+from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, ResponseTime, Scorer
 from tests.core.playbook import call, seat, stats
 
 STREAMED, WHOLE = call(stream=True), call(stream=False)
@@ -65,7 +65,7 @@ def test_gpu_use_counts_while_it_is_fresh() -> None:
     assert Gpu().score(WHOLE, [low, high], 15.0) == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("scorer", [FewestInFlight(), Load(), Latency(1.0), Errors(), Gpu()])
+@pytest.mark.parametrize("scorer", [FewestInFlight(), Load(), Latency(1.0), ResponseTime(), Errors(), Gpu()])
 def test_scores_lie_between_0_and_1_and_reading_changes_nothing(scorer: Scorer) -> None:
     """Over busy, slow, failing, full and fresh seats, now and much later; asked twice, the answer is the same."""
     seats: list[Seat] = [seat(str(n), n, in_flight=n) for n in range(9)]
@@ -79,3 +79,17 @@ def test_scores_lie_between_0_and_1_and_reading_changes_nothing(scorer: Scorer) 
             assert len(scores) == len(seats)
             assert all(0.0 <= score <= 1.0 for score in scores)
             assert scorer.score(asked, seats, now) == scores
+
+
+def test_response_time_is_mean_times_those_there() -> None:
+    """The lowest mean × (in flight + 1) scores 1, the others their share of it; TTFT for streams, whole answers for
+    others; faded; an unmeasured one is taken for the quickest of the measured."""
+    quick, slow, fresh = seat("a", in_flight=3), seat("b"), seat("c", in_flight=1)
+    quick.began(0.5, True, 10.0, 0.0)
+    slow.began(4.0, True, 10.0, 0.0)
+    slow.began(1.0, False, 10.0, 0.0)
+    assert ResponseTime().score(STREAMED, [quick, slow, fresh], 0.0) == [0.5, 0.25, 1.0]
+    assert ResponseTime().score(WHOLE, [quick, slow, fresh], 0.0) == [0.25, 1.0, 0.5]
+    assert ResponseTime().score(STREAMED, [seat("d"), seat("e", in_flight=1)], 0.0) == [1.0, 0.5]
+    quick.began(0.5, True, 10.0, 60.0)
+    assert ResponseTime().score(STREAMED, [quick, slow], 60.0) == [pytest.approx(4 * exp(-1) / 2.0), 1.0]

@@ -2,11 +2,21 @@
 
 from collections.abc import Sequence
 from random import Random
+from typing import Protocol
 
+from penstock.base.nouns import Call
 from penstock.core.load import Seat
 
 SCORE_ALL = 64
 """Up to so many seats are all scored; of more, a sample of this size (scoring 1,000 takes a third of a millisecond)."""
+
+
+class Filter(Protocol):
+    """One reason to leave replicas out."""
+
+    def keep(self, call: Call, seats: Sequence[Seat], now: float) -> list[Seat]:
+        """Those that may be considered, in their order."""
+        ...
 
 
 def free(seats: Sequence[Seat]) -> list[Seat]:

@@ -34,6 +34,16 @@ def _by_id(seat: Seat) -> str:
     return seat.id
 
 
+class Lot:
+    """Any of them, by lot."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+
+    def pick(self, seats: Sequence[Seat], scores: Sequence[float], now: float) -> Seat:
+        return seats[int(self.rng.random() * len(seats))]
+
+
 class Turns:
     """Round robin: the next in the fleet's order after the one that had the last turn."""
 

@@ -8,23 +8,65 @@ from penstock.base.nouns import Call
 from penstock.base.rand import Rand
 from penstock.core.load import Seat
 from penstock.core.route import presets
-from penstock.core.route.filters import SCORE_ALL, free, sample
-from penstock.core.route.pickers import Best, PeakEwmaOfTwo, Picker, SmoothTurns, Turns
-from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, Scorer
+from penstock.core.route.filters import SCORE_ALL, Filter, free, sample
+from penstock.core.route.gpus import BelowHeatLimit, Headroom, WithinLimits
+from penstock.core.route.hashed import Around
+from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, Picker, SmoothTurns, Turns
+from penstock.core.route.resources import Cheapness, Compatible, InMemory, Knee, Performance, Reliability
+from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, ResponseTime, Scorer
 
 
 class Pipeline:
-    """Scorers with their weights, and a picker."""
+    """Filters, scorers with their weights, and a picker. Where the filters leave nobody, `otherwise` chooses."""
 
-    __slots__ = ("_rng", "picker", "scorers")
+    __slots__ = (
+        "_filters",
+        "_otherwise",
+        "_rng",
+        "by_model",
+        "in_memory",
+        "picker",
+        "placer",
+        "scorers",
+        "times_whole",
+    )
 
-    def __init__(self, scorers: Sequence[tuple[float, Scorer]], picker: Picker, rand: Rand) -> None:
+    def __init__(
+        self, scorers: Sequence[tuple[float, Scorer]], picker: Picker, rand: Rand, *,
+        filters: Sequence[Filter] = (), otherwise: "Pipeline | None" = None,
+        placer: Around | None = None,
+    ) -> None:  # fmt: skip
         self.scorers = tuple((weight, scorer) for weight, scorer in scorers if weight)
         self.picker = picker
+        self._filters = tuple(filters)
+        self._otherwise = otherwise
+        self.placer = placer
+        """Has the first word about calls that have a key."""
         self._rng = rand.stream("sample")
+        self.by_model = False
+        """It reads the call's model, and wants the served name there rather than an alias."""
+        self.times_whole = False
+        """It reads `Seat.whole_s`."""
+        self.in_memory = 0.0
+        """Weight of what engines have in memory, once one has told."""
+
+    def changed(self, seats: Sequence[Seat]) -> None:
+        """These are the pool's seats now, whatever their health."""
+        if self.placer is not None:
+            self.placer.changed(seats)
+
+    def engines_tell(self) -> None:
+        """An engine told which models or adapters it has in memory: from now on that counts."""
+        if self.in_memory and not any(isinstance(scorer, InMemory) for _, scorer in self.scorers):
+            self.scorers = (*self.scorers, (self.in_memory, InMemory()))
+            self.by_model = True
 
     def choose(self, call: Call, seats: Sequence[Seat], now: float) -> Seat | None:
         """A seat that is free for this call; None: all are taken."""
+        if self.placer is not None:
+            key = self.placer.key(call)
+            if key is not None:
+                return self.placer.place(key, seats)
         found = free(sample(seats, self._rng) if len(seats) > SCORE_ALL else seats)
         if not found:
             if len(seats) <= SCORE_ALL:
@@ -32,6 +74,13 @@ class Pipeline:
             found = free(seats)[:SCORE_ALL]
             if not found:
                 return None
+        if self._filters:
+            kept = found
+            for each in self._filters:
+                kept = each.keep(call, kept, now)
+            if not kept and self._otherwise is not None:
+                return self._otherwise.choose(call, found, now)
+            found = kept or found
         return self.picker.pick(found, self.scores(call, found, now), now)
 
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
@@ -52,16 +101,56 @@ def _adaptive(spec: presets.Adaptive, rand: Rand) -> Pipeline:
         (spec.gpu, Gpu()),
     ]
     weighed = any(weight for weight, _ in scorers)
-    return Pipeline(scorers if weighed else [(1.0, Load())], Best(rand.stream("ties")), rand)
+    pipeline = Pipeline(scorers if weighed else [(1.0, Load())], Best(rand.stream("ties")), rand)
+    pipeline.in_memory = spec.affinity
+    return pipeline
+
+
+def _consistent_hash(spec: presets.ConsistentHash, rand: Rand) -> Pipeline:
+    return Pipeline([(1.0, FewestInFlight())], Best(None), rand, placer=Around(spec))
+
+
+def _gpu_aware(spec: presets.GpuAware, rand: Rand) -> Pipeline:
+    least_loaded = Pipeline([(1.0, Load())], Best(rand.stream("ties")), rand)
+    not_hot = Pipeline(
+        [(1.0, Load())], Best(rand.stream("ties")), rand,
+        filters=[BelowHeatLimit(spec.limit_c)], otherwise=least_loaded,
+    )  # fmt: skip
+    weighed = spec.utilisation + spec.memory + spec.temperature + spec.fit > 0
+    pipeline = Pipeline(
+        [(1.0, Headroom(spec) if weighed else Load())], Best(rand.stream("ties")), rand,
+        filters=[WithinLimits(spec)], otherwise=not_hot,
+    )  # fmt: skip
+    pipeline.by_model = bool(spec.kv_bytes_per_token)
+    return pipeline
+
+
+def _resource_based(spec: presets.ResourceBased, rand: Rand) -> Pipeline:
+    scorers: list[tuple[float, Scorer]] = [
+        (spec.compatibility, Compatible()),
+        (spec.performance, Performance(spec.latency_s)),
+        (spec.load, Knee()),
+        (spec.reliability, Reliability()),
+        (spec.cost, Cheapness()),
+    ]
+    weighed = any(weight for weight, _ in scorers)
+    pipeline = Pipeline(scorers if weighed else [(1.0, Load())], Best(rand.stream("ties")), rand)
+    pipeline.by_model, pipeline.times_whole = spec.compatibility > 0, spec.performance > 0
+    return pipeline
 
 
 _BUILD: dict[type, Callable[[Any, Rand], Pipeline]] = {
     presets.RoundRobin: lambda spec, rand: Pipeline([], Turns(), rand),
+    presets.Random: lambda spec, rand: Pipeline([], Lot(rand.stream("lot")), rand),
     presets.WeightedRoundRobin: lambda spec, rand: Pipeline([], SmoothTurns(), rand),
     presets.LeastConnections: lambda spec, rand: Pipeline([(1.0, FewestInFlight())], Best(None), rand),
     presets.LeastLoaded: lambda spec, rand: Pipeline([(1.0, Load())], Best(rand.stream("ties")), rand),
+    presets.LeastResponseTime: lambda spec, rand: Pipeline([(1.0, ResponseTime())], Best(rand.stream("ties")), rand),
     presets.P2CPeakEwma: lambda spec, rand: Pipeline([], PeakEwmaOfTwo(rand.stream("two"), spec.decay_s), rand),
     presets.Adaptive: _adaptive,
+    presets.ConsistentHash: _consistent_hash,
+    presets.GpuAware: _gpu_aware,
+    presets.ResourceBased: _resource_based,
 }
 
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from penstock.base.registry import Registry
-from penstock.base.units import Seconds
+from penstock.base.units import Bytes, Fraction, Seconds
 
 
 class _Strategy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -13,10 +13,15 @@ class _Strategy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 
 
 Weight = Annotated[float, Meta(ge=0)]
+Celsius = Annotated[float, Meta(ge=0, le=150)]
 
 
 class RoundRobin(_Strategy, frozen=True, kw_only=True, tag="round_robin"):
     """Each replica in turn, whatever it is doing."""
+
+
+class Random(_Strategy, frozen=True, kw_only=True, tag="random"):
+    """Any replica with a free seat, all alike, by lot: the yardstick that others must beat."""
 
 
 class WeightedRoundRobin(_Strategy, frozen=True, kw_only=True, tag="weighted_round_robin"):
@@ -29,6 +34,11 @@ class LeastConnections(_Strategy, frozen=True, kw_only=True, tag="least_connecti
 
 class LeastLoaded(_Strategy, frozen=True, kw_only=True, tag="least_loaded"):
     """The lowest load score: 0.7 x in flight / seats + 0.3 x queued / queue size."""
+
+
+class LeastResponseTime(_Strategy, frozen=True, kw_only=True, tag="least_response_time"):
+    """The lowest mean response time x (in flight + 1): TTFT of streamed calls, whole answers of others. A replica that
+    was not measured yet counts as the quickest of those that were."""
 
 
 class P2CPeakEwma(_Strategy, frozen=True, kw_only=True, tag="p2c_peak_ewma"):
@@ -45,7 +55,52 @@ class Adaptive(_Strategy, frozen=True, kw_only=True, tag="adaptive"):
     errors: Annotated[Weight, Meta(description="weight of the error score")] = 0.2
     gpu: Annotated[Weight, Meta(description="weight of GPU (else KV cache) usage")] = 0.2
     latency_reference_s: Annotated[Seconds, Meta(description="mean TTFT that scores one half")] = 1.0
+    affinity: Annotated[Weight, Meta(description="weight of having the model or LoRA adapter in memory; costs nothing until an engine tells what it has")] = 0.2
 
 
-Strategy = RoundRobin | WeightedRoundRobin | LeastConnections | LeastLoaded | P2CPeakEwma | Adaptive
+class ConsistentHash(_Strategy, frozen=True, kw_only=True, tag="consistent_hash"):
+    """Calls of one key go to one replica while its load allows: the key is the session, else the user, else the
+    beginning of the prompt; without any, least_connections."""
+
+    header: Annotated[str | None, Meta(description="request header that names the session")] = "x-session-id"
+    cookie: Annotated[str | None, Meta(description="cookie that names the session, where the header does not")] = None
+    prefix_blocks: Annotated[int, Meta(ge=0, description="leading blocks of the prompt that make the key where neither session nor user is named; 0: none")] = 4
+    virtual_nodes: Annotated[int, Meta(ge=1, le=1000, description="points of a replica of weight 1 on the ring")] = 150
+    load_factor: Annotated[float, Meta(ge=1, description="a replica with more than this multiple of the mean load passes its keys on")] = 1.25
+
+
+class GpuAware(_Strategy, frozen=True, kw_only=True, tag="gpu_aware"):
+    """The coolest, least used GPUs with the most free memory; replicas beyond a limit are left out, and when all are,
+    the least loaded. Needs `gpu_metrics` of the replicas, or engines that tell."""
+
+    utilisation: Annotated[Weight, Meta(description="weight of GPU utilisation")] = 0.4
+    memory: Annotated[Weight, Meta(description="weight of GPU memory (of the KV cache, where the engine tells it)")] = 0.4
+    temperature: Annotated[Weight, Meta(description="weight of the temperature")] = 0.2
+    fit: Annotated[Weight, Meta(description="weight of how well the call's memory fits: best where it takes 60 % of what is free")] = 0.0
+    target_utilisation: Annotated[Fraction, Meta(description="utilisation that is aimed at")] = 0.8
+    headroom: Annotated[Fraction, Meta(description="utilisation above the target at which a replica is left out")] = 0.05
+    max_memory: Annotated[Fraction, Meta(description="share of memory in use above which a replica is left out")] = 0.9
+    warm_c: Annotated[Celsius, Meta(description="degrees Celsius from which the score falls")] = 70.0
+    max_c: Annotated[Celsius, Meta(description="degrees Celsius above which a replica is left out")] = 80.0
+    limit_c: Annotated[Celsius, Meta(description="degrees Celsius above which it is left out even when all are, while any is cooler; the score is 0 here")] = 83.0
+    best_fit: Annotated[Fraction, Meta(description="share of the free memory that a call should take")] = 0.6
+    kv_bytes_per_token: Annotated[dict[str, Bytes], Meta(description="served name -> bytes of KV cache per token; else a call is taken to need 2,000 MB + 0.5 MB a token")] = field(default_factory=dict)
+
+
+class ResourceBased(_Strategy, frozen=True, kw_only=True, tag="resource_based"):
+    """For fleets of unlike replicas: how well each runs the model, whether it is quick enough, its load, its
+    reliability, its price. Needs `compatibility` and `hourly_cost` of the replicas."""
+
+    compatibility: Annotated[Weight, Meta(description="weight of how well it runs the model")] = 0.3
+    performance: Annotated[Weight, Meta(description="weight of its mean time to a whole answer against what the call can wait")] = 0.25
+    load: Annotated[Weight, Meta(description="weight of its load: best up to 70 %, then steeply worse")] = 0.2
+    reliability: Annotated[Weight, Meta(description="weight of the share of calls that it did not fail")] = 0.15
+    cost: Annotated[Weight, Meta(description="weight of its price an hour: the cheapest is best")] = 0.1
+    latency_s: Annotated[Seconds, Meta(description="how long a call can wait for its whole answer, where it does not say")] = field(default=30.0, name="latency")
+
+
+Strategy = (
+    RoundRobin | Random | WeightedRoundRobin | LeastConnections | LeastLoaded | LeastResponseTime | P2CPeakEwma | Adaptive
+    | ConsistentHash | GpuAware | ResourceBased
+)  # fmt: skip
 STRATEGIES = Registry("strategy", Strategy.__args__)

@@ -57,6 +57,21 @@ class Latency:
         return [reference_s / (reference_s + mean) for mean in means]  # type: ignore[operator]
 
 
+class ResponseTime:
+    """The lowest cost among them / its own, where cost is the mean response time × (in flight + 1): a quick replica is
+    not chosen for ever on what it did when it was idle. Unmeasured: as in `Latency`."""
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        if call.stream:
+            means = [seat.ttft_s and seat.ttft_s * exp((seat.ttft_at - now) / FADE_S) for seat in seats]
+        else:
+            means = [seat.latency_s and seat.latency_s * exp((seat.latency_at - now) / FADE_S) for seat in seats]
+        best_s = min((mean for mean in means if mean), default=1.0)
+        costs = [(mean or best_s) * (seat.in_flight + 1) for mean, seat in zip(means, seats, strict=True)]
+        least = min(costs)
+        return [least / cost for cost in costs]
+
+
 class Errors:
     """1 − 10 × error rate, at least 0."""
 
