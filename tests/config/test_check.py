@@ -25,3 +25,15 @@ def test_the_report_is_plain_data() -> None:
     ]  # fmt: skip
     assert found["replicas"][0]["id"] == "127.0.0.1:18301"
     assert "sk-demo" not in json.dumps(found)
+
+
+def test_sessions_and_splits_are_shown() -> None:
+    """How sessions are told and for how long, and the shares of a split."""
+    found = report(
+        load_text("""
+pools: [{name: p, models: [m, n], sticky: {header: x-chat, cookie: sid}, replicas: [{url: 'http://h:1'}]}]
+splits: {ab: {m: 3, n: 1}}
+""")
+    )
+    assert found["pools"][0]["sticky"] == "header x-chat or cookie sid, 10 min"
+    assert found["splits"] == {"ab": {"m": "75.0%", "n": "25.0%"}}

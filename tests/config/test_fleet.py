@@ -4,7 +4,8 @@
 
 import pytest
 
-from penstock.config.schema import Access, Settings, UpstreamTlsConf
+from penstock.config.schema import Access, GpuMetricsConf, Settings, UpstreamTlsConf
+from penstock.core.spec import StickySpec
 from tests.config.support import load_text, mistakes_of
 
 
@@ -98,3 +99,57 @@ def test_a_replica_stands_once() -> None:
 def test_unwise_replicas_are_warned_of(text: str, warning: str) -> None:
     """What may be meant is not a mistake, but it is said."""
     assert replica(text).warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    "more, mistake",
+    [
+        ("gpu_metrics: {}", "gpu_metrics (line 1): expected exactly one of `nvml: true`, `smi: true`, `dcgm: URL`"),
+        ("gpu_metrics: {smi: true, nvml: true}", "gpu_metrics (line 1): expected exactly one of `nvml: true`, `smi: true`, `dcgm: URL`"),
+        ("compatibility: {m: good}", "compatibility.m (line 1): found 'good', expected one of basic, compatible, native, optimised, unsupported"),
+    ],
+)  # fmt: skip
+def test_wrong_gpus_and_compatibilities_are_told(more: str, mistake: str) -> None:
+    """Exactly one source of readings, and levels that there are."""
+    text = f"pools: [{{name: p, replicas: [{{url: 'http://h:1', {more}}}]}}]"
+    assert mistakes_of(text) == [f"pools[0].replicas[0].{mistake}"]
+
+
+def test_gpu_metrics_go_to_the_gateway_and_compatibility_to_routing() -> None:
+    """The one stands with what only the gateway knows, the other with the replica."""
+    more = "gpu_metrics: {dcgm: 'http://h:9400/metrics', devices: ['0']}, compatibility: {m: basic}"
+    loaded = load_text(f"pools: [{{name: p, replicas: [{{url: 'http://h:1', id: a, {more}}}]}}]")
+    assert loaded.access["a"].gpu_metrics == GpuMetricsConf(dcgm="http://h:9400/metrics", devices=("0",))
+    assert loaded.replicas[0].compatibility == {"m": "basic"}
+
+
+def test_what_names_sessions_is_gathered_from_all_pools() -> None:
+    """Headers in lower case and cookies, of sticky pools and of consistent hashing, each once."""
+    loaded = load_text("""
+pools:
+  - {name: a, sticky: {header: X-Chat, cookie: sid}, strategy: consistent_hash, replicas: [{url: 'http://h:1'}]}
+  - {name: b, sticky: {header: x-chat, ttl: 1m}, replicas: [{url: 'http://h:2'}]}
+  - {name: c, replicas: [{url: 'http://h:3'}]}
+""")
+    assert loaded.server.session_headers == ("x-chat", "x-session-id")
+    assert loaded.server.session_cookies == ("sid",)
+    first, second, third = loaded.gate.pools
+    assert first.sticky == StickySpec(header="X-Chat", cookie="sid")
+    assert second.sticky == StickySpec(header="x-chat", ttl_s=60.0)
+    assert (third.sticky, third.slow_start.window_s) == (None, 30.0)
+
+
+@pytest.mark.parametrize(
+    "more, mistake",
+    [
+        ("sticky: {}", "sticky (line 1): by what? expected `header`, `cookie`, or both"),
+        ("sticky: {header: a b}", "sticky.header (line 1): this is no name of a header"),
+        ("sticky: {cookie: a;b}", "sticky.cookie (line 1): this is no name of a cookie"),
+        ("sticky: {header: x, ttl: 0}", "sticky.ttl (line 1): found 0, expected more than 0"),
+        ("strategy: {kind: consistent_hash, header: ''}", "strategy.header (line 1): this is no name of a header"),
+        ("strategy: {kind: resource_based, latency: 0s}", "strategy.latency (line 1): found 0, expected more than 0"),
+    ],
+)
+def test_wrong_sessions_are_told(more: str, mistake: str) -> None:
+    """A session must be named by something that can be sent."""
+    assert mistakes_of(f"pools: [{{name: p, {more}, replicas: [{{url: 'http://h:1'}}]}}]") == [f"pools[0].{mistake}"]

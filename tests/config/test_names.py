@@ -121,3 +121,14 @@ def test_names_that_hide_names_are_warned_of(text: str, warning: str) -> None:
 def test_a_pool_without_replicas_is_warned_of() -> None:
     """It may be filled at run time."""
     assert load_text("pools: [{name: a}]").warnings == ("pool a: it has no replicas until the admin API adds some",)
+
+
+def test_splits_are_resolved_and_judged() -> None:
+    """Aliases are followed, and their weights added; models that nobody serves, no weights and weights of 0 are told."""
+    head = "pools: [{name: p, models: [m, n], replicas: [{url: 'http://h:1'}]}]\naliases: {big: m}\n"
+    assert load_text(head + "splits: {ab: {big: 1, m: 2, n: 1}}").gate.splits == {"ab": {"m": 3.0, "n": 1.0}}
+    assert mistakes_of(head + "splits: {ab: {m: 1, nn: 1}, none: {}, zero: {m: 0}}") == [
+        "splits.zero.m (line 3): found the number 0, expected a number above 0",
+        "splits.ab.nn (line 3): there is no model 'nn'; did you mean `n`?",
+        "splits.none (line 3): found none, expected at least one name with its weight",
+    ]

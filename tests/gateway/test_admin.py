@@ -56,6 +56,22 @@ def test_add_drain_undrain_remove() -> None:
     over(test)
 
 
+def test_an_agent_pushes_readings_of_gpus() -> None:
+    """They are shown with the replica; one that is not in the fleet, and numbers that cannot be, are told."""
+
+    async def test(rig: Rig) -> None:
+        path = "/admin/fleet/a/b:c/gpus"
+        pushed = await rig.ask("POST", path, [{"index": 0, "uuid": "GPU-1", "utilisation": 0.5}])
+        assert (pushed.status, pushed.json) == (200, {"replica": "a/b:c", "gpus": 1})
+        shown = (await rig.ask("GET", "/admin/fleet")).json
+        assert [each["gpus"] and each["gpus"][0]["utilisation"] for each in shown] == [0.5, None]
+        wrong = await rig.ask("POST", path, [{"index": 0, "utilisation": 50}])
+        assert (wrong.status, wrong.code) == (400, "bad_config")
+        assert (await rig.ask("POST", "/admin/fleet/zz/gpus", [])).status == 404
+
+    over(test)
+
+
 def test_reload_over_the_api() -> None:
     """A reload tells what changed; a file with mistakes is 400 with all of them, and changes nothing."""
 

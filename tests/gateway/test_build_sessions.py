@@ -31,7 +31,7 @@ class Rig:
 
     def calls(self) -> list[Arrived]:
         """The calls that the Gate was told of."""
-        return [turn.event for turn in self.gateway.journal.turns() if isinstance(turn.event, Arrived)]
+        return [fact for _, fact, _ in self.gateway.journal.turns() if isinstance(fact, Arrived)]
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ def test_a_header_makes_a_session_stick() -> None:
             assert len({await rig.ask("x-chat: secret-one\r\n") for _ in range(5)}) == 1
             assert all("secret" not in repr(fact) for fact in rig.calls())
 
-    run(main())
+    run(main)
 
 
 def test_a_client_without_a_session_is_given_a_cookie() -> None:
@@ -71,7 +71,7 @@ def test_a_client_without_a_session_is_given_a_cookie() -> None:
                 assert await rig.ask(f"cookie: theme=dark; {cookie}\r\n") == (first, "")
             assert (await rig.ask())[1] != given
 
-    run(main())
+    run(main)
 
 
 def test_without_sticky_sessions_nobody_is_given_a_cookie() -> None:
@@ -84,7 +84,7 @@ def test_without_sticky_sessions_nobody_is_given_a_cookie() -> None:
             assert {cookie for _, cookie in got} == {""}
             assert {fact.call.session for fact in rig.calls()} == {""}
 
-    run(main())
+    run(main)
 
 
 def test_consistent_hash_goes_by_session_or_by_user() -> None:
@@ -100,4 +100,4 @@ def test_consistent_hash_goes_by_session_or_by_user() -> None:
                 await rig.ask(user=nobody)
             assert [fact.call.user == "" for fact in rig.calls()[-5:]] == [False, True, True, True, True]
 
-    run(main())
+    run(main)

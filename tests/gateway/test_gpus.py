@@ -36,7 +36,7 @@ def test_a_source_is_asked_once_for_all_its_replicas() -> None:
         assert [(fact.replica, len(fact.gpus) > 0) for fact in told] == [("a", True), ("b", False)]
         assert told[0].gpus[0].utilisation is not None
 
-    run(main())
+    run(main)
 
 
 def test_a_source_that_fails_is_logged_once_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -55,7 +55,7 @@ def test_a_source_that_fails_is_logged_once_and_tells_nothing(caplog: pytest.Log
         assert [fact.replica for fact in told] == ["b", "b"]
         assert len([record for record in caplog.records if "GPUs cannot be read" in record.message]) == 1
 
-    run(main())
+    run(main)
 
 
 def test_it_looks_again_and_again_until_it_is_stopped(caplog: pytest.LogCaptureFixture) -> None:
@@ -77,7 +77,7 @@ def test_it_looks_again_and_again_until_it_is_stopped(caplog: pytest.LogCaptureF
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    run(main())
+    run(main)
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
@@ -102,6 +102,9 @@ def test_what_agents_push_is_bounded() -> None:
         GpuReading(index=0, uuid="GPU-1", utilisation=0.5, memory_used_bytes=5, temperature_c=60.5),
         GpuReading(index=1, uuid=""),
     )
-    for wrong in ({}, [{}], [{"index": 0, "utilisation": 50}], [{"index": -1}], [{"index": 0, "x": 1}], [whole] * 65):
+    mistakes: tuple[object, ...] = (
+        {}, [{}], [{"index": 0, "utilisation": 50}], [{"index": -1}], [{"index": 0, "x": 1}], [whole] * 65,
+    )  # fmt: skip
+    for wrong in mistakes:
         with pytest.raises(ConfigError, match="the readings"):
             parse_pushed(wrong)

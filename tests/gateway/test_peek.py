@@ -6,7 +6,7 @@ import time
 import pytest
 
 from penstock.adapters.wire.malformed import Malformed
-from penstock.gateway.peek import peek, top_level
+from penstock.gateway.peek import peek, top_level, user_of
 
 
 def refusal(body: bytes) -> Malformed:
@@ -150,3 +150,13 @@ def test_a_hostile_body_takes_bounded_time(filler: bytes) -> None:
         model = error.detail
     assert model in ("a", "The JSON of the body is too complex.")
     assert time.process_time() - began_s < 0.5
+
+
+@pytest.mark.parametrize("value", [b"null", b"7", b'""', b'{"a":[1]}', b'["x"]', b'"' + b"x" * 5000 + b'"'])
+def test_a_user_that_is_no_name_is_none(value: bytes) -> None:
+    """Nothing is refused over it; a text of any sensible length becomes a digest that tells users apart."""
+    assert user_of(peek(b'{"model":"m","user":' + value + b"}")) == ""
+    assert user_of(peek(b"{}")) == ""
+    one, other = (user_of(peek(b'{"user":"%b"}' % name)) for name in (b"one", b"other"))
+    assert len(one) == len(other) == 16
+    assert one != other

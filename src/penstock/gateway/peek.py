@@ -5,6 +5,7 @@ inspected field (a key given twice), the request is refused. All work is linear 
 does itself.
 """
 
+import hashlib
 import re
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from penstock.adapters.wire.malformed import Malformed
 
 MAX_MODEL_CHARS = 512
 MAX_CHOICES = 1024
+MAX_USER_BYTES = 4096
 MAX_TOKENS = 1 << 31
 INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "n", "stream_options")
 
@@ -67,6 +69,14 @@ def peek(body: bytes) -> Fields:
     if (len(found) > 1 and len(found) != len(set(found))) or (b"\\" in body and b"\\u00" in body):
         _check_keys(body)
     return fields
+
+
+def user_of(fields: Fields) -> str:
+    """A digest of the end user that the body names, who may be private. Empty: none, no text, or a very long one."""
+    raw = memoryview(fields.user)
+    if not 2 < len(raw) <= MAX_USER_BYTES or raw[0] != 0x22:
+        return ""
+    return hashlib.blake2b(raw, digest_size=8).hexdigest()
 
 
 def _wrong_type(message: str) -> Malformed:

@@ -26,7 +26,7 @@ from penstock.gateway.inbound import BODY, BUSY, Inbound
 from penstock.gateway.multipart import peek_form
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.peek import Fields, peek
+from penstock.gateway.peek import Fields, peek, user_of
 from penstock.gateway.perform import Performer
 
 log = logging.getLogger("penstock.gateway")
@@ -253,14 +253,13 @@ class DataPlane:
         if self._cookies and not session:
             exchange.cookie, exchange.cookies = os.urandom(12).hex().encode(), self._cookies
             session = session_of(exchange.cookie)
-        user = bytes(fields.user)
         self.tell(
             Arrived(
                 Call(
                     call_id, model, head.path, head.host, head.key or "anonymous", head.key, head.client_id, stream,
                     True, head.wishes.priority, len(body) // _BYTES_PER_TOKEN,
                     limit if limit is not None else fields.max_tokens, len(body),
-                    session, session_of(user) if user.startswith(b'"') and len(user) > 2 else "",
+                    session, user_of(fields),
                     latency_s=head.wishes.latency_s, tier=head.tier,
                 )
             )

@@ -1,5 +1,7 @@
 """GPU-aware choice on literal numbers: limits, scores, memory, age, and what happens when all are beyond."""
 
+from typing import Any
+
 import pytest
 
 from penstock.base.nouns import GpuReading
@@ -30,7 +32,7 @@ def metered(id: str, *gpus: GpuReading, in_flight: int = 0, now: float = 0.0) ->
     return made
 
 
-def chosen(seats: list[Seat], spec: GpuAware = SPEC, now: float = 1.0, **fields: int) -> str:
+def chosen(seats: list[Seat], spec: GpuAware = SPEC, now: float = 1.0, **fields: Any) -> str:
     """Who gets a call."""
     picked = build(spec, Rand(1)).choose(call(**fields), seats, now)
     assert picked is not None

@@ -1,12 +1,14 @@
 """Scores for unlike replicas, and for what engines have in memory, on literal numbers."""
 
 from math import exp
+from typing import Any
 
 import pytest
 
 from penstock.base.nouns import Compatibility
 from penstock.base.rand import Rand
-from penstock.core.events import FleetSeen, Observed
+from penstock.core.events import Began, Ended, FleetSeen, Observed
+from penstock.core.gate import Gate
 from penstock.core.load import Seat
 from penstock.core.route.pipeline import build
 from penstock.core.route.presets import Adaptive, ResourceBased
@@ -16,12 +18,17 @@ from tests.core.playbook import arrived, call, fleet, gate, house, pool, refusal
 LEVELS: tuple[Compatibility, ...] = ("native", "optimised", "compatible", "basic")
 
 
-def whole(id: str, took_s: float | None, **fields: float) -> Seat:
+def whole(id: str, took_s: float | None, **fields: Any) -> Seat:
     """A seat whose answers take so long."""
     made = seat(id, **fields)
     if took_s is not None:
         made.ended(took_s, 0.0)
     return made
+
+
+def scorers(made: Gate) -> int:
+    """How many scores the pool's strategy weighs."""
+    return len(made._fleet.pools["main"].pipeline.scorers)
 
 
 def test_compatibility_is_as_configured() -> None:
@@ -92,8 +99,6 @@ def test_resource_based_is_the_promised_weighted_sum() -> None:
 
 def test_whole_answers_are_timed_only_for_who_reads_it() -> None:
     """A pool of another strategy pays nothing; with resource_based the first answer's time is known."""
-    from penstock.core.events import Began, Ended
-
     for strategy, known in ((ResourceBased(), 3.0), (Adaptive(), None)):
         made = gate(pool(strategy=strategy))
         made.on(fleet("a"), 0.0)
@@ -140,16 +145,15 @@ def test_adaptive_prefers_who_has_it_once_an_engine_tells() -> None:
     """Nothing is asked before; then a busier replica with the adapter wins against an idle one without, until it is
     much busier. A strategy that does not weigh it is left alone."""
     made = house("a", "b", seats=8, strategy=Adaptive())
-    pipeline = made._fleet.pools["main"].pipeline
-    assert len(pipeline.scorers) == 4
+    assert scorers(made) == 4
     made.on(Observed("b", stats(kv_usage=0.1)), 0.0)
-    assert len(pipeline.scorers) == 4
+    assert scorers(made) == 4
     for _ in range(2):
         made.on(Observed("a", stats(kv_usage=0.1, loras_running=(), loras_waiting=(), lora_slots=1)), 0.0)
         made.on(Observed("b", stats(kv_usage=0.1, loras_running=("m",), loras_waiting=(), lora_slots=1)), 0.0)
-    assert len(pipeline.scorers) == 5
+    assert scorers(made) == 5
     assert [sends(made.on(arrived(f"c{n}"), 0.0))[0][1] for n in range(3)] == ["b", "b", "a"]
     plain = house("a", strategy=Adaptive(affinity=0.0))
     plain.on(Observed("a", stats(loaded=("m",))), 0.0)
-    assert len(plain._fleet.pools["main"].pipeline.scorers) == 4
+    assert scorers(plain) == 4
     assert refusals(plain.on(arrived("c"), 0.0)) == []
