@@ -203,8 +203,7 @@ class Calls:
         self.serve(seat.pool, out, now)
 
     def _release(self, flight: Flight, out: list[Effect]) -> None:
-        seat = flight.seat
-        if seat is not None:
+        if (seat := flight.seat) is not None:
             flight.seat = None
             seat.in_flight -= 1
             if seat.in_flight == 0:
