@@ -176,6 +176,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     stats_age_s: float | None
     served: int
     failed: int
+    pinned: int = 0
+    """Calls that wait in the gateway for this replica and no other."""
     gpus: tuple[GpuReading, ...] | None = None
     """What was last read of its GPUs, while it is fresh."""
 

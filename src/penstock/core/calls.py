@@ -67,15 +67,8 @@ class Calls:
             )
             self._refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
             return
-        flight.deadline = now + self._patience_s(call, self._fleet.pools[flight.targets[0].pool])
+        flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(call)
         self._dispatch(flight, out, now)
-
-    def _patience_s(self, call: Call, pool: Pool) -> float:
-        """How long the call may wait: as its pool says, longer where a first replica must be started, and never longer
-        than its client can wait for the whole answer."""
-        queue = pool.spec.queue
-        longest_s = queue.timeout_s if pool.seats else max(queue.timeout_s, queue.waiting_room_s)
-        return longest_s if call.latency_s is None else min(longest_s, call.latency_s)
 
     def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
         """Send a new call, or let it wait; the first target that can do either now has it."""
@@ -83,7 +76,7 @@ class Calls:
         for index, (name, model) in enumerate(targets):
             pool = self._fleet.pools[name]
             if pool.may_pass(flight.call, model, now):
-                seat = pool.choose(flight.call, model, flight.tried, now)
+                seat = pool.take(flight, model, now)
                 if seat is not None:
                     flight.target = index
                     self._send(flight, pool, seat, out, now)
@@ -98,7 +91,7 @@ class Calls:
         """Join the line of a target; why not, if it is full."""
         model = flight.targets[target].model
         refusal: Label | None = "queue_full" if self._waiting >= self.max_waiting else None
-        refusal = refusal or pool.counts.refusal(pool.spec.queue, flight)
+        refusal = refusal or pool.refusal(flight, model, now)
         if refusal is None and pool.refuses(flight.call, now):
             refusal = "saturated"
         if refusal is not None:
@@ -111,8 +104,8 @@ class Calls:
         flight.move("queued")
         flight.queued_at = now
         self._waiting += 1
-        pool.push(flight, model, now)
-        until = flight.deadline
+        pin_wait_s = pool.push(flight, model, now)
+        until = flight.deadline if pin_wait_s is None else min(flight.deadline, now + pin_wait_s)
         if not pool.usable(model):
             queue = pool.spec.queue
             until = min(until, now + (queue.unavailable_wait_s if pool.seats else queue.waiting_room_s))
@@ -134,6 +127,8 @@ class Calls:
         flight.target_attempts += 1
         flight.sent_at = now
         seat.in_flight += 1
+        if pool.fair.caps:
+            flight.flow = pool.fair.takes(flight.call.tenant, now)
         if flight.attempt == 1:
             pool.budget.deposit(now)
             pool.fair.charge(flight.call, now)
@@ -157,12 +152,16 @@ class Calls:
                 self._refuse(flight, flight.last or "queue_timeout", out, now)
                 continue
             self._unqueue(flight, now)
-            self._send(flight, pool, seat, out, now)
+            if seat is None:
+                flight.move("new")
+                self._enqueue(flight, pool, flight.targets[flight.target].model, now)
+            else:
+                self._send(flight, pool, seat, out, now)
 
     def watch_held(self, name: str, now: float) -> None:
         """Calls that wait may be held back by engines' numbers, and no fact about calls tells of better ones."""
         pool = self._fleet.pools.get(name)
-        if pool is not None and pool.shed.active and pool.counts.calls and ("held", name) not in self._timers:
+        if pool is not None and pool.holds_back and pool.counts.calls and ("held", name) not in self._timers:
             self._timers.set(("held", name), now + AGAIN_S)
 
     # ===== an attempt goes on =====
@@ -206,6 +205,9 @@ class Calls:
         if (seat := flight.seat) is not None:
             flight.seat = None
             seat.in_flight -= 1
+            if flight.flow is not None:
+                flight.flow.returned()
+                flight.flow = None
             if seat.in_flight == 0:
                 self._fleet.emptied(seat, out)
 
@@ -379,9 +381,13 @@ class Calls:
         """A waiting call's time is over, unless a replica has become usable meanwhile and its deadline is ahead."""
         flight = self._flights[call_id]
         name, model = flight.targets[flight.target]
-        usable = self._fleet.pools[name].usable(model)
+        pool = self._fleet.pools[name]
+        usable = pool.usable(model)
         if usable and now < flight.deadline:
             self._timers.set(("wait", call_id), flight.deadline)
+            if flight.pin is not None:
+                pool.unpin(flight, model, now)
+                self.serve(name, out, now)
             return
         if not usable and now < flight.deadline and self._next_usable(flight) is not None:
             self._unqueue(flight, now)

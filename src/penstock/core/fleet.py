@@ -242,5 +242,6 @@ class Fleet:
             stats_age_s=None if seat.stats is None else now - seat.stats_at,
             served=seat.served,
             failed=seat.failed,
+            pinned=seat.pinned,
             gpus=seat.gpus if seat.gpus and now < seat.gpus_until else None,
         )
