@@ -9,6 +9,7 @@ from penstock.base.nouns import Usage
 from penstock.core.effects import Effect, Record, Refuse, Send
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight
+from penstock.core.hedge import Hedging
 from penstock.core.limits import Limits
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
@@ -66,30 +67,56 @@ class Books:
     # ===== a seat =====
 
     def _send(self, flight: Flight, pool: Pool, seat: Seat, out: list[Effect], now: float) -> None:
-        model = flight.targets[flight.target].model
         flight.move("sent")
         flight.seat = seat
         flight.attempt += 1
+        flight.number = flight.attempt
         flight.target_attempts += 1
         flight.sent_at = now
         seat.in_flight += 1
         if flight.attempt == 1:
             pool.budget.deposit(now)
             pool.fair.charge(flight.call, now)
-        timeouts = pool.spec.timeouts
-        out.append(
-            Send(
-                flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
-                timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
-            )
+        if pool.hedging is not None:
+            self._watch(flight, pool.hedging, now)
+        out.append(self._order(flight, pool, seat))
+
+    def _order(self, flight: Flight, pool: Pool, seat: Seat) -> Send:
+        model, timeouts = flight.targets[flight.target].model, pool.spec.timeouts
+        return Send(
+            flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
+            timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
         )  # fmt: skip
 
+    def _watch(self, flight: Flight, hedging: Hedging, now: float) -> None:
+        """Have another attempt thought about when this one has been silent for long."""
+        if flight.attempt == 1:
+            hedging.deposit(now)
+        if flight.call.repeatable and not flight.hedged:
+            delay_s = hedging.delay_s(flight.call.stream)
+            if delay_s is not None:
+                flight.hedge = "due"
+                self._timers.set(("hedge", flight.call.id), now + delay_s)
+
+    def _unwatch(self, flight: Flight) -> None:
+        self._timers.cancel(("hedge", flight.call.id))
+        flight.hedge = ""
+
     def _release(self, flight: Flight, out: list[Effect]) -> None:
+        """Give back all seats, and take back the alarm that goes with having one."""
+        if flight.hedge == "due":
+            self._unwatch(flight)
         if (seat := flight.seat) is not None:
             flight.seat = None
-            seat.in_flight -= 1
-            if seat.in_flight == 0:
-                self._fleet.emptied(seat, out)
+            self._free(seat, out)
+        if (rival := flight.rival) is not None:
+            flight.rival = None
+            self._free(rival.seat, out)
+
+    def _free(self, seat: Seat, out: list[Effect]) -> None:
+        seat.in_flight -= 1
+        if seat.in_flight == 0:
+            self._fleet.emptied(seat, out)
 
     def serve(self, name: str, out: list[Effect], now: float) -> None:
         """Seats may have come free: send who waits for them."""

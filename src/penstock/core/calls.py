@@ -1,25 +1,23 @@
 """Calls: the life of every call from its arrival to its one record. A part of the Gate.
 
-Says what each fact about a call means. What calls hold stands in `books`, which calls get a second chance in `chances`.
-Replicas' health and membership are `fleet`'s business; which seat is best is the pool's.
+Says what each fact about a call means. What calls hold stands in `books`, what follows a failure in `chances`, two
+attempts at once in `rivals`. Replicas' health and membership are `fleet`'s business; which seat is best is the pool's.
 """
 
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call
 from penstock.base.rand import Rand
-from penstock.core.attempts import MAX_PAUSE_S
 from penstock.core.catalog import Catalog
-from penstock.core.chances import Chances
-from penstock.core.effects import Cancel, Effect
+from penstock.core.effects import Effect
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight
-from penstock.core.load import Seat
 from penstock.core.pool import Pool
+from penstock.core.rivals import Rivals
 from penstock.core.timers import Timers
 
 
-class Calls(Chances):
+class Calls(Rivals):
     """The calls in flight and what happens to them. Every method that takes `out` appends its orders there."""
 
     __slots__ = ("catalog",)
@@ -90,30 +88,42 @@ class Calls(Chances):
     # ===== an attempt goes on =====
 
     def _current(self, call_id: str, attempt: int) -> Flight | None:
-        """The flight whose running attempt this is; a fact about any other comes too late and means nothing."""
+        """The flight of which this attempt runs; a fact about any other comes too late and means nothing."""
         flight = self._flights.get(call_id)
-        if flight is None or flight.attempt != attempt or flight.seat is None:
+        if flight is None or flight.seat is None:
             return None
-        return flight
+        if flight.number == attempt or (flight.rival is not None and flight.rival.number == attempt):
+            return flight
+        return None
 
     def began(self, event: Began, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
-        if flight is not None and flight.state == "sent" and flight.seat is not None:
-            self._begin(flight, flight.seat, now)
+        if flight is not None and flight.state == "sent":
+            beaten = self._decide(flight, event.attempt, out, now) if flight.hedge else None
+            self._begin(flight, now)
+            if beaten is not None:
+                self.serve(beaten.pool, out, now)
 
-    def _begin(self, flight: Flight, seat: Seat, now: float) -> None:
+    def _begin(self, flight: Flight, now: float) -> None:
+        seat, stream, took_s = flight.seat, flight.call.stream, now - flight.sent_at
+        assert seat is not None
         flight.move("begun")
         flight.began = now
         pool = self._fleet.pools.get(seat.pool)
-        seat.began(now - flight.sent_at, flight.call.stream, pool.decay_s if pool else 10.0, now)
+        seat.began(took_s, stream, pool.decay_s if pool else 10.0, now)
+        if pool is not None and pool.hedging is not None and flight.number != flight.hedged:
+            pool.hedging.took(stream, took_s)
 
     def ended(self, event: Ended, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
-        if flight is None or flight.seat is None:
+        if flight is None:
             return
-        seat = flight.seat
         if flight.state == "sent":
-            self._begin(flight, seat, now)
+            if flight.hedge:
+                self._decide(flight, event.attempt, out, now)
+            self._begin(flight, now)
+        seat = flight.seat
+        assert seat is not None
         if seat.times_whole:
             seat.ended(now - flight.sent_at, now)
         self._release(flight, out)
@@ -128,15 +138,12 @@ class Calls(Chances):
         flight = self._current(event.id, event.attempt)
         if flight is None or flight.seat is None:
             return
-        seat, row = flight.seat, REFUSALS[event.label]
+        if flight.rival is not None:
+            self._one_of_two_failed(flight, flight.rival, event, out, now)
+            return
+        seat = flight.seat
         self._release(flight, out)
-        if row.blames_replica:
-            self._fleet.failed(seat, now)
-        if row.says_retry_after and row.retryable:
-            wanted = 1.0 if event.retry_after_s is None else event.retry_after_s
-            if event.retry_after_s is not None or not row.blames_replica:
-                self._fleet.set_aside(seat, min(max(wanted, 0.0), MAX_PAUSE_S), now)
-        flight.last = event.label
+        self._learn(flight, seat, REFUSALS[event.label], event, now)
         if flight.began is None:
             self._again(flight, seat, event, out, now)
         else:
@@ -148,10 +155,7 @@ class Calls(Chances):
         if flight is None:
             return
         seat = flight.seat
-        if seat is not None:
-            out.append(Cancel(event.id, flight.attempt))
-            if flight.began is None:
-                seat.in_vain(now - flight.sent_at, flight.call.stream, now)
+        self._stop_all(flight, out, now)
         replica = seat.id if seat is not None else ""
         self._let_go(flight, out, now)
         self._over(flight, "client_gone", 499, None, event.relayed_tokens, out, now, replica)

@@ -13,6 +13,7 @@ from penstock.base.rand import Rand
 from penstock.core.attempts import RetryBudget
 from penstock.core.fair import Fair
 from penstock.core.flight import Flight
+from penstock.core.hedge import Hedging
 from penstock.core.load import Seat
 from penstock.core.order import EVERY
 from penstock.core.queue import Counts, Line
@@ -28,8 +29,8 @@ class Pool:
     """One pool's state."""
 
     __slots__ = (
-        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline",
-        "seats", "shed", "spec", "sticky",
+        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "hedging", "lines",
+        "pipeline", "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -50,6 +51,7 @@ class Pool:
         self._tells = False
         """An engine has told which models or adapters it has in memory."""
         self.sticky: Sticky | None = None
+        self.hedging: Hedging | None = None
         self.respec(spec)
 
     def respec(self, spec: PoolSpec) -> None:
@@ -63,6 +65,12 @@ class Pool:
             self.sticky = None
         elif self.sticky is None or spec.sticky != self.spec.sticky:
             self.sticky = Sticky(spec.sticky.ttl_s, spec.sticky.max_sessions)
+        if spec.hedge is None:
+            self.hedging = None
+        elif self.hedging is None:
+            self.hedging = Hedging(spec.hedge)
+        else:
+            self.hedging.spec = spec.hedge
         if not spec.slow_start.window_s:
             self._ramp = None
         elif self._ramp is None or spec.slow_start != self._ramp.spec:
@@ -133,6 +141,20 @@ class Pool:
         if self.sticky is not None and call.session:
             return self.sticky.choose(call, seats, pipeline, now)
         return pipeline.choose(call, seats, now)
+
+    def second(self, flight: Flight, first: Seat, now: float) -> Seat | None:
+        """A free seat for a hedge: at another replica, which has not failed the call, where it takes nothing from
+        anybody: nobody waits in the pool, and its engines are not near collapse. A session stays where it is."""
+        if self.counts.calls or not self.shed.at_ease(self.seats, now):
+            return None
+        shunned = {first.id, *(flight.tried or ())}
+        call, model = flight.call, flight.targets[flight.target].model
+        seats: Sequence[Seat] = [seat for seat in self.usable(model) if seat.id not in shunned]
+        if seats and self._ramp is not None and now < self._ramp.until:
+            seats = self._ramp.thin(call, seats, self.seats, now)
+        if self.pipeline.by_model and call.model != model:
+            call = replace(call, model=model)
+        return self.pipeline.choose(call, seats, now) if seats else None
 
     def untried(self, flight: Flight) -> bool:
         """Whether a usable replica is left that has not failed this call."""
