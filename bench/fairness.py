@@ -56,8 +56,8 @@ class Found(NamedTuple):
     """What one story showed."""
 
     others_p95_s: float
-    index: float
-    """Jain's, of tokens begun by tenants while all wait: 1 all alike."""
+    fairness: float
+    """Jain's index, see `_index`: 1 all alike."""
     busy: float
     """Tokens made a second."""
 
@@ -112,7 +112,9 @@ def play(load: Load, seed: int, flood: bool, queue: QueueSpec, shape: Callable[[
     arena.run(visits(load, seed, flood, shape), until=LAST_S + 120.0)
     rows = [row for row in arena.rows if row.outcome == "ok"]
     others = [row.ttft_s or 0.0 for row in rows if not row.id.startswith(f"t{OTHERS}-") and row.at >= FROM_S]
-    return Found(quantile(others, 0.95), _index(rows), sum(_tokens(row) for row in rows if _ended(row) < LAST_S) / LAST_S)
+    return Found(
+        quantile(others, 0.95), _index(rows), sum(_tokens(row) for row in rows if _ended(row) < LAST_S) / LAST_S
+    )
 
 
 def _ended(row: CallRow) -> float:
@@ -172,7 +174,7 @@ def measure(load: Load, seeds: range) -> dict[str, dict[str, float]]:
             "worst": round(max(each.others_p95_s / alone[seed] for each, seed in zip(some, seeds, strict=True)), 3),
             "p95_s": round(mean(each.others_p95_s for each in some), 3),
             "alone_p95_s": round(mean(alone.values()), 3),
-            "index": round(mean(each.index for each in some), 3),
+            "index": round(mean(each.fairness for each in some), 3),
             "work": round(mean(each.busy for each in some) / base, 3),
         }
         for way, some in found.items()

@@ -39,7 +39,7 @@ def busy_meter() -> Meter:
     meter.observe(1.0, Observed("r1", None), [])
     meter.observe(1.0, Arrived(Call("c1")), [send()])
     meter.observe(2.0, Failed("c1", 1, "upstream_5xx"), [send(attempt=2)])
-    meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2)])
+    meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2, hedge="won")])
     meter.observe(3.0, Arrived(Call("c2")), [Refuse("c2", "queue_full", 429)])
     return meter
 
@@ -97,6 +97,7 @@ def test_calls() -> None:
     assert value(PAGE, "penstock_tokens_total", **labels, kind="cached") == 4
     assert value(PAGE, "penstock_tenant_tokens_total", tenant="demo", kind="completion") == 21
     assert value(PAGE, "penstock_refusals_total", reason="queue_full") == 1
+    assert value(PAGE, "penstock_hedges_total", pool="p", result="won") == 1
 
 
 def test_replicas() -> None:

@@ -124,6 +124,11 @@ class Usage(Struct, frozen=True, gc=False):
     cached_tokens: int = 0
 
 
+Hedge = Literal["", "won", "lost", "neither", "no_budget", "no_room"]
+"""Of a call's hedge: none was due; its answer is what the client got; it was made and the other attempt's answer was;
+it was made and neither's was; it was due with the budget spent; it was due and no other replica had room to spare."""
+
+
 class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     """How one call ended: exactly one a call. The future ledger's row; today metrics and the access log read it."""
 
@@ -152,6 +157,7 @@ class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     usage: Usage | None
     relayed_tokens: int
     """Stream events with content that reached the client: the fallback where the engine gave no usage."""
+    hedge: Hedge = ""
 
 
 class ReplicaView(Struct, frozen=True, kw_only=True):

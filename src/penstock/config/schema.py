@@ -15,6 +15,7 @@ from penstock.core.spec import (
     BreakerSpec,
     Count,
     GateSpec,
+    HedgeSpec,
     ProbeSpec,
     QueueSpec,
     RetrySpec,
@@ -102,6 +103,7 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
+    hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)

@@ -150,6 +150,8 @@ class Gate:
                 self._calls.waited(whom, out, now)
             elif what == "pause":
                 self._calls.paused(whom, out, now)
+            elif what == "hedge":
+                self._calls.hedge(whom, out, now)
             elif what == "held":
                 self._calls.serve(whom, out, now)
                 self._calls.watch_held(whom, now)

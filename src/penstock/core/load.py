@@ -118,8 +118,9 @@ class Seat:
         self.whole_at = now
 
     def in_vain(self, took_s: float, stream: bool, now: float) -> None:
-        """A client left after it had waited so long for the first byte: the true time would have been longer still, so
-        it counts only where it is above what we know. Without this a replica that never answers looks quick."""
+        """A client left, or another attempt began, after so long a wait for the first byte: the true time would have
+        been longer still, so it counts only where it is above what we know. Without this a replica that never answers
+        looks quick."""
         known = self.ttft_s if stream else self.latency_s
         if known is None or took_s > known:
             self.began(took_s, stream, 10.0, now)

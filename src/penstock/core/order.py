@@ -227,8 +227,7 @@ class Classes:
     def open(self, closed: tuple[bool, ...]) -> bool:
         """See `Order`."""
         return any(
-            band.live and not shut and band.first() is not None
-            for band, shut in zip(self._bands, closed, strict=True)
+            band.live and not shut and band.first() is not None for band, shut in zip(self._bands, closed, strict=True)
         )
 
     def served(self, flight: Flight, now: float) -> None:

@@ -14,6 +14,7 @@ from penstock.base.rand import Rand
 from penstock.core.attempts import RetryBudget
 from penstock.core.fair import Fair
 from penstock.core.flight import Flight
+from penstock.core.hedge import Hedging
 from penstock.core.load import Seat
 from penstock.core.order import EVERY
 from penstock.core.pins import Pins
@@ -30,8 +31,8 @@ class Pool:
     """One pool's state."""
 
     __slots__ = (
-        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pins",
-        "pipeline", "seats", "shed", "spec", "sticky",
+        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "hedging", "lines",
+        "pins", "pipeline", "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -54,6 +55,7 @@ class Pool:
         self.sticky: Sticky | None = None
         self.pins: Pins | None = None
         """None: nobody is ever pinned."""
+        self.hedging: Hedging | None = None
         self.respec(spec)
 
     def respec(self, spec: PoolSpec) -> None:
@@ -67,6 +69,12 @@ class Pool:
             self.sticky = None
         elif self.sticky is None or spec.sticky != self.spec.sticky:
             self.sticky = Sticky(spec.sticky.ttl_s, spec.sticky.max_sessions)
+        if spec.hedge is None:
+            self.hedging = None
+        elif self.hedging is None:
+            self.hedging = Hedging(spec.hedge)
+        else:
+            self.hedging.spec = spec.hedge
         if not spec.slow_start.window_s:
             self._ramp = None
         elif self._ramp is None or spec.slow_start != self._ramp.spec:
@@ -169,6 +177,22 @@ class Pool:
         queue = self.spec.queue
         longest_s = queue.timeout_s if self.seats else max(queue.timeout_s, queue.waiting_room_s)
         return longest_s if call.latency_s is None else min(longest_s, call.latency_s)
+
+    def second(self, flight: Flight, first: Seat, now: float) -> Seat | None:
+        """A free seat for a hedge: at another replica, which has not failed the call, where it takes nothing from
+        anybody: nobody waits in the pool, and its engines are not near collapse. A session stays where it is, and a pinned call has no other replica."""
+        if self.counts.calls or not self.shed.at_ease(self.seats, now):
+            return None
+        shunned = {first.id, *(flight.tried or ())}
+        call, model = flight.call, flight.targets[flight.target].model
+        if self.pins is not None and not flight.loose and self.pins.of(call, model, self.usable(model), now):
+            return None
+        seats: Sequence[Seat] = [seat for seat in self.usable(model) if seat.id not in shunned]
+        if seats and self._ramp is not None and now < self._ramp.until:
+            seats = self._ramp.thin(call, seats, self.seats, now)
+        if self.pipeline.by_model and call.model != model:
+            call = replace(call, model=model)
+        return self.pipeline.choose(call, seats, now) if seats else None
 
     def untried(self, flight: Flight) -> bool:
         """Whether a usable replica is left that has not failed this call."""
@@ -278,9 +302,7 @@ class Pool:
         if pins is not None:
             lines += [line for seat, line in pins.lines.items() if seat.in_flight < seat.health.limit]
         heads = [
-            (head, line)
-            for line in lines
-            if line.fresh and (head := line.order.head(closed, owing, now)) is not None
+            (head, line) for line in lines if line.fresh and (head := line.order.head(closed, owing, now)) is not None
         ]
         if len(heads) > 1:
             heads.sort(key=lambda item: item[0].rank)

@@ -89,6 +89,16 @@ class RetrySpec(_Spec, frozen=True, kw_only=True):
     budget_min_per_s: Annotated[float, Meta(ge=0, description="retries per second that are always allowed")] = 10.0
 
 
+class HedgeSpec(_Spec, frozen=True, kw_only=True):
+    """A second attempt at another replica where the first is slow to begin; the first to begin wins, the other is
+    cancelled [H5]. Only calls that may be repeated, only where another replica has a free seat and nobody waits."""
+
+    delay_s: Annotated[Seconds | None, _doc("how long the first attempt is given; none: as long as 95 % of the pool's recent calls take to begin (not streamed: to end)")] = field(default=None, name="delay")
+    min_delay_s: Annotated[Seconds, _doc("it is given so long at least, where `delay` is none")] = field(default=0.05, name="min_delay")
+    budget: Annotated[Fraction, _doc("hedges as a share of the pool's requests")] = 0.05
+    budget_min_per_s: Annotated[float, Meta(ge=0, description="hedges per second that are allowed beside that share")] = 0.0
+
+
 class BreakerSpec(_Spec, frozen=True, kw_only=True):
     """Failures seen in real traffic take a replica out [H2, H3]."""
 
@@ -156,6 +166,7 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
+    hedge: HedgeSpec | None = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)

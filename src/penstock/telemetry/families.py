@@ -48,6 +48,11 @@ FAMILIES: tuple[Family, ...] = (
         "Where an engine gave no usage: relayed stream events count as completion.",
     ),
     Family("refusals", "counter", ("reason",), "Calls that were refused or broken off, by reason."),
+    Family(
+        "hedges", "counter", ("pool", "result"),
+        "Calls that were slow enough for a second attempt at once. result: won, lost or neither where it was sent "
+        "(the client got its answer, the other attempt's, or none of the two); no_budget or no_room where it was not.",
+    ),
     Family("tenant_requests", "counter", ("tenant",), "Calls that ended, by tenant."),
     Family("tenant_tokens", "counter", ("tenant", "kind"), "Tokens by tenant (prompt, completion)."),
     # attempts and looks, by replica

@@ -130,6 +130,9 @@ def _calls(meter: Meter) -> Iterator[str]:
         ],
     )
     yield from _family("refusals", [(_labels(reason=label), count) for label, count in meter.refusals.items()])
+    yield from _family(
+        "hedges", [(_labels(pool=pool, result=result), count) for (pool, result), count in meter.hedges.items()]
+    )
 
 
 def _priority(index: int) -> str:
