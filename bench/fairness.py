@@ -7,8 +7,8 @@ first token, divided by what it is without the tenth, as the mean of the seeds:
 - first come: one queue for all;
 - fair: the defaults;
 - max_share ½, ¼: the same, and no tenant holds more than that share of the seats;
-- oracle: the others' calls always go first, as though it were known beforehand who floods. Nothing that neither cuts off
-  running answers nor keeps seats free can do better, so what is above 1 there is the price of using all seats.
+- oracle: the others' calls always go first, as though it were known beforehand who floods. Without cutting off running
+  answers or keeping seats free there is hardly more to be had: what is above 1 there is the price of using all seats.
 """
 
 import argparse

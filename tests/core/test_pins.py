@@ -96,7 +96,7 @@ def test_beyond_the_replicas_bound_429_with_retry_after() -> None:
 
 
 def test_pinned_calls_count_in_the_load_score() -> None:
-    """F3: 0.7 x 1/1 + 0.3 x (2 pinned + 1 in the engine)/4; a full queue is overloaded; stale numbers leave the pinned."""
+    """F3: 0.7 x 1/1 + 0.3 x (2 pinned + 1 in the engine)/4; full is overloaded; stale numbers leave the pinned."""
     made = gate(pool(sticky=PINNED, probe=ProbeSpec(enabled=False, max_waiting=None)))
     made.on(fleet("a", max_queue_size=4), 0.0)
     tell(made, *[arrived(f"x{n}", session="x") for n in range(3)], Observed("a", stats(waiting=1)), now=0.0)

@@ -76,7 +76,7 @@ class ReplicaConf(_Conf, frozen=True, kw_only=True):
     engine: Annotated[Engine, _doc("which engine it is: decides health path and metrics")] = "generic"
     models: Annotated[dict[str, str] | tuple[str, ...], _doc("served names, or served name -> the upstream's own name; empty: whatever it lists")] = ()
     max_concurrent_requests: Annotated[Count, _doc("its seats: calls in flight at once")] = 8
-    max_queue_size: Annotated[Count, _doc("calls waiting at it (engine's own queue) before it counts as overloaded")] = 100
+    max_queue_size: Annotated[Count, _doc("calls waiting for it, pinned ones here and the engine's own queue, before it counts as overloaded and takes no more pinned ones")] = 100
     weight: Annotated[float, Meta(gt=0, description="share of traffic in weighted_round_robin and consistent_hash")] = 1.0
     backup: Annotated[bool, _doc("gets traffic only while no primary replica can serve")] = False
     region: Annotated[str, _doc("where it stands, e.g. eu-west")] = ""

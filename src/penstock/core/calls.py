@@ -5,7 +5,6 @@ attempts at once in `rivals`. Replicas' health and membership are `fleet`'s busi
 """
 
 from penstock.base.errors import REFUSALS, Label
-from penstock.base.nouns import Call
 from penstock.base.rand import Rand
 from penstock.core.catalog import Catalog
 from penstock.core.effects import Effect

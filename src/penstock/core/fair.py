@@ -64,7 +64,7 @@ class Fair:
     """The accounts of a pool's tenants. Idle ones that nothing distinguishes from unknown ones are forgotten."""
 
     __slots__ = (
-        "_burst", "_flows", "_floor", "_heavy", "_idle_s", "_last", "_limit", "_mean", "_most", "_other", "_share",
+        "_burst", "_floor", "_flows", "_heavy", "_idle_s", "_last", "_limit", "_mean", "_most", "_other", "_share",
         "_virtual", "_waiting", "_weights", "caps",
     )  # fmt: skip
 

@@ -47,8 +47,8 @@ class Seat:
 
     __slots__ = (
         "errors", "errors_at", "failed", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight", "latency_at",
-        "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "queued_share", "replica", "seats", "served", "stats",
-        "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "queued_share", "replica", "seats",
+        "served", "stats", "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -159,8 +159,8 @@ class Seat:
     # ===== pure reads =====
 
     def load_at(self, now: float) -> float:
-        """F3: 0.7 x in flight / seats + 0.3 x queued / queue size, where queued are the calls pinned to it and the engine's
-        own; an engine's stale queue counts as none."""
+        """F3: 0.7 x in flight / seats + 0.3 x queued / queue size, where queued are the calls pinned to it and the
+        engine's own; an engine's stale queue counts as none."""
         queued = 0.3 * self.queued_share if now < self.stats_until else self.pinned_load
         return 0.7 * self.in_flight / self.seats + queued
 

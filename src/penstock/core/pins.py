@@ -1,8 +1,8 @@
-"""Calls that are pinned to one replica and wait for that one [Q4, R2, R9]: a line a replica, beside the lines of models.
+"""Calls that are pinned to one replica and wait for that one [Q4, R2, R9]: a line a replica, beside those of models.
 
-Off unless a session or a key is to stay where it is. A pinned call holds nobody up: it leaves the line of its model, and
-its replica's line has the same order of classes and tenants. It stops being pinned when its replica cannot take it any
-more (ill, draining, gone), when it has waited long enough, or when an attempt has failed: then any replica may serve it.
+Off unless a session or a key is to stay where it is. A pinned call holds nobody up: it leaves the line of its model,
+and its replica's line has the same order of classes and tenants. It stops being pinned when its replica cannot take it
+any more (ill, draining, gone), when it has waited long enough, or when an attempt has failed: then any may serve it.
 """
 
 from msgspec.structs import replace

@@ -180,7 +180,8 @@ class Pool:
 
     def second(self, flight: Flight, first: Seat, now: float) -> Seat | None:
         """A free seat for a hedge: at another replica, which has not failed the call, where it takes nothing from
-        anybody: nobody waits in the pool, and its engines are not near collapse. A session stays where it is, and a pinned call has no other replica."""
+        anybody: nobody waits in the pool, and its engines are not near collapse. A session stays where it is, and a
+        pinned call has no other replica."""
         if self.counts.calls or not self.shed.at_ease(self.seats, now):
             return None
         shunned = {first.id, *(flight.tried or ())}
@@ -242,7 +243,7 @@ class Pool:
         line.push(flight, self.fair.flow(flight.call.tenant, now), now)
 
     def _push_pinned(self, pins: Pins, flight: Flight, model: str, now: float) -> float | None:
-        """Into its replica's line, if it has one; a call that was admitted before finds it full and is pinned no more."""
+        """Into its replica's line, if it has one; who was admitted before and finds it full is pinned no more."""
         if flight.attempt or flight.loose:
             return None
         pin = pins.of(flight.call, model, self.usable(model), now)
@@ -285,8 +286,8 @@ class Pool:
             del self.lines[model]
 
     def next(self, now: float) -> tuple[Flight, Seat | None] | None:
-        """The call that is next among those that a free seat can serve, and that seat: retried calls first. No seat: the
-        call has come to be pinned to a busy replica meanwhile, and should wait for that one."""
+        """The call that is next among those that a free seat can serve, and that seat: retried calls first. No seat:
+        the call has come to be pinned to a busy replica meanwhile, and should wait for that one."""
         pins = self.pins
         if pins is not None and pins.stale:
             self._unpin_lost(pins, now)

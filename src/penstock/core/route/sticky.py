@@ -1,8 +1,8 @@
 """Sticky sessions [R9]: which replica a session had last, for a while. Wraps any strategy; off by default, because it
 freezes an imbalance: a session that was placed well a minute ago may be placed badly now.
 
-By itself it is a preference: a call whose replica is full goes elsewhere, and the next one of its session returns. Where
-it is a pin, the call waits for its replica in a line of its own (`core.pins`): nobody is held up behind it.
+By itself it is a preference: a call whose replica is full goes elsewhere, and the next one of its session returns.
+Where it is a pin, the call waits for its replica in a line of its own (`core.pins`): nobody is held up behind it.
 """
 
 from collections import OrderedDict
