@@ -42,8 +42,9 @@ def assert_counted(gate: Gate) -> None:
     """Waiting calls and held seats, counted one by one, are what the counts say; nobody stands in two lines."""
     flights = gate._calls._flights.values()
     for pool in gate._fleet.pools.values():
-        pinned = {seat: list(line) for seat, line in (pool.pins.lines if pool.pins is not None else {}).items()}
-        ids = [flight.call.id for line in [*pool.lines.values(), *pinned.values()] for flight in line]
+        pinned = {seat: list(line) for seat, line in pool.pins.lines.items()} if pool.pins is not None else {}
+        ids = [flight.call.id for line in pool.lines.values() for flight in line]
+        ids += [flight.call.id for flights_there in pinned.values() for flight in flights_there]
         assert len(ids) == len(set(ids)) == pool.counts.calls
         for seat in pool.seats:
             assert seat.pinned == len(pinned.get(seat, ()))
