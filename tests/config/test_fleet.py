@@ -55,7 +55,7 @@ def test_secrets_stay_outside_of_the_replica() -> None:
         ("url: 'h:1'", "url (line 1): found 'h:1', expected http(s)://host:port, a base path allowed; did you mean http://h:1?"),
         ("url: 'http://u:p@h'", "url (line 1): found 'http://…@h', expected http(s)://host:port, a base path allowed; leave out the user and password; api_key or headers say who the gateway is"),
         ("id: x", "url (line 1): missing, expected http(s)://host:port, a base path allowed"),
-        ("url: 'http://h', engine: vlm", "engine (line 1): found 'vlm', expected one of generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?"),
+        ("url: 'http://h', engine: vlm", "engine (line 1): found 'vlm', expected one of auto, generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?"),
         ("url: 'http://h', models: [x]", "models[0] (line 1): the pool does not serve 'x'; its models are m, n"),
         ("url: 'http://h', models: {x: y}", "models.x (line 1): the pool does not serve 'x'; its models are m, n"),
         ("url: 'http://h', models: {m: ''}", "models.m (line 1): found an empty name, expected a model's"),
