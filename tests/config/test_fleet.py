@@ -31,6 +31,18 @@ def test_everything_that_is_said_of_a_replica_arrives() -> None:
     assert (made.region, made.zone, made.hourly_cost, made.purchase, made.gpus) == ("r", "z", 1.5, "spot", ("h100",))
 
 
+def test_an_engine_may_be_asked_who_it_is() -> None:
+    """With `engine: auto` it is spoken to as generic until it has said; seats are asked for where none are written."""
+    made = replica("url: 'http://h', id: x, engine: auto")
+    assert (made.replicas[0].engine, made.replicas[0].max_concurrent_requests) == ("generic", 8)
+    assert (made.access["x"].asks_engine, made.access["x"].asks_seats) == (True, True)
+    made = replica("url: 'http://h', id: x, engine: auto, max_concurrent_requests: 8")
+    assert (made.access["x"].asks_engine, made.access["x"].asks_seats) == (True, False)
+    made = replica("url: 'http://h', id: x, engine: vllm, metrics_path: /m, metrics_port: 8002")
+    assert (made.access["x"].asks_engine, made.access["x"].asks_seats) == (False, False)
+    assert (made.access["x"].metrics_path, made.access["x"].metrics_port) == ("/m", 8002)
+
+
 def test_models_in_a_list_keep_their_names() -> None:
     """A list of models means that the upstream calls them the same."""
     assert replica("url: 'http://h', models: [m]").replicas[0].models == {"m": "m"}

@@ -74,6 +74,28 @@ def test_a_fleet_behind_a_name_grows_and_shrinks_under_load(start: Start, engine
     run(main, 50.0)
 
 
+def test_engines_are_asked_who_they_are(start: Start, engines: list[str]) -> None:
+    """Without a file, from URLs alone: engine, version and longest context stand in the fleet's view, and the engine's
+    own numbers are read."""
+
+    async def main() -> None:
+        options = ("--url", engines[0], "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+        gateway = start(None, *options)
+        await ready(gateway)
+
+        async def is_known() -> bool:
+            (view,) = await said(gateway.admin_port, "/admin/fleet")
+            return view["engine"] == "vllm" and view["stats"] is not None
+
+        await eventually(is_known, "the engine to be known")
+        (view,) = await said(gateway.admin_port, "/admin/fleet")
+        assert view["version"]
+        assert view["max_model_len"] > 0
+        assert view["models"] == ["tiny"]
+
+    run(main, 20.0)
+
+
 def port_of(url: str) -> int:
     """The port of a URL."""
     return int(url.rpartition(":")[2])

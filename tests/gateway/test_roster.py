@@ -6,7 +6,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.base.nouns import Found, Replica
+from penstock.base.nouns import EngineAbout, Found, Replica
 from penstock.config.schema import Access, Discovered, DnsConf, Settings
 from penstock.core.spec import GateSpec, PoolSpec
 from penstock.gateway.roster import Roster, RosterError, key_of, placed
@@ -274,3 +274,28 @@ def test_sources_are_bounded_with_the_fleet() -> None:
     told.roster.configured(sourced("a"))
     told.roster.found(seen("h1", "h2"))
     assert told.ids == ["a", "h1:80/llm"]
+
+
+# ===== what engines say of themselves =====
+
+SAID = EngineAbout(engine="llamacpp", version="b6000", max_model_len=8192, seats=4)
+
+
+@pytest.mark.parametrize(
+    "access, engine, seats",
+    [
+        (Access(), "generic", 8),
+        (Access(asks_engine=True), "llamacpp", 8),
+        (Access(asks_engine=True, asks_seats=True), "llamacpp", 4),
+    ],
+)
+def test_what_an_engine_says_never_overrides_the_configuration(access: Access, engine: str, seats: int) -> None:
+    """Version and length are facts; its kind and its seats hold only where the file leaves them open."""
+    told = Told()
+    told.roster.add(replica("x"), access)
+    told.roster.learnt({"x": SAID, "gone": SAID})
+    (known,) = told.last.replicas
+    assert (known.engine, known.max_concurrent_requests, known.version) == (engine, seats, "b6000")
+    assert known.max_model_len == 8192
+    told.roster.learnt({})
+    assert told.last.replicas == (replica("x"),)

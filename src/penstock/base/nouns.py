@@ -80,6 +80,21 @@ class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Served name -> how well it runs here; what is not named is native."""
     drain: bool = False
     """Finish what it has, take nothing new."""
+    version: str = ""
+    """Its engine's, as the engine told; empty: not known."""
+    max_model_len: int | None = None
+    """Tokens that prompt and answer may have together, as the engine told."""
+
+
+class EngineAbout(Struct, frozen=True, kw_only=True, gc=False):
+    """What an engine says of itself once, when it is asked who it is [F4]."""
+
+    engine: Engine
+    version: str = ""
+    max_model_len: int | None = None
+    """Tokens that prompt and answer may have together; None: it did not say."""
+    seats: int | None = None
+    """Calls that it works on at once; None: it did not say."""
 
 
 class Found(Struct, frozen=True, kw_only=True, gc=False):
@@ -194,6 +209,9 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     failed: int
     gpus: tuple[GpuReading, ...] | None = None
     """What was last read of its GPUs, while it is fresh."""
+    version: str = ""
+    """Its engine's, as the engine told."""
+    max_model_len: int | None = None
 
 
 class PoolView(Struct, frozen=True, kw_only=True):

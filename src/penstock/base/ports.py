@@ -1,5 +1,6 @@
 """Ports: what the edges must offer. A port is asked by the bodies (gateway, emulator), never by a machine."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from msgspec import Struct
@@ -42,6 +43,6 @@ class Source(Protocol):
     """Where replicas come from [F4]. It is asked again and again, and remembers nothing: what of its answers is
     believed is judged elsewhere."""
 
-    async def look(self, timeout_s: float) -> Sighting:
+    def look(self, timeout_s: float) -> Awaitable[Sighting]:
         """Ask once. Raises OSError (time-outs too) or ValueError; none at all is an answer, not an error."""
         ...

@@ -38,7 +38,9 @@ def serve(
     ] = None,
     url: Annotated[
         list[str] | None,
-        typer.Option("--url", help="A replica's base URL, without a file; repeat it for more. Models are discovered."),
+        typer.Option(
+            "--url", help="A replica's base URL, without a file; repeat it for more. Engines and models are discovered."
+        ),
     ] = None,
     listen: Annotated[
         str | None, typer.Option(help="host:port of the data port, instead of the configured one.")

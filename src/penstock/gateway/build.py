@@ -33,6 +33,7 @@ from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
 from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
+from penstock.gateway.identify import Identifier
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.server import DataPlane
@@ -69,6 +70,8 @@ class Gateway:
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)
         self.discovery.apply(settings.sources)
+        outbound = self.plane.outbound
+        self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
@@ -95,6 +98,7 @@ class Gateway:
         self.discovery.start()
         loop = asyncio.get_running_loop()
         self._watches = [loop.create_task(self.reloader.watch()), loop.create_task(self.gpus.watch())]
+        self._watches.append(loop.create_task(self.identifier.watch()))
 
     def _open(self) -> None:
         server = self.server

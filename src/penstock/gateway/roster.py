@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from msgspec.structs import replace
 
 from penstock.adapters.discovery.registry import describe
-from penstock.base.nouns import Found, Replica
+from penstock.base.nouns import EngineAbout, Found, Replica
 from penstock.config.schema import Access, Discovered, Settings
 
 SourceKey = tuple[str, str]
@@ -40,6 +40,18 @@ def placed(source: Discovered, found: Found) -> Replica:
     )  # fmt: skip
 
 
+def informed(replica: Replica, access: Access, about: EngineAbout | None) -> Replica:
+    """The replica with what its engine tells of itself, where the configuration leaves that to it."""
+    if about is None:
+        return replica
+    told = replace(replica, version=about.version, max_model_len=about.max_model_len)
+    if access.asks_engine:
+        told = replace(told, engine=about.engine)
+    if access.asks_seats and about.seats is not None:
+        told = replace(told, max_concurrent_requests=about.seats)
+    return told
+
+
 class Roster:
     """The wished-for fleet. Every change is announced as a whole to `announce(settings)`."""
 
@@ -51,6 +63,12 @@ class Roster:
         self._drained: set[str] = set()
         self._removed: set[str] = set()
         self._found: Mapping[SourceKey, tuple[Found, ...]] = {}
+        self._about: Mapping[str, EngineAbout] = {}
+
+    def learnt(self, about: Mapping[str, EngineAbout]) -> None:
+        """What all engines that were asked say of themselves, by replica."""
+        self._about = about
+        self._announce(self.effective())
 
     def found(self, found: Mapping[SourceKey, tuple[Found, ...]]) -> None:
         """What all sources have found, as far as it is believed."""
@@ -93,7 +111,8 @@ class Roster:
             if replica.id not in access and replica.id not in self._removed and len(replicas) < self._most:
                 replicas.append(replica)
                 access[replica.id] = entry
-        marked = tuple(replace(replica, drain=True) if replica.id in self._drained else replica for replica in replicas)
+        known = [informed(replica, access[replica.id], self._about.get(replica.id)) for replica in replicas]
+        marked = tuple(replace(replica, drain=True) if replica.id in self._drained else replica for replica in known)
         return replace(self._settings, replicas=marked, access=access)
 
     def add(self, replica: Replica, access: Access) -> None:
