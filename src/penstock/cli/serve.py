@@ -135,9 +135,11 @@ def say(settings: Settings, hints: list[str]) -> None:
         typer.echo(f"  admin API and metrics: http://{show_address(server.admin)}/admin/fleet and /metrics")
     for pool in settings.gate.pools:
         count = sum(replica.pool == pool.name for replica in settings.replicas)
+        sources = sum(source.pool == pool.name for source in settings.sources)
+        more = f" and {sources} source(s) of more" if sources else ""
         strategy = pool.strategy.__struct_config__.tag
         typer.echo(
-            f"  pool {pool.name}: {count} replica(s), {strategy}, {', '.join(pool.models) or 'models as listed'}"
+            f"  pool {pool.name}: {count} replica(s){more}, {strategy}, {', '.join(pool.models) or 'models as listed'}"
         )
     for warning in settings.warnings:
         typer.echo(f"  warning: {warning}")
