@@ -89,7 +89,7 @@ def test_its_number_is_bounded() -> None:
     assert [(it.host, it.weight) for it in settled.found()] == [("a", 1.0), ("b", 2.0)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(st.one_of(st.none(), st.lists(st.sampled_from("abc"), unique=True)), max_size=30))
 def test_a_fleet_that_serves_is_never_emptied(answers: list[list[str] | None]) -> None:
     """Whatever comes (None: a failure), by default a pool that had a replica has one, and every member was seen."""
