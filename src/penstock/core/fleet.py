@@ -244,4 +244,6 @@ class Fleet:
             failed=seat.failed,
             pinned=seat.pinned,
             gpus=seat.gpus if seat.gpus and now < seat.gpus_until else None,
+            version=replica.version,
+            max_model_len=replica.max_model_len,
         )
