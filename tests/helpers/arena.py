@@ -70,14 +70,9 @@ class Arena:
     """The pool, its engines, and the rows of the calls that are over."""
 
     def __init__(
-        self,
-        pool: PoolSpec,
-        replicas: int,
-        seats: int,
-        engine: EngineSpec,
-        seed: int = 1,
+        self, pool: PoolSpec, replicas: int, seats: int, engine: EngineSpec, seed: int = 1,
         slow: EngineSpec | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """All replicas are alike, but for the first where `slow` says what it is."""
         self.kernel = Kernel()
         self.gate = Gate(GateSpec(pools=(pool,), max_waiting=1_000_000), Rand(seed))
