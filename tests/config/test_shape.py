@@ -96,6 +96,14 @@ def test_durations_become_seconds(written: str, seconds: float) -> None:
     assert load_text(POOL + f"queue: {{timeout: {written}}}").gate.pools[0].queue.timeout_s == seconds
 
 
+@pytest.mark.parametrize("written, seconds", [("null", None), ("200ms", 0.2), ("1", 1.0), ("0", 0.0)])
+def test_a_duration_or_null_is_written_like_a_duration(written: str, seconds: float | None) -> None:
+    """Where a field may be null, a text with a unit is understood all the same; what is neither is told."""
+    hedge = load_text(POOL.replace("pools: [{", f"pools: [{{hedge: {{delay: {written}}}, ")).gate.pools[0].hedge
+    assert hedge is not None
+    assert hedge.delay_s == seconds
+
+
 @pytest.mark.parametrize("written, size", [("100", 100), ("64KiB", 65536), ("1MB", 10**6), ("'7'", 7)])
 def test_sizes_become_bytes(written: str, size: int) -> None:
     """A number is bytes, and a text has units."""

@@ -67,6 +67,7 @@ class Books:
     # ===== a seat =====
 
     def _send(self, flight: Flight, pool: Pool, seat: Seat, out: list[Effect], now: float) -> None:
+        model = flight.targets[flight.target].model
         flight.move("sent")
         flight.seat = seat
         flight.attempt += 1
@@ -81,13 +82,12 @@ class Books:
             pool.fair.charge(flight.call, now)
         if pool.hedging is not None:
             self._watch(flight, pool.hedging, now)
-        out.append(self._order(flight, pool, seat))
-
-    def _order(self, flight: Flight, pool: Pool, seat: Seat) -> Send:
-        model, timeouts = flight.targets[flight.target].model, pool.spec.timeouts
-        return Send(
-            flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
-            timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
+        timeouts = pool.spec.timeouts
+        out.append(
+            Send(
+                flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
+                timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
+            )
         )  # fmt: skip
 
     def _watch(self, flight: Flight, hedging: Hedging, now: float) -> None:
@@ -106,15 +106,16 @@ class Books:
 
     def _release(self, flight: Flight, out: list[Effect]) -> None:
         """Give back all seats, and take back the alarm that goes with having one."""
+        if (seat := flight.seat) is None:
+            return
+        flight.seat = None
+        if flight.flow is not None:  # a hedge is not counted: it is made only where nobody waits
+            flight.flow.returned()
+            flight.flow = None
+        self._free(seat, out)
         if flight.hedge == "due":
             self._unwatch(flight)
-        if (seat := flight.seat) is not None:
-            flight.seat = None
-            if flight.flow is not None:  # a hedge is not counted: it is made only where nobody waits
-                flight.flow.returned()
-                flight.flow = None
-            self._free(seat, out)
-        if (rival := flight.rival) is not None:
+        elif flight.hedge and (rival := flight.rival) is not None:
             flight.rival = None
             self._free(rival.seat, out)
 

@@ -60,7 +60,7 @@ class Flight:
         self.number = 0
         """Which of them holds the seat."""
         self.rival: Running | None = None
-        """A second one that runs beside it."""
+        """An earlier one that still runs beside it."""
         self.hedge: Hedge | Literal["due"] = ""
         """Due: an alarm for it is set."""
         self.hedged = 0
@@ -85,7 +85,7 @@ class Flight:
     def running(self) -> list[Running]:
         """Its attempts that are under way: none, one, or two."""
         found = [] if self.seat is None else [Running(self.number, self.seat, self.sent_at)]
-        return found if self.rival is None else [*found, self.rival]
+        return found if self.rival is None else [self.rival, *found]
 
     def go_on_with(self, rival: Running) -> Running:
         """The rival takes the place of the attempt that held the seat; that one."""

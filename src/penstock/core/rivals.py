@@ -34,11 +34,10 @@ class Rivals(Chances):
             return
         pool.hedging.pay()
         flight.hedge = "neither"
-        flight.attempt += 1
-        flight.hedged = flight.attempt
-        seat.in_flight += 1
-        flight.rival = Running(flight.attempt, seat, now)
-        out.append(self._order(flight, pool, seat))
+        flight.hedged = flight.attempt + 1
+        flight.rival = Running(flight.number, flight.seat, flight.sent_at)
+        self._send(flight, pool, seat, out, now)
+        flight.target_attempts -= 1  # a hedge is no retry
 
     def _decide(self, flight: Flight, number: int, out: list[Effect], now: float) -> Seat | None:
         """The answer of this attempt is here: no other attempt is wanted. Whose seat that frees."""
@@ -55,6 +54,7 @@ class Rivals(Chances):
             return None
         if number == loser.number:
             loser = flight.go_on_with(loser)
+        else:
             pool = self._fleet.pools.get(loser.seat.pool)
             if pool is not None and pool.hedging is not None:
                 pool.hedging.took(flight.call.stream, now - loser.sent_at)
@@ -67,9 +67,10 @@ class Rivals(Chances):
     def _one_of_two_failed(self, flight: Flight, rival: Running, event: Failed, out: list[Effect], now: float) -> None:
         """Nothing of either has been seen: the other goes on alone."""
         loser = rival
-        if event.attempt != rival.number:
+        if event.attempt == rival.number:
+            flight.deadline += flight.sent_at - rival.sent_at  # as after any failure: its time at a replica was none
+        else:
             loser = flight.go_on_with(rival)
-            flight.deadline += rival.sent_at - loser.sent_at  # as after any failure: its time at a replica was none
         flight.rival = None
         self._free(loser.seat, out)
         self._learn(flight, loser.seat, REFUSALS[event.label], event, now)
