@@ -42,6 +42,18 @@ TENANTS = ["t1", "t2"]
 ATTEMPTS = 3
 MAX_WAITING = 7
 
+LOOKS_AT_LITTLE: Any = {"replicas": 2, "requests": 1}
+OUTLIERS = st.builds(
+    parts.OutlierSpec,
+    enabled=st.booleans(),
+    interval_s=st.just(1.0),
+    ejection_s=st.sampled_from([0.0, 2.0, 30.0]),
+    success_rate=st.just(parts.SuccessRateSpec(deviations=0.5, **LOOKS_AT_LITTLE)),
+    failure_share=st.just(parts.FailureShareSpec(share=0.5, **LOOKS_AT_LITTLE)),
+    latency=st.just(parts.LatencySpec(enabled=True, factor=1.5, at_least_s=0.1, others=1.0, **LOOKS_AT_LITTLE)),
+)
+"""Comparisons that need next to nothing to put somebody out."""
+
 STRATEGIES = st.sampled_from([kind() for kind in presets.Strategy.__args__])
 
 ORDER: Any = {
@@ -49,6 +61,7 @@ ORDER: Any = {
     "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
     "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
     "max_per_priority": st.sampled_from([parts.PriorityBounds(), parts.PriorityBounds(batch=1)]),
+    "max_in_flight": st.sampled_from([None, None, 2]),
     "shed": st.builds(parts.ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
 }  # fmt: skip
 
@@ -78,6 +91,8 @@ def pools() -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
                 budget_min_per_s=st.sampled_from([0.0, 0.2, 10.0]),
             ),
             breaker=st.builds(parts.BreakerSpec, open_s=st.sampled_from([1.0, 30.0])),
+            outliers=OUTLIERS,
+            panic=st.builds(parts.PanicSpec, below=st.sampled_from([0.0, 0.5, 1.0])),
             probe=st.builds(parts.ProbeSpec, enabled=st.booleans(), max_waiting=st.sampled_from([None, 5])),
             scrape=st.builds(parts.ScrapeSpec, enabled=st.booleans()),
         )
@@ -354,10 +369,27 @@ class GateMachine(RuleBasedStateMachine):
         if not hasattr(self, "gate"):
             return
         for pool in self.gate._fleet.pools.values():
+            most = pool.spec.queue.max_in_flight
+            if most is not None and sum(seat.in_flight for seat in pool.seats) >= most:
+                continue
             for model, line in pool.lines.items():
                 if line.fresh and not pool.shed.active:
                     free = [seat.id for seat in pool.usable(model) if seat.in_flight < seat.health.limit]
                     assert not free, f"{next(iter(line.fresh))} waits while {free} are free"
+
+    @invariant()
+    def health_is_consistent(self) -> None:
+        """Who is put out has an alarm to come back, within the bound; only a pool in panic sends to who is not well."""
+        if not hasattr(self, "gate"):
+            return
+        fleet = self.gate._fleet
+        for pool in fleet.pools.values():
+            ejected = [seat.id for seat in pool.seats if seat.health.ejected]
+            assert all(("ejected", name) in fleet._timers for name in ejected)
+            for seat in pool.seats:
+                assert seat.health.usable == seat.health.well or seat.health.panic
+                assert not seat.health.panic or pool.panic
+                assert seat.health.limit == 0 or seat.health.usable
 
     def teardown(self) -> None:
         """Once everything is over nothing is held: clients leave, time passes, every call has its one record."""

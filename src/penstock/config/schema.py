@@ -15,6 +15,8 @@ from penstock.core.spec import (
     BreakerSpec,
     Count,
     GateSpec,
+    OutlierSpec,
+    PanicSpec,
     ProbeSpec,
     QueueSpec,
     RetrySpec,
@@ -103,6 +105,8 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
 
@@ -129,11 +133,13 @@ class LimitSpec(_Conf, frozen=True, kw_only=True):
 
 
 class UpstreamSpec(_Conf, frozen=True, kw_only=True):
-    """Idle connections to replicas that are kept for reuse."""
+    """Connections to replicas: how they are kept for reuse, and their bounds [H3]."""
 
     idle: Annotated[Count, _doc("in all")] = 100
     idle_per_replica: Annotated[Count, _doc("to one replica")] = 20
     keep_alive_s: Annotated[Seconds, _doc("how long an idle one is kept")] = field(default=30.0, name="keep_alive")
+    requests_per_connection: Annotated[Count | None, _doc("requests after which a connection is closed and made anew; none: never")] = None
+    pending_per_replica: Annotated[Count, _doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
 
 
 class LogSpec(_Conf, frozen=True, kw_only=True):
@@ -165,6 +171,8 @@ class File(_Conf, frozen=True, kw_only=True):
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     retries: RetrySpec = field(default_factory=RetrySpec)
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     pools: Annotated[tuple[PoolConf, ...], _doc("the pools; at least one")] = ()

@@ -32,7 +32,7 @@ class Calls:
         self._fleet = fleet
         self._timers = timers
         self._jitter = rand.stream("backoff")
-        self._flights: dict[str, Flight] = {}
+        self._flights: dict[str, Flight] = fleet.flights
         self._limits = Limits()
         self._waiting = 0
         self.catalog = catalog

@@ -15,6 +15,7 @@ from penstock.core.fair import Fair
 from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.order import EVERY
+from penstock.core.outliers import Outliers
 from penstock.core.queue import Counts, Line
 from penstock.core.route.pipeline import Pipeline, build
 from penstock.core.route.presets import P2CPeakEwma
@@ -28,8 +29,8 @@ class Pool:
     """One pool's state."""
 
     __slots__ = (
-        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline",
-        "seats", "shed", "spec", "sticky",
+        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "lines", "outliers",
+        "panic", "pipeline", "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -38,6 +39,9 @@ class Pool:
         self.counts = Counts()
         self.fair = Fair(spec.queue, self.counts.by_tenant)
         self.shed = Shed(spec.queue.shed)
+        self.outliers = Outliers(spec.outliers)
+        self.panic = False
+        """Most of its replicas seem ill, so ill health is not believed."""
         self._passed = 0
         """Seats since one was given out of order, to a band that had been passed over."""
         self.lines: dict[str, Line] = {}
@@ -69,6 +73,7 @@ class Pool:
             self._ramp = Ramp(spec.slow_start, self._rand.stream("ramp"))
         self.fair.respec(spec.queue)
         self.shed = Shed(spec.queue.shed)
+        self.outliers.spec = spec.outliers
         self.spec = spec
         for seat in self.seats:
             seat.health.respec(spec.breaker, spec.probe)
@@ -79,6 +84,7 @@ class Pool:
     def changed(self) -> None:
         """Somebody's health, models or membership changed: what was worked out about seats holds no more."""
         self._usable.clear()
+        self._look_for_panic()
         self.pipeline.changed(self.seats)
         if self._ramp is not None:
             self._ramp.changed()
@@ -90,6 +96,20 @@ class Pool:
         if not self._tells:
             self._tells = True
             self.pipeline.engines_tell()
+
+    def _look_for_panic(self) -> None:
+        """Panic goes by level, as Envoy's goes by priority: primaries, and backups only where they carry the load. With
+        nobody well anywhere, all are asked."""
+        members = [seat for seat in self.seats if seat.health.member]
+        well = [seat for seat in members if seat.health.well]
+        if well:
+            level = all(seat.replica.backup for seat in well)
+            members = [seat for seat in members if seat.replica.backup == level]
+            well = [seat for seat in well if seat.replica.backup == level]
+        self.panic = len(well) < self.spec.panic.below * len(members)
+        asked = {seat.id for seat in members} if self.panic else ()
+        for seat in self.seats:
+            seat.health.panics(seat.id in asked)
 
     def usable(self, model: str) -> list[Seat]:
         """Seats that can serve the model now or as soon as one frees. Backups only while no primary can."""
@@ -123,6 +143,9 @@ class Pool:
     def choose(self, call: Call, model: str, tried: frozenset[str] | None, now: float) -> Seat | None:
         """A free seat for the call; None: it has to wait. Replicas that failed it come last."""
         seats: Sequence[Seat] = self.usable(model)
+        most = self.spec.queue.max_in_flight
+        if most is not None and sum(seat.in_flight for seat in self.seats) >= most:
+            return None
         if tried:
             seats = [seat for seat in seats if seat.id not in tried] or seats
         if self._ramp is not None and now < self._ramp.until:
@@ -222,5 +245,7 @@ class Pool:
             in_flight=sum(seat.in_flight for seat in self.seats),
             seats=sum(seat.health.limit for seat in self.seats),
             replicas=len(self.seats),
-            healthy=sum(seat.health.usable for seat in self.seats),
+            healthy=sum(seat.health.well for seat in self.seats),
+            panic=self.panic,
+            ejections={str(reason): count for reason, count in self.outliers.ejections.items() if count},
         )
