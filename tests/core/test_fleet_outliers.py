@@ -1,4 +1,4 @@
-"""Playbooks of ejection and panic through the Gate: who is put out and when he is back, and when ill replicas are asked."""
+"""Playbooks of ejection and panic through the Gate: who is put out, when he is back, when ill replicas are asked."""
 
 import pytest
 

@@ -1,7 +1,8 @@
 """Outliers: who of a pool's replicas answers so much worse than the others, or than is its habit, that it is put out.
 
-The counting is done where calls end (`Seat.served`, `failed`, `firsts`, `slow_firsts`, which only grow); here two looks at
-these counts, an interval apart, are compared. So a call pays nothing for it. Decides who; `fleet` puts out and takes back.
+The counting is done where calls end (`Seat.served`, `failed`, `firsts`, `slow_firsts`, which only grow); here two looks
+at these counts, an interval apart, are compared. So a call pays next to nothing for it. Decides who; `fleet` puts out and
+takes back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +79,7 @@ def success_threshold(rates: Sequence[float], deviations: float) -> float:
 
 
 def ejection_s(spec: OutlierSpec, times: int) -> float:
-    """How long the `times`-th ejection in succession lasts. Source: Envoy, `base_ejection_time` and `max_ejection_time`."""
+    """How long the `times`-th ejection in succession lasts. Source: Envoy, `base_ejection_time`, `max_ejection_time`."""
     return min(spec.ejection_s * times, max(spec.ejection_s, spec.ejection_max_s))
 
 

@@ -151,8 +151,8 @@ class Pool:
     """The connections to one replica, at one address, with one set of secrets."""
 
     __slots__ = (
-        "_context", "_heads", "_named", "_suffix", "access", "base", "connecting", "host", "idle", "label", "outbound", "port",
-        "replica", "retired", "server_name",
+        "_context", "_heads", "_named", "_suffix", "access", "base", "connecting", "host", "idle", "label",
+        "outbound", "port", "replica", "retired", "server_name",
     )  # fmt: skip
 
     def __init__(self, outbound: Supply, replica: Replica, access: Access) -> None:
