@@ -61,7 +61,9 @@ def check(ward: Ward) -> None:
 
 
 @settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
-@given(ill=st.lists(ILLNESSES, min_size=1, max_size=8), strategy=STRATEGIES, latency=st.booleans(), seed=st.integers(0, 9))
+@given(
+    ill=st.lists(ILLNESSES, min_size=1, max_size=8), strategy=STRATEGIES, latency=st.booleans(), seed=st.integers(0, 9)
+)
 def test_any_history_ends_in_health(ill: list[Illness], strategy: presets.Strategy, latency: bool, seed: int) -> None:
     """Whatever befalls up to all replicas, changes are few, and after it everybody serves and no call fails."""
     ward = Ward(pool(strategy, latency), REPLICAS, ill, every_s=0.1, seed=seed)
@@ -79,9 +81,9 @@ def test_any_history_ends_in_health(ill: list[Illness], strategy: presets.Strate
     ],
 )  # fmt: skip
 def test_traffic_goes_on(strategy: presets.Strategy, ailment: Ailment, sick: int, goodput: float) -> None:
-    """An outage of all scrapes or all probes and lying metrics cost no call; of six replicas one or three that flap, die
-    or fail cost next to none (a call has three attempts, and may meet three dead before the breakers know); a frozen one
-    costs those that were sent there before it is full or put out."""
+    """An outage of all scrapes or all probes and lying metrics cost no call; of six replicas one or three that flap,
+    die or fail cost next to none (a call has three attempts, and may meet three dead before the breakers know); a
+    frozen one costs those that were sent there before it is full or put out."""
     ill = [Illness(number, ailment, 20.0, 90.0) for number in range(sick)]
     ward = Ward(pool(strategy, latency=ailment == "frozen"), REPLICAS, ill)
     ward.run(HEALED_S + BACK_S + 10.0)
