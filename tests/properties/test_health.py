@@ -22,9 +22,8 @@ HEALED_S = 100.0
 BACK_S = 100.0
 """So long after it a replica may still be out: an ejection (30 s, 60 s) or an open breaker, and slow start."""
 MOST_TURNS = 8
-"""Times in a minute that a replica may go in or out of traffic. A breaker that opens again and again makes 4 (30 s open,
-a trial), probes every 10 s make 2 (3 bad, 2 good: 50 s), an ejection 2, panic on and off with others' turns the rest.
-A replica that flaps every second would make 60."""
+"""Times in a minute that a replica may go in or out of traffic. A breaker that opens again and again makes 4 (30 s
+open, a trial), probes every 10 s make 2 (3 bad, 2 good: 50 s), an ejection 2. One that flaps every second makes 60."""
 
 ILLNESSES = st.builds(
     Illness,
