@@ -71,8 +71,8 @@ def test_what_must_not_be_done_twice_is_repeated_only_when_nothing_was_sent(labe
 
 
 def test_a_second_stale_connection_leads_elsewhere() -> None:
-    """One is no fault of the replica, which may have the call again at once; a replica that resets every connection looks
-    the same, and must not cost the call its last attempt."""
+    """One is no fault of the replica, which may have the call again at once; a replica that resets every connection
+    looks the same, and must not cost the call its last attempt."""
     gate = house("a", "b")
     assert sends(gate.on(arrived("c1"), 0.0)) == [("c1", "a")]
     assert sends(gate.on(Failed("c1", 1, "stale_connection"), 1.0)) == [("c1", "a")]

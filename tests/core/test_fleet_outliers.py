@@ -1,8 +1,11 @@
 """Playbooks of ejection and panic through the Gate: who is put out, when he is back, when ill replicas are asked."""
 
+from typing import Any
+
 import pytest
 
 from penstock.base.rand import Rand
+from penstock.core.effects import Send
 from penstock.core.events import Arrived, Began, Ended, Failed, FleetSeen, Probed, Reconfigured, Woke
 from penstock.core.gate import Gate
 from penstock.core.route.presets import RoundRobin
@@ -36,7 +39,7 @@ def traffic(machine: Gate, bad: str, now: float, count: int = 600) -> dict[str, 
     return got
 
 
-def turns(**fields: object) -> Gate:
+def turns(**fields: Any) -> Gate:
     """Five replicas that take turns."""
     return house(*FIVE, seats=8, strategy=RoundRobin(), retries=ONCE, slow_start=SlowStartSpec(window_s=0.0), **fields)
 
@@ -142,9 +145,9 @@ def test_a_frozen_replica_that_answers_probes_is_put_out() -> None:
 # ===== panic =====
 
 
-def probed(*ids: str, below: float = 0.5, **fields: object) -> Gate:
+def probed(*ids: str, below: float = 0.5, **fields: Any) -> Gate:
     """Replicas of two seats that were well at first, in a pool that may panic."""
-    plain = {"probe": ProbeSpec(), "panic": PanicSpec(below=below), "retries": ONCE, **fields}
+    plain: dict[str, Any] = {"probe": ProbeSpec(), "panic": PanicSpec(below=below), "retries": ONCE, **fields}
     machine = gate(pool(**plain))
     machine.on(fleet(*ids, max_concurrent_requests=2), 0.0)
     tell(machine, *(Probed(each, True) for each in ids), now=0.0)
@@ -223,7 +226,7 @@ def test_a_call_reaches_somebody_in_a_panic() -> None:
         orders = machine.on(arrived(f"c{number}"), 2.0)
         while found := sends(orders):
             ((name, where),) = found
-            attempt = next(order.attempt for order in orders if hasattr(order, "first_byte_timeout_s"))
+            (attempt,) = (order.attempt for order in orders if isinstance(order, Send))
             if where == "d":
                 machine.on(Ended(name, attempt, 200), 2.0)
                 served += 1

@@ -91,12 +91,12 @@ def test_lying_and_silent_metrics_cost_no_call(start: Start, trio: Emulators) ->
 
 
 def test_a_frozen_replica_that_answers_probes_is_put_out_and_comes_back(start: Start, trio: Emulators) -> None:
-    """It takes calls and never begins an answer, its probes are good: outliers by latency put it out; the calls that hung
-    there are answered by others; once it thaws it serves again."""
+    """It takes calls and never begins an answer, its probes are good: outliers by latency put it out; the calls that
+    hung there are answered by others; once it thaws it serves again."""
     frozen = trio.ports[1]
     latency = {"enabled": True, "at_least": "300ms", "requests": 3}
     outliers = {"interval": "1s", "ejection": "1s", "latency": latency}
-    more = {
+    more: dict[str, Any] = {
         "outliers": outliers, "timeouts": {"first_byte": "4s"}, "breaker": {"failures": 100, "suspect_after": 100},
         "strategy": "round_robin", "slow_start": {"window": "0s"},
     }  # fmt: skip

@@ -51,7 +51,7 @@ def test_some_kinds_do_not_hit_requests() -> None:
 
 
 def test_a_flapping_replica_is_up_and_down_in_turn() -> None:
-    """It is up for a period from when it was set, then down for one, whatever is asked; it begins anew when set again."""
+    """It is up for a period from when it was set, then down for one, whatever is asked; set again, it begins anew."""
     times = iter([10.0, 10.0, 10.9, 11.0, 11.9, 12.0, 13.5, 20.0, 20.5])
     faults = Faults((), 0, lambda: next(times))
     faults.replace((Fault(kind="flap"),))

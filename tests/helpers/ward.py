@@ -131,8 +131,8 @@ class Ward:
         whole_s = rng.uniform(0.1, 0.5)
         return [(0.05, Began(*key)), (whole_s, Ended(*key, 200, Usage(5, 5), 5))]
 
-    def _tell_of(self, fact: Began | Ended | Failed | ClientGone) -> None:
-        if isinstance(fact, ClientGone) or self._open.get(fact.id) == fact.attempt:
+    def _tell_of(self, fact: Event) -> None:
+        if not isinstance(fact, Began | Ended | Failed) or self._open.get(fact.id) == fact.attempt:
             self.pump.tell(fact)
 
     def _look(self, order: Probe) -> None:

@@ -233,7 +233,7 @@ class Calls:
         row = REFUSALS[event.label]
         pool = self._fleet.pools.get(flight.targets[flight.target].pool)
         flight.deadline += now - flight.sent_at  # it bounds waiting; the time at a replica was none
-        if row.blames_replica or row.says_retry_after or flight.target_attempts > 1:  # else it may have it again
+        if row.blames_replica or row.says_retry_after or flight.target_attempts > 1:  # else well: once again
             flight.tried = (flight.tried or frozenset()) | {seat.id}
         if pool is not None and may_repeat(row, flight.call.repeatable):
             spec = pool.spec.retries

@@ -1,8 +1,8 @@
 """Outliers: who of a pool's replicas answers so much worse than the others, or than is its habit, that it is put out.
 
 The counting is done where calls end (`Seat.served`, `failed`, `firsts`, `slow_firsts`, which only grow); here two looks
-at these counts, an interval apart, are compared. So a call pays next to nothing for it. Decides who; `fleet` puts out and
-takes back.
+at these counts, an interval apart, are compared. So a call pays next to nothing for it. Decides who; `fleet` puts out
+and takes back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ def success_threshold(rates: Sequence[float], deviations: float) -> float:
 
 
 def ejection_s(spec: OutlierSpec, times: int) -> float:
-    """How long the `times`-th ejection in succession lasts. Source: Envoy, `base_ejection_time`, `max_ejection_time`."""
+    """How long the `times`-th ejection in succession lasts. Source: Envoy, `base_` and `max_ejection_time`."""
     return min(spec.ejection_s * times, max(spec.ejection_s, spec.ejection_max_s))
 
 
@@ -147,11 +147,12 @@ class Outliers:
     def _outliers(self, intervals: Sequence[Interval]) -> Iterable[tuple[Seat, Reason]]:
         """Everybody who is one, once, by the first rule that says so."""
         seen: dict[str, tuple[Seat, Reason]] = {}
-        for reason, seats in (
+        rules: tuple[tuple[Reason, list[Seat]], ...] = (
             ("failure_share", self._failing(intervals)),
             ("success_rate", self._below_the_others(intervals)),
             ("latency", self._slowed(intervals)),
-        ):
+        )
+        for reason, seats in rules:
             for seat in seats:
                 seen.setdefault(seat.id, (seat, reason))
         return seen.values()

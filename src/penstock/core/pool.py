@@ -100,6 +100,8 @@ class Pool:
     def _look_for_panic(self) -> None:
         """Panic goes by level, as Envoy's goes by priority: primaries, and backups only where they carry the load. With
         nobody well anywhere, all are asked."""
+        if not (self.panic or self.spec.panic.below):
+            return
         members = [seat for seat in self.seats if seat.health.member]
         well = [seat for seat in members if seat.health.well]
         if well:
