@@ -15,7 +15,7 @@ from penstock.core.gate import Gate
 from penstock.core.health import Health
 from penstock.core.load import Seat
 from penstock.core.route.presets import LeastConnections
-from penstock.core.spec import BreakerSpec, GateSpec, HedgeSpec, PoolSpec, ProbeSpec, RetrySpec, ScrapeSpec
+from penstock.core.spec import BreakerSpec, GateSpec, HedgeSpec, PanicSpec, PoolSpec, ProbeSpec, RetrySpec, ScrapeSpec
 
 QUIET = ProbeSpec(enabled=False)
 STEADY = RetrySpec(jitter=0.0)
@@ -43,13 +43,14 @@ def fleet(*ids: str, **fields: Any) -> FleetSeen:
 
 
 def pool(name: str = "main", **fields: Any) -> PoolSpec:
-    """A pool that serves `m`, looks at nothing by itself, and pauses without jitter."""
+    """A pool that serves `m`, looks at nothing by itself, pauses without jitter, and never panics."""
     plain: dict[str, Any] = {
         "models": ("m",),
         "strategy": LeastConnections(),
         "probe": QUIET,
         "scrape": ScrapeSpec(enabled=False),
         "retries": STEADY,
+        "panic": PanicSpec(below=0.0),
     }
     return PoolSpec(name=name, **{**plain, **fields})
 

@@ -15,6 +15,18 @@ TENANTS = ["t1", "t2"]
 ATTEMPTS = 3
 MAX_WAITING = 7
 
+LOOKS_AT_LITTLE: Any = {"replicas": 2, "requests": 1}
+OUTLIERS = st.builds(
+    parts.OutlierSpec,
+    enabled=st.booleans(),
+    interval_s=st.just(1.0),
+    ejection_s=st.sampled_from([0.0, 2.0, 30.0]),
+    success_rate=st.just(parts.SuccessRateSpec(deviations=0.5, **LOOKS_AT_LITTLE)),
+    failure_share=st.just(parts.FailureShareSpec(share=0.5, **LOOKS_AT_LITTLE)),
+    latency=st.just(parts.LatencySpec(enabled=True, factor=1.5, at_least_s=0.1, others=1.0, **LOOKS_AT_LITTLE)),
+)
+"""Comparisons that need next to nothing to put somebody out."""
+
 STRATEGIES = st.sampled_from(
     [*(kind() for kind in presets.Strategy.__args__), presets.ConsistentHash(pin=True, pin_wait_s=1.0)]
 )
@@ -29,7 +41,7 @@ ORDER: Any = {
     "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
     "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
     "max_share": st.sampled_from([1.0, 1.0, 0.5, 0.01]), "share_idle_s": st.sampled_from([0.0, 1.0, 5.0]),
-    "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
+    "ageing_s": st.sampled_from([0.0, 1.0, 5.0]), "max_in_flight": st.sampled_from([None, None, 2]),
     "max_per_priority": st.sampled_from([parts.PriorityBounds(), parts.PriorityBounds(batch=1)]),
     "shed": st.builds(parts.ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
 }  # fmt: skip
@@ -73,6 +85,8 @@ def pools(hedging: bool) -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
             ),
             hedge=st.sampled_from(HEDGES[2:] if hedging else HEDGES),
             breaker=st.builds(parts.BreakerSpec, open_s=st.sampled_from([1.0, 30.0])),
+            outliers=OUTLIERS,
+            panic=st.builds(parts.PanicSpec, below=st.sampled_from([0.0, 0.5, 1.0])),
             probe=st.builds(parts.ProbeSpec, enabled=probes, max_waiting=st.sampled_from([None, 5])),
             scrape=st.builds(parts.ScrapeSpec, enabled=st.booleans()),
         )

@@ -27,7 +27,7 @@ def assert_bounds(pool: Any, call: Call) -> None:
 def assert_work_goes_on(pool: Pool) -> None:
     """Somebody in a line waits only where no seat of its model (or its own replica) is free, or all are held back on
     purpose."""
-    if pool.holds_back:
+    if pool.holds_back or pool.full:
         return
     for model, line in pool.lines.items():
         if line.fresh:

@@ -323,6 +323,20 @@ class GateMachine(RuleBasedStateMachine):
             assert_work_goes_on(pool)
         assert_counted(self.gate)
 
+    @invariant()
+    def health_is_consistent(self) -> None:
+        """Who is put out has an alarm to come back, within the bound; only a pool in panic sends to who is not well."""
+        if not hasattr(self, "gate"):
+            return
+        fleet = self.gate._fleet
+        for pool in fleet.pools.values():
+            ejected = [seat.id for seat in pool.seats if seat.health.ejected]
+            assert all(("ejected", name) in fleet._timers for name in ejected)
+            for seat in pool.seats:
+                assert seat.health.usable == seat.health.well or seat.health.panic
+                assert not seat.health.panic or pool.panic
+                assert seat.health.limit == 0 or seat.health.usable
+
     def teardown(self) -> None:
         """Once everything is over nothing is held: clients leave, time passes, every call has its one record."""
         if not hasattr(self, "gate"):

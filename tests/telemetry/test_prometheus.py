@@ -10,6 +10,7 @@ from penstock import __version__
 from penstock.base.nouns import Call, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.effects import Probe, Refuse
 from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
+from penstock.core.outliers import REASONS
 from penstock.telemetry.families import FAMILIES
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import STATES, render
@@ -17,7 +18,7 @@ from tests.telemetry.rows import record, send
 
 REPLICA = ReplicaView(
     id="r1", url="http://127.0.0.1:1", pool="p", engine="vllm", models=["tiny"], state="busy", breaker="half_open",
-    suspect=True, in_flight=3, seats=8, load=0.25, ttft_ewma_s=0.125, error_rate=0.5,
+    suspect=True, ejected=True, in_flight=3, seats=8, load=0.25, ttft_ewma_s=0.125, error_rate=0.5,
     stats=EngineStats(running=3, waiting=1, kv_usage=0.5, prefix_queries=100, prefix_hits=40, gpu_utilisation=0.75),
     stats_age_s=1.5, served=10, failed=2,
 )  # fmt: skip
@@ -29,6 +30,7 @@ SILENT = ReplicaView(
 POOL = PoolView(
     name="p", strategy="adaptive", models=["tiny"], queued=2, queued_bytes=300, oldest_s=1.5,
     queued_by_priority={"high": 2}, in_flight=3, seats=16, replicas=2, healthy=2,
+    panic=True, ejections={"latency": 3},
 )  # fmt: skip
 
 
@@ -147,6 +149,16 @@ def test_sources_of_replicas() -> None:
     assert value(PAGE, "penstock_source_age_seconds", **labels) == 2.5
     assert value(PAGE, "penstock_source_looks_total", **labels, result="ok") == 3
     assert value(PAGE, "penstock_source_looks_total", **labels, result="failed") == 2
+
+
+def test_ejections_and_panic() -> None:
+    """Who is put out, whether the pool panics, and a counter for each of the three reasons, those at 0 too."""
+    page = render(busy_meter(), lambda: [REPLICA, SILENT], lambda: [POOL], dict)
+    assert value(page, "penstock_replica_ejected", pool="p", replica="r1") == 1
+    assert value(page, "penstock_replica_ejected", pool="p", replica="r2") == 0
+    assert value(page, "penstock_pool_panic", pool="p") == 1
+    counts = {reason: value(page, "penstock_ejections_total", pool="p", reason=reason) for reason in REASONS}
+    assert counts == {"success_rate": 0, "failure_share": 0, "latency": 3}
 
 
 def test_an_idle_gateway_has_a_valid_page() -> None:

@@ -203,6 +203,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     """provisioning, warming, healthy, busy, overloaded, unhealthy, draining, gone [F2]."""
     breaker: Literal["closed", "open", "half_open"]
     suspect: bool
+    ejected: bool = False
+    """Put out for a while because it did worse than the others."""
     in_flight: int
     seats: int
     load: float
@@ -242,6 +244,10 @@ class PoolView(Struct, frozen=True, kw_only=True):
     """Jain's index of the tokens that tenants were served in the last minute, by weight; None: nobody was served."""
     saturation: float = 0.0
     """Mean over usable replicas of max(waiting / limit, KV usage / limit)."""
+    panic: bool = False
+    """So few replicas are well that ill ones get calls too."""
+    ejections: dict[str, int] = field(default_factory=dict)
+    """Reason -> how often a replica was put out as an outlier."""
 
 
 class SourceView(Struct, frozen=True, kw_only=True):

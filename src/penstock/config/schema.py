@@ -18,6 +18,8 @@ from penstock.core.spec import (
     Count,
     GateSpec,
     HedgeSpec,
+    OutlierSpec,
+    PanicSpec,
     Port,
     ProbeSpec,
     QueueSpec,
@@ -139,6 +141,8 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     retries: RetrySpec = field(default_factory=RetrySpec)
     hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
 
@@ -165,11 +169,13 @@ class LimitSpec(_Conf, frozen=True, kw_only=True):
 
 
 class UpstreamSpec(_Conf, frozen=True, kw_only=True):
-    """Idle connections to replicas that are kept for reuse."""
+    """Connections to replicas: how they are kept for reuse, and their bounds [H3]."""
 
     idle: Annotated[Count, _doc("in all")] = 100
     idle_per_replica: Annotated[Count, _doc("to one replica")] = 20
     keep_alive_s: Annotated[Seconds, _doc("how long an idle one is kept")] = field(default=30.0, name="keep_alive")
+    requests_per_connection: Annotated[Count | None, _doc("requests after which a connection is closed and made anew; none: never")] = None
+    pending_per_replica: Annotated[Count, _doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
 
 
 class LogSpec(_Conf, frozen=True, kw_only=True):
@@ -201,6 +207,8 @@ class File(_Conf, frozen=True, kw_only=True):
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     retries: RetrySpec = field(default_factory=RetrySpec)
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     pools: Annotated[tuple[PoolConf, ...], _doc("the pools; at least one")] = ()

@@ -28,7 +28,7 @@ class Books:
     def __init__(self, fleet: Fleet, timers: Timers[Alarm]) -> None:
         self._fleet = fleet
         self._timers = timers
-        self._flights: dict[str, Flight] = {}
+        self._flights: dict[str, Flight] = fleet.flights
         self._limits = Limits()
         self._waiting = 0
         self.max_waiting = 0

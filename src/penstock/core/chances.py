@@ -33,7 +33,7 @@ class Chances(Books):
             wanted = 1.0 if event.retry_after_s is None else event.retry_after_s
             if event.retry_after_s is not None or not row.blames_replica:
                 self._fleet.set_aside(seat, min(max(wanted, 0.0), MAX_PAUSE_S), now)
-        if row.blames_replica or row.says_retry_after:  # otherwise the replica is well and may take it again at once
+        if row.blames_replica or row.says_retry_after or flight.target_attempts > 1:  # else it is well: once again
             flight.tried = (flight.tried or frozenset()) | {seat.id}
         flight.last = event.label
 

@@ -3,7 +3,7 @@
 Averages are written explicitly and read as of a time (`…_at(now)`): reading changes nothing.
 """
 
-from math import exp
+from math import exp, inf
 
 from penstock.base.nouns import EngineStats, GpuReading, Replica
 from penstock.core.health import Health
@@ -46,9 +46,10 @@ class Seat:
     """One replica with what routing may know of it."""
 
     __slots__ = (
-        "errors", "errors_at", "failed", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight", "latency_at",
-        "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "queued_share", "replica", "seats",
-        "served", "stats", "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight",
+        "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "queued_share",
+        "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until", "times_whole",
+        "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -62,6 +63,11 @@ class Seat:
         self.failed = 0
         self.ttft_s: float | None = None
         self.ttft_at = 0.0
+        self.firsts = 0
+        """Streamed answers that began."""
+        self.slow_firsts = 0
+        """Those of them whose first byte took longer than `slow_over_s`."""
+        self.slow_over_s = inf
         self.latency_s: float | None = None
         """Mean time to the whole answer of calls that are not streamed: another scale than TTFT, so another mean."""
         self.latency_at = 0.0
@@ -107,6 +113,9 @@ class Seat:
         if stream:
             self.ttft_s = took_s if self.ttft_s is None else self.ttft_s + ALPHA * (took_s - self.ttft_s)
             self.ttft_at = now
+            self.firsts += 1
+            if took_s > self.slow_over_s:
+                self.slow_firsts += 1
         else:
             self.latency_s = took_s if self.latency_s is None else self.latency_s + ALPHA * (took_s - self.latency_s)
             self.latency_at = now

@@ -17,6 +17,7 @@ from penstock.core.flight import Flight
 from penstock.core.hedge import Hedging
 from penstock.core.load import Seat
 from penstock.core.order import EVERY
+from penstock.core.outliers import Outliers
 from penstock.core.pins import Pins
 from penstock.core.queue import Counts, Line
 from penstock.core.route.pipeline import Pipeline, build
@@ -32,7 +33,7 @@ class Pool:
 
     __slots__ = (
         "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "hedging", "lines",
-        "pins", "pipeline", "seats", "shed", "spec", "sticky",
+        "outliers", "panic", "pins", "pipeline", "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -41,6 +42,9 @@ class Pool:
         self.counts = Counts()
         self.fair = Fair(spec.queue, self.counts.by_tenant)
         self.shed = Shed(spec.queue.shed)
+        self.outliers = Outliers(spec.outliers)
+        self.panic = False
+        """Most of its replicas seem ill, so ill health is not believed."""
         self._passed = 0
         """Seats since one was given out of order, to a band that had been passed over."""
         self.lines: dict[str, Line] = {}
@@ -83,6 +87,7 @@ class Pool:
         self.pins = pins if pins.wanted else None
         self.fair.respec(spec.queue)
         self.shed = Shed(spec.queue.shed)
+        self.outliers.spec = spec.outliers
         self.spec = spec
         for seat in self.seats:
             seat.health.respec(spec.breaker, spec.probe)
@@ -93,6 +98,7 @@ class Pool:
     def changed(self) -> None:
         """Somebody's health, models or membership changed: what was worked out about seats holds no more."""
         self._usable.clear()
+        self._look_for_panic()
         if self.pins is not None:
             self.pins.stale = True
         if self.fair.caps:
@@ -108,6 +114,22 @@ class Pool:
         if not self._tells:
             self._tells = True
             self.pipeline.engines_tell()
+
+    def _look_for_panic(self) -> None:
+        """Panic goes by level, as Envoy's goes by priority: primaries, and backups only where they carry the load. With
+        nobody well anywhere, all are asked."""
+        if not (self.panic or self.spec.panic.below):
+            return
+        members = [seat for seat in self.seats if seat.health.member]
+        well = [seat for seat in members if seat.health.well]
+        if well:
+            level = all(seat.replica.backup for seat in well)
+            members = [seat for seat in members if seat.replica.backup == level]
+            well = [seat for seat in well if seat.replica.backup == level]
+        self.panic = len(well) < self.spec.panic.below * len(members)
+        asked = {seat.id for seat in members} if self.panic else ()
+        for seat in self.seats:
+            seat.health.panics(seat.id in asked)
 
     def usable(self, model: str) -> list[Seat]:
         """Seats that can serve the model now or as soon as one frees. Backups only while no primary can."""
@@ -141,6 +163,8 @@ class Pool:
     def choose(self, call: Call, model: str, tried: frozenset[str] | None, now: float) -> Seat | None:
         """A free seat for the call; None: it has to wait. Replicas that failed it come last."""
         seats: Sequence[Seat] = self.usable(model)
+        if self.full:
+            return None
         if tried:
             seats = [seat for seat in seats if seat.id not in tried] or seats
         if self._ramp is not None and now < self._ramp.until:
@@ -152,6 +176,12 @@ class Pool:
             return self.sticky.choose(call, seats, pipeline, now)
         return pipeline.choose(call, seats, now)
 
+    @property
+    def full(self) -> bool:
+        """As many calls are in flight as it may have at once, whatever seats there are."""
+        most = self.spec.queue.max_in_flight
+        return most is not None and sum([seat.in_flight for seat in self.seats]) >= most
+
     def take(self, flight: Flight, model: str, now: float) -> Seat | None:
         """A free seat for a call that was never sent: its own replica's, where it is pinned to one."""
         pins = self.pins
@@ -160,7 +190,7 @@ class Pool:
             if pin is not None:
                 seat = pin[0]
                 closed = self.shed.closed(self.seats, now) if self.shed.active else NOBODY
-                if seat.in_flight >= seat.health.limit or pins.waits(seat, closed):
+                if seat.in_flight >= seat.health.limit or pins.waits(seat, closed) or self.full:
                     return None
                 pins.took(flight.call, model, seat, now)
                 return seat
@@ -182,7 +212,7 @@ class Pool:
         """A free seat for a hedge: at another replica, which has not failed the call, where it takes nothing from
         anybody: nobody waits in the pool, and its engines are not near collapse. A session stays where it is, and a
         pinned call has no other replica."""
-        if self.counts.calls or not self.shed.at_ease(self.seats, now):
+        if self.counts.calls or self.full or not self.shed.at_ease(self.seats, now):
             return None
         shunned = {first.id, *(flight.tried or ())}
         call, model = flight.call, flight.targets[flight.target].model
@@ -291,6 +321,8 @@ class Pool:
         pins = self.pins
         if pins is not None and pins.stale:
             self._unpin_lost(pins, now)
+        if self.full:
+            return None
         for model, line in self.lines.items():
             found = self._next_retry(model, line, now) if line.retries else None
             if found is not None:
@@ -368,5 +400,7 @@ class Pool:
             in_flight=sum(seat.in_flight for seat in self.seats),
             seats=sum(seat.health.limit for seat in self.seats),
             replicas=len(self.seats),
-            healthy=sum(seat.health.usable for seat in self.seats),
+            healthy=sum(seat.health.well for seat in self.seats),
+            panic=self.panic,
+            ejections={str(reason): count for reason, count in self.outliers.ejections.items() if count},
         )

@@ -62,6 +62,7 @@ class QueueSpec(_Spec, frozen=True, kw_only=True):
     share_idle_s: Annotated[Seconds, _doc("with `max_share` below 1: once no other tenant has sent anything for so long, a tenant may hold all seats")] = field(default=5.0, name="share_idle")
     ageing_s: Annotated[Seconds, _doc("a priority (or score) that was passed over for so long gets every tenth seat until it moves; 0: never")] = field(default=5.0, name="ageing")
     max: Annotated[Count, _doc("calls that may wait in this pool; more get 429 with Retry-After at once")] = 10_000
+    max_in_flight: Annotated[Count | None, _doc("calls in flight at all the pool's replicas together; more wait. None: as many as they have seats")] = None
     max_bytes: Annotated[Bytes, _doc("bytes of request bodies that may wait in this pool")] = 1 << 30
     max_per_tenant: Annotated[Count | None, _doc("calls of one tenant that may wait in this pool; none: no bound of its own")] = None
     max_per_priority: PriorityBounds = field(default_factory=PriorityBounds)
@@ -124,6 +125,61 @@ class ProbeSpec(_Spec, frozen=True, kw_only=True):
     max_waiting: Annotated[NotNegative | None, _doc("a replica whose engine reports more waiting requests is not ready; none: never")] = 50
 
 
+class PanicSpec(_Spec, frozen=True, kw_only=True):
+    """What holds when most of a pool seems ill: then the judgement is more likely wrong than the pool [H2]. As Envoy's
+    panic threshold, but an open breaker still counts."""
+
+    below: Annotated[Fraction, _doc("share of a pool's replicas that are well below which ill ones get calls too; 0: never")] = 0.5
+
+
+class SuccessRateSpec(_Spec, frozen=True, kw_only=True):
+    """Takes out a replica that answers well less often than the others: below their mean - `deviations` x their standard
+    deviation, as Envoy does, and by `gap` at least, so that a single failure among the flawless is none."""
+
+    enabled: Annotated[bool, _doc("false: never")] = True
+    deviations: Annotated[float, Meta(gt=0, description="standard deviations below the mean")] = 1.9
+    gap: Annotated[Fraction, _doc("how far below the mean it must be at least; 0: Envoy's rule alone")] = 0.05
+    replicas: Annotated[Count, _doc("replicas with enough requests that there must be, to compare")] = 5
+    requests: Annotated[Count, _doc("requests in an interval that are enough")] = 100
+
+
+class FailureShareSpec(_Spec, frozen=True, kw_only=True):
+    """Takes out a replica that fails so large a share of its requests, whatever the others do."""
+
+    enabled: Annotated[bool, _doc("false: never")] = True
+    share: Annotated[float, Meta(gt=0, le=1, description="failed share of its requests")] = 0.85
+    replicas: Annotated[Count, _doc("replicas with enough requests that there must be")] = 5
+    requests: Annotated[Count, _doc("requests in an interval that are enough")] = 50
+
+
+class LatencySpec(_Spec, frozen=True, kw_only=True):
+    """Takes out a replica that has become slow while the others have not: one that is frozen or crawls, yet answers its
+    probes. Each is compared with its own habit, never with faster ones. Only streamed answers are looked at. Off,
+    because long prompts that all go to one replica look the same."""
+
+    enabled: Annotated[bool, _doc("true: also by time to first token")] = False
+    factor: Annotated[float, Meta(gt=1, description="a first token that takes so many times the replica's habit is slow")] = 5.0
+    at_least_s: Annotated[Seconds, _doc("and none is slow that takes less than this")] = field(default=2.0, name="at_least")
+    share: Annotated[float, Meta(gt=0, le=1, description="share of its calls that must be slow")] = 0.5
+    others: Annotated[Fraction, _doc("share of the others' calls that may be slow; above, it is the load's fault")] = 0.1
+    replicas: Annotated[Count, _doc("replicas with a habit that there must be")] = 3
+    requests: Annotated[Count, _doc("streamed calls in an interval that are enough; those that still wait count")] = 5
+
+
+class OutlierSpec(_Spec, frozen=True, kw_only=True):
+    """Replicas are compared with each other, and the odd one is taken out for a while [H2]. A passing probe does not
+    bring it back earlier."""
+
+    enabled: Annotated[bool, _doc("false: nobody is compared")] = True
+    interval_s: Annotated[Seconds, _doc("how often, and over what time; at least 1 s")] = field(default=10.0, name="interval")
+    ejection_s: Annotated[Seconds, _doc("how long it is out: so long, times how often it was put out lately")] = field(default=30.0, name="ejection")
+    ejection_max_s: Annotated[Seconds, _doc("and at most so long")] = field(default=300.0, name="ejection_max")
+    max_ejected: Annotated[Fraction, _doc("share of the pool that may be out at once; one always may")] = 0.1
+    success_rate: SuccessRateSpec = field(default_factory=SuccessRateSpec)
+    failure_share: FailureShareSpec = field(default_factory=FailureShareSpec)
+    latency: LatencySpec = field(default_factory=LatencySpec)
+
+
 class ScrapeSpec(_Spec, frozen=True, kw_only=True):
     """Reading the engines' own numbers [F5]."""
 
@@ -170,6 +226,8 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     retries: RetrySpec = field(default_factory=RetrySpec)
     hedge: HedgeSpec | None = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
 

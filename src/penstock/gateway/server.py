@@ -309,6 +309,7 @@ class DataPlane:
             "exchanges": len(self.exchanges),
             "upstream_connections": self.outbound.open,
             "upstream_idle": self.outbound.idle,
+            "upstream_pending": self.outbound.connecting,
             "buffered_bytes": self.buffered_bytes,
             "accepted_total": self._accepted,
             "requests_total": self._requests,
