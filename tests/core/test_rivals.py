@@ -228,6 +228,7 @@ def test_new_settings_keep_what_was_learnt() -> None:
 def test_a_beaten_attempt_is_remembered_with_what_it_took() -> None:
     """And its hedge, which only shows when it wins, is not: the pool would seem the quicker the more it hedges."""
     machine = house("a", "b", seats=9, hedge=HedgeSpec(delay_s=0.5, budget=1.0))
+    found: float | None = None
     for number in range(20):
         machine.on(arrived(f"c{number}", stream=True), float(number))
         machine.on(Woke(), number + 0.5)
