@@ -15,11 +15,20 @@ TENANTS = ["t1", "t2"]
 ATTEMPTS = 3
 MAX_WAITING = 7
 
-STRATEGIES = st.sampled_from([kind() for kind in presets.Strategy.__args__])
+STRATEGIES = st.sampled_from(
+    [*(kind() for kind in presets.Strategy.__args__), presets.ConsistentHash(pin=True, pin_wait_s=1.0)]
+)
+STICKY = [
+    None,
+    None,
+    parts.StickySpec(header="s"),
+    *(parts.StickySpec(header="s", ttl_s=5.0, pin=True, pin_wait_s=wait_s) for wait_s in (0.0, 1.0, 10.0)),
+]
 
 ORDER: Any = {
     "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
     "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
+    "max_share": st.sampled_from([1.0, 1.0, 0.5, 0.01]), "share_idle_s": st.sampled_from([0.0, 1.0, 5.0]),
     "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
     "max_per_priority": st.sampled_from([parts.PriorityBounds(), parts.PriorityBounds(batch=1)]),
     "shed": st.builds(parts.ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
@@ -45,6 +54,7 @@ def pools(hedging: bool) -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
             name=st.just(name),
             models=st.just(models),
             strategy=STRATEGIES,
+            sticky=st.sampled_from(STICKY),
             queue=st.builds(
                 parts.QueueSpec,
                 timeout_s=st.sampled_from([0.0, 2.0, 30.0]),
@@ -93,6 +103,7 @@ def replicas(least: int = 0) -> st.SearchStrategy[tuple[Replica, ...]]:
         engine=st.sampled_from(["vllm", "generic"]),
         models=st.sampled_from([{}, {}, {"m": "upstream-m"}, {"n": "n"}]),
         max_concurrent_requests=st.integers(1, 2),
+        max_queue_size=st.sampled_from([1, 2, 100]),
         weight=st.sampled_from([1.0, 5.0]),
         backup=st.booleans(),
         drain=st.sampled_from([False, False, False, True]),

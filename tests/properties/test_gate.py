@@ -35,6 +35,7 @@ from penstock.core.events import (
 )
 from penstock.core.gate import Gate
 from tests.properties.drawn import ATTEMPTS, MAX_WAITING, MODELS, TENANTS, UPSTREAM, replicas, specs
+from tests.properties.queues import assert_bounds, assert_counted, assert_work_goes_on
 
 
 class GateMachine(RuleBasedStateMachine):
@@ -161,15 +162,17 @@ class GateMachine(RuleBasedStateMachine):
         priority=st.integers(0, 4),
         tier=st.sampled_from(["free", "standard", "enterprise"]),
         latency_s=st.sampled_from([None, 1.0, 20.0]),
+        session=st.sampled_from(["", "", "s1", "s2"]),
     )
     def arrive(
         self, model: str, tenant: str, client_id: str, repeatable: bool, stream: bool, body: int, path: str,
-        priority: int, tier: str, latency_s: float | None,
+        priority: int, tier: str, latency_s: float | None, session: str = "",
     ) -> None:  # fmt: skip
         self.count += 1
         made = Call(
             f"c{self.count}", model=model, tenant=tenant, client_id=client_id, repeatable=repeatable, stream=stream,
             body_bytes=body, path=path, priority=priority, tier=tier, latency_s=latency_s,
+            session=session,
         )  # fmt: skip
         taken = client_id and any((o.tenant, o.client_id) == (tenant, client_id) for o in self.open.values())
         self.open[made.id] = made
@@ -313,20 +316,20 @@ class GateMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_beside_a_free_seat(self) -> None:
-        """Work-conserving: somebody in a line waits only where no seat of its model is free, or all of them are held
-        back on purpose."""
+        """Work-conserving, save where somebody is held back on purpose; and whoever waits is counted once."""
         if not hasattr(self, "gate"):
             return
         for pool in self.gate._fleet.pools.values():
-            for model, line in pool.lines.items():
-                if line.fresh and not pool.shed.active:
-                    free = [seat.id for seat in pool.usable(model) if seat.in_flight < seat.health.limit]
-                    assert not free, f"{next(iter(line.fresh))} waits while {free} are free"
+            assert_work_goes_on(pool)
+        assert_counted(self.gate)
 
     def teardown(self) -> None:
         """Once everything is over nothing is held: clients leave, time passes, every call has its one record."""
         if not hasattr(self, "gate"):
             return
+        if self.gate.counts()["waiting"]:  # nobody starves: without any further fact whoever waits is served or expires
+            self.time_passes(61.0)
+        assert self.gate.counts()["waiting"] == 0
         for call_id in list(self.open):
             self.tell(ClientGone(call_id))
         assert not any(self.gate.counts().values())
@@ -337,21 +340,9 @@ class GateMachine(RuleBasedStateMachine):
             assert (pool.counts.calls, pool.counts.bytes, pool.counts.by_tenant) == (0, 0, {})
             assert not any(pool.counts.by_priority)
             assert not pool.lines
+            assert pool.pins is None or not pool.pins.lines
         assert not [key for key in self.gate._timers._when if key[0] in ("wait", "pause", "hedge")]
         assert self.out == {}
-
-
-def assert_bounds(pool: Any, call: Call) -> None:
-    """The bounds of a pool's queue hold for those that arrive (retried calls were admitted before)."""
-    spec = pool.spec.queue
-    fresh = [flight for line in pool.lines.values() for flight in line.fresh.values()]
-    if any(flight.call.id == call.id for flight in fresh):
-        assert pool.counts.calls <= spec.max
-        assert pool.counts.bytes <= spec.max_bytes
-        if spec.max_per_tenant is not None:
-            assert pool.counts.by_tenant[call.tenant] <= spec.max_per_tenant
-        if spec.max_per_priority.batch is not None and call.priority == 4:
-            assert pool.counts.by_priority[4] <= spec.max_per_priority.batch
 
 
 @pytest.mark.slow

@@ -49,8 +49,8 @@ class Books:
         flight.move("queued")
         flight.queued_at = now
         self._waiting += 1
-        pool.push(flight, model, now)
-        until = flight.deadline
+        pin_wait_s = pool.push(flight, model, now)
+        until = flight.deadline if pin_wait_s is None else min(flight.deadline, now + pin_wait_s)
         if not pool.usable(model):
             queue = pool.spec.queue
             until = min(until, now + (queue.unavailable_wait_s if pool.seats else queue.waiting_room_s))
@@ -75,6 +75,8 @@ class Books:
         flight.target_attempts += 1
         flight.sent_at = now
         seat.in_flight += 1
+        if pool.fair.caps:
+            flight.flow = pool.fair.takes(flight.call.tenant, now)
         if flight.attempt == 1:
             pool.budget.deposit(now)
             pool.fair.charge(flight.call, now)
@@ -107,6 +109,9 @@ class Books:
         if (seat := flight.seat) is None:
             return
         flight.seat = None
+        if flight.flow is not None:  # a hedge is not counted: it is made only where nobody waits
+            flight.flow.returned()
+            flight.flow = None
         self._free(seat, out)
         if flight.hedge == "due":
             self._unwatch(flight)
@@ -131,7 +136,11 @@ class Books:
                 self._refuse(flight, flight.last or "queue_timeout", out, now)
                 continue
             self._unqueue(flight, now)
-            self._send(flight, pool, seat, out, now)
+            if seat is None:
+                flight.move("new")
+                self._enqueue(flight, pool, flight.targets[flight.target].model, now)
+            else:
+                self._send(flight, pool, seat, out, now)
 
     def serve_all(self, out: list[Effect], now: float) -> None:
         """Room may have appeared anywhere."""
@@ -141,7 +150,7 @@ class Books:
     def watch_held(self, name: str, now: float) -> None:
         """Calls that wait may be held back by engines' numbers, and no fact about calls tells of better ones."""
         pool = self._fleet.pools.get(name)
-        if pool is not None and pool.shed.active and pool.counts.calls and ("held", name) not in self._timers:
+        if pool is not None and pool.holds_back and pool.counts.calls and ("held", name) not in self._timers:
             self._timers.set(("held", name), now + AGAIN_S)
 
     # ===== a call is over =====

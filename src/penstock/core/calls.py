@@ -5,7 +5,6 @@ attempts at once in `rivals`. Replicas' health and membership are `fleet`'s busi
 """
 
 from penstock.base.errors import REFUSALS, Label
-from penstock.base.nouns import Call
 from penstock.base.rand import Rand
 from penstock.core.catalog import Catalog
 from penstock.core.effects import Effect
@@ -45,15 +44,8 @@ class Calls(Rivals):
             )
             self._refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
             return
-        flight.deadline = now + self._patience_s(call, self._fleet.pools[flight.targets[0].pool])
+        flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(call)
         self._dispatch(flight, out, now)
-
-    def _patience_s(self, call: Call, pool: Pool) -> float:
-        """How long the call may wait: as its pool says, longer where a first replica must be started, and never longer
-        than its client can wait for the whole answer."""
-        queue = pool.spec.queue
-        longest_s = queue.timeout_s if pool.seats else max(queue.timeout_s, queue.waiting_room_s)
-        return longest_s if call.latency_s is None else min(longest_s, call.latency_s)
 
     def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
         """Send a new call, or let it wait; the first target that can do either now has it."""
@@ -61,7 +53,7 @@ class Calls(Rivals):
         for index, (name, model) in enumerate(targets):
             pool = self._fleet.pools[name]
             if pool.may_pass(flight.call, model, now):
-                seat = pool.choose(flight.call, model, flight.tried, now)
+                seat = pool.take(flight, model, now)
                 if seat is not None:
                     flight.target = index
                     self._send(flight, pool, seat, out, now)
@@ -76,7 +68,7 @@ class Calls(Rivals):
         """Join the line of a target; why not, if it is full."""
         model = flight.targets[target].model
         refusal: Label | None = "queue_full" if self._waiting >= self.max_waiting else None
-        refusal = refusal or pool.counts.refusal(pool.spec.queue, flight)
+        refusal = refusal or pool.refusal(flight, model, now)
         if refusal is None and pool.refuses(flight.call, now):
             refusal = "saturated"
         if refusal is not None:
@@ -191,9 +183,13 @@ class Calls(Rivals):
         """A waiting call's time is over, unless a replica has become usable meanwhile and its deadline is ahead."""
         flight = self._flights[call_id]
         name, model = flight.targets[flight.target]
-        usable = self._fleet.pools[name].usable(model)
+        pool = self._fleet.pools[name]
+        usable = pool.usable(model)
         if usable and now < flight.deadline:
             self._timers.set(("wait", call_id), flight.deadline)
+            if flight.pin is not None:
+                pool.unpin(flight, model, now)
+                self.serve(name, out, now)
             return
         if not usable and now < flight.deadline and self._next_usable(flight) is not None:
             self._unqueue(flight, now)

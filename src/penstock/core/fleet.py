@@ -242,5 +242,8 @@ class Fleet:
             stats_age_s=None if seat.stats is None else now - seat.stats_at,
             served=seat.served,
             failed=seat.failed,
+            pinned=seat.pinned,
             gpus=seat.gpus if seat.gpus and now < seat.gpus_until else None,
+            version=replica.version,
+            max_model_len=replica.max_model_len,
         )

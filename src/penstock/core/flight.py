@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, CallRow, Hedge, Usage
 from penstock.core.catalog import Target
+from penstock.core.fair import Flow
 from penstock.core.load import Seat
 
 State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
@@ -33,8 +34,9 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "call", "deadline", "free_used", "hedge", "hedged", "last", "number", "queue_s",
-        "queued_at", "rival", "seat", "sent_at", "state", "target", "target_attempts", "targets", "tried",
+        "arrived", "attempt", "began", "call", "deadline", "flow", "free_used", "hedge", "hedged", "last", "loose",
+        "number", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at", "state", "target", "target_attempts",
+        "targets", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -47,6 +49,12 @@ class Flight:
         self.target_attempts = 0
         self.seat: Seat | None = None
         """Whose seat it holds."""
+        self.pin: Seat | None = None
+        """The one replica that it waits for; None: it does not wait, or for any."""
+        self.loose = False
+        """It has waited for its replica in vain and is pinned no more."""
+        self.flow: Flow | None = None
+        """Its tenant's account, where that counts the seats that its calls hold."""
         self.attempt = 0
         """Attempts made."""
         self.number = 0

@@ -58,6 +58,8 @@ class QueueSpec(_Spec, frozen=True, kw_only=True):
     within: Annotated[Literal["fifo", "edf"], _doc("order of one tenant's calls of one priority: first come, or earliest deadline")] = "fifo"
     weights: Annotated[dict[str, Annotated[float, Meta(gt=0)]], _doc("tenant -> its weight where tenants compete; 1 where none is given")] = field(default_factory=dict)
     burst: Annotated[NotNegative, _doc("average calls that a tenant which used less than its share may have served before the others")] = 32
+    max_share: Annotated[float, Meta(gt=0, le=1, description="share of a pool's seats that one tenant may hold while others have sent something of late (at least one seat); 1: no such limit. Below 1 seats may stay free while that tenant waits. No effect with order: score")] = 1.0
+    share_idle_s: Annotated[Seconds, _doc("with `max_share` below 1: once no other tenant has sent anything for so long, a tenant may hold all seats")] = field(default=5.0, name="share_idle")
     ageing_s: Annotated[Seconds, _doc("a priority (or score) that was passed over for so long gets every tenth seat until it moves; 0: never")] = field(default=5.0, name="ageing")
     max: Annotated[Count, _doc("calls that may wait in this pool; more get 429 with Retry-After at once")] = 10_000
     max_bytes: Annotated[Bytes, _doc("bytes of request bodies that may wait in this pool")] = 1 << 30
@@ -128,6 +130,8 @@ class ScrapeSpec(_Spec, frozen=True, kw_only=True):
     enabled: Annotated[bool, _doc("false: never read them")] = True
     interval_s: Annotated[Seconds, _doc("between two reads of a replica's metrics")] = field(default=2.0, name="interval")
     timeout_s: Annotated[Seconds, _doc("for one read")] = field(default=5.0, name="timeout")
+    path: Annotated[str | None, _doc("path of the metrics page; none: the engine's own")] = None
+    port: Annotated[Port | None, _doc("its port, e.g. 8002 for Triton's own server; none: the replica's")] = None
     stale_after_s: Annotated[Seconds, _doc("older numbers are not used")] = field(default=10.0, name="stale_after")
     gpus_stale_after_s: Annotated[Seconds, _doc("readings of GPUs that are older are not used")] = field(default=30.0, name="gpus_stale_after")
 
@@ -138,6 +142,8 @@ class StickySpec(_Spec, frozen=True, kw_only=True):
     header: Annotated[str | None, _doc("request header that names the session, e.g. x-session-id")] = None
     cookie: Annotated[str | None, _doc("cookie that names the session; a client that sends neither is given one")] = None
     ttl_s: Annotated[Seconds, _doc("how long after its last call a session is remembered")] = field(default=600.0, name="ttl")
+    pin: Annotated[bool, _doc("true: a call waits for its session's replica even beside another's free seat; false: that replica is preferred")] = False
+    pin_wait_s: Annotated[Seconds, _doc("with `pin`, the longest wait for that replica; then any may serve the call, and the session moves")] = field(default=10.0, name="pin_wait")
     max_sessions: Annotated[Count, _doc("sessions that are remembered; beyond, the one that was silent for longest is forgotten")] = 100_000
 
 
