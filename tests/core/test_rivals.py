@@ -249,3 +249,10 @@ def test_send_of_a_hedge_is_a_whole_order() -> None:
     (order,) = machine.on(Woke(), 0.5)
     assert order == send("c1", 2, "b", model="upstream-m")
     assert isinstance(order, Send)
+
+
+def test_a_hedge_does_not_count_against_its_tenants_share() -> None:
+    """With a bound on a tenant's share of the seats, a call holds one of them, however many attempts it has had."""
+    machine = hedged(queue=QueueSpec(max_share=0.9))
+    tell(machine, Began("c1", 2), Ended("c1", 2, 200), now=1.0)
+    assert [flow.held for flow in machine._fleet.pools["main"].fair._flows.values()] == [0]
