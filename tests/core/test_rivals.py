@@ -228,6 +228,7 @@ def test_new_settings_keep_what_was_learnt() -> None:
 def test_a_beaten_attempt_is_remembered_with_what_it_took() -> None:
     """And its hedge, which only shows when it wins, is not: the pool would seem the quicker the more it hedges."""
     machine = house("a", "b", seats=9, hedge=HedgeSpec(delay_s=0.5, budget=1.0))
+    found: float | None = None
     for number in range(20):
         machine.on(arrived(f"c{number}", stream=True), float(number))
         machine.on(Woke(), number + 0.5)
@@ -248,3 +249,10 @@ def test_send_of_a_hedge_is_a_whole_order() -> None:
     (order,) = machine.on(Woke(), 0.5)
     assert order == send("c1", 2, "b", model="upstream-m")
     assert isinstance(order, Send)
+
+
+def test_a_hedge_does_not_count_against_its_tenants_share() -> None:
+    """With a bound on a tenant's share of the seats, a call holds one of them, however many attempts it has had."""
+    machine = hedged(queue=QueueSpec(max_share=0.9))
+    tell(machine, Began("c1", 2), Ended("c1", 2, 200), now=1.0)
+    assert [flow.held for flow in machine._fleet.pools["main"].fair._flows.values()] == [0]

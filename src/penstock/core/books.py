@@ -75,7 +75,7 @@ class Books:
         flight.target_attempts += 1
         flight.sent_at = now
         seat.in_flight += 1
-        if pool.fair.caps:
+        if pool.fair.caps and flight.flow is None:  # a hedge is not counted: it is made only where nobody waits
             flight.flow = pool.fair.takes(flight.call.tenant, now)
         if flight.attempt == 1:
             pool.budget.deposit(now)
@@ -109,7 +109,7 @@ class Books:
         if (seat := flight.seat) is None:
             return
         flight.seat = None
-        if flight.flow is not None:  # a hedge is not counted: it is made only where nobody waits
+        if flight.flow is not None:
             flight.flow.returned()
             flight.flow = None
         self._free(seat, out)
