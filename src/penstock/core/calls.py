@@ -7,7 +7,7 @@ every way out. Replicas' health and membership are `fleet`'s business; which sea
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call, Usage
 from penstock.base.rand import Rand
-from penstock.core.attempts import MAX_PAUSE_S, may_repeat, pause_s
+from penstock.core.attempts import MAX_PAUSE_S, may_repeat, pause_s, told
 from penstock.core.catalog import Catalog
 from penstock.core.effects import Cancel, Effect, Record, Refuse, Send
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
@@ -247,9 +247,8 @@ class Calls:
                 return
             if self._next_target(flight, out, now):
                 return
-        self._refuse(
-            flight, event.label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id
-        )
+        label = told(event.label, pool is not None and pool.panic)
+        self._refuse(flight, label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id)
 
     def _afford(self, flight: Flight, pool: Pool, free: bool, now: float) -> bool:
         if free and not flight.free_used:

@@ -86,6 +86,11 @@ class Health:
         return self.life in ("healthy", "unhealthy")
 
     @property
+    def trusted(self) -> bool:
+        """Whether a call sent there now will likely end well: it is well, or has proved it in a panic."""
+        return self.well or (self.usable and self._proved)
+
+    @property
     def suspect(self) -> bool:
         """Failing in a row, though not yet enough to open the breaker [H2]."""
         return self.failures >= self.spec_breaker.suspect_after

@@ -48,7 +48,8 @@ class Seat:
     __slots__ = (
         "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight",
         "latency_at", "latency_s", "listed", "order", "peak", "pool", "queued_share", "replica", "seats", "served",
-        "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s",
+        "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
