@@ -174,7 +174,6 @@ def test_panic_begins_below_half_and_not_at_half() -> None:
     machine = probed("a", "b", "c", "d")
     ill(machine, "a", "b", "c")
     assert in_panic(machine)
-    assert machine.ready()
     assert machine.pools(1.0)[0].healthy == 1
     sent = sends(tell(machine, *(arrived(f"c{n}") for n in range(9)), now=2.0))
     assert sorted(to for _, to in sent) == ["a", "b", "c", "d", "d"]
@@ -184,9 +183,12 @@ def test_the_first_good_answer_brings_back_all_seats() -> None:
     """In a panic an ill replica that ends a call well has proved the probes wrong; a failure puts it on trial again."""
     machine = probed("a")
     ill(machine, "a")
+    assert not machine.ready()
     assert sends(tell(machine, *(arrived(f"c{n}") for n in range(4)), now=2.0)) == [("c0", "a")]
     assert sends(machine.on(Ended("c0", 1, 200), 3.0)) == [("c1", "a"), ("c2", "a")]
+    assert machine.ready()
     assert sends(machine.on(Failed("c1", 1, "upstream_5xx"), 4.0)) == []
+    assert not machine.ready()
     assert sends(machine.on(Ended("c2", 1, 200), 5.0)) == [("c3", "a")]
 
 
@@ -210,7 +212,8 @@ def test_a_pool_that_is_truly_dead_refuses_after_a_few_attempts() -> None:
         sent = sends(machine.on(arrived(f"c{number}"), 2.0))
         attempts += sent
         for name, _ in sent:
-            machine.on(Failed(name, 1, "connect_refused"), 2.0)
+            out = machine.on(Failed(name, 1, "connect_refused"), 2.0)
+            assert refusals(out) == [(name, "no_replica", 503)]
     assert sorted(to for _, to in attempts) == ["a"] * 5 + ["b"] * 5
     machine.on(arrived("last"), 3.0)
     assert refusals(machine.on(Woke(), 3.0))[-1] == ("last", "no_replica", 503)

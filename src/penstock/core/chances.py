@@ -5,7 +5,7 @@ Whether a failure may be followed by another attempt, and within which budget, i
 
 from penstock.base.errors import REFUSALS, Refusal
 from penstock.base.rand import Rand
-from penstock.core.attempts import MAX_PAUSE_S, may_repeat, pause_s
+from penstock.core.attempts import MAX_PAUSE_S, may_repeat, pause_s, told
 from penstock.core.books import Books
 from penstock.core.effects import Effect
 from penstock.core.events import Failed
@@ -54,9 +54,8 @@ class Chances(Books):
                 return
             if self._next_target(flight, out, now):
                 return
-        self._refuse(
-            flight, event.label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id
-        )
+        label = told(event.label, pool is not None and pool.panic)
+        self._refuse(flight, label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id)
 
     def _afford(self, flight: Flight, pool: Pool, free: bool, now: float) -> bool:
         if free and not flight.free_used:

@@ -91,7 +91,7 @@ class Gate:
 
     def ready(self) -> bool:
         """Whether at least one replica could serve a call now."""
-        return any(seat.health.usable for seat in self._fleet.seats.values())
+        return any(seat.health.trusted for seat in self._fleet.seats.values())
 
     # ===== replicas =====
 

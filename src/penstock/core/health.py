@@ -86,6 +86,11 @@ class Health:
         return self.life in ("healthy", "unhealthy")
 
     @property
+    def trusted(self) -> bool:
+        """Whether a call sent there now will likely end well: it is well, or has proved it in a panic."""
+        return self.well or (self.usable and self._proved)
+
+    @property
     def suspect(self) -> bool:
         """Failing in a row, though not yet enough to open the breaker [H2]."""
         return self.failures >= self.spec_breaker.suspect_after
@@ -146,8 +151,8 @@ class Health:
     # ===== among others =====
 
     def eject(self, ejected: bool) -> bool:
-        """It was found to be an outlier, or its time out is over. No probe ends it: a probe says that a process answers,
-        and what put it out was how it answered calls."""
+        """It was found to be an outlier, or its time out is over. No probe ends it: a probe says that a process
+        answers, and what put it out was how it answered calls."""
         self.ejections += ejected and not self.ejected
         self.ejected = ejected
         return self.refresh()
@@ -157,9 +162,9 @@ class Health:
         self.ejections = max(0, self.ejections - 1)
 
     def panics(self, panic: bool) -> bool:
-        """Its pool began to panic, or has calmed down. Panic doubts what probes and comparisons say of a replica and gives
-        it the trial of a half-open breaker: the first call that ends well there brings all its seats back, and one that
-        is frozen holds up no more than the trial. An open breaker is not doubted: real calls failed one after another."""
+        """Its pool began to panic, or has calmed down. Panic doubts what probes and comparisons say of a replica and
+        gives it the trial of a half-open breaker: the first call that ends well there brings all its seats back, and
+        one that is frozen holds up no more than the trial. An open breaker is not doubted: real calls failed."""
         if panic == self.panic:
             return False
         self.panic, self._proved = panic, False

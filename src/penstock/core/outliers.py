@@ -212,3 +212,22 @@ class Outliers:
 def slow_over_s(rule: LatencySpec, habit_s: float | None) -> float:
     """A first byte that takes longer is slow; without a habit none is."""
     return max(rule.factor * habit_s, rule.at_least_s) if rule.enabled and habit_s is not None else inf
+
+
+def look_for_panic(seats: Sequence[Seat], below: float) -> bool:
+    """Whether so few are well that ill health is not believed; those that are asked all the same hear of it.
+
+    Panic goes by level, as Envoy's goes by priority: primaries, and backups only where they carry the load. With nobody
+    well anywhere, all are asked.
+    """
+    members = [seat for seat in seats if seat.health.member]
+    well = [seat for seat in members if seat.health.well]
+    if well:
+        level = all(seat.replica.backup for seat in well)
+        members = [seat for seat in members if seat.replica.backup == level]
+        well = [seat for seat in well if seat.replica.backup == level]
+    panic = len(well) < below * len(members)
+    asked = {seat.id for seat in members} if panic else ()
+    for seat in seats:
+        seat.health.panics(seat.id in asked)
+    return panic

@@ -17,7 +17,7 @@ from penstock.core.flight import Flight
 from penstock.core.hedge import Hedging
 from penstock.core.load import Seat
 from penstock.core.order import EVERY
-from penstock.core.outliers import Outliers
+from penstock.core.outliers import Outliers, look_for_panic
 from penstock.core.pins import Pins
 from penstock.core.queue import Counts, Line
 from penstock.core.route.pipeline import Pipeline, build
@@ -98,7 +98,8 @@ class Pool:
     def changed(self) -> None:
         """Somebody's health, models or membership changed: what was worked out about seats holds no more."""
         self._usable.clear()
-        self._look_for_panic()
+        if self.panic or self.spec.panic.below:
+            self.panic = look_for_panic(self.seats, self.spec.panic.below)
         if self.pins is not None:
             self.pins.stale = True
         if self.fair.caps:
@@ -114,22 +115,6 @@ class Pool:
         if not self._tells:
             self._tells = True
             self.pipeline.engines_tell()
-
-    def _look_for_panic(self) -> None:
-        """Panic goes by level, as Envoy's goes by priority: primaries, and backups only where they carry the load. With
-        nobody well anywhere, all are asked."""
-        if not (self.panic or self.spec.panic.below):
-            return
-        members = [seat for seat in self.seats if seat.health.member]
-        well = [seat for seat in members if seat.health.well]
-        if well:
-            level = all(seat.replica.backup for seat in well)
-            members = [seat for seat in members if seat.replica.backup == level]
-            well = [seat for seat in well if seat.replica.backup == level]
-        self.panic = len(well) < self.spec.panic.below * len(members)
-        asked = {seat.id for seat in members} if self.panic else ()
-        for seat in self.seats:
-            seat.health.panics(seat.id in asked)
 
     def usable(self, model: str) -> list[Seat]:
         """Seats that can serve the model now or as soon as one frees. Backups only while no primary can."""
