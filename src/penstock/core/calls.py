@@ -82,6 +82,8 @@ class Calls(Chances):
         if refusal is None and pool.refuses(flight.call, now):
             refusal = "saturated"
         if refusal is not None:
+            if self.trails is not None:
+                self.trails.refused(flight, pool, model, refusal, self._waiting, now)
             return refusal
         flight.target = target
         self._enqueue(flight, pool, model, now)
@@ -137,6 +139,8 @@ class Calls(Chances):
             if event.retry_after_s is not None or not row.blames_replica:
                 self._fleet.set_aside(seat, min(max(wanted, 0.0), MAX_PAUSE_S), now)
         flight.last = event.label
+        if self.trails is not None:
+            self.trails.lost(flight, seat.id, event, now)
         if flight.began is None:
             self._again(flight, seat, event, out, now)
         else:
@@ -181,6 +185,8 @@ class Calls(Chances):
         usable = (index for index, (name, model) in enumerate(flight.targets) if pools[name].usable(model))
         flight.target = next(usable, 0)
         name, model = flight.targets[flight.target]
+        if self.trails is not None:
+            self.trails.moved(flight, "configuration", now)
         self._enqueue(flight, pools[name], model, now)
 
     def waited(self, call_id: str, out: list[Effect], now: float) -> None:

@@ -40,10 +40,15 @@ class Chances(Books):
                 else:
                     flight.move("pausing")
                     wait_s = max(pause_s(spec, flight.target_attempts, self._jitter), event.retry_after_s or 0.0)
-                    self._timers.set(("pause", flight.call.id), min(now + wait_s, flight.deadline))
+                    until = min(now + wait_s, flight.deadline)
+                    self._timers.set(("pause", flight.call.id), until)
+                    if self.trails is not None:
+                        self.trails.paused(flight, until, now)
                 return
             if self._next_target(flight, out, now):
                 return
+        if self.trails is not None:
+            self.trails.gave_up(flight, pool, row, now)
         self._refuse(
             flight, event.label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id
         )
@@ -78,6 +83,8 @@ class Chances(Books):
         if index is None:
             return False
         flight.target, flight.target_attempts = index, 0
+        if self.trails is not None:
+            self.trails.moved(flight, "fallback", now)
         self._rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)
         return True
 

@@ -6,6 +6,7 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Call, CallRow, Usage
 from penstock.core.catalog import Target
 from penstock.core.load import Seat
+from penstock.core.steps import Step
 
 State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
 
@@ -25,8 +26,8 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "call", "deadline", "free_used", "last", "queue_s", "queued_at", "seat",
-        "sent_at", "state", "target", "target_attempts", "targets", "tried",
+        "arrived", "attempt", "began", "call", "deadline", "expected", "free_used", "last", "queue_s", "queued_at", "seat",
+        "sent_at", "state", "target", "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -50,6 +51,10 @@ class Flight:
         self.queue_s = 0.0
         self.sent_at = 0.0
         self.began: float | None = None
+        self.expected: float | None = None
+        """Output tokens that were expected, once it waits or is sent."""
+        self.trail: Step | None = None
+        """Its last step, where ways are remembered."""
 
     def move(self, state: State) -> None:
         """Go to another state. Raises ValueError where the table has no such move: that is a bug."""

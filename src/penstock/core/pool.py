@@ -16,6 +16,7 @@ from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.order import EVERY
 from penstock.core.queue import Counts, Line
+from penstock.core.route.notes import Notes
 from penstock.core.route.pipeline import Pipeline, build
 from penstock.core.route.presets import P2CPeakEwma
 from penstock.core.route.ramp import Ramp
@@ -28,8 +29,8 @@ class Pool:
     """One pool's state."""
 
     __slots__ = (
-        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "lines", "pipeline",
-        "seats", "shed", "spec", "sticky",
+        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "lines", "notes",
+        "pipeline",        "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -50,6 +51,7 @@ class Pool:
         self._tells = False
         """An engine has told which models or adapters it has in memory."""
         self.sticky: Sticky | None = None
+        self.notes: Notes | None = None
         self.respec(spec)
 
     def respec(self, spec: PoolSpec) -> None:
@@ -57,6 +59,7 @@ class Pool:
         if not hasattr(self, "pipeline") or spec.strategy != self.spec.strategy:
             self.pipeline = build(spec.strategy, self._rand)
             self.decay_s = spec.strategy.decay_s if isinstance(spec.strategy, P2CPeakEwma) else 10.0
+            self.pipeline.take_notes(self.notes)
             if self._tells:
                 self.pipeline.engines_tell()
         if spec.sticky is None:
@@ -73,6 +76,11 @@ class Pool:
         for seat in self.seats:
             seat.health.respec(spec.breaker, spec.probe)
         self.changed()
+
+    def take_notes(self, notes: Notes | None) -> None:
+        """Leave there from now on what is chosen among."""
+        self.notes = notes
+        self.pipeline.take_notes(notes)
 
     # ===== seats =====
 
@@ -95,14 +103,15 @@ class Pool:
         """Seats that can serve the model now or as soon as one frees. Backups only while no primary can."""
         found = self._usable.get(model)
         if found is None:
-            fit = [seat for seat in self.seats if seat.health.usable and self._serves(seat, model)]
+            fit = [seat for seat in self.seats if seat.health.usable and self.serves(seat, model)]
             found = [seat for seat in fit if not seat.replica.backup] or fit
             if len(self._usable) > 4096:  # names that clients made up must not pile up
                 self._usable.clear()
             self._usable[model] = found
         return found
 
-    def _serves(self, seat: Seat, model: str) -> bool:
+    def serves(self, seat: Seat, model: str) -> bool:
+        """Whether it has the model, well or ill."""
         if seat.replica.compatibility and seat.replica.compatibility.get(model) == "unsupported":
             return False
         if seat.replica.models:
@@ -127,6 +136,11 @@ class Pool:
             seats = [seat for seat in seats if seat.id not in tried] or seats
         if self._ramp is not None and now < self._ramp.until:
             seats = self._ramp.thin(call, seats, self.seats, now)
+        notes = self.notes
+        if notes is not None:
+            notes.considered, notes.pipeline = seats, None
+            if notes.filtered:
+                notes.filtered = []
         pipeline = self.pipeline
         if pipeline.by_model and call.model != model:
             call = replace(call, model=model)

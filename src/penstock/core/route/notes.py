@@ -1,0 +1,34 @@
+"""Notes on the choice that is being made: references to the lists that routing has in its hands anyway.
+
+There is one such sheet a Gate, written over with each choice; only what becomes of it when a call is really sent is
+kept, packed (`core.trails`). Nothing is computed here, and where nobody asks for explanations there is no sheet at all.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from penstock.core.load import Seat
+from penstock.core.route.filters import Filter
+
+if TYPE_CHECKING:
+    from penstock.core.route.pipeline import Pipeline
+
+
+class Notes:
+    """The last choice: whoever begins one sets `considered`, and the rest to nothing."""
+
+    __slots__ = ("considered", "filtered", "found", "looked", "parts", "pipeline")
+
+    def __init__(self) -> None:
+        self.considered: Sequence[Seat] = ()
+        """Usable ones without those that were tried before or sit this choice out."""
+        self.pipeline: Pipeline | None = None
+        """Whose picker had the last word; None: nobody was asked, a session went where it had been."""
+        self.looked: Sequence[Seat] = ()
+        """Of them, those that were looked at: all, or a sample."""
+        self.found: Sequence[Seat] | None = None
+        """Who was scored; None: the ring had the word."""
+        self.parts: list[list[float]] = []
+        """A list of scores for each scorer."""
+        self.filtered: list[tuple[Filter, Sequence[Seat], Sequence[Seat]]] = []
+        """Filters, in turn, with the seats before and after each."""
