@@ -26,8 +26,8 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "call", "deadline", "expected", "free_used", "last", "queue_s", "queued_at", "seat",
-        "sent_at", "state", "target", "target_attempts", "targets", "trail", "tried",
+        "arrived", "attempt", "began", "call", "deadline", "expected", "free_used", "last", "queue_s", "queued_at",
+        "seat", "sent_at", "state", "target", "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:

@@ -6,7 +6,8 @@ some megabytes and no collection. They say what was, never what would be better;
 
 from msgspec import Struct
 
-from penstock.base.nouns import CallRow
+from penstock.base.nouns import PRIORITIES, CallRow
+from penstock.core.profile import Profile, complexity
 
 Pairs = tuple[str, ...]
 """A replica, why it was left out, the next replica, ..."""
@@ -78,7 +79,8 @@ class Chosen(Step, frozen=True, gc=False, tag=True):
     left: Pairs
     left_count: int
     note: Note
-    """The two that were drawn, with their costs; or the filters that left nobody; or the ring's owner and what its key is."""
+    """The two that were drawn, with their costs; or the filters that left nobody; or the ring's owner and what the
+    call's key is."""
 
 
 class Lost(Step, frozen=True, gc=False, tag=True):
@@ -143,6 +145,18 @@ class Trail(Struct, frozen=True, gc=False):
     latency_s: float | None
     tier: str
     prefix_blocks: int
+
+    def profile(self) -> Profile:
+        """What was known of it before it was served."""
+        row, most = self.row, self.max_tokens
+        output = self.output_tokens if most is None else min(self.output_tokens, most)
+        return Profile(
+            prompt_tokens=self.prompt_tokens, output_tokens=round(output), max_tokens=most,
+            complexity=complexity(self.prompt_tokens, output), latency_s=self.latency_s,
+            priority=PRIORITIES[row.priority] if 0 <= row.priority < len(PRIORITIES) else str(row.priority),
+            tier=self.tier, session=self.session, stream=row.stream, body_bytes=self.body_bytes,
+            prefix_blocks=self.prefix_blocks,
+        )  # fmt: skip
 
     def steps(self) -> list[Step]:
         """From the first to the last."""

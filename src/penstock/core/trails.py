@@ -4,12 +4,11 @@ It is told by the parts that decide, decides nothing itself, and what it keeps i
 a function of the same facts as the decisions, so a journal that is replayed gives the same trails again.
 """
 
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from re import sub
-from struct import Struct as Layout
-from struct import error as Unpackable
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -23,8 +22,7 @@ from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
 from penstock.core.route.filters import SCORE_ALL
-from penstock.core.route.notes import Notes
-from penstock.core.route.pipeline import Labels, Pipeline
+from penstock.core.route.notes import Chooser, Labels, Notes
 from penstock.core.spec import ExplainSpec
 from penstock.core.steps import (
     Chosen,
@@ -49,6 +47,8 @@ TRAIL_BYTES, CHOSEN_BYTES, STEP_BYTES, NAME_BYTES = 900, 300, 200, 8
 """About what they take in memory (a test holds their sum against what Python says)."""
 _MOST_KNOWN = 256
 _NO_NOTE: Note = ()
+_NO_SCORERS: tuple[tuple[str, float], ...] = ()
+_NO_PARTS: list[list[float]] = []
 _NONE = (0,) * len(PRIORITIES)
 
 
@@ -148,7 +148,7 @@ class Trails:
         pipeline, found, size = notes.pipeline, notes.found, CHOSEN_BYTES
         names, left, left_count, numbers, note = known.names, known.unfit, known.unfit_count, b"", _NO_NOTE
         if pipeline is None or found is None:
-            how, picker, scorers, names = "bond", "", (), (seat.id,)
+            how, picker, scorers, names = "bond", "", _NO_SCORERS, (seat.id,)
             if pipeline is not None:
                 how, note = "ring", _ring(pipeline, flight)
                 left = (*left, *_passed(str(note[0]), seat, pool, known))
@@ -164,6 +164,7 @@ class Trails:
                 size += NAME_BYTES * (len(names) + len(left))
             if scorers:
                 numbers = self._packed(notes.parts)
+                notes.parts = _NO_PARTS  # kept until the next choice, its floats would cost that one a third of a µs
                 size += len(numbers)
             if notes.filtered or labelled[3] is not None:
                 note = _said(notes, labelled[3], now)
@@ -257,13 +258,13 @@ class Trails:
         count = len(parts) * len(parts[0])
         pack = self._layouts.get(count)
         if pack is None:
-            pack = self._layouts[count] = Layout(f"{count}f").pack
+            pack = self._layouts[count] = struct.Struct(f"{count}f").pack
         try:
             if len(parts) == 4:  # the default strategy: written out, it costs three quarters
                 a, b, c, d = parts
                 return pack(*a, *b, *c, *d)
             return pack(*chain.from_iterable(parts))
-        except (OverflowError, Unpackable):
+        except (OverflowError, struct.error):
             return b""
 
     def _left(self, flight: Flight, known: _Known, found: Sequence[Seat]) -> tuple[Pairs, int]:
@@ -280,8 +281,8 @@ class Trails:
             if seat.in_flight >= seat.health.limit:
                 left += (seat.id, _full(seat))
         kept = {seat.id for seat in found}
-        for filter, before, after in notes.filtered:
-            name = snake(type(filter).__name__)
+        for each, before, after in notes.filtered:
+            name = snake(type(each).__name__)
             passed = {seat.id for seat in after}
             for seat in before:
                 if seat.id not in passed and seat.id not in kept:
@@ -326,7 +327,7 @@ def _full(seat: Seat) -> str:
     return "no free seat" if seat.health.limit == seat.seats else "on trial, one call at a time"
 
 
-def _ring(pipeline: Pipeline, flight: Flight) -> Note:
+def _ring(pipeline: Chooser, flight: Flight) -> Note:
     """The owner of the call's key, and what the key is."""
     call, placer = flight.call, pipeline.placer
     key = None if placer is None else placer.key(call)
@@ -349,7 +350,7 @@ def snake(name: str) -> str:
     return sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def label(pipeline: Pipeline) -> Labels:
+def label(pipeline: Chooser) -> Labels:
     """The names of its picker and scorers, with the weights, whatever scorers there are; and the picker's own word."""
     named = tuple((snake(type(scorer).__name__), weight) for weight, scorer in pipeline.scorers)
     drawn = getattr(pipeline.picker, "drawn", None)

@@ -4,14 +4,26 @@ There is one such sheet a Gate, written over with each choice; only what becomes
 kept, packed (`core.trails`). Nothing is computed here, and where nobody asks for explanations there is no sheet at all.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from penstock.core.load import Seat
 from penstock.core.route.filters import Filter
+from penstock.core.route.hashed import Around
+from penstock.core.route.pickers import Picker
+from penstock.core.route.scorers import Scorer
 
-if TYPE_CHECKING:
-    from penstock.core.route.pipeline import Pipeline
+Labels = tuple[object, str, tuple[tuple[str, float], ...], Callable[[float], tuple[str | float, ...]] | None]
+"""Scorers; the names of the picker and of these scorers, with their weights; what the picker says of its last lot."""
+
+
+class Chooser(Protocol):
+    """What explanations read of a pipeline."""
+
+    scorers: tuple[tuple[float, Scorer], ...]
+    picker: Picker
+    placer: Around | None
+    labelled: Labels | None
 
 
 class Notes:
@@ -22,7 +34,7 @@ class Notes:
     def __init__(self) -> None:
         self.considered: Sequence[Seat] = ()
         """Usable ones without those that were tried before or sit this choice out."""
-        self.pipeline: Pipeline | None = None
+        self.pipeline: Chooser | None = None
         """Whose picker had the last word; None: nobody was asked, a session went where it had been."""
         self.looked: Sequence[Seat] = ()
         """Of them, those that were looked at: all, or a sample."""

@@ -11,13 +11,10 @@ from penstock.core.route import presets
 from penstock.core.route.filters import SCORE_ALL, Filter, free, sample
 from penstock.core.route.gpus import BelowHeatLimit, Headroom, WithinLimits
 from penstock.core.route.hashed import Around
-from penstock.core.route.notes import Notes
+from penstock.core.route.notes import Labels, Notes
 from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, Picker, SmoothTurns, Turns
 from penstock.core.route.resources import Cheapness, Compatible, InMemory, Knee, Performance, Reliability
 from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, ResponseTime, Scorer
-
-Labels = tuple[object, str, tuple[tuple[str, float], ...], Callable[[float], tuple[str | float, ...]] | None]
-"""Scorers; the names of the picker and of these scorers, with their weights; what the picker says of its last lot."""
 
 
 class Pipeline:
