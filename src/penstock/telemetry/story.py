@@ -221,8 +221,13 @@ def _by_score(choice: Choice) -> str:
         return f"{mine.replica} got it: {choice.tied:,} scored {total:.2f} alike, and {by}"
     weights = {one.name: one.weight for one in choice.scorers}
     gains = {name: weights[name] * (mine.scores[name] - other.scores[name]) for name in mine.scores}
-    name = max(gains, key=gains.__getitem__)
-    what = f"{name} {mine.scores[name]:.2f} against {other.scores[name]:.2f}"
+    best = max(gains, key=gains.__getitem__, default="")
     sample = f" of a sample of {len(choice.candidates)}" if choice.usable > len(choice.candidates) + 32 else ""
-    scored = f"{total:.2f}; next {other.replica} {next_total:.2f}"
-    return f"{mine.replica} got it because it scored highest{sample}, {scored}. It was ahead by {what}"
+    text = f"{mine.replica} got it because it scored highest{sample}, {_apart(total, next_total, other.replica)}"
+    return f"{text}, mostly by {best}: {_apart(mine.scores[best], other.scores[best], 'the other')}" if best else text
+
+
+def _apart(mine: float, theirs: float, name: str) -> str:
+    """Two numbers with as many digits as it takes to tell them apart."""
+    digits = next((digits for digits in (2, 3, 4, 5) if round(mine, digits) != round(theirs, digits)), 6)
+    return f"{mine:.{digits}f} ({name}: {theirs:.{digits}f})"
