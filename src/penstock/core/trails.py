@@ -43,7 +43,7 @@ MOST_LEFT = 32
 """So many of those that were left out are named; all are counted."""
 MOST_BYTES = 64 << 10
 """A call that goes on and on is remembered by its beginning and its last step."""
-TRAIL_BYTES, CHOSEN_BYTES, STEP_BYTES, NAME_BYTES = 900, 300, 200, 8
+TRAIL_BYTES, CHOSEN_BYTES, STEP_BYTES, NAME_BYTES = 600, 200, 200, 8
 """About what they take in memory (a test holds their sum against what Python says)."""
 _MOST_KNOWN = 256
 _NO_NOTE: Note = ()
@@ -207,8 +207,11 @@ class Trails:
         ))  # fmt: skip
 
     def refused(self, flight: Flight, pool: Pool, model: str, label: Label, waiting: int, now: float) -> None:
-        """The pool's queue did not take it."""
-        call, counts = flight.call, pool.counts
+        """The pool's queue did not take it. Told twice of the same (the first target is asked once more at the end), it
+        is noted once."""
+        call, counts, last = flight.call, pool.counts, flight.trail
+        if isinstance(last, Refused) and (last.pool, last.label, last.at) == (pool.spec.name, label, now):
+            return
         if flight.expected is None:
             flight.expected = pool.fair.expected(call)
         self._add(flight, Refused(
@@ -264,7 +267,7 @@ class Trails:
                 a, b, c, d = parts
                 return pack(*a, *b, *c, *d)
             return pack(*chain.from_iterable(parts))
-        except (OverflowError, struct.error):
+        except struct.error:
             return b""
 
     def _left(self, flight: Flight, known: _Known, found: Sequence[Seat]) -> tuple[Pairs, int]:
