@@ -100,3 +100,21 @@ def test_tags_never_fall(story: list[tuple[str, int, int]]) -> None:
         tag = accounts.flow(tenant, 0.0).tag
         assert tag > last.get(tenant, -1.0)
         last[tenant] = tag
+
+
+def test_what_a_call_is_expected_to_answer() -> None:
+    """256 tokens at first, then the tenant's mean, never more than the call's own bound; charging says the same."""
+    accounts = fair()
+    assert (accounts.expected(call(tenant="a")), accounts.expected(call(tenant="a", max_tokens=9))) == (256.0, 9)
+    assert accounts.charge(call(tenant="a"), 0.0) == 256.0
+    accounts.served("a", 10, 56, 1.0)
+    assert accounts.expected(call(tenant="a")) == accounts.charge(call(tenant="a"), 1.0) == 236.0
+
+
+def test_where_a_tenant_stands() -> None:
+    """Its account against how far the pool has come, and its weight; looking opens no account."""
+    accounts = Fair(QueueSpec(weights={"a": 2.0}, burst=0), {})
+    accounts.charge(call(tenant="a", prompt_tokens=99, max_tokens=0), 0.0)
+    assert accounts.standing("a") == (50.0, 2.0)
+    assert accounts.standing("b") == (0.0, 1.0)
+    assert len(accounts) == 1

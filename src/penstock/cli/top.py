@@ -52,6 +52,7 @@ def top(
     try:
         watch.see()
     except AdminError as error:
+        desk.close()
         typer.echo(f"penstock top: {error}", err=True)
         raise typer.Exit(MISTAKE if error.status in (400, 401, 403) else FAILED) from None
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(desk):
