@@ -68,12 +68,12 @@ def test_numbers_have_the_digits_that_tell_them_apart() -> None:
 )
 def test_who_decides_between_equals(strategy: Any, expected: str) -> None:
     """The lowest id, the lot or the turn, whichever it was."""
+    said = []
     for seed in range(20):
         machine = gate(pool(strategy=strategy), seed=seed, explain=ExplainSpec())
         tell(machine, fleet("a", "b", "c"), arrived("c1"), Ended("c1", 1, 200), now=1.0)
-        if summary(machine).startswith("a"):
-            break
-    assert summary(machine) == expected
+        said.append(summary(machine))
+    assert next(text for text in said if text.startswith("a")) == expected
 
 
 def test_two_that_were_drawn() -> None:

@@ -49,7 +49,7 @@ _MOST_KNOWN = 256
 _NO_NOTE: Note = ()
 _NO_SCORERS: tuple[tuple[str, float], ...] = ()
 _NO_PARTS: list[list[float]] = []
-_NONE = (0,) * len(PRIORITIES)
+_NONE: tuple[int, ...] = (0,) * len(PRIORITIES)
 
 
 class _Known(NamedTuple):
@@ -133,8 +133,10 @@ class Trails:
         step, name = flight.trail, pool.spec.name
         while step is not None and not isinstance(step, Queued):
             step = step.before
-        before = step.served if isinstance(step, Queued) and step.pool == name else _NONE
-        passed = tuple(new - old for new, old in zip(self._served.get(name, _NONE), before, strict=True))
+        passed = _NONE
+        if isinstance(step, Queued) and step.pool == name:
+            served = zip(self._served.get(name, _NONE), step.served, strict=True)
+            passed = tuple(max(0, new - old) for new, old in served)
         self._add(flight, Unqueued(
             at=now, before=flight.trail, size=_size(flight) + STEP_BYTES, waiting=pool.counts.calls, meanwhile=passed
         ))  # fmt: skip
