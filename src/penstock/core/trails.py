@@ -169,7 +169,7 @@ class Trails:
                 notes.parts = _NO_PARTS  # kept until the next choice, its floats would cost that one a third of a µs
                 size += len(numbers)
             if notes.filtered or labelled[3] is not None:
-                note = _said(notes, labelled[3], now)
+                note = _said(notes, labelled[3])
         if before is not None:
             size += before.size
             if type(before) is Unqueued:
@@ -335,8 +335,7 @@ def _full(seat: Seat) -> str:
 def _ring(pipeline: Chooser, flight: Flight) -> Note:
     """The owner of the call's key, and what the key is."""
     call, placer = flight.call, pipeline.placer
-    key = None if placer is None else placer.key(call)
-    owner = "" if placer is None or key is None else next(placer.ring.walk(key), "")
+    owner = "" if placer is None else next(placer.ring.walk(placer.last), "")
     return (owner, "session" if call.session else "user" if call.user else "beginning of the prompt")
 
 
@@ -363,8 +362,8 @@ def label(pipeline: Chooser) -> Labels:
     return labelled
 
 
-def _said(notes: Notes, drawn: Callable[[float], Note] | None, now: float) -> Note:
+def _said(notes: Notes, drawn: Callable[[], Note] | None) -> Note:
     """Filters that left nobody, so that they were passed over; else what the picker has to say."""
     if notes.filtered or drawn is None:
         return tuple(snake(type(each).__name__) for each, _, after in notes.filtered if not after)
-    return drawn(now)
+    return drawn()

@@ -137,7 +137,7 @@ def test_two_choices_tell_what_was_drawn() -> None:
     one, other = seat("a", in_flight=1), seat("b", 1)
     one.peak.observe(0.5, 10.0, 0.0)
     assert picker.pick([one, other], [], 0.0) is other
-    drawn = picker.drawn(0.0)
+    drawn = picker.drawn()
     assert sorted([drawn[:2], drawn[2:]]) == [("a", 1.0), ("b", 0.5)]
     picker.pick([one], [], 0.0)
-    assert picker.drawn(0.0) == ()
+    assert picker.drawn() == ()

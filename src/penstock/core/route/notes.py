@@ -13,7 +13,7 @@ from penstock.core.route.hashed import Around
 from penstock.core.route.pickers import Picker
 from penstock.core.route.scorers import Scorer
 
-Labels = tuple[object, str, tuple[tuple[str, float], ...], Callable[[float], tuple[str | float, ...]] | None]
+Labels = tuple[object, str, tuple[tuple[str, float], ...], Callable[[], tuple[str | float, ...]] | None]
 """Scorers; the names of the picker and of these scorers, with their weights; what the picker says of its last lot."""
 
 

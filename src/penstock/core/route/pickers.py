@@ -90,7 +90,7 @@ class PeakEwmaOfTwo:
     def __init__(self, rng: Random, decay_s: float) -> None:
         self.rng = rng
         self.decay_s = decay_s
-        self._two: tuple[Seat, Seat] | None = None
+        self._two: tuple[Seat, float, Seat, float] | None = None
 
     def cost(self, seat: Seat, other: Seat, now: float) -> float:
         """Expected time behind those already there, seconds."""
@@ -104,12 +104,14 @@ class PeakEwmaOfTwo:
             return seats[0]
         first = int(self.rng.random() * count)
         second = int(self.rng.random() * (count - 1))
-        self._two = one, other = seats[first], seats[second + (second >= first)]
-        return one if self.cost(one, other, now) <= self.cost(other, one, now) else other
+        one, other = seats[first], seats[second + (second >= first)]
+        a, b = self.cost(one, other, now), self.cost(other, one, now)
+        self._two = (one, a, other, b)
+        return one if a <= b else other
 
-    def drawn(self, now: float) -> tuple[str | float, ...]:
+    def drawn(self) -> tuple[str | float, ...]:
         """For explanations: the two of the last choice, each with its cost; empty: there was only one seat."""
         if self._two is None:
             return ()
-        one, other = self._two
-        return (one.id, self.cost(one, other, now), other.id, self.cost(other, one, now))
+        one, a, other, b = self._two
+        return (one.id, a, other.id, b)
