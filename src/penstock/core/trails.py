@@ -22,7 +22,7 @@ from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
 from penstock.core.route.filters import SCORE_ALL
-from penstock.core.route.notes import Chooser, Labels, Notes
+from penstock.core.route.notes import Chooser, Notes, Scorers
 from penstock.core.spec import ExplainSpec
 from penstock.core.steps import (
     Chosen,
@@ -64,10 +64,21 @@ class _Known(NamedTuple):
     strategy: str
 
 
+class _Label(NamedTuple):
+    """The names of a pipeline's picker and of some scorers."""
+
+    scorers: Scorers
+    pipeline: Chooser | None
+    picker: str
+    names: tuple[tuple[str, float], ...]
+    drawn: Callable[[], Note] | None
+    """What the picker has to say of its last lot."""
+
+
 class Trails:
     """The last calls, and the pen that writes those in flight."""
 
-    __slots__ = ("_bytes", "_known", "_last", "_layouts", "_ring", "_served", "notes", "spec")
+    __slots__ = ("_bytes", "_known", "_label", "_labels", "_last", "_layouts", "_ring", "_served", "notes", "spec")
 
     def __init__(self, spec: ExplainSpec) -> None:
         self.spec = spec
@@ -76,6 +87,8 @@ class Trails:
         self._ring: deque[Trail] = deque()
         self._bytes = 0
         self._last = _Known((), (), (), 0, "", "", "")
+        self._label = _Label((), None, "", (), None)
+        self._labels: dict[tuple[int, int], _Label] = {}
         self._known: dict[tuple[str, str], _Known] = {}
         self._layouts: dict[int, Callable[..., bytes]] = {}
         self._served: dict[str, list[int]] = {}
@@ -156,10 +169,10 @@ class Trails:
                 left = (*left, *_passed(str(note[0]), seat, pool, known))
         else:
             how = "scores"
-            labelled = pipeline.labelled
-            if labelled is None or labelled[0] is not pipeline.scorers:
-                labelled = label(pipeline)
-            picker, scorers = labelled[1], labelled[2]
+            label = self._label
+            if label.scorers is not notes.scorers or label.pipeline is not pipeline:
+                label = self._label = self._labelled(pipeline, notes.scorers)
+            picker, scorers = label.picker, label.names
             if len(found) != len(known.names):
                 names = tuple([each.id for each in found])
                 left, left_count = self._left(flight, known, found)
@@ -168,8 +181,8 @@ class Trails:
                 numbers = self._packed(notes.parts)
                 notes.parts = _NO_PARTS  # kept until the next choice, its floats would cost that one a third of a µs
                 size += len(numbers)
-            if notes.filtered or labelled[3] is not None:
-                note = _said(notes, labelled[3])
+            if notes.filtered or label.drawn is not None:
+                note = _said(notes, label.drawn)
         if before is not None:
             size += before.size
             if type(before) is Unqueued:
@@ -258,6 +271,19 @@ class Trails:
             self._known[pool.spec.name, model] = known
         return known
 
+    def _labelled(self, pipeline: Chooser, scorers: Scorers) -> _Label:
+        """The names of its picker and of these scorers, with the weights, whatever scorers there are."""
+        key = (id(pipeline), id(scorers))
+        label = self._labels.get(key)
+        if label is None or label.scorers is not scorers or label.pipeline is not pipeline:
+            if len(self._labels) >= _MOST_KNOWN:
+                self._labels.clear()
+            names = tuple((snake(type(scorer).__name__), weight) for weight, scorer in scorers)
+            drawn = getattr(pipeline.picker, "drawn", None)
+            label = _Label(scorers, pipeline, snake(type(pipeline.picker).__name__), names, drawn)
+            self._labels[key] = label
+        return label
+
     def _packed(self, parts: list[list[float]]) -> bytes:
         """Scores, scorer after scorer. Empty where a scorer's numbers are none: that must not cost a call."""
         count = len(parts) * len(parts[0])
@@ -268,6 +294,9 @@ class Trails:
             if len(parts) == 4:  # the default strategy: written out, it costs three quarters
                 a, b, c, d = parts
                 return pack(*a, *b, *c, *d)
+            if len(parts) == 5:
+                a, b, c, d, e = parts
+                return pack(*a, *b, *c, *d, *e)
             return pack(*chain.from_iterable(parts))
         except struct.error:
             return b""
@@ -352,14 +381,6 @@ def _passed(owner: str, chosen: Seat, pool: Pool, known: _Known) -> Pairs:
 def snake(name: str) -> str:
     """`FewestInFlight` -> fewest_in_flight."""
     return sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def label(pipeline: Chooser) -> Labels:
-    """The names of its picker and scorers, with the weights, whatever scorers there are; and the picker's own word."""
-    named = tuple((snake(type(scorer).__name__), weight) for weight, scorer in pipeline.scorers)
-    drawn = getattr(pipeline.picker, "drawn", None)
-    pipeline.labelled = labelled = (pipeline.scorers, snake(type(pipeline.picker).__name__), named, drawn)
-    return labelled
 
 
 def _said(notes: Notes, drawn: Callable[[], Note] | None) -> Note:

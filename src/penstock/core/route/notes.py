@@ -4,7 +4,7 @@ There is one such sheet a Gate, written over with each choice; only what becomes
 kept, packed (`core.trails`). Nothing is computed here, and where nobody asks for explanations there is no sheet at all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from penstock.core.load import Seat
@@ -13,23 +13,20 @@ from penstock.core.route.hashed import Around
 from penstock.core.route.pickers import Picker
 from penstock.core.route.scorers import Scorer
 
-Labels = tuple[object, str, tuple[tuple[str, float], ...], Callable[[], tuple[str | float, ...]] | None]
-"""Scorers; the names of the picker and of these scorers, with their weights; what the picker says of its last lot."""
+Scorers = tuple[tuple[float, Scorer], ...]
 
 
 class Chooser(Protocol):
     """What explanations read of a pipeline."""
 
-    scorers: tuple[tuple[float, Scorer], ...]
     picker: Picker
     placer: Around | None
-    labelled: Labels | None
 
 
 class Notes:
     """The last choice: whoever begins one sets `considered`, and the rest to nothing."""
 
-    __slots__ = ("considered", "filtered", "found", "looked", "parts", "pipeline")
+    __slots__ = ("considered", "filtered", "found", "looked", "parts", "pipeline", "scorers")
 
     def __init__(self) -> None:
         self.considered: Sequence[Seat] = ()
@@ -42,5 +39,7 @@ class Notes:
         """Who was scored; None: the ring had the word."""
         self.parts: list[list[float]] = []
         """A list of scores for each scorer."""
+        self.scorers: Scorers = ()
+        """These, with their weights: they may depend on the call."""
         self.filtered: list[tuple[Filter, Sequence[Seat], Sequence[Seat]]] = []
         """Filters, in turn, with the seats before and after each."""

@@ -11,7 +11,7 @@ from penstock.core.route import presets
 from penstock.core.route.filters import SCORE_ALL, Filter, free, sample
 from penstock.core.route.gpus import BelowHeatLimit, Headroom, WithinLimits
 from penstock.core.route.hashed import Around
-from penstock.core.route.notes import Labels, Notes
+from penstock.core.route.notes import Notes
 from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, Picker, SmoothTurns, Turns
 from penstock.core.route.resources import Cheapness, Compatible, InMemory, Knee, Performance, Reliability
 from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, ResponseTime, Scorer
@@ -26,7 +26,6 @@ class Pipeline:
         "_rng",
         "by_model",
         "in_memory",
-        "labelled",
         "notes",
         "picker",
         "placer",
@@ -54,8 +53,6 @@ class Pipeline:
         """Weight of what engines have in memory, once one has told."""
         self.notes: Notes | None = None
         """Where what is chosen among is left for explanations; None: nobody wants any."""
-        self.labelled: Labels | None = None
-        """For explanations."""
 
     def changed(self, seats: Sequence[Seat]) -> None:
         """These are the pool's seats now, whatever their health."""
@@ -110,7 +107,7 @@ class Pipeline:
         """The weighted sum for each seat."""
         parts = [scorer.score(call, seats, now) for _, scorer in self.scorers]
         if self.notes is not None:
-            self.notes.parts = parts
+            self.notes.parts, self.notes.scorers = parts, self.scorers
         if len(parts) == 4:  # the default strategy: written out, it costs a third
             (a, _), (b, _), (c, _), (d, _) = self.scorers
             return [a * w + b * x + c * y + d * z for w, x, y, z in zip(*parts, strict=False)]
