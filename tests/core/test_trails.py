@@ -15,7 +15,7 @@ from penstock.core.gate import Gate
 from penstock.core.route.presets import Adaptive, ConsistentHash, GpuAware, P2CPeakEwma
 from penstock.core.spec import ExplainSpec, GateSpec, QueueSpec, RetrySpec, ShedSpec, SlowStartSpec, StickySpec
 from penstock.core.steps import Chosen, Denied, Lost, Moved, Paused, Queued, Refused, Step, Unqueued
-from penstock.core.trails import MOST_BYTES, Trails, snake
+from penstock.core.trails import MOST_BYTES, Trails
 from tests.core.playbook import arrived, fleet, gate, kinds, pool, replica, sends, stats, tell
 
 
@@ -358,12 +358,6 @@ def test_a_call_that_goes_on_for_ever_is_bounded() -> None:
     assert found[-1].at == 9999.0
     assert found[-1].size < MOST_BYTES
     assert len(found) < 400
-
-
-def test_names_of_scorers() -> None:
-    """A scorer that is new appears by its own name."""
-    names = ("Load", "FewestInFlight", "PeakEwmaOfTwo")
-    assert [snake(name) for name in names] == ["load", "fewest_in_flight", "peak_ewma_of_two"]
 
 
 # ===== cost =====

@@ -6,9 +6,8 @@ a function of the same facts as the decisions, so a journal that is replayed giv
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
-from re import sub
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -21,7 +20,7 @@ from penstock.core.fair import TYPICAL_OUTPUT
 from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
-from penstock.core.route.filters import SCORE_ALL
+from penstock.core.reasons import MOST_LEFT, Known, aside, left_out, owner, passed_over, snake, unfit
 from penstock.core.route.notes import Chooser, Notes, Scorers
 from penstock.core.spec import ExplainSpec
 from penstock.core.steps import (
@@ -30,7 +29,6 @@ from penstock.core.steps import (
     Lost,
     Moved,
     Note,
-    Pairs,
     Paused,
     Queued,
     Refused,
@@ -39,29 +37,15 @@ from penstock.core.steps import (
     Unqueued,
 )
 
-MOST_LEFT = 32
-"""So many of those that were left out are named; all are counted."""
 MOST_BYTES = 64 << 10
 """A call that goes on and on is remembered by its beginning and its last step."""
 TRAIL_BYTES, CHOSEN_BYTES, STEP_BYTES, NAME_BYTES = 600, 200, 200, 8
 """About what they take in memory (a test holds their sum against what Python says)."""
-_MOST_KNOWN = 256
+_MOST_KNOWN, _MOST_LABELS = 256, 32
 _NO_NOTE: Note = ()
 _NO_SCORERS: tuple[tuple[str, float], ...] = ()
 _NO_PARTS: list[list[float]] = []
 _NONE: tuple[int, ...] = (0,) * len(PRIORITIES)
-
-
-class _Known(NamedTuple):
-    """What holds of a pool's seats for a model until health or membership change."""
-
-    usable: Sequence[Seat]
-    names: tuple[str, ...]
-    unfit: Pairs
-    unfit_count: int
-    pool: str
-    model: str
-    strategy: str
 
 
 class _Label(NamedTuple):
@@ -86,10 +70,10 @@ class Trails:
         self.notes = Notes()
         self._ring: deque[Trail] = deque()
         self._bytes = 0
-        self._last = _Known((), (), (), 0, "", "", "")
+        self._last = Known((), (), (), 0, "", "", "")
         self._label = _Label((), None, "", (), None)
-        self._labels: dict[tuple[int, int], _Label] = {}
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._labels: deque[_Label] = deque(maxlen=_MOST_LABELS)
+        self._known: dict[tuple[str, str], Known] = {}
         self._layouts: dict[int, Callable[..., bytes]] = {}
         self._served: dict[str, list[int]] = {}
         """Pool -> calls that got a seat out of its queue, by priority."""
@@ -165,8 +149,8 @@ class Trails:
         if pipeline is None or found is None:
             how, picker, scorers, names = "bond", "", _NO_SCORERS, (seat.id,)
             if pipeline is not None:
-                how, note = "ring", _ring(pipeline, flight)
-                left = (*left, *_passed(str(note[0]), seat, pool, known))
+                how, note = "ring", owner(pipeline, flight.call)
+                left = (*left, *passed_over(str(note[0]), seat, pool, known))
         else:
             how = "scores"
             label = self._label
@@ -175,14 +159,14 @@ class Trails:
             picker, scorers = label.picker, label.names
             if len(found) != len(known.names):
                 names = tuple([each.id for each in found])
-                left, left_count = self._left(flight, known, found)
+                left, left_count = left_out(notes, known, flight.tried, found)
                 size += NAME_BYTES * (len(names) + len(left))
             if scorers:
                 numbers = self._packed(notes.parts)
                 notes.parts = _NO_PARTS  # kept until the next choice, its floats would cost that one a third of a µs
                 size += len(numbers)
             if notes.filtered or label.drawn is not None:
-                note = _said(notes, label.drawn)
+                note = aside(notes, label.drawn)
         if before is not None:
             size += before.size
             if type(before) is Unqueued:
@@ -257,15 +241,15 @@ class Trails:
             self._served[name] = list(_NONE)
         self._served[name][priority] += 1
 
-    def _of(self, pool: Pool, model: str) -> _Known:
+    def _of(self, pool: Pool, model: str) -> Known:
         usable = pool.usable(model)
         known = self._known.get((pool.spec.name, model))
         if known is None or known.usable is not usable:
             here = {seat.id for seat in usable}
-            unfit = [seat for seat in pool.seats if seat.id not in here]
-            pairs = tuple(part for seat in unfit[:MOST_LEFT] for part in (seat.id, _unfit(seat, pool, model)))
+            others = [seat for seat in pool.seats if seat.id not in here]
+            pairs = tuple(part for seat in others[:MOST_LEFT] for part in (seat.id, unfit(seat, pool, model)))
             tag = str(pool.spec.strategy.__struct_config__.tag)
-            known = _Known(usable, tuple(seat.id for seat in usable), pairs, len(unfit), pool.spec.name, model, tag)
+            known = Known(usable, tuple(seat.id for seat in usable), pairs, len(others), pool.spec.name, model, tag)
             if len(self._known) >= _MOST_KNOWN:  # names that clients made up must not pile up
                 self._known.clear()
             self._known[pool.spec.name, model] = known
@@ -273,15 +257,13 @@ class Trails:
 
     def _labelled(self, pipeline: Chooser, scorers: Scorers) -> _Label:
         """The names of its picker and of these scorers, with the weights, whatever scorers there are."""
-        key = (id(pipeline), id(scorers))
-        label = self._labels.get(key)
-        if label is None or label.scorers is not scorers or label.pipeline is not pipeline:
-            if len(self._labels) >= _MOST_KNOWN:
-                self._labels.clear()
-            names = tuple((snake(type(scorer).__name__), weight) for weight, scorer in scorers)
-            drawn = getattr(pipeline.picker, "drawn", None)
-            label = _Label(scorers, pipeline, snake(type(pipeline.picker).__name__), names, drawn)
-            self._labels[key] = label
+        for label in self._labels:
+            if label.scorers is scorers and label.pipeline is pipeline:
+                return label
+        names = tuple((snake(type(scorer).__name__), weight) for weight, scorer in scorers)
+        drawn = getattr(pipeline.picker, "drawn", None)
+        label = _Label(scorers, pipeline, snake(type(pipeline.picker).__name__), names, drawn)
+        self._labels.append(label)
         return label
 
     def _packed(self, parts: list[list[float]]) -> bytes:
@@ -300,28 +282,6 @@ class Trails:
             return pack(*chain.from_iterable(parts))
         except struct.error:
             return b""
-
-    def _left(self, flight: Flight, known: _Known, found: Sequence[Seat]) -> tuple[Pairs, int]:
-        """Who is not among the candidates, and why; those of a sample that were not drawn are nobody's concern."""
-        notes = self.notes
-        left = list(known.unfit)
-        out = known.unfit_count - len(left) // 2
-        if len(notes.considered) < len(known.usable) and len(known.usable) <= SCORE_ALL:
-            here, tried = {seat.id for seat in notes.considered}, flight.tried or frozenset()
-            for name in known.names:
-                if name not in here:
-                    left += (name, "tried before" if name in tried else "slow start")
-        for seat in notes.looked:
-            if seat.in_flight >= seat.health.limit:
-                left += (seat.id, _full(seat))
-        kept = {seat.id for seat in found}
-        for each, before, after in notes.filtered:
-            name = snake(type(each).__name__)
-            passed = {seat.id for seat in after}
-            for seat in before:
-                if seat.id not in passed and seat.id not in kept:
-                    left += (seat.id, f"filter {name}")
-        return tuple(left[: 2 * MOST_LEFT]), out + len(left) // 2
 
 
 def _size(flight: Flight) -> int:
@@ -344,47 +304,3 @@ def _trail(flight: Flight, row: CallRow, over: bool) -> Trail:
         row, last, over, size, call.prompt_tokens, TYPICAL_OUTPUT if expected is None else expected, call.max_tokens,
         call.body_bytes, call.session, call.latency_s, call.tier, len(call.prefix),
     )  # fmt: skip
-
-
-def _unfit(seat: Seat, pool: Pool, model: str) -> str:
-    """Why a seat cannot serve the model."""
-    if not seat.health.usable:
-        opened = seat.health.life == "healthy" and seat.health.breaker == "open"
-        return "breaker open" if opened else seat.health.shown()
-    return "backup" if pool.serves(seat, model) else "other models"
-
-
-def _full(seat: Seat) -> str:
-    """Why a usable seat takes no call now."""
-    if seat.health.limit == 0:
-        return "set aside"
-    return "no free seat" if seat.health.limit == seat.seats else "on trial, one call at a time"
-
-
-def _ring(pipeline: Chooser, flight: Flight) -> Note:
-    """The owner of the call's key, and what the key is."""
-    call, placer = flight.call, pipeline.placer
-    owner = "" if placer is None else next(placer.ring.walk(placer.last), "")
-    return (owner, "session" if call.session else "user" if call.user else "beginning of the prompt")
-
-
-def _passed(owner: str, chosen: Seat, pool: Pool, known: _Known) -> Pairs:
-    """Why the ring's owner was passed over, where it was."""
-    if owner == chosen.id or owner in known.unfit[::2]:
-        return ()
-    seat = next((seat for seat in pool.seats if seat.id == owner), None)
-    if seat is None:
-        return ()
-    return (owner, _full(seat) if seat.in_flight >= seat.health.limit else "beyond its share of the load")
-
-
-def snake(name: str) -> str:
-    """`FewestInFlight` -> fewest_in_flight."""
-    return sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _said(notes: Notes, drawn: Callable[[], Note] | None) -> Note:
-    """Filters that left nobody, so that they were passed over; else what the picker has to say."""
-    if notes.filtered or drawn is None:
-        return tuple(snake(type(each).__name__) for each, _, after in notes.filtered if not after)
-    return drawn()
