@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
-from penstock.base.nouns import Call, EngineStats, PoolView, ReplicaView
+from penstock.base.nouns import Call, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.effects import Probe, Refuse
 from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
 from penstock.telemetry.families import FAMILIES
@@ -29,6 +29,12 @@ SILENT = ReplicaView(
 POOL = PoolView(
     name="p", strategy="adaptive", models=["tiny"], queued=2, queued_bytes=300, oldest_s=1.5,
     queued_by_priority={"high": 2}, in_flight=3, seats=16, replicas=2, healthy=2,
+)  # fmt: skip
+
+
+SOURCE = SourceView(
+    pool="p", source="dns a chat.test:80", found=["h1:80", "h2:80"], missing={"h2:80": 3.0}, looked_s=1.0, good_s=2.5,
+    error="", looks=5, failures=2,
 )  # fmt: skip
 
 
@@ -63,6 +69,7 @@ PAGE = render(
     lambda: [REPLICA, SILENT],
     lambda: [POOL],
     lambda: {"connections": 4, "accepted_total": 9, "idle_s": 0.5},
+    lambda: [SOURCE],
 )
 
 
@@ -129,6 +136,16 @@ def test_queues_and_the_gateway() -> None:
     assert value(PAGE, "penstock_gateway_events_total", what="accepted") == 9
     assert value(PAGE, "penstock_build_info", version=__version__) == 1
     assert value(PAGE, "process_resident_memory_bytes") > 0
+
+
+def test_sources_of_replicas() -> None:
+    """How many each has found, how old that is, and how its looks went."""
+    labels = {"pool": "p", "source": "dns a chat.test:80"}
+    assert value(PAGE, "penstock_source_replicas", **labels) == 2
+    assert value(PAGE, "penstock_source_missing", **labels) == 1
+    assert value(PAGE, "penstock_source_age_seconds", **labels) == 2.5
+    assert value(PAGE, "penstock_source_looks_total", **labels, result="ok") == 3
+    assert value(PAGE, "penstock_source_looks_total", **labels, result="failed") == 2
 
 
 def test_an_idle_gateway_has_a_valid_page() -> None:

@@ -80,6 +80,37 @@ class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Served name -> how well it runs here; what is not named is native."""
     drain: bool = False
     """Finish what it has, take nothing new."""
+    version: str = ""
+    """Its engine's, as the engine told; empty: not known."""
+    max_model_len: int | None = None
+    """Tokens that prompt and answer may have together, as the engine told."""
+
+
+class EngineAbout(Struct, frozen=True, kw_only=True, gc=False):
+    """What an engine says of itself once, when it is asked who it is [F4]."""
+
+    engine: Engine
+    version: str = ""
+    max_model_len: int | None = None
+    """Tokens that prompt and answer may have together; None: it did not say."""
+    seats: int | None = None
+    """Calls that it works on at once; None: it did not say."""
+
+
+class Found(Struct, frozen=True, kw_only=True, gc=False):
+    """Where a source of replicas saw one [F4]. How it is spoken to, the pool's configuration says."""
+
+    host: str
+    """A name or an address; IPv6 without brackets."""
+    port: int
+    weight: float = 1.0
+    """Times the weight that the configuration gives."""
+    backup: bool = False
+
+    @property
+    def address(self) -> str:
+        """host:port, as it stands in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class EngineStats(Struct, frozen=True, kw_only=True, gc=False):
@@ -178,6 +209,9 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     failed: int
     gpus: tuple[GpuReading, ...] | None = None
     """What was last read of its GPUs, while it is fresh."""
+    version: str = ""
+    """Its engine's, as the engine told."""
+    max_model_len: int | None = None
 
 
 class PoolView(Struct, frozen=True, kw_only=True):
@@ -200,3 +234,23 @@ class PoolView(Struct, frozen=True, kw_only=True):
     """Jain's index of the tokens that tenants were served in the last minute, by weight; None: nobody was served."""
     saturation: float = 0.0
     """Mean over usable replicas of max(waiting / limit, KV usage / limit)."""
+
+
+class SourceView(Struct, frozen=True, kw_only=True):
+    """A source of replicas, for people: admin API, metrics."""
+
+    pool: str
+    source: str
+    """Its kind and what it asks for."""
+    found: list[str]
+    """The addresses that are believed in now."""
+    missing: dict[str, float]
+    """Those among them that its last answer lacked -> for how many seconds."""
+    looked_s: float | None
+    """How long ago it was last asked; None: not yet."""
+    good_s: float | None
+    """How long ago it last gave an answer that could be used: the age of `found`."""
+    error: str
+    """Why the last look failed; empty: it did not."""
+    looks: int
+    failures: int

@@ -161,7 +161,7 @@ def _rows(block: ty.StructType, links: dict[type, str]) -> Iterator[str]:
         return
     yield "| field | type | default | meaning |"
     yield "|---|---|---|---|"
-    for field in block.fields:
+    for field in sorted(block.fields, key=lambda one: not one.required):
         meaning = bare(field.type)[2] or _meaning_of_block(field.type)
         cells = (f"`{field.encode_name}`", _linked(field.type, links), _default(field), meaning)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

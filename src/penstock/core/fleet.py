@@ -243,4 +243,6 @@ class Fleet:
             served=seat.served,
             failed=seat.failed,
             gpus=seat.gpus if seat.gpus and now < seat.gpus_until else None,
+            version=replica.version,
+            max_model_len=replica.max_model_len,
         )

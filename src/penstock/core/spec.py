@@ -118,6 +118,8 @@ class ScrapeSpec(_Spec, frozen=True, kw_only=True):
     enabled: Annotated[bool, _doc("false: never read them")] = True
     interval_s: Annotated[Seconds, _doc("between two reads of a replica's metrics")] = field(default=2.0, name="interval")
     timeout_s: Annotated[Seconds, _doc("for one read")] = field(default=5.0, name="timeout")
+    path: Annotated[str | None, _doc("path of the metrics page; none: the engine's own")] = None
+    port: Annotated[Port | None, _doc("its port, e.g. 8002 for Triton's own server; none: the replica's")] = None
     stale_after_s: Annotated[Seconds, _doc("older numbers are not used")] = field(default=10.0, name="stale_after")
     gpus_stale_after_s: Annotated[Seconds, _doc("readings of GPUs that are older are not used")] = field(default=30.0, name="gpus_stale_after")
 

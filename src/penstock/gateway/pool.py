@@ -158,7 +158,7 @@ class Pool:
         self.replica = replica
         self.access = access
         self.host = parts.hostname or ""
-        self.server_name = self.host if parts.scheme == "https" else None
+        self.server_name = (access.tls.server_name or self.host) if parts.scheme == "https" else None
         self.port = parts.port or (443 if self.server_name else 80)
         # paths of clients bring their own /v1; a base path may end in it, as OpenAI's base URLs do
         self.base = parts.path.rstrip("/").removesuffix("/v1").encode("ascii", "ignore")

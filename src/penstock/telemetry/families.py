@@ -82,6 +82,11 @@ FAMILIES: tuple[Family, ...] = (
     Family("pool_seats", "gauge", ("pool",), "Calls that they may work on at once."),
     Family("pool_replicas", "gauge", ("pool",), "Replicas in the pool."),
     Family("pool_healthy_replicas", "gauge", ("pool",), "Replicas that can take calls."),
+    # sources of replicas
+    Family("source_replicas", "gauge", ("pool", "source"), "Replicas that a source of discovery has found."),
+    Family("source_missing", "gauge", ("pool", "source"), "Those among them that its last answer lacked."),
+    Family("source_age_seconds", "gauge", ("pool", "source"), "Since its last answer that could be used."),
+    Family("source_looks", "counter", ("pool", "source", "result"), "Times that it was asked (ok, failed)."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
     Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),
