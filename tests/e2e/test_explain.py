@@ -193,6 +193,7 @@ def live(gateway: Gateway, key: bytes) -> int:
             process.send_signal(signal.SIGINT)
         else:
             os.write(ours, key)
+        end = time.monotonic() + 20  # from now on, and always reading: a full terminal would hold it up
         while process.poll() is None and time.monotonic() < end:
             if select.select([ours], [], [], 0.1)[0]:
                 try:

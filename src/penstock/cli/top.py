@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import sys
 import termios
 import time
@@ -130,6 +131,7 @@ def _lines(watch: Watch, every_s: float, once: bool, as_json: bool) -> None:
 
 def _live(watch: Watch, every_s: float) -> None:
     console = Console(markup=False, highlight=False, emoji=False)
+    stop = _signals()
     with _keys(sys.stdin) as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         due = time.monotonic() + every_s
         size = None
@@ -140,6 +142,8 @@ def _live(watch: Watch, every_s: float) -> None:
                 live.update(draw(watch.screen(keys is not None), size.height), refresh=True)
             changed = False
             pressed = _pressed(keys, min(TICK_S, max(0.0, due - time.monotonic())))
+            if stop:
+                return
             if pressed:
                 if watch.press(pressed):
                     return
@@ -148,6 +152,20 @@ def _live(watch: Watch, every_s: float) -> None:
                 watch.see_again()
                 due = time.monotonic() + every_s
                 changed = True
+
+
+def _signals() -> list[int]:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt, and are in this list as well: where the exception meets code that
+    swallows it (a finaliser), the next turn still ends."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return seen
 
 
 @contextlib.contextmanager
