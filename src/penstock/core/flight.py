@@ -7,6 +7,7 @@ from penstock.base.nouns import Call, CallRow, Hedge, Usage
 from penstock.core.catalog import Target
 from penstock.core.fair import Flow
 from penstock.core.load import Seat
+from penstock.core.steps import Step
 
 State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
 
@@ -34,9 +35,9 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "call", "deadline", "flow", "free_used", "hedge", "hedged", "last", "loose",
-        "number", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at", "state", "target", "target_attempts",
-        "targets", "tried",
+        "arrived", "attempt", "began", "call", "deadline", "expected", "flow", "free_used", "hedge", "hedged", "last",
+        "loose", "number", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at", "state", "target",
+        "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -75,6 +76,10 @@ class Flight:
         self.queue_s = 0.0
         self.sent_at = 0.0
         self.began: float | None = None
+        self.expected: float | None = None
+        """Output tokens that were expected, once it waits or is sent."""
+        self.trail: Step | None = None
+        """Its last step, where ways are remembered."""
 
     def move(self, state: State) -> None:
         """Go to another state. Raises ValueError where the table has no such move: that is a bug."""
