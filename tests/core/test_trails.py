@@ -13,7 +13,7 @@ from penstock.base.nouns import Usage
 from penstock.core.events import ClientGone, Ended, Failed, FleetSeen, Observed, Reconfigured, Woke
 from penstock.core.gate import Gate
 from penstock.core.route.presets import Adaptive, ConsistentHash, GpuAware, P2CPeakEwma
-from penstock.core.spec import ExplainSpec, GateSpec, QueueSpec, RetrySpec, ShedSpec, SlowStartSpec, StickySpec
+from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, QueueSpec, RetrySpec, ShedSpec, SlowStartSpec, StickySpec
 from penstock.core.steps import Chosen, Denied, Lost, Moved, Paused, Queued, Refused, Step, Unqueued
 from penstock.core.trails import MOST_BYTES, Trails
 from tests.core.playbook import arrived, fleet, gate, kinds, pool, replica, sends, stats, tell
@@ -387,3 +387,14 @@ def test_ten_thousand_calls_take_less_than_15_mb() -> None:
     assert 10_000 * each < 15e6
     assert 0.7 < each / (trails.size / len(trails)) < 1.3
     assert not any(gc.is_tracked(trail) for trail in trails.newest())
+
+
+def test_a_hedge_says_whom_it_went_beside() -> None:
+    """The second attempt's candidates are the others; the first attempt's replica is named with that reason."""
+    machine = remembering("a", "b", hedge=HedgeSpec(delay_s=0.5, budget=1.0, budget_min_per_s=10.0))
+    machine.on(arrived("warm"), 0.0)
+    machine.on(ok("warm"), 10.0)
+    machine.on(arrived("c1"), 20.0)
+    assert sends(machine.on(Woke(), 20.5)) == [("c1", "b")]
+    second = chosen(machine, "c1")
+    assert (second.attempt, second.replica, second.left) == (2, "b", ("a", "has the first attempt"))
