@@ -76,6 +76,10 @@ class Books:
         if flight.attempt == 1:
             pool.budget.deposit(now)
             pool.fair.charge(flight.call, now)
+        if flight.call.prefix and pool.pipeline.prefix is not None:
+            flight.cached = pool.pipeline.prefix.index.sent(
+                flight.call.prefix, model, flight.call.prompt_tokens, seat.cache
+            )
         timeouts = pool.spec.timeouts
         out.append(
             Send(

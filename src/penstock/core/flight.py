@@ -6,6 +6,7 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Call, CallRow, Usage
 from penstock.core.catalog import Target
 from penstock.core.load import Seat
+from penstock.core.prefix import NOTHING
 
 State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
 
@@ -25,8 +26,8 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "call", "deadline", "free_used", "last", "queue_s", "queued_at", "seat",
-        "sent_at", "state", "target", "target_attempts", "targets", "tried",
+        "arrived", "attempt", "began", "cached", "call", "deadline", "free_used", "last", "queue_s", "queued_at",
+        "seat", "sent_at", "state", "target", "target_attempts", "targets", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -45,6 +46,8 @@ class Flight:
         self.free_used = False
         self.last: Label | None = None
         """How the last attempt failed."""
+        self.cached = NOTHING
+        """What of its prompt the replica is believed to have cached."""
         self.deadline = 0.0
         self.queued_at = 0.0
         self.queue_s = 0.0
@@ -68,5 +71,5 @@ class Flight:
             path=call.path, pool=target.pool if target else "", replica=replica, outcome=outcome, status=status,
             stream=call.stream, priority=call.priority, attempts=self.attempt, latency_s=now - self.arrived,
             ttft_s=None if self.began is None else self.began - self.arrived, queue_s=self.queue_s, usage=usage,
-            relayed_tokens=relayed_tokens,
+            relayed_tokens=relayed_tokens, cached_estimate=self.cached.tokens,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from penstock.base.nouns import Call, PoolView
+from penstock.base.nouns import Call, PoolView, Usage
 from penstock.base.rand import Rand
 from penstock.core.attempts import RetryBudget
 from penstock.core.fair import Fair
@@ -84,6 +84,12 @@ class Pool:
             self._ramp.changed()
         for seat in self.seats:
             seat.times_whole = self.pipeline.times_whole
+
+    def cached(self, flight: Flight, usage: Usage, seat: Seat) -> None:
+        """An answer tells how much of its prompt was cached."""
+        if self.pipeline.prefix is not None:
+            model = flight.targets[flight.target].model
+            self.pipeline.prefix.index.ended(model, flight.call.prompt_bytes, flight.cached, usage, seat.cache)
 
     def engines_tell(self) -> None:
         """An engine told which models or adapters it has in memory."""

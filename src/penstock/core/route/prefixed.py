@@ -1,0 +1,71 @@
+"""Choosing by what is in the engines' prefix caches already [R6]: the longest match, weighed against load.
+
+A match counts only for a replica whose load is within a bound of the mean, as in consistent hashing with bounded loads:
+so a hot prefix spills over, and whoever it spilled to has it from then on. Where nobody knows anything of a prompt the
+replica whose turn was longest ago is better by a hair: cold prompts spread where loads are equal, and nobody is
+preferred for having an empty cache (a replica that was just started would be flooded).
+"""
+
+from collections.abc import Sequence
+from math import ceil
+
+from penstock.base.nouns import Call
+from penstock.base.prefix import ENDS
+from penstock.core.load import Seat
+from penstock.core.prefix import Index
+
+HALF_TOKENS = 256
+"""A match of so many tokens counts half of its share of the prompt: a few hundred cost less than a detour."""
+_HAIR = 1e-3
+MOST_GUESTS = 4
+"""Holders that join a sample which was drawn from a large fleet."""
+
+
+class Prefix:
+    """Share of the prompt that is cached, for replicas within the load bound."""
+
+    def __init__(self, index: Index, load_factor: float) -> None:
+        self.index = index
+        self._load_factor = load_factor
+        self._seats: Sequence[Seat] = ()
+        self._by_id: dict[str, Seat] = {}
+
+    def changed(self, seats: Sequence[Seat]) -> None:
+        """These are the pool's. Whoever is ill by its probes may have been started anew: what it had is forgotten."""
+        self.index.keep([seat.cache for seat in seats])
+        for seat in seats:
+            if seat.health.life == "unhealthy":
+                self.index.forget(seat.cache)
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        """See `Scorer`."""
+        if not call.prefix:
+            return [0.0] * len(seats)
+        index = self.index
+        keys = index.keys(call.prefix, call.model)
+        if not index.known(keys):
+            turn = index.turn + 1
+            return [_HAIR * (1 - seat.cache.turn / turn) for seat in seats]
+        total = sum([seat.in_flight for seat in seats]) + 1
+        most = self._load_factor * total / sum([seat.seats for seat in seats])
+        rate = index.bytes_per_token(call.model)
+        whole = max(call.prompt_bytes, ENDS[len(keys)])
+        worth = [0.0, *[end / whole * end / (end + HALF_TOKENS * rate) for end in ENDS[1 : len(keys) + 1]]]
+        root = keys[-1]
+        return [
+            worth[seat.cache.depth(keys)] * min(1.0, seat.cache.trust)
+            if root in seat.cache.blocks and seat.in_flight < ceil(most * seat.seats)
+            else 0.0
+            for seat in seats
+        ]
+
+    def guests(self, call: Call, seats: Sequence[Seat], sample: Sequence[Seat]) -> list[Seat]:
+        """Of a large fleet's seats those that have most of the prompt and are not in the sample."""
+        keys = self.index.keys(call.prefix, call.model)
+        holders = self.index.holders(keys)
+        if not holders:
+            return []
+        if seats is not self._seats:
+            self._seats, self._by_id = seats, {seat.id: seat for seat in seats}
+        found = [self._by_id.get(cache.owner) for cache in holders[-MOST_GUESTS:]]
+        return [seat for seat in found if seat is not None and seat not in sample]
