@@ -34,17 +34,17 @@ def test_the_longest_match_is_found_by_replica() -> None:
     made, (a, b) = index("a", "b")
     common = Random(9).randbytes(1024)
     one, other = prompt(1, common=common), prompt(2, common=common)
-    assert made.sent(one, "m", 1000, a) == NOTHING
+    assert made.sent(one, "m", 4000, a) == NOTHING
     assert depth(made, a, one) == len(one)
     assert depth(made, a, other) == 4
     assert depth(made, b, one) == 0
-    assert made.sent(other, "m", 1000, a) == Cached(256, 256)  # 1,024 bytes at 4 a token
+    assert made.sent(other, "m", 4000, a) == Cached(256, 256)  # 1,024 bytes at 4 a token
 
 
 def test_another_model_shares_nothing() -> None:
     """A LoRA adapter is a model by name, and its keys and values are its own."""
     made, (a,) = index("a")
-    made.sent(prompt(1), "m", 1000, a)
+    made.sent(prompt(1), "m", 4000, a)
     assert depth(made, a, prompt(1), "m-with-adapter") == 0
     assert not made.known(made.keys(prompt(1), "m-with-adapter"))
 
@@ -52,11 +52,11 @@ def test_another_model_shares_nothing() -> None:
 def test_the_least_recently_used_goes_first_and_its_end_before_its_beginning() -> None:
     """A replica of 1,536 tokens holds a prompt and a half; the older one loses its tail."""
     made, (a,) = index("a", tokens=1536)
-    made.sent(prompt(1), "m", 1024, a)
-    made.sent(prompt(2), "m", 1024, a)
+    made.sent(prompt(1), "m", 4096, a)
+    made.sent(prompt(2), "m", 4096, a)
     assert depth(made, a, prompt(2)) == 12
     assert 0 < depth(made, a, prompt(1)) < 12
-    made.sent(prompt(3), "m", 1024, a)
+    made.sent(prompt(3), "m", 4096, a)
     assert depth(made, a, prompt(1)) == 0
     assert a.bytes <= 1536 * 4
 
@@ -68,7 +68,7 @@ def test_a_block_never_outlives_the_one_before_it(turns: list[tuple[int, int, in
     commons = [Random(n).randbytes(512 * n) for n in range(7)]
     for seed, size, answer in turns:
         blocks = prompt(seed, 512 * size + 3072, commons[size])
-        found = made.sent(blocks, "m", 1000, a)
+        found = made.sent(blocks, "m", 4000, a)
         made.ended("m", 512 * size + 3072, found, Usage(1000, answer), a)
         keys = made.keys(blocks, "m")
         known = [key in a.blocks for key in reversed(keys)]
@@ -82,7 +82,7 @@ def test_memory_is_bounded_by_blocks_too_and_holders_go_with_them() -> None:
     """However many prompts come, a replica has at most so many blocks, and nobody is remembered for one he lost."""
     made, caches = index("a", "b", tokens=10**9, max_blocks=100)
     for seed in range(200):
-        made.sent(prompt(seed), "m", 1000, caches[seed % 2])
+        made.sent(prompt(seed), "m", 4000, caches[seed % 2])
     assert len(made) == 200
     assert made.holders(made.keys(prompt(0), "m")) == []
     assert made.holders(made.keys(prompt(199), "m")) == [caches[1]]
@@ -93,7 +93,7 @@ def test_large_fleets_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("penstock.core.prefix.MOST_BLOCKS", 50)
     made, caches = index(*(f"r{n}" for n in range(10)), tokens=10**9)
     for seed in range(40):
-        made.sent(prompt(seed), "m", 1000, caches[seed % 10])
+        made.sent(prompt(seed), "m", 4000, caches[seed % 10])
     assert len(made) == 50
 
 
@@ -101,16 +101,16 @@ def test_an_engine_that_tells_its_size_is_taken_at_its_word() -> None:
     """Its KV cache bounds what it is believed to have, and no match is finer than its blocks."""
     made, (a,) = index("a")
     a.observed(EngineStats(kv_tokens=512, kv_block_tokens=128))
-    made.sent(prompt(1), "m", 1024, a)
+    made.sent(prompt(1), "m", 4096, a)
     assert a.bytes == 512 * 4
-    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:768]), "m", 1024, a) == Cached(128, 128)
+    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:768]), "m", 4096, a) == Cached(128, 128)
 
 
 def test_a_replica_that_is_gone_or_started_anew_is_forgotten() -> None:
     """Whoever left leaves nothing; an engine whose counters went backwards has lost all it had."""
     made, (a, b) = index("a", "b")
-    made.sent(prompt(1), "m", 1000, a)
-    made.sent(prompt(2), "m", 1000, b)
+    made.sent(prompt(1), "m", 4000, a)
+    made.sent(prompt(2), "m", 4000, b)
     made.keep([b, Cache("a")])  # another one under a's name
     assert not made.known(made.keys(prompt(1), "m"))
     assert not a.blocks
@@ -125,11 +125,11 @@ def test_bytes_per_token_are_learnt_by_model() -> None:
     """From what answers say; the estimate is in their tokens."""
     made, (a,) = index("a")
     for _ in range(3):
-        found = made.sent(prompt(1), "m", 1000, a)
+        found = made.sent(prompt(1), "m", 4000, a)
         made.ended("m", 4096, found, Usage(2048, 1), a)
     assert made.bytes_per_token("m") == pytest.approx(2.0)
     assert made.bytes_per_token("other") == 4.0
-    assert made.sent(prompt(1), "m", 1000, a).counted == 2048
+    assert made.sent(prompt(1), "m", 4000, a).counted == 2048
 
 
 def test_models_that_clients_make_up_share_a_rate() -> None:
@@ -143,7 +143,7 @@ def test_models_that_clients_make_up_share_a_rate() -> None:
 def test_answers_take_room() -> None:
     """A thousand tokens of an answer push a prompt out as another prompt would."""
     made, (a,) = index("a", tokens=1024)
-    made.sent(prompt(1), "m", 1024, a)
+    made.sent(prompt(1), "m", 4096, a)
     made.ended("m", 4096, NOTHING, Usage(1024, 1024), a)
     assert depth(made, a, prompt(1)) == 0
 
@@ -151,11 +151,11 @@ def test_answers_take_room() -> None:
 def test_what_an_answer_tells_corrects_the_estimate() -> None:
     """An engine that finds half of what was expected is expected to find half."""
     made, (a,) = index("a")
-    made.sent(prompt(1), "m", 1024, a)
+    made.sent(prompt(1), "m", 4096, a)
     for _ in range(200):
-        found = made.sent(prompt(1), "m", 1024, a)
+        found = made.sent(prompt(1), "m", 4096, a)
         made.ended("m", 4096, found, Usage(1024, 0, 512), a)
-    assert made.sent(prompt(1), "m", 1024, a).tokens == pytest.approx(512, rel=0.03)
+    assert made.sent(prompt(1), "m", 4096, a).tokens == pytest.approx(512, rel=0.03)
 
 
 def test_counters_correct_it_where_answers_do_not_tell() -> None:
@@ -163,20 +163,20 @@ def test_counters_correct_it_where_answers_do_not_tell() -> None:
     made, (a,) = index("a")
     queries = 0
     for _ in range(300):
-        found = made.sent(prompt(1), "m", 1024, a)
+        found = made.sent(prompt(1), "m", 4096, a)
         made.ended("m", 4096, found, Usage(1024, 0, 0), a)
         queries += 1024
         a.observed(EngineStats(prefix_queries=queries, prefix_hits=0))
-    assert made.sent(prompt(1), "m", 1024, a).tokens < 60
+    assert made.sent(prompt(1), "m", 4096, a).tokens < 60
 
 
 def test_traffic_of_others_does_not_count_as_ours() -> None:
     """Counters tell of all traffic: where half of it is ours, half of the hits are."""
     made, (a,) = index("a")
     a.observed(EngineStats(prefix_queries=0, prefix_hits=0))
-    made.sent(prompt(1), "m", 1024, a)
+    made.sent(prompt(1), "m", 4096, a)
     for turn in range(1, 200):
-        made.sent(prompt(1), "m", 1024, a)
+        made.sent(prompt(1), "m", 4096, a)
         a.observed(EngineStats(prefix_queries=2048 * turn, prefix_hits=2048 * turn))
     assert a.trust == pytest.approx(1.0, abs=0.02)
 
@@ -186,7 +186,7 @@ def test_the_holders_of_the_longest_part_are_named() -> None:
     made, caches = index(*(f"r{n}" for n in range(30)))
     common = Random(9).randbytes(1024)
     for seed, cache in enumerate(caches):
-        made.sent(prompt(seed, common=common), "m", 1024, cache)
+        made.sent(prompt(seed, common=common), "m", 4096, cache)
     assert made.holders(made.keys(prompt(7, common=common), "m")) == [caches[7]]
     assert made.holders(made.keys(prompt(99, common=common), "m")) == caches[14:]
     assert ENDS[len(prompt(7))] == 4096

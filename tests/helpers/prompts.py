@@ -21,7 +21,8 @@ def text(rng: Random, tokens: int) -> bytes:
 
 def engine_blocks(prompt: bytes, block_tokens: int) -> tuple[int, ...]:
     """What an engine's prefix cache knows the full blocks of a prompt by."""
-    size, state, found = block_tokens * TOKEN_BYTES, 0, []
+    size, state = block_tokens * TOKEN_BYTES, 0
+    found: list[int] = []
     for start in range(0, len(prompt) - size + 1, size):
         state = crc32(prompt[start : start + size], state)
         found.append(state << 16 | len(found))

@@ -78,7 +78,7 @@ class Books:
             pool.fair.charge(flight.call, now)
         if flight.call.prefix and pool.pipeline.prefix is not None:
             flight.cached = pool.pipeline.prefix.index.sent(
-                flight.call.prefix, model, flight.call.prompt_tokens, seat.cache
+                flight.call.prefix, model, flight.call.prompt_bytes, seat.cache
             )
         timeouts = pool.spec.timeouts
         out.append(

@@ -50,7 +50,7 @@ class Cache:
     """What one replica is believed to have."""
 
     __slots__ = (
-        "_estimated", "_given", "_hits", "_queries", "_right", "_said", "blocks", "bytes", "owner", "tells", "tokens",
+        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "blocks", "bytes", "owner", "tells", "tokens",
         "turn", "unit",
     )  # fmt: skip
 
@@ -70,8 +70,8 @@ class Cache:
         """Its answers tell how many tokens were cached; else the engine's counters are read."""
         self._queries = -1
         self._hits = 0
-        self._given = 0
-        """Prompt tokens that we sent since its counters were read."""
+        self._given = self._asked = 0.0
+        """Prompt tokens that we sent there, and that it looked up, lately."""
         self._estimated = 0
         self._right = self._said = float(_PRIOR_TOKENS)
 
@@ -86,8 +86,8 @@ class Cache:
             return 0
         return len(keys) - bisect_left(keys, True, key=self.blocks.__contains__)
 
-    def sent(self, estimated: int, prompt_tokens: int) -> None:
-        """A call was sent there, with so many of its tokens cached as far as we know."""
+    def sent(self, estimated: int, prompt_tokens: float) -> None:
+        """A call of so many tokens was sent there, with so many of them cached as far as we know."""
         self._estimated += estimated
         self._given += prompt_tokens
 
@@ -108,10 +108,15 @@ class Cache:
         if queries is None or hits is None:
             return False
         anew = queries < self._queries
-        asked, found = queries - self._queries, hits - self._hits
-        if not anew and self._queries >= 0 and self._estimated and asked and not self.tells:
-            self.learn(self._estimated, found * min(1.0, self._given / asked))
-        self._queries, self._hits, self._estimated, self._given = queries, hits, 0, 0
+        if self._queries < 0 or anew:
+            self._given = self._asked = 0.0
+        elif queries > self._queries:
+            self._asked += queries - self._queries
+            if self._estimated and not self.tells:
+                self.learn(self._estimated, (hits - self._hits) * min(1.0, self._given / self._asked))
+            self._asked *= _KEEP
+            self._given *= _KEEP
+        self._queries, self._hits, self._estimated = queries, hits, 0
         return anew
 
 
@@ -188,19 +193,21 @@ class Index:
         cache.blocks.clear()
         cache.bytes = 0
 
-    def sent(self, prefix: tuple[int, ...], model: str, prompt_tokens: int, cache: Cache) -> Cached:
-        """A call goes there and will leave its prompt in the cache. What of it is there already."""
+    def sent(self, prefix: tuple[int, ...], model: str, prompt_bytes: int, cache: Cache) -> Cached:
+        """A call goes there and will leave its prompt in the cache. What of it is there already: the prompts part
+        somewhere in the next block, and the engine counts its own whole blocks, so the middle is taken of both."""
         keys = self.keys(prefix, model)
         depth = cache.depth(keys)
         found = NOTHING
+        rate = self.bytes_per_token(model)
         if depth:
-            tokens = int(ENDS[depth] / self.bytes_per_token(model))
-            tokens -= tokens % cache.unit
+            until = ENDS[depth + 1] if depth < len(keys) else prompt_bytes
+            tokens = max(0, int((ENDS[depth] + until) / 2 / rate - (cache.unit - 1) / 2))
             found = Cached(tokens, int(tokens * cache.trust))
         elif not self.known(keys):
             self.turn += 1
             cache.turn = self.turn
-        cache.sent(found.counted, prompt_tokens)
+        cache.sent(found.counted, prompt_bytes / rate)
         self._use(cache, keys, model)
         return found
 

@@ -36,7 +36,7 @@ def pipeline(strategy: Strategy | None = None, *some: Seat) -> Pipeline:
 def send(made: Pipeline, asked: Call, to: Seat) -> None:
     """The call goes there."""
     assert made.prefix is not None
-    made.prefix.index.sent(asked.prefix, asked.model, asked.prompt_tokens, to.cache)
+    made.prefix.index.sent(asked.prefix, asked.model, asked.prompt_bytes, to.cache)
 
 
 def test_a_score_is_the_share_that_is_cached_less_where_that_is_little() -> None:
@@ -44,7 +44,7 @@ def test_a_score_is_the_share_that_is_cached_less_where_that_is_little() -> None
     a, b = seat("a"), seat("b", 1)
     scorer = Prefix(Index(100_000, 1000), 1.25)
     scorer.changed([a, b])
-    scorer.index.sent(chain([COMMON])[0], "m", 2048, a.cache)
+    scorer.index.sent(chain([COMMON])[0], "m", 8192, a.cache)
     long, short = call(**prompt(2, COMMON)), call(**prompt(3, COMMON[:1024], 0))
     assert scorer.score(long, [a, b], 0.0) == [8192 / 9216 * 2048 / 2304, 0.0]
     assert scorer.score(short, [a, b], 0.0) == [0.5, 0.0]
