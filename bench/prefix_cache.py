@@ -164,12 +164,14 @@ def _free_ports(count: int) -> list[int]:
 
 
 def prompts(engine: str, load: Load, seed: int) -> list[str]:
-    """Each prefix as often as the others, in random order, each time with another question."""
-    rng = random.Random(seed)
+    """Each prefix as often as the others, in the order that the seed gives, each time with another question.
+
+    The texts themselves are new each time: nothing is left of them in any cache."""
+    turns = [number % load.prefixes for number in range(load.requests)]
+    random.Random(seed).shuffle(turns)
+    rng = random.Random()
     prefixes = [text(engine, load.model, rng, load.prefix_tokens) for _ in range(load.prefixes)]
-    turns = [prefixes[number % load.prefixes] for number in range(load.requests)]
-    rng.shuffle(turns)
-    return [f"{prefix} {' '.join(rng.choices(WORDS, k=12))}" for prefix in turns]
+    return [f"{prefixes[number]} {' '.join(rng.choices(WORDS, k=12))}" for number in turns]
 
 
 def run(engines: list[str], strategy: str, load: Load, seed: int) -> Outcome:
@@ -214,7 +216,8 @@ def _client(url: str, load: Load, todo: SimpleQueue[str], wrong: list[str]) -> N
         except Empty:
             return
         body = {
-            "model": load.model, "prompt": prompt, "max_tokens": load.answer_tokens, "temperature": 0, "ignore_eos": True,
+            "model": load.model, "prompt": prompt, "max_tokens": load.answer_tokens, "temperature": 0,
+            "ignore_eos": True,
         }  # fmt: skip
         try:
             ask(url, "/v1/completions", body)
@@ -238,13 +241,19 @@ def main() -> None:
     print("| strategy | seed | tokens looked up | found cached | share | estimated / found | busiest / mean |")
     print("|---|---|---|---|---|---|---|")
     for seed in map(int, asked.seeds.split(",")):
-        for number, strategy in enumerate(asked.strategies.split(",")):
-            one = run(asked.engines, strategy, load, seed * 100 + number)
+        for strategy in asked.strategies.split(","):
+            one = run(asked.engines, strategy, load, seed)
             ratio = f"{one.estimate / one.hits:.3f}" if one.hits and one.estimate else "-"
-            print(
-                f"| {strategy} | {seed} | {one.queries:,} | {one.hits:,} | {one.share:.3f} | {ratio} | {one.spread:.2f} |",
-                flush=True,
+            cells = (
+                strategy,
+                seed,
+                f"{one.queries:,}",
+                f"{one.hits:,}",
+                f"{one.share:.3f}",
+                ratio,
+                f"{one.spread:.2f}",
             )
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 if __name__ == "__main__":

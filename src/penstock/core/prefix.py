@@ -50,8 +50,8 @@ class Cache:
     """What one replica is believed to have."""
 
     __slots__ = (
-        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "blocks", "bytes", "owner", "tells", "tokens",
-        "turn", "unit",
+        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "blocks", "bytes", "owner", "tells",
+        "tokens", "turn", "unit",
     )  # fmt: skip
 
     def __init__(self, owner: str) -> None:

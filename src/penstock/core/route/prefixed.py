@@ -1,9 +1,12 @@
 """Choosing by what is in the engines' prefix caches already [R6]: the longest match, weighed against load.
 
 A match counts only for a replica whose load is within a bound of the mean, as in consistent hashing with bounded loads:
-so a hot prefix spills over, and whoever it spilled to has it from then on. Where nobody knows anything of a prompt the
-replica whose turn was longest ago is better by a hair: cold prompts spread where loads are equal, and nobody is
-preferred for having an empty cache (a replica that was just started would be flooded).
+so a hot prefix spills over, and whoever it spilled to has it from then on. The only holder of the longest match may
+have one call more: otherwise chance alone would copy every prefix at light load, and the caches would hold less.
+
+Where nobody knows anything of a prompt the replica whose turn was longest ago is better by a hair: cold prompts spread
+where loads are equal, and nobody is preferred for having an empty cache (a replica that was just started would be
+flooded).
 """
 
 from collections.abc import Sequence
@@ -52,11 +55,13 @@ class Prefix:
         whole = max(call.prompt_bytes, ENDS[len(keys)])
         worth = [0.0, *[end / whole * end / (end + HALF_TOKENS * rate) for end in ENDS[1 : len(keys) + 1]]]
         root = keys[-1]
+        depths = [seat.cache.depth(keys) if root in seat.cache.blocks else 0 for seat in seats]
+        more = 1 if depths.count(max(depths)) == 1 else 0
         return [
-            worth[seat.cache.depth(keys)] * min(1.0, seat.cache.trust)
-            if root in seat.cache.blocks and seat.in_flight < ceil(most * seat.seats)
+            worth[depth] * min(1.0, seat.cache.trust)
+            if depth and seat.in_flight < ceil(most * seat.seats) + more
             else 0.0
-            for seat in seats
+            for depth, seat in zip(depths, seats, strict=True)
         ]
 
     def guests(self, call: Call, seats: Sequence[Seat], sample: Sequence[Seat]) -> list[Seat]:
