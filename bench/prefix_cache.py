@@ -121,7 +121,6 @@ def gateway(engines: list[str], strategy: str, seats: int) -> Iterator[tuple[str
             "listen": f"127.0.0.1:{ports[0]}",
             "admin": f"127.0.0.1:{ports[1]}",
             "log": {"level": "warning"},
-            "scrape": {"interval": "500ms"},
             "pools": [
                 {
                     "name": "vllm",

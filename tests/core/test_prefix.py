@@ -38,7 +38,7 @@ def test_the_longest_match_is_found_by_replica() -> None:
     assert depth(made, a, one) == len(one)
     assert depth(made, a, other) == 4
     assert depth(made, b, one) == 0
-    assert made.sent(other, "m", 4000, a) == Cached(256, 256)  # 1,024 bytes at 4 a token
+    assert made.sent(other, "m", 4096, a) == Cached(288, 288)  # of 1,024 to 1,280 bytes the middle, 4 a token
 
 
 def test_another_model_shares_nothing() -> None:
@@ -98,12 +98,12 @@ def test_large_fleets_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_engine_that_tells_its_size_is_taken_at_its_word() -> None:
-    """Its KV cache bounds what it is believed to have, and no match is finer than its blocks."""
+    """Its KV cache bounds what it is believed to have, and of a match half a block of its own is not counted."""
     made, (a,) = index("a")
     a.observed(EngineStats(kv_tokens=512, kv_block_tokens=128))
     made.sent(prompt(1), "m", 4096, a)
     assert a.bytes == 512 * 4
-    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:768]), "m", 4096, a) == Cached(128, 128)
+    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:768]), "m", 4096, a) == Cached(160, 160)
 
 
 def test_a_replica_that_is_gone_or_started_anew_is_forgotten() -> None:
@@ -129,7 +129,7 @@ def test_bytes_per_token_are_learnt_by_model() -> None:
         made.ended("m", 4096, found, Usage(2048, 1), a)
     assert made.bytes_per_token("m") == pytest.approx(2.0)
     assert made.bytes_per_token("other") == 4.0
-    assert made.sent(prompt(1), "m", 4000, a).counted == 2048
+    assert made.sent(prompt(1), "m", 4096, a).counted == 2048
 
 
 def test_models_that_clients_make_up_share_a_rate() -> None:

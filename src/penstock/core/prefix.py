@@ -30,6 +30,8 @@ _KEEP = 0.98
 _PRIOR_TOKENS = 1024
 """Tokens that an estimate counts as right before anything was told."""
 _MOST_TRUST = 1.5
+_ALL = 0.9
+"""What we sent and what an engine looked up are counted at other times: from such a share on all of it was ours."""
 
 
 class Cached(NamedTuple):
@@ -113,7 +115,8 @@ class Cache:
         elif queries > self._queries:
             self._asked += queries - self._queries
             if self._estimated and not self.tells:
-                self.learn(self._estimated, (hits - self._hits) * min(1.0, self._given / self._asked))
+                ours = self._given / self._asked
+                self.learn(self._estimated, (hits - self._hits) * (1.0 if ours > _ALL else ours))
             self._asked *= _KEEP
             self._given *= _KEEP
         self._queries, self._hits, self._estimated = queries, hits, 0
@@ -194,15 +197,17 @@ class Index:
         cache.bytes = 0
 
     def sent(self, prefix: tuple[int, ...], model: str, prompt_bytes: int, cache: Cache) -> Cached:
-        """A call goes there and will leave its prompt in the cache. What of it is there already: the prompts part
-        somewhere in the next block, and the engine counts its own whole blocks, so the middle is taken of both."""
+        """A call goes there and will leave its prompt in the cache. What of it is there already.
+
+        Where prompts part in a block, the middle is taken, and where all full blocks are known, the end; of the
+        engine's own blocks, of which it counts the whole ones, the middle too."""
         keys = self.keys(prefix, model)
         depth = cache.depth(keys)
         found = NOTHING
         rate = self.bytes_per_token(model)
         if depth:
-            until = ENDS[depth + 1] if depth < len(keys) else prompt_bytes
-            tokens = max(0, int((ENDS[depth] + until) / 2 / rate - (cache.unit - 1) / 2))
+            shared = (ENDS[depth] + ENDS[depth + 1]) / 2 if depth < len(keys) else prompt_bytes
+            tokens = max(0, int(shared / rate - (cache.unit - 1) / 2))
             found = Cached(tokens, int(tokens * cache.trust))
         elif not self.known(keys):
             self.turn += 1

@@ -58,9 +58,12 @@ def test_a_match_draws_a_call_to_a_replica_that_is_not_the_least_loaded() -> Non
     send(made, call(**prompt(1, COMMON)), a)
     assert made.choose(call(**prompt(2, COMMON)), [a, b], 0.0) is a
     assert made.choose(call(**prompt(3)), [a, b], 0.0) is b
-    a.in_flight = 4  # of 7 with this one, 1.25 times the mean: 4.4, so 5 at most
+    a.in_flight = 5  # of 8 with this one, 1.25 times the mean is 5, and the only holder may have one more
     assert made.choose(call(**prompt(2, COMMON)), [a, b], 0.0) is a
-    a.in_flight = 6
+    send(made, call(**prompt(1, COMMON)), b)
+    assert made.choose(call(**prompt(2, COMMON)), [a, b], 0.0) is b
+    made.prefix.index.forget(b.cache)
+    a.in_flight, b.in_flight = 7, 1
     assert made.choose(call(**prompt(2, COMMON)), [a, b], 0.0) is b
 
 
@@ -154,12 +157,12 @@ def test_without_a_load_weight_load_breaks_ties() -> None:
 
 
 def test_the_gate_learns_where_calls_went_and_rows_tell_the_estimate() -> None:
-    """The second call of a prefix goes after the first one, and its row says how much was believed to be cached."""
+    """The second call of a prefix follows the first, and its row says how much was believed to be cached."""
     machine = house("a", "b", seats=8, strategy=PrefixAware())
     first = sends(machine.on(arrived("c1", **prompt(1, COMMON)), 0.0))[0][1]
     assert sends(machine.on(arrived("c2", **prompt(2, COMMON)), 0.0)) == [("c2", first)]
     rows = [order.row for order in machine.on(Ended("c2", 1, 200, USED), 1.0) if isinstance(order, Record)]
-    assert [row.cached_estimate for row in rows] == [2048]
+    assert [row.cached_estimate for row in rows] == [2304]
 
 
 def test_an_alias_shares_its_model_s_prompts() -> None:
