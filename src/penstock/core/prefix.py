@@ -15,12 +15,15 @@ from typing import NamedTuple
 from zlib import crc32
 
 from penstock.base.nouns import EngineStats, Usage
-from penstock.base.prefix import ENDS, STEPS
+from penstock.base.prefix import ENDS, MAX_BLOCKS, STEPS
 
 BYTES_PER_TOKEN = 4.0
 """Until answers have told better."""
 MOST_BLOCKS = 500_000
 """Blocks of all replicas of a pool together, some 150 bytes each."""
+MARKED = (0, *range(3, MAX_BLOCKS, 4))
+"""Places of the blocks whose holders are remembered: the first, and every fourth."""
+_BACKWARDS = tuple(reversed(STEPS))
 _HOLDERS = 16
 """Replicas that are remembered as holders of one block; the latest."""
 _MODELS = 256
@@ -53,7 +56,7 @@ class Cache:
 
     __slots__ = (
         "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "blocks", "bytes", "owner", "tells",
-        "tokens", "turn", "unit",
+        "tokens", "trust", "turn", "unit",
     )  # fmt: skip
 
     def __init__(self, owner: str) -> None:
@@ -76,17 +79,17 @@ class Cache:
         """Prompt tokens that we sent there, and that it looked up, lately."""
         self._estimated = 0
         self._right = self._said = float(_PRIOR_TOKENS)
-
-    @property
-    def trust(self) -> float:
+        self.trust = 1.0
         """What was found cached over what had been estimated, lately."""
-        return min(_MOST_TRUST, self._right / self._said)
 
-    def depth(self, keys: Keys) -> int:
-        """How many leading blocks it has."""
-        if keys[-1] not in self.blocks:
+    def depth(self, keys: Keys, guess: int = 0) -> int:
+        """How many leading blocks it has. A guess that is right costs two look-ups rather than a bisection."""
+        blocks, count = self.blocks, len(keys)
+        if keys[-1] not in blocks:
             return 0
-        return len(keys) - bisect_left(keys, True, key=self.blocks.__contains__)
+        if guess and keys[count - guess] in blocks and (guess == count or keys[count - guess - 1] not in blocks):
+            return guess
+        return count - bisect_left(keys, True, key=blocks.__contains__)
 
     def sent(self, estimated: int, prompt_tokens: float) -> None:
         """A call of so many tokens was sent there, with so many of them cached as far as we know."""
@@ -97,6 +100,7 @@ class Cache:
         """So many cached tokens were estimated (before trust), and so many found."""
         self._said = _PRIOR_TOKENS + _KEEP * (self._said - _PRIOR_TOKENS) + said
         self._right = _PRIOR_TOKENS + _KEEP * (self._right - _PRIOR_TOKENS) + right
+        self.trust = min(_MOST_TRUST, self._right / self._said)
 
     def observed(self, stats: EngineStats) -> bool:
         """Its engine's own numbers. Whether it must have been started anew: its counters went backwards.
@@ -137,7 +141,7 @@ class Index:
         self._most = max_blocks
         self._caches: dict[str, Cache] = {}
         self._holders: dict[int, list[Cache]] = {}
-        """Every fourth block -> who has it, the latest last."""
+        """Block -> who has it, the latest last; for some blocks (`MARKED`)."""
         self._rates: dict[str, list[float]] = {}
         """Model -> bytes, tokens."""
         self._last: tuple[tuple[int, ...], str] = ((), "")
@@ -167,8 +171,8 @@ class Index:
     def holders(self, keys: Keys) -> list[Cache]:
         """Some who have the longest known part of it."""
         count = len(keys)
-        for at in range(count - 1, -1, -1):
-            if _marked(at) and (found := self._holders.get(keys[count - 1 - at])):
+        for at in reversed(MARKED):
+            if at < count and (found := self._holders.get(keys[count - 1 - at])):
                 return found
         return []
 
@@ -213,7 +217,7 @@ class Index:
             self.turn += 1
             cache.turn = self.turn
         cache.sent(found.counted, prompt_bytes / rate)
-        self._use(cache, keys, model)
+        self._use(cache, keys, depth, model)
         return found
 
     def ended(self, model: str, prompt_bytes: int, cached: Cached, usage: Usage, cache: Cache) -> None:
@@ -238,19 +242,17 @@ class Index:
         rate[0] = rate[0] * _KEEP + prompt_bytes
         rate[1] = rate[1] * _KEEP + prompt_tokens
 
-    def _use(self, cache: Cache, keys: Keys, model: str) -> None:
-        """All blocks become the latest, the first one last of all."""
-        blocks = cache.blocks
-        at = len(keys)
-        for key in keys:
-            at -= 1
-            if key in blocks:
-                blocks.move_to_end(key)
-            else:
-                blocks[key] = STEPS[at]
-                cache.bytes += STEPS[at]
-                if _marked(at):
-                    self._mark(key, cache)
+    def _use(self, cache: Cache, keys: Keys, depth: int, model: str) -> None:
+        """All blocks become the latest, the first one last of all; so many of them are there already."""
+        blocks, count = cache.blocks, len(keys)
+        new = count - depth
+        blocks.update(zip(keys[:new], _BACKWARDS[MAX_BLOCKS - count :], strict=False))
+        cache.bytes += ENDS[count] - ENDS[depth]
+        for at in MARKED:
+            if depth <= at < count:
+                self._mark(keys[count - 1 - at], cache)
+        for key in keys[new:]:
+            blocks.move_to_end(key)
         self._shrink(cache, model)
 
     def _shrink(self, cache: Cache, model: str) -> None:
@@ -258,10 +260,12 @@ class Index:
         tokens = self.tokens if cache.tokens is None else cache.tokens
         most_bytes = tokens * self.bytes_per_token(model)
         blocks = cache.blocks
+        holders = self._holders
         while blocks and (cache.bytes > most_bytes or len(blocks) > self._most):
             key, size = blocks.popitem(last=False)
             cache.bytes -= size
-            self._unmark(key, cache)
+            if key in holders:
+                self._unmark(key, cache)
 
     def _mark(self, key: int, cache: Cache) -> None:
         holders = self._holders.setdefault(key, [])
@@ -275,8 +279,3 @@ class Index:
             holders.remove(cache)
             if not holders:
                 del self._holders[key]
-
-
-def _marked(at: int) -> bool:
-    """Whether holders are remembered for the block at this place: the first, and every fourth."""
-    return at == 0 or at & 3 == 3

@@ -62,6 +62,7 @@ def test_a_match_draws_a_call_to_a_replica_that_is_not_the_least_loaded() -> Non
     assert made.choose(call(**prompt(2, COMMON)), [a, b], 0.0) is a
     send(made, call(**prompt(1, COMMON)), b)
     assert made.choose(call(**prompt(2, COMMON)), [a, b], 0.0) is b
+    assert made.prefix is not None
     made.prefix.index.forget(b.cache)
     a.in_flight, b.in_flight = 7, 1
     assert made.choose(call(**prompt(2, COMMON)), [a, b], 0.0) is b

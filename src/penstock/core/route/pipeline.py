@@ -82,7 +82,7 @@ class Pipeline:
                 return self.placer.place(key, seats)
         drawn = sample(seats, self._rng) if len(seats) > SCORE_ALL else seats
         if drawn is not seats and call.prefix and self.prefix is not None:
-            drawn = [*self.prefix.guests(call, seats, drawn), *drawn]
+            drawn = self.prefix.invite(call, seats, drawn)
         found = free(drawn)
         if not found:
             if len(seats) <= SCORE_ALL:

@@ -15,13 +15,15 @@ from math import ceil
 from penstock.base.nouns import Call
 from penstock.base.prefix import ENDS
 from penstock.core.load import Seat
-from penstock.core.prefix import Index
+from penstock.core.prefix import Index, Keys
 
 HALF_TOKENS = 256
 """A match of so many tokens counts half of its share of the prompt: a few hundred cost less than a detour."""
 _HAIR = 1e-3
 MOST_GUESTS = 4
 """Holders that join a sample which was drawn from a large fleet."""
+BESIDE_GUESTS = 16
+"""Others of that sample that stay in it then."""
 
 
 class Prefix:
@@ -54,23 +56,36 @@ class Prefix:
         rate = index.bytes_per_token(call.model)
         whole = max(call.prompt_bytes, ENDS[len(keys)])
         worth = [0.0, *[end / whole * end / (end + HALF_TOKENS * rate) for end in ENDS[1 : len(keys) + 1]]]
-        root = keys[-1]
-        depths = [seat.cache.depth(keys) if root in seat.cache.blocks else 0 for seat in seats]
+        depths = self._depths(keys, seats)
         more = 1 if depths.count(max(depths)) == 1 else 0
         return [
             worth[depth] * min(1.0, seat.cache.trust)
             if depth and seat.in_flight < ceil(most * seat.seats) + more
             else 0.0
-            for depth, seat in zip(depths, seats, strict=True)
+            for depth, seat in zip(depths, seats, strict=False)
         ]
 
-    def guests(self, call: Call, seats: Sequence[Seat], sample: Sequence[Seat]) -> list[Seat]:
-        """Of a large fleet's seats those that have most of the prompt and are not in the sample."""
+    def _depths(self, keys: Keys, seats: Sequence[Seat]) -> list[int]:
+        """How much of it each has; many have the same, so the last one's is the guess for the next."""
+        root, guess, found = keys[-1], 0, []
+        for seat in seats:
+            cache = seat.cache
+            if root in cache.blocks:
+                guess = cache.depth(keys, guess)
+                found.append(guess)
+            else:
+                found.append(0)
+        return found
+
+    def invite(self, call: Call, seats: Sequence[Seat], sample: Sequence[Seat]) -> Sequence[Seat]:
+        """Those of a large fleet that have most of the prompt, and some of the sample to weigh them against; the sample
+        itself where nobody has any of it."""
         keys = self.index.keys(call.prefix, call.model)
         holders = self.index.holders(keys)
         if not holders:
-            return []
+            return sample
         if seats is not self._seats:
             self._seats, self._by_id = seats, {seat.id: seat for seat in seats}
         found = [self._by_id.get(cache.owner) for cache in holders[-MOST_GUESTS:]]
-        return [seat for seat in found if seat is not None and seat not in sample]
+        others = sample[:BESIDE_GUESTS]
+        return [*[seat for seat in found if seat is not None and seat not in others], *others]
