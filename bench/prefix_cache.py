@@ -133,7 +133,8 @@ def gateway(engines: list[str], strategy: str, seats: int) -> Iterator[tuple[str
         file.write_text(yaml.safe_dump(tree))
         urls = f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
         with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen([sys.executable, "-m", "penstock", "serve", "--config", str(file)], stderr=log)
+            command = [sys.executable, "-m", "penstock", "serve", "--config", str(file)]
+            process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             _await_replicas(urls[1], len(engines))
             yield urls

@@ -249,7 +249,9 @@ class Index:
         blocks.update(zip(keys[:new], _BACKWARDS[MAX_BLOCKS - count :], strict=False))
         cache.bytes += ENDS[count] - ENDS[depth]
         for at in MARKED:
-            if depth <= at < count:
+            if at >= count:
+                break
+            if at >= depth:
                 self._mark(keys[count - 1 - at], cache)
         for key in keys[new:]:
             blocks.move_to_end(key)
@@ -259,23 +261,28 @@ class Index:
         """Let go what its engine has let go by now."""
         tokens = self.tokens if cache.tokens is None else cache.tokens
         most_bytes = tokens * self.bytes_per_token(model)
-        blocks = cache.blocks
-        holders = self._holders
-        while blocks and (cache.bytes > most_bytes or len(blocks) > self._most):
+        blocks, holders, held_bytes = cache.blocks, self._holders, cache.bytes
+        beyond = len(blocks) - self._most
+        while held_bytes > most_bytes or beyond > 0:
             key, size = blocks.popitem(last=False)
-            cache.bytes -= size
+            held_bytes -= size
+            beyond -= 1
             if key in holders:
                 self._unmark(key, cache)
+        cache.bytes = held_bytes
 
     def _mark(self, key: int, cache: Cache) -> None:
-        holders = self._holders.setdefault(key, [])
+        holders = self._holders.get(key)
+        if holders is None:
+            self._holders[key] = [cache]
+            return
         holders.append(cache)
         if len(holders) > _HOLDERS:
             del holders[0]
 
     def _unmark(self, key: int, cache: Cache) -> None:
         holders = self._holders.get(key)
-        if holders is not None and cache in holders:
+        if holders == [cache]:
+            del self._holders[key]
+        elif holders is not None and cache in holders:
             holders.remove(cache)
-            if not holders:
-                del self._holders[key]
