@@ -22,7 +22,7 @@ from penstock.core.effects import Effect, Send
 from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Probed
 from penstock.core.gate import Gate
 from penstock.core.route.presets import STRATEGIES
-from penstock.core.spec import GateSpec, PoolSpec
+from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, PoolSpec
 
 FLEETS = (2, 16, 64, 1000)
 SEATS = 8
@@ -36,13 +36,17 @@ USAGE = Usage(prompt_tokens=100, completion_tokens=50)
 class Fleet:
     """A Gate with healthy replicas, half of whose seats are taken, and a stream of calls that keeps it so."""
 
-    def __init__(self, strategy: str, replicas: int, prompts: Prompts = "none") -> None:
+    def __init__(
+        self, strategy: str, replicas: int, hedge: bool = False, explain: int = 0, prompts: Prompts = "none"
+    ) -> None:
         self._prompts = prompts
         self._rng = Random(1)
         self._documents = [chain([self._rng.randbytes(8192)])[0] for _ in range(64)]
         spec = STRATEGIES.spec(strategy)()
-        pool = PoolSpec(name="pool", models=("model",), strategy=spec)  # type: ignore[arg-type]
-        self.gate = Gate(GateSpec(pools=(pool,), max_waiting=100_000), Rand(1))
+        pool = PoolSpec(
+            name="pool", models=("model",), strategy=spec, hedge=HedgeSpec() if hedge else None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.gate = Gate(GateSpec(pools=(pool,), max_waiting=100_000, explain=ExplainSpec(calls=explain)), Rand(1))
         self.now = 1000.0
         self._flying: deque[str] = deque()
         self._made = 0
@@ -99,9 +103,12 @@ class Fleet:
         return used_s
 
 
-def cost_us(strategy: str, replicas: int, calls: int, rounds: int, prompts: Prompts = "none") -> float:
+def cost_us(
+    strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False, explain: int = 0,
+    prompts: Prompts = "none",
+) -> float:  # fmt: skip
     """Microseconds of one call's three facts: the mean of the fastest round."""
-    fleet = Fleet(strategy, replicas, prompts)
+    fleet = Fleet(strategy, replicas, hedge, explain, prompts)
     for _ in range(calls // 4):
         fleet.turn()
     best = float("inf")
@@ -122,8 +129,10 @@ def main() -> None:
         "--prompts", choices=("none", "unique", "shared"), default="none",
         help="none: too short to be known; unique: 8 KB, each like no other; shared: 64 documents, other questions",
     )  # fmt: skip
+    parser.add_argument("--explain", type=int, default=0, help="so many calls are remembered to be explained")
     parser.add_argument("--strategies", default=",".join(STRATEGIES.names()))
     parser.add_argument("--fleets", default=",".join(map(str, FLEETS)))
+    parser.add_argument("--hedge", action="store_true", help="the pool hedges: every call has an alarm")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
     asked = parser.parse_args()
     fleets = [int(size) for size in asked.fleets.split(",")]
@@ -131,7 +140,12 @@ def main() -> None:
     print("| µs a call | " + " | ".join(f"{size:,} replicas" for size in fleets) + " |")
     print("|---" * (len(fleets) + 1) + "|")
     for strategy in asked.strategies.split(","):
-        costs = {size: round(cost_us(strategy, size, asked.calls, asked.rounds, asked.prompts), 1) for size in fleets}
+        costs = {
+            size: round(
+                cost_us(strategy, size, asked.calls, asked.rounds, asked.hedge, asked.explain, asked.prompts), 1
+            )
+            for size in fleets
+        }
         found[strategy] = costs
         print(f"| {strategy} | " + " | ".join(f"{cost:.1f}" for cost in costs.values()) + " |", flush=True)
     for size, promised in PROMISED_US.items():

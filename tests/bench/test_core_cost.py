@@ -16,9 +16,10 @@ def test_fleet_is_half_full(strategy: str) -> None:
     assert fleet.gate.counts()["waiting"] == 0
 
 
-def test_cost_is_microseconds() -> None:
-    """One call's decisions cost more than nothing and less than a millisecond."""
-    assert 0.5 < cost_us("round_robin", 2, calls=50, rounds=2) < 1000
+@pytest.mark.parametrize("hedge", [False, True])
+def test_cost_is_microseconds(hedge: bool) -> None:
+    """One call's decisions cost more than nothing and less than a millisecond, with alarms for hedges or without."""
+    assert 0.5 < cost_us("round_robin", 2, calls=50, rounds=2, hedge=hedge) < 1000
 
 
 @pytest.mark.parametrize("strategy", ["adaptive", "prefix_aware"])
@@ -26,7 +27,7 @@ def test_prompts_are_as_asked_for(strategy: str) -> None:
     """Unique ones are known to nobody, shared ones to somebody after a while, and without any nothing is remembered."""
     found = {}
     for prompts in ("none", "unique", "shared"):
-        fleet = Fleet(strategy, 4, prompts)  # type: ignore[arg-type]
+        fleet = Fleet(strategy, 4, prompts=prompts)
         for _ in range(100):
             fleet.turn()
         prefix = fleet.gate._fleet.pools["pool"].pipeline.prefix

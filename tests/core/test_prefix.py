@@ -38,7 +38,7 @@ def test_the_longest_match_is_found_by_replica() -> None:
     assert depth(made, a, one) == len(one)
     assert depth(made, a, other) == 4
     assert depth(made, b, one) == 0
-    assert made.sent(other, "m", 4096, a) == Cached(288, 288)  # of 1,024 to 1,280 bytes the middle, 4 a token
+    assert made.sent(other, "m", 4096, a) == Cached(288, 288, "a")  # of 1,024 to 1,280 bytes the middle, 4 a token
 
 
 def test_another_model_shares_nothing() -> None:
@@ -103,7 +103,7 @@ def test_an_engine_that_tells_its_size_is_taken_at_its_word() -> None:
     a.observed(EngineStats(kv_tokens=512, kv_block_tokens=128))
     made.sent(prompt(1), "m", 4096, a)
     assert a.bytes == 512 * 4
-    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:768]), "m", 4096, a) == Cached(160, 160)
+    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:768]), "m", 4096, a) == Cached(160, 160, "a")
 
 
 def test_a_replica_that_is_gone_or_started_anew_is_forgotten() -> None:

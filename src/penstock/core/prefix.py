@@ -44,6 +44,8 @@ class Cached(NamedTuple):
     """By the blocks that were sent there."""
     tokens: int
     """The same, as far as such counts were right lately."""
+    owner: str = ""
+    """Which replica: a call may be sent to several, and another one than the last may answer it."""
 
 
 NOTHING = Cached(0, 0)
@@ -212,7 +214,7 @@ class Index:
         if depth:
             shared = (ENDS[depth] + ENDS[depth + 1]) / 2 if depth < len(keys) else prompt_bytes
             tokens = max(0, int(shared / rate - (cache.unit - 1) / 2))
-            found = Cached(tokens, int(tokens * cache.trust))
+            found = Cached(tokens, int(tokens * cache.trust), cache.owner)
         elif not self.known(keys):
             self.turn += 1
             cache.turn = self.turn

@@ -15,7 +15,7 @@ from math import ceil
 from penstock.base.nouns import Call
 from penstock.base.prefix import ENDS
 from penstock.core.load import Seat
-from penstock.core.prefix import Index, Keys
+from penstock.core.prefix import Cached, Index, Keys
 
 HALF_TOKENS = 256
 """A match of so many tokens counts half of its share of the prompt: a few hundred cost less than a detour."""
@@ -64,6 +64,10 @@ class Prefix:
             else 0.0
             for depth, seat in zip(depths, seats, strict=False)
         ]
+
+    def sent(self, call: Call, model: str, seat: Seat) -> Cached:
+        """The call goes there; what of its prompt is there already."""
+        return self.index.sent(call.prefix, model, call.prompt_bytes, seat.cache)
 
     def _depths(self, keys: Keys, seats: Sequence[Seat]) -> list[int]:
         """How much of it each has; many have the same, so the last one's is the guess for the next."""
