@@ -7,15 +7,15 @@ from typing import Any
 from penstock.base.nouns import Call
 from penstock.base.prefix import chain
 from penstock.base.rand import Rand
-from penstock.core.effects import Record
-from penstock.core.events import Ended, Failed, FleetSeen, Observed, Probed
+from penstock.core.effects import Record, Send
+from penstock.core.events import Ended, Failed, FleetSeen, Observed, Probed, Woke
 from penstock.core.load import Seat
 from penstock.core.prefix import Index
 from penstock.core.route.pipeline import Pipeline, build
 from penstock.core.route.prefixed import Prefix
 from penstock.core.route.presets import Adaptive, AdaptiveClassic, PrefixAware, Strategy
 from penstock.core.spec import ProbeSpec
-from tests.core.playbook import USED, arrived, call, fleet, gate, house, pool, replica, seat, sends, stats, tell
+from tests.core.playbook import HEDGE, USED, arrived, call, fleet, gate, house, pool, replica, seat, sends, stats, tell
 
 COMMON = Random(1).randbytes(8192)
 
@@ -164,6 +164,20 @@ def test_the_gate_learns_where_calls_went_and_rows_tell_the_estimate() -> None:
     assert sends(machine.on(arrived("c2", **prompt(2, COMMON)), 0.0)) == [("c2", first)]
     rows = [order.row for order in machine.on(Ended("c2", 1, 200, USED), 1.0) if isinstance(order, Record)]
     assert [row.cached_estimate for row in rows] == [2304]
+
+
+def test_the_estimate_is_of_the_replica_that_answered() -> None:
+    """Where the call was sent to another one meanwhile, nothing had been estimated of the one that answers."""
+    machine = house("a", "b", seats=8, strategy=PrefixAware(), hedge=HEDGE)
+    machine.on(arrived("c1", **prompt(1, COMMON)), 0.0)
+    machine.on(Ended("c1", 1, 200, USED), 0.1)
+    for winner, estimate in ((1, 0), (2, 2304)):  # both have it the second time
+        id, at = f"d{winner}", 10.0 * winner
+        machine.on(arrived(id, **prompt(2, COMMON)), at)
+        hedged = [order for order in machine.on(Woke(), at + 5.0) if isinstance(order, Send)]
+        assert len(hedged) == 1
+        rows = [order.row for order in machine.on(Ended(id, winner, 200, USED), at + 6.0) if isinstance(order, Record)]
+        assert [row.cached_estimate for row in rows] == [estimate]
 
 
 def test_an_alias_shares_its_model_s_prompts() -> None:
