@@ -129,7 +129,7 @@ def test_bytes_per_token_are_learnt_by_model() -> None:
         made.ended("m", 4096, found, Usage(2048, 1), a)
     assert made.bytes_per_token("m") == pytest.approx(2.0)
     assert made.bytes_per_token("other") == 4.0
-    assert made.sent(prompt(1), "m", 4096, a).counted == 2048
+    assert made.sent(prompt(1), "m", 4096, a).counted == 2047
 
 
 def test_models_that_clients_make_up_share_a_rate() -> None:

@@ -205,15 +205,19 @@ class Index:
     def sent(self, prefix: tuple[int, ...], model: str, prompt_bytes: int, cache: Cache) -> Cached:
         """A call goes there and will leave its prompt in the cache. What of it is there already.
 
-        Where prompts part in a block, the middle is taken, and where all full blocks are known, the end; of the
-        engine's own blocks, of which it counts the whole ones, the middle too."""
+        Where all of its full blocks are known it is taken to be known to its end, and the engine finds whole blocks of
+        its own, all but the last token. Where prompts part in a block, that may be anywhere: the middle is taken, of
+        its block and of the engine's."""
         keys = self.keys(prefix, model)
         depth = cache.depth(keys)
         found = NOTHING
         rate = self.bytes_per_token(model)
         if depth:
-            shared = (ENDS[depth] + ENDS[depth + 1]) / 2 if depth < len(keys) else prompt_bytes
-            tokens = max(0, int(shared / rate - (cache.unit - 1) / 2))
+            if depth == len(keys):
+                tokens = max(0, int(prompt_bytes / rate) - 1)
+                tokens -= tokens % cache.unit
+            else:
+                tokens = max(0, int((ENDS[depth] + ENDS[depth + 1]) / 2 / rate - (cache.unit - 1) / 2))
             found = Cached(tokens, int(tokens * cache.trust), cache.owner)
         elif not self.known(keys):
             self.turn += 1

@@ -4,7 +4,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from penstock.base.nouns import Call
+from penstock.base.nouns import Call, Usage
 from penstock.base.prefix import chain
 from penstock.base.rand import Rand
 from penstock.core.effects import Record, Send
@@ -163,20 +163,21 @@ def test_the_gate_learns_where_calls_went_and_rows_tell_the_estimate() -> None:
     first = sends(machine.on(arrived("c1", **prompt(1, COMMON)), 0.0))[0][1]
     assert sends(machine.on(arrived("c2", **prompt(2, COMMON)), 0.0)) == [("c2", first)]
     rows = [order.row for order in machine.on(Ended("c2", 1, 200, USED), 1.0) if isinstance(order, Record)]
-    assert [row.cached_estimate for row in rows] == [2304]
+    assert [row.cached_estimate for row in rows] == [2303]
 
 
 def test_the_estimate_is_of_the_replica_that_answered() -> None:
     """Where the call was sent to another one meanwhile, nothing had been estimated of the one that answers."""
     machine = house("a", "b", seats=8, strategy=PrefixAware(), hedge=HEDGE)
+    used = Usage(prompt_tokens=2304, completion_tokens=5)
     machine.on(arrived("c1", **prompt(1, COMMON)), 0.0)
-    machine.on(Ended("c1", 1, 200, USED), 0.1)
-    for winner, estimate in ((1, 0), (2, 2304)):  # both have it the second time
+    machine.on(Ended("c1", 1, 200, used), 0.1)
+    for winner, estimate in ((1, 0), (2, 2303)):  # both have it the second time
         id, at = f"d{winner}", 10.0 * winner
         machine.on(arrived(id, **prompt(2, COMMON)), at)
         hedged = [order for order in machine.on(Woke(), at + 5.0) if isinstance(order, Send)]
         assert len(hedged) == 1
-        rows = [order.row for order in machine.on(Ended(id, winner, 200, USED), at + 6.0) if isinstance(order, Record)]
+        rows = [order.row for order in machine.on(Ended(id, winner, 200, used), at + 6.0) if isinstance(order, Record)]
         assert [row.cached_estimate for row in rows] == [estimate]
 
 
