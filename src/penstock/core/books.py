@@ -94,6 +94,8 @@ class Books:
         if flight.attempt == 1:
             pool.budget.deposit(now)
             flight.expected = pool.fair.charge(flight.call, now)
+        if flight.call.prefix and pool.pipeline.prefix is not None:
+            flight.cached = pool.pipeline.prefix.sent(flight.call, model, seat)
         if pool.hedging is not None:
             self._watch(flight, pool.hedging, now)
         timeouts = pool.spec.timeouts
