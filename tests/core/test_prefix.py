@@ -182,11 +182,12 @@ def test_traffic_of_others_does_not_count_as_ours() -> None:
 
 
 def test_the_holders_of_the_longest_part_are_named() -> None:
-    """Of a conversation's replica and of those that have its system prompt alone, the former; the latest sixteen."""
-    made, caches = index(*(f"r{n}" for n in range(30)))
+    """In a large fleet: of a conversation's replica and of those that have its system prompt alone, the former; the
+    latest sixteen."""
+    made, caches = index(*(f"r{n}" for n in range(80)))
     common = Random(9).randbytes(1024)
     for seed, cache in enumerate(caches):
         made.sent(prompt(seed, common=common), "m", 4096, cache)
     assert made.holders(made.keys(prompt(7, common=common), "m")) == [caches[7]]
-    assert made.holders(made.keys(prompt(99, common=common), "m")) == caches[14:]
+    assert made.holders(made.keys(prompt(99, common=common), "m")) == caches[64:]
     assert ENDS[len(prompt(7))] == 4096

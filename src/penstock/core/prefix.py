@@ -22,7 +22,11 @@ BYTES_PER_TOKEN = 4.0
 MOST_BLOCKS = 500_000
 """Blocks of all replicas of a pool together, some 150 bytes each."""
 MARKED = (0, *range(3, MAX_BLOCKS, 4))
-"""Places of the blocks whose holders are remembered: the first, and every fourth."""
+"""Places of the blocks whose holders are remembered in a large fleet: the first, and every fourth."""
+ROOT = (0,)
+"""The same in a small one, where everybody is asked: whether anybody has the first one is enough."""
+SMALL_FLEET = 64
+"""So many replicas are all looked at for every call."""
 _BACKWARDS = tuple(reversed(STEPS))
 _HOLDERS = 16
 """Replicas that are remembered as holders of one block; the latest."""
@@ -133,7 +137,8 @@ class Index:
     """The caches of a pool's replicas, and who has a block."""
 
     __slots__ = (
-        "_answers", "_caches", "_holders", "_keys", "_last", "_most", "_rates", "max_blocks", "tokens", "turn",
+        "_answers", "_caches", "_holders", "_keys", "_large", "_last", "_most", "_rates", "max_blocks", "tokens",
+        "turn",
     )  # fmt: skip
 
     def __init__(self, tokens: int, max_blocks: int) -> None:
@@ -144,6 +149,7 @@ class Index:
         self._caches: dict[str, Cache] = {}
         self._holders: dict[int, list[Cache]] = {}
         """Block -> who has it, the latest last; for some blocks (`MARKED`)."""
+        self._large = False
         self._rates: dict[str, list[float]] = {}
         """Model -> bytes, tokens."""
         self._last: tuple[tuple[int, ...], str] = ((), "")
@@ -166,8 +172,12 @@ class Index:
             self._last = (prefix, model)
         return self._keys
 
+    def begins(self, prefix: tuple[int, ...], model: str) -> bool:
+        """Whether anybody has the first block of a prompt."""
+        return prefix[0] | crc32(model.encode()) << 32 in self._holders
+
     def known(self, keys: Keys) -> bool:
-        """Whether anybody has the first block."""
+        """The same, of its blocks."""
         return keys[-1] in self._holders
 
     def holders(self, keys: Keys) -> list[Cache]:
@@ -193,6 +203,7 @@ class Index:
                 self.forget(cache)
                 del self._caches[owner]
         self._caches.update(now)
+        self._large = len(now) > SMALL_FLEET
         self._most = min(self.max_blocks, MOST_BLOCKS // max(1, len(now)))
 
     def forget(self, cache: Cache) -> None:
@@ -254,7 +265,7 @@ class Index:
         new = count - depth
         blocks.update(zip(keys[:new], _BACKWARDS[MAX_BLOCKS - count :], strict=False))
         cache.bytes += ENDS[count] - ENDS[depth]
-        for at in MARKED:
+        for at in MARKED if self._large else ROOT:
             if at >= count:
                 break
             if at >= depth:
