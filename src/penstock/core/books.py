@@ -57,9 +57,9 @@ class Books:
         flight.move("queued")
         flight.queued_at = now
         self._waiting += 1
+        pin_wait_s = pool.push(flight, model, now)
         if self.trails is not None:
             self.trails.queued(flight, pool, model, now)
-        pin_wait_s = pool.push(flight, model, now)
         until = flight.deadline if pin_wait_s is None else min(flight.deadline, now + pin_wait_s)
         if not pool.usable(model):
             queue = pool.spec.queue
