@@ -121,6 +121,8 @@ def stop(process: subprocess.Popen[bytes], patience_s: float = 8.0) -> None:
         while time.monotonic() < until:
             process.poll()
             if not any(alive(pid) for pid in pids):
+                # it may have ended since it was polled; who is not waited for stays a zombie, and Python warns of it
+                process.wait(patience_s)
                 return
             time.sleep(0.01)
 

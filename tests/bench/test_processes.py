@@ -1,6 +1,7 @@
 """The benchmark measures what it says: CPU and memory of a process and its children, and it ends what it started."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -66,6 +67,21 @@ def test_start_and_stop(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "up\n"
     assert len(pids) == 2
     assert not any(alive(pid) for pid in pids)
+
+
+class Late(subprocess.Popen[bytes]):
+    """A process that is never seen to end by looking once, as when it ends between two looks."""
+
+    def poll(self) -> int | None:
+        """Not yet."""
+        return None
+
+
+def test_who_ends_between_two_looks_is_waited_for() -> None:
+    """Stop leaves no zombie, of which Python would warn where the object is collected."""
+    process = Late([sys.executable, "-c", "import time; time.sleep(60)"])
+    stop(process)
+    assert process.returncode is not None
 
 
 def test_listening() -> None:
