@@ -155,6 +155,11 @@ class Usage(Struct, frozen=True, gc=False):
     cached_tokens: int = 0
 
 
+Hedge = Literal["", "won", "lost", "neither", "no_budget", "no_room"]
+"""Of a call's hedge: none was due; its answer is what the client got; it was made and the other attempt's answer was;
+it was made and neither's was; it was due with the budget spent; it was due and no other replica had room to spare."""
+
+
 class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     """How one call ended: exactly one a call. The future ledger's row; today metrics and the access log read it."""
 
@@ -183,6 +188,7 @@ class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     usage: Usage | None
     relayed_tokens: int
     """Stream events with content that reached the client: the fallback where the engine gave no usage."""
+    hedge: Hedge = ""
 
 
 class BenchmarkView(Struct, frozen=True, kw_only=True):
@@ -209,6 +215,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     """provisioning, warming, healthy, busy, overloaded, unhealthy, draining, gone [F2]."""
     breaker: Literal["closed", "open", "half_open"]
     suspect: bool
+    ejected: bool = False
+    """Put out for a while because it did worse than the others."""
     in_flight: int
     seats: int
     load: float
@@ -219,6 +227,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     stats_age_s: float | None
     served: int
     failed: int
+    pinned: int = 0
+    """Calls that wait in the gateway for this replica and no other."""
     gpus: tuple[GpuReading, ...] | None = None
     """What was last read of its GPUs, while it is fresh."""
     version: str = ""
@@ -248,6 +258,10 @@ class PoolView(Struct, frozen=True, kw_only=True):
     """Jain's index of the tokens that tenants were served in the last minute, by weight; None: nobody was served."""
     saturation: float = 0.0
     """Mean over usable replicas of max(waiting / limit, KV usage / limit)."""
+    panic: bool = False
+    """So few replicas are well that ill ones get calls too."""
+    ejections: dict[str, int] = field(default_factory=dict)
+    """Reason -> how often a replica was put out as an outlier."""
 
 
 class SourceView(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,11 @@ from penstock.core.spec import (
     BenchmarkSpec,
     BreakerSpec,
     Count,
+    ExplainSpec,
     GateSpec,
+    HedgeSpec,
+    OutlierSpec,
+    PanicSpec,
     Port,
     ProbeSpec,
     QueueSpec,
@@ -81,7 +85,7 @@ class TemplateConf(_Conf, frozen=True, kw_only=True):
     engine: Annotated[EngineChoice, _doc("which engine it is: decides health path and metrics; auto: it is asked")] = "generic"
     models: Annotated[dict[str, str] | tuple[str, ...], _doc("served names, or served name -> the upstream's own name; empty: whatever it lists")] = ()
     max_concurrent_requests: Annotated[Count | None, _doc("its seats: calls in flight at once; none: what `engine: auto` is told, else 8")] = None
-    max_queue_size: Annotated[Count, _doc("calls waiting at it (engine's own queue) before it counts as overloaded")] = 100
+    max_queue_size: Annotated[Count, _doc("calls waiting for it, pinned ones here and the engine's own queue, before it counts as overloaded and takes no more pinned ones")] = 100
     weight: Annotated[float, Meta(gt=0, description="share of traffic in weighted_round_robin and consistent_hash")] = 1.0
     backup: Annotated[bool, _doc("gets traffic only while no primary replica can serve")] = False
     region: Annotated[str, _doc("where it stands, e.g. eu-west")] = ""
@@ -137,7 +141,10 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
+    hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
@@ -165,11 +172,13 @@ class LimitSpec(_Conf, frozen=True, kw_only=True):
 
 
 class UpstreamSpec(_Conf, frozen=True, kw_only=True):
-    """Idle connections to replicas that are kept for reuse."""
+    """Connections to replicas: how they are kept for reuse, and their bounds [H3]."""
 
     idle: Annotated[Count, _doc("in all")] = 100
     idle_per_replica: Annotated[Count, _doc("to one replica")] = 20
     keep_alive_s: Annotated[Seconds, _doc("how long an idle one is kept")] = field(default=30.0, name="keep_alive")
+    requests_per_connection: Annotated[Count | None, _doc("requests after which a connection is closed and made anew; none: never")] = None
+    pending_per_replica: Annotated[Count, _doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
 
 
 class LogSpec(_Conf, frozen=True, kw_only=True):
@@ -198,9 +207,12 @@ class File(_Conf, frozen=True, kw_only=True):
     journal: Annotated[str | None, _doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     max_waiting: Annotated[Count, _doc("calls that may wait in all pools together")] = 10_000
+    explain: ExplainSpec = field(default_factory=ExplainSpec)
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     retries: RetrySpec = field(default_factory=RetrySpec)
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)

@@ -166,7 +166,7 @@ class Benches:
 
 def _has_room(seat: Seat, pool: Pool) -> bool:
     """Whether a seat is free that nobody waits for. A replica on trial has none to give."""
-    return seat.in_flight < seat.health.limit == seat.seats and not pool.counts.calls
+    return seat.in_flight < seat.health.limit == seat.seats and not pool.counts.calls and not pool.full
 
 
 def _model(seat: Seat, pool: Pool) -> str | None:

@@ -1,25 +1,22 @@
 """Calls: the life of every call from its arrival to its one record. A part of the Gate.
 
-Says what each fact about a call means. What calls hold stands in `books`, which calls get a second chance in `chances`.
-Replicas' health and membership are `fleet`'s business; which seat is best is the pool's.
+Says what each fact about a call means. What calls hold stands in `books`, what follows a failure in `chances`, two
+attempts at once in `rivals`. Replicas' health and membership are `fleet`'s business; which seat is best is the pool's.
 """
 
 from penstock.base.errors import REFUSALS, Label
-from penstock.base.nouns import Call
 from penstock.base.rand import Rand
-from penstock.core.attempts import MAX_PAUSE_S
 from penstock.core.catalog import Catalog
-from penstock.core.chances import Chances
-from penstock.core.effects import Cancel, Effect
+from penstock.core.effects import Effect
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight
-from penstock.core.load import Seat
 from penstock.core.pool import Pool
+from penstock.core.rivals import Rivals
 from penstock.core.timers import Timers
 
 
-class Calls(Chances):
+class Calls(Rivals):
     """The calls in flight and what happens to them. Every method that takes `out` appends its orders there."""
 
     __slots__ = ("catalog",)
@@ -47,15 +44,8 @@ class Calls(Chances):
             )
             self._refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
             return
-        flight.deadline = now + self._patience_s(call, self._fleet.pools[flight.targets[0].pool])
+        flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(call)
         self._dispatch(flight, out, now)
-
-    def _patience_s(self, call: Call, pool: Pool) -> float:
-        """How long the call may wait: as its pool says, longer where a first replica must be started, and never longer
-        than its client can wait for the whole answer."""
-        queue = pool.spec.queue
-        longest_s = queue.timeout_s if pool.seats else max(queue.timeout_s, queue.waiting_room_s)
-        return longest_s if call.latency_s is None else min(longest_s, call.latency_s)
 
     def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
         """Send a new call, or let it wait; the first target that can do either now has it."""
@@ -63,7 +53,7 @@ class Calls(Chances):
         for index, (name, model) in enumerate(targets):
             pool = self._fleet.pools[name]
             if pool.may_pass(flight.call, model, now):
-                seat = pool.choose(flight.call, model, flight.tried, now)
+                seat = pool.take(flight, model, now)
                 if seat is not None:
                     flight.target = index
                     self._send(flight, pool, seat, out, now)
@@ -78,10 +68,12 @@ class Calls(Chances):
         """Join the line of a target; why not, if it is full."""
         model = flight.targets[target].model
         refusal: Label | None = "queue_full" if self._waiting >= self.max_waiting else None
-        refusal = refusal or pool.counts.refusal(pool.spec.queue, flight)
+        refusal = refusal or pool.refusal(flight, model, now)
         if refusal is None and pool.refuses(flight.call, now):
             refusal = "saturated"
         if refusal is not None:
+            if self.trails is not None:
+                self.trails.refused(flight, pool, model, refusal, self._waiting, now)
             return refusal
         flight.target = target
         self._enqueue(flight, pool, model, now)
@@ -90,30 +82,42 @@ class Calls(Chances):
     # ===== an attempt goes on =====
 
     def _current(self, call_id: str, attempt: int) -> Flight | None:
-        """The flight whose running attempt this is; a fact about any other comes too late and means nothing."""
+        """The flight of which this attempt runs; a fact about any other comes too late and means nothing."""
         flight = self._flights.get(call_id)
-        if flight is None or flight.attempt != attempt or flight.seat is None:
+        if flight is None or flight.seat is None:
             return None
-        return flight
+        if flight.number == attempt or (flight.rival is not None and flight.rival.number == attempt):
+            return flight
+        return None
 
     def began(self, event: Began, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
-        if flight is not None and flight.state == "sent" and flight.seat is not None:
-            self._begin(flight, flight.seat, now)
+        if flight is not None and flight.state == "sent":
+            beaten = self._decide(flight, event.attempt, out, now) if flight.hedge else None
+            self._begin(flight, now)
+            if beaten is not None:
+                self.serve(beaten.pool, out, now)
 
-    def _begin(self, flight: Flight, seat: Seat, now: float) -> None:
+    def _begin(self, flight: Flight, now: float) -> None:
+        seat, stream, took_s = flight.seat, flight.call.stream, now - flight.sent_at
+        assert seat is not None
         flight.move("begun")
         flight.began = now
         pool = self._fleet.pools.get(seat.pool)
-        seat.began(now - flight.sent_at, flight.call.stream, pool.decay_s if pool else 10.0, now)
+        seat.began(took_s, stream, pool.decay_s if pool else 10.0, now)
+        if pool is not None and pool.hedging is not None and flight.number != flight.hedged:
+            pool.hedging.took(stream, took_s)
 
     def ended(self, event: Ended, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
-        if flight is None or flight.seat is None:
+        if flight is None:
             return
-        seat = flight.seat
         if flight.state == "sent":
-            self._begin(flight, seat, now)
+            if flight.hedge:
+                self._decide(flight, event.attempt, out, now)
+            self._begin(flight, now)
+        seat = flight.seat
+        assert seat is not None
         if seat.times_whole:
             seat.ended(now - flight.sent_at, now)
         self._release(flight, out)
@@ -128,15 +132,12 @@ class Calls(Chances):
         flight = self._current(event.id, event.attempt)
         if flight is None or flight.seat is None:
             return
-        seat, row = flight.seat, REFUSALS[event.label]
+        if flight.rival is not None:
+            self._one_of_two_failed(flight, flight.rival, event, out, now)
+            return
+        seat = flight.seat
         self._release(flight, out)
-        if row.blames_replica:
-            self._fleet.failed(seat, now)
-        if row.says_retry_after and row.retryable:
-            wanted = 1.0 if event.retry_after_s is None else event.retry_after_s
-            if event.retry_after_s is not None or not row.blames_replica:
-                self._fleet.set_aside(seat, min(max(wanted, 0.0), MAX_PAUSE_S), now)
-        flight.last = event.label
+        self._learn(flight, seat, REFUSALS[event.label], event, now)
         if flight.began is None:
             self._again(flight, seat, event, out, now)
         else:
@@ -148,10 +149,7 @@ class Calls(Chances):
         if flight is None:
             return
         seat = flight.seat
-        if seat is not None:
-            out.append(Cancel(event.id, flight.attempt))
-            if flight.began is None:
-                seat.in_vain(now - flight.sent_at, flight.call.stream, now)
+        self._stop_all(flight, out, now)
         replica = seat.id if seat is not None else ""
         self._let_go(flight, out, now)
         self._over(flight, "client_gone", 499, None, event.relayed_tokens, out, now, replica)
@@ -181,15 +179,21 @@ class Calls(Chances):
         usable = (index for index, (name, model) in enumerate(flight.targets) if pools[name].usable(model))
         flight.target = next(usable, 0)
         name, model = flight.targets[flight.target]
+        if self.trails is not None:
+            self.trails.moved(flight, "configuration", now)
         self._enqueue(flight, pools[name], model, now)
 
     def waited(self, call_id: str, out: list[Effect], now: float) -> None:
         """A waiting call's time is over, unless a replica has become usable meanwhile and its deadline is ahead."""
         flight = self._flights[call_id]
         name, model = flight.targets[flight.target]
-        usable = self._fleet.pools[name].usable(model)
+        pool = self._fleet.pools[name]
+        usable = pool.usable(model)
         if usable and now < flight.deadline:
             self._timers.set(("wait", call_id), flight.deadline)
+            if flight.pin is not None:
+                pool.unpin(flight, model, now)
+                self.serve(name, out, now)
             return
         if not usable and now < flight.deadline and self._next_usable(flight) is not None:
             self._unqueue(flight, now)

@@ -3,9 +3,9 @@
 Whether a failure may be followed by another attempt, and within which budget, is `attempts`' arithmetic.
 """
 
-from penstock.base.errors import REFUSALS
+from penstock.base.errors import REFUSALS, Refusal
 from penstock.base.rand import Rand
-from penstock.core.attempts import may_repeat, pause_s
+from penstock.core.attempts import MAX_PAUSE_S, may_repeat, pause_s, told
 from penstock.core.books import Books
 from penstock.core.effects import Effect
 from penstock.core.events import Failed
@@ -25,13 +25,25 @@ class Chances(Books):
         super().__init__(fleet, timers)
         self._jitter = rand.stream("backoff")
 
+    def _learn(self, flight: Flight, seat: Seat, row: Refusal, event: Failed, now: float) -> None:
+        """What a failed attempt says of its replica, to all calls and to this one."""
+        if row.blames_replica:
+            self._fleet.failed(seat, now)
+        if row.says_retry_after and row.retryable:
+            wanted = 1.0 if event.retry_after_s is None else event.retry_after_s
+            if event.retry_after_s is not None or not row.blames_replica:
+                self._fleet.set_aside(seat, min(max(wanted, 0.0), MAX_PAUSE_S), now)
+        if row.blames_replica or row.says_retry_after or flight.target_attempts > 1:  # else it is well: once again
+            flight.tried = (flight.tried or frozenset()) | {seat.id}
+        flight.last = event.label
+        if self.trails is not None:
+            self.trails.lost(flight, seat.id, event, now)
+
     def _again(self, flight: Flight, seat: Seat, event: Failed, out: list[Effect], now: float) -> None:
         """An attempt failed before its first byte: another attempt, another target, or the end."""
         row = REFUSALS[event.label]
         pool = self._fleet.pools.get(flight.targets[flight.target].pool)
         flight.deadline += now - flight.sent_at  # it bounds waiting; the time at a replica was none
-        if row.blames_replica or row.says_retry_after:  # otherwise the replica is well and may take it again at once
-            flight.tried = (flight.tried or frozenset()) | {seat.id}
         if pool is not None and may_repeat(row, flight.call.repeatable):
             spec = pool.spec.retries
             if flight.target_attempts < spec.attempts and self._afford(flight, pool, row.free_failover, now):
@@ -40,13 +52,17 @@ class Chances(Books):
                 else:
                     flight.move("pausing")
                     wait_s = max(pause_s(spec, flight.target_attempts, self._jitter), event.retry_after_s or 0.0)
-                    self._timers.set(("pause", flight.call.id), min(now + wait_s, flight.deadline))
+                    until = min(now + wait_s, flight.deadline)
+                    self._timers.set(("pause", flight.call.id), until)
+                    if self.trails is not None:
+                        self.trails.paused(flight, until, now)
                 return
             if self._next_target(flight, out, now):
                 return
-        self._refuse(
-            flight, event.label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id
-        )
+        if self.trails is not None:
+            self.trails.gave_up(flight, pool, row, now)
+        label = told(event.label, pool is not None and pool.panic)
+        self._refuse(flight, label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id)
 
     def _afford(self, flight: Flight, pool: Pool, free: bool, now: float) -> bool:
         if free and not flight.free_used:
@@ -78,6 +94,8 @@ class Chances(Books):
         if index is None:
             return False
         flight.target, flight.target_attempts = index, 0
+        if self.trails is not None:
+            self.trails.moved(flight, "fallback", now)
         self._rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)
         return True
 

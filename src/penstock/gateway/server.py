@@ -267,6 +267,12 @@ class DataPlane:
             )
         )  # fmt: skip
 
+    def gave(self, call_id: str) -> bool:
+        """Whether this process has given a request that id."""
+        prefix, dash, number = call_id.rpartition("-")
+        made = number.isascii() and number.isdigit() and len(number) < 16 and 0 < int(number) <= self._requests
+        return bool(dash) and prefix == self._prefix and made
+
     def fail(self, call_id: str) -> None:
         """A bug has cost this call: end it."""
         exchange = self.exchanges.pop(call_id, None)
@@ -309,6 +315,7 @@ class DataPlane:
             "exchanges": len(self.exchanges),
             "upstream_connections": self.outbound.open,
             "upstream_idle": self.outbound.idle,
+            "upstream_pending": self.outbound.connecting,
             "buffered_bytes": self.buffered_bytes,
             "accepted_total": self._accepted,
             "requests_total": self._requests,

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from penstock import __version__
 from penstock.base.nouns import PRIORITIES, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
+from penstock.core.outliers import REASONS
 from penstock.telemetry.families import BY_NAME, PREFIX
 from penstock.telemetry.histogram import Histogram
 from penstock.telemetry.meter import Meter
@@ -133,6 +134,9 @@ def _calls(meter: Meter) -> Iterator[str]:
         ],
     )
     yield from _family("refusals", [(_labels(reason=label), count) for label, count in meter.refusals.items()])
+    yield from _family(
+        "hedges", [(_labels(pool=pool, result=result), count) for (pool, result), count in meter.hedges.items()]
+    )
 
 
 def _priority(index: int) -> str:
@@ -183,6 +187,7 @@ def _attempts(meter: Meter) -> Iterator[str]:
 
 _REPLICA: dict[str, Callable[[ReplicaView], float | None]] = {
     "replica_suspect": lambda one: one.suspect,
+    "replica_ejected": lambda one: one.ejected,
     "replica_in_flight": lambda one: one.in_flight,
     "replica_seats": lambda one: one.seats,
     "replica_load": lambda one: one.load,
@@ -207,6 +212,7 @@ _POOL: dict[str, Callable[[PoolView], float]] = {
     "pool_seats": lambda one: one.seats,
     "pool_replicas": lambda one: one.replicas,
     "pool_healthy_replicas": lambda one: one.healthy,
+    "pool_panic": lambda one: one.panic,
 }
 
 
@@ -237,6 +243,14 @@ def _queues(views: list[PoolView]) -> Iterator[str]:
     pools = [(_labels(pool=one.name), one) for one in views]
     for name, read in _POOL.items():
         yield from _family(name, [(labels, read(one)) for labels, one in pools])
+    yield from _family(
+        "ejections",
+        [
+            (_labels(pool=pool.name, reason=reason), pool.ejections.get(reason, 0))
+            for pool in views
+            for reason in REASONS
+        ],
+    )
 
 
 def _sources(views: list[SourceView]) -> Iterator[str]:
