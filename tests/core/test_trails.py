@@ -13,7 +13,16 @@ from penstock.base.nouns import Usage
 from penstock.core.events import ClientGone, Ended, Failed, FleetSeen, Observed, Reconfigured, Woke
 from penstock.core.gate import Gate
 from penstock.core.route.presets import Adaptive, ConsistentHash, GpuAware, P2CPeakEwma
-from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, QueueSpec, RetrySpec, ShedSpec, SlowStartSpec, StickySpec
+from penstock.core.spec import (
+    ExplainSpec,
+    GateSpec,
+    HedgeSpec,
+    QueueSpec,
+    RetrySpec,
+    ShedSpec,
+    SlowStartSpec,
+    StickySpec,
+)
 from penstock.core.steps import Chosen, Denied, Lost, Moved, Paused, Queued, Refused, Step, Unqueued
 from penstock.core.trails import MOST_BYTES, Trails
 from tests.core.playbook import arrived, fleet, gate, kinds, pool, replica, sends, stats, tell

@@ -136,9 +136,9 @@ class Benches:
         """A benchmark is over; with `out`, stop it at its engine as well. False: it was given up before, and what came
         of it means nothing."""
         known = self._known.get(event.replica)
-        if known is None or known.number != event.number:
+        seat = self.running.get(event.replica)
+        if known is None or seat is None or known.number != event.number:
             return False
-        seat = self.running[event.replica]
         self._end(seat, known, out)
         self._timers.cancel(("bench", seat.id))
         known.tried, known.result, known.at = seat.health.returns, event, now
