@@ -125,8 +125,6 @@ class Page:
 
     def __init__(self, max_bytes: int) -> None:
         self.done: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-        self.sent_at = 0.0
-        """When the request was sent, on the loop's clock; connecting came before."""
         self._max_bytes = max_bytes
         self._head = b""
         self._status = 0
@@ -140,12 +138,15 @@ class Page:
         conn = await pool.open(port)
         conn.attempt = self
         try:
-            self.sent_at = asyncio.get_running_loop().time()
+            self.sent()
             conn.transport.write(request)
             return await self.done
         finally:
             conn.attempt = None
             conn.transport.abort()
+
+    def sent(self) -> None:
+        """The connection is open, and now the request is written."""
 
     def received(self, data: bytes) -> None:
         """Bytes of the replica."""
