@@ -1,28 +1,16 @@
 """Trails: what is remembered of each call's way, and how much of it."""
 
-import gc
-import tracemalloc
 from math import inf
 from struct import unpack
 from typing import Any
 
 import pytest
 
-from bench.core_cost import Fleet
 from penstock.base.nouns import Usage
 from penstock.core.events import ClientGone, Ended, Failed, FleetSeen, Observed, Reconfigured, Woke
 from penstock.core.gate import Gate
 from penstock.core.route.presets import Adaptive, ConsistentHash, GpuAware, P2CPeakEwma
-from penstock.core.spec import (
-    ExplainSpec,
-    GateSpec,
-    HedgeSpec,
-    QueueSpec,
-    RetrySpec,
-    ShedSpec,
-    SlowStartSpec,
-    StickySpec,
-)
+from penstock.core.spec import ExplainSpec, GateSpec, QueueSpec, RetrySpec, ShedSpec, SlowStartSpec, StickySpec
 from penstock.core.steps import Chosen, Denied, Lost, Moved, Paused, Queued, Refused, Step, Unqueued
 from penstock.core.trails import MOST_BYTES, Trails
 from tests.core.playbook import arrived, fleet, gate, kinds, pool, replica, sends, stats, tell
@@ -231,6 +219,26 @@ def test_held_back_calls_say_so() -> None:
     assert [step.why for step in steps(machine, "c1") if isinstance(step, Queued)] == ["held"]
 
 
+def why(machine: Gate, id: str) -> list[str]:
+    """Why a call waits, or waited."""
+    return [step.why for step in steps(machine, id) if isinstance(step, Queued)]
+
+
+def test_other_reasons_to_wait() -> None:
+    """The pool's bound on calls in flight, a tenant's share, and the one replica that a session is pinned to."""
+    bound = remembering("a", seats=4, queue=QueueSpec(max_in_flight=1))
+    tell(bound, arrived("c1"), arrived("c2"), now=1.0)
+    assert why(bound, "c2") == ["bound"]
+    share = remembering("a", seats=2, queue=QueueSpec(max_share=0.5))
+    tell(share, arrived("c1", tenant="x"), arrived("c2", tenant="y"), arrived("c3", tenant="x"), now=1.0)
+    assert why(share, "c3") == ["share"]
+    pinned = remembering("a", "b", sticky=StickySpec(header="x", pin=True, pin_wait_s=9.0))
+    tell(pinned, arrived("c1", session="s"), arrived("c2", session="s"), now=1.0)
+    queued = steps(pinned, "c2")[0]
+    assert isinstance(queued, Queued)
+    assert (queued.why, queued.left) == ("pinned", ("a",))
+
+
 def test_where_nobody_can_serve() -> None:
     """The wait names who could not, and why."""
     machine = gate(pool(), explain=ExplainSpec())
@@ -367,43 +375,3 @@ def test_a_call_that_goes_on_for_ever_is_bounded() -> None:
     assert found[-1].at == 9999.0
     assert found[-1].size < MOST_BYTES
     assert len(found) < 400
-
-
-# ===== cost =====
-
-
-def measured(calls: int, replicas: int = 16) -> tuple[float, Trails]:
-    """Bytes a remembered call takes by Python's own account, over so many, and the trails."""
-    made = Fleet("adaptive", replicas, explain=calls)
-    trails = made.gate._calls.trails
-    assert trails is not None
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, kept = tracemalloc.get_traced_memory()[0], len(trails)
-        for _ in range(calls - kept):
-            made.turn()
-        gc.collect()
-        return (tracemalloc.get_traced_memory()[0] - before) / (calls - kept), trails
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.slow
-def test_ten_thousand_calls_take_less_than_15_mb() -> None:
-    """At 16 replicas and four scorers, by Python's account of memory; the Gate's own estimate is about right."""
-    each, trails = measured(2000)
-    assert 10_000 * each < 15e6
-    assert 0.7 < each / (trails.size / len(trails)) < 1.3
-    assert not any(gc.is_tracked(trail) for trail in trails.newest())
-
-
-def test_a_hedge_says_whom_it_went_beside() -> None:
-    """The second attempt's candidates are the others; the first attempt's replica is named with that reason."""
-    machine = remembering("a", "b", hedge=HedgeSpec(delay_s=0.5, budget=1.0, budget_min_per_s=10.0))
-    machine.on(arrived("warm"), 0.0)
-    machine.on(ok("warm"), 10.0)
-    machine.on(arrived("c1"), 20.0)
-    assert sends(machine.on(Woke(), 20.5)) == [("c1", "b")]
-    second = chosen(machine, "c1")
-    assert (second.attempt, second.replica, second.left) == (2, "b", ("a", "has the first attempt"))

@@ -57,9 +57,9 @@ class Books:
         flight.move("queued")
         flight.queued_at = now
         self._waiting += 1
+        pin_wait_s = pool.push(flight, model, now)
         if self.trails is not None:
             self.trails.queued(flight, pool, model, now)
-        pin_wait_s = pool.push(flight, model, now)
         until = flight.deadline if pin_wait_s is None else min(flight.deadline, now + pin_wait_s)
         if not pool.usable(model):
             queue = pool.spec.queue
@@ -96,6 +96,8 @@ class Books:
         if flight.attempt == 1:
             pool.budget.deposit(now)
             flight.expected = pool.fair.charge(flight.call, now)
+        if flight.call.prefix and pool.pipeline.prefix is not None:
+            flight.cached = pool.pipeline.prefix.sent(flight.call, model, seat)
         if pool.hedging is not None:
             self._watch(flight, pool.hedging, now)
         timeouts = pool.spec.timeouts

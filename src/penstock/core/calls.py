@@ -125,6 +125,8 @@ class Calls(Rivals):
         usage = event.usage
         if usage is not None and (pool := self._fleet.pools.get(seat.pool)) is not None:
             pool.fair.served(flight.call.tenant, usage.prompt_tokens, usage.completion_tokens, now)
+            if flight.call.prefix:
+                pool.cached(flight, usage, seat)
         self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
         self.serve(seat.pool, out, now)
 

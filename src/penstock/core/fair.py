@@ -123,6 +123,11 @@ class Fair:
         output = TYPICAL_OUTPUT if flow is None else flow.output
         return output if most is None or most > output else most
 
+    def capped(self, tenant: str) -> bool:
+        """Whether it was kept from more seats when it was last looked at, because it has its share."""
+        flow = self._flows.get(tenant) if self.caps else None
+        return flow is not None and flow.capped
+
     def standing(self, tenant: str) -> tuple[float, float]:
         """How far a tenant's account is above (or below) where the pool has come, and its weight."""
         flow = self._flows.get(tenant)

@@ -7,6 +7,7 @@ from math import exp, inf
 
 from penstock.base.nouns import EngineStats, GpuReading, Replica
 from penstock.core.health import Health
+from penstock.core.prefix import Cache
 
 ALPHA = 0.1
 """Weight of a new observation in the means [R4]."""
@@ -50,8 +51,8 @@ class Seat:
     """One replica with what routing may know of it."""
 
     __slots__ = (
-        "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight",
-        "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "primed_at",
+        "cache", "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id",
+        "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "primed_at",
         "queued_share", "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until",
         "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
@@ -81,6 +82,7 @@ class Seat:
         """Mean time from sending a call to the end of its answer, streamed or not."""
         self.whole_at = 0.0
         self.peak = PeakEwma()
+        self.cache = Cache(replica.id)
         self.primed_at: float | None = None
         """When a benchmark last gave the means a value to begin with; a mean of that time is its alone."""
         self.errors = 0.0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from penstock.base.errors import Label
-from penstock.base.nouns import Call
+from penstock.base.nouns import Call, Usage
 from penstock.base.rand import Rand
 from penstock.core.attempts import RetryBudget
 from penstock.core.fair import Fair
@@ -19,6 +19,7 @@ from penstock.core.load import Seat
 from penstock.core.order import EVERY
 from penstock.core.outliers import Outliers, look_for_panic
 from penstock.core.pins import Pins
+from penstock.core.prefix import NOTHING
 from penstock.core.queue import Counts, Line
 from penstock.core.route.notes import Notes
 from penstock.core.route.pipeline import Pipeline, build
@@ -117,6 +118,14 @@ class Pool:
             self._ramp.changed()
         for seat in self.seats:
             seat.times_whole = self.pipeline.times_whole
+
+    def cached(self, flight: Flight, usage: Usage, seat: Seat) -> None:
+        """An answer tells how much of its prompt was cached."""
+        if flight.cached.owner != seat.id:  # one of two attempts, and the other one was the last to be sent
+            flight.cached = NOTHING
+        if self.pipeline.prefix is not None:
+            model = flight.targets[flight.target].model
+            self.pipeline.prefix.index.ended(model, flight.call.prompt_bytes, flight.cached, usage, seat.cache)
 
     def engines_tell(self) -> None:
         """An engine told which models or adapters it has in memory."""

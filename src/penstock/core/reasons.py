@@ -8,6 +8,7 @@ from re import sub
 from typing import NamedTuple
 
 from penstock.base.nouns import Call
+from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
 from penstock.core.route.filters import SCORE_ALL
@@ -28,6 +29,23 @@ class Known(NamedTuple):
     pool: str
     model: str
     strategy: str
+
+
+def why_queued(flight: Flight, pool: Pool, model: str) -> str:
+    """Why a call waits that has just joined a line; what its pool found out when it was asked, and not asked again:
+    asking a pool whether a call may pass is a fact for it."""
+    call, line = flight.call, pool.lines.get(model)
+    if not pool.usable(model):
+        return "nobody"
+    if pool.shed.active and pool.shed.shut[call.priority]:
+        return "held"
+    if pool.full:
+        return "bound"
+    if flight.pin is not None:
+        return "pinned"
+    if not flight.attempt and pool.fair.capped(call.tenant):
+        return "share"
+    return "behind" if not flight.attempt and line is not None and len(line.fresh) > 1 else "full"
 
 
 def unfit(seat: Seat, pool: Pool, model: str) -> str:

@@ -39,6 +39,11 @@ class Shed:
         """The saturation that was last worked out."""
         self._at = float("-inf")
 
+    @property
+    def shut(self) -> tuple[bool, ...]:
+        """Who was kept away when it was last looked at."""
+        return self._closed
+
     def at_ease(self, seats: Sequence[Seat], now: float) -> bool:
         """Whether there is room for work that nobody may need: nobody is kept away and engines are not saturated."""
         return saturation(seats, self.spec, now) < 1.0 and not (self.active and any(self.closed(seats, now)))

@@ -29,7 +29,9 @@ class Queued(Step, frozen=True, gc=False, tag=True):
     pool: str
     model: str
     why: str
-    """full: no free seat; behind: others wait; held: the engines are near collapse; nobody: no replica can serve."""
+    """full: no free seat; behind: others wait; held: the engines are near collapse; nobody: no replica can serve;
+    bound: the pool has as many calls in flight as it may; pinned: its own replica has no free seat; share: its tenant
+    has so many seats that others come first."""
     waiting: int
     better: int
     """Of a higher priority."""
@@ -44,7 +46,7 @@ class Queued(Step, frozen=True, gc=False, tag=True):
     served: tuple[int, ...]
     """Calls that had left this pool's queue for a seat by then, by priority."""
     left: Pairs = ()
-    """Who could not serve, where nobody could."""
+    """Who could not serve, where nobody could; or the one replica that it is pinned to."""
     retry: bool = False
     """It waits beside the line, after a failed attempt."""
 
@@ -103,6 +105,19 @@ class Denied(Step, frozen=True, gc=False, tag=True):
     """No further attempt: `why` is budget, attempts, useless, unrepeatable or gone."""
 
     why: str
+
+
+class Hedged(Step, frozen=True, gc=False, tag=True):
+    """Its attempt was slow to begin. `what`: sent (another one, beside it), or no_budget, or no_room."""
+
+    what: str
+
+
+class Stopped(Step, frozen=True, gc=False, tag=True):
+    """Of two attempts the other one began first: this one was let go."""
+
+    attempt: int
+    replica: str
 
 
 class Moved(Step, frozen=True, gc=False, tag=True):

@@ -20,12 +20,13 @@ from penstock.core.fair import TYPICAL_OUTPUT
 from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
-from penstock.core.reasons import MOST_LEFT, Known, aside, left_out, owner, passed_over, snake, unfit
+from penstock.core.reasons import MOST_LEFT, Known, aside, left_out, owner, passed_over, snake, unfit, why_queued
 from penstock.core.route.notes import Chooser, Notes, Scorers
 from penstock.core.spec import ExplainSpec
 from penstock.core.steps import (
     Chosen,
     Denied,
+    Hedged,
     Lost,
     Moved,
     Note,
@@ -33,6 +34,7 @@ from penstock.core.steps import (
     Queued,
     Refused,
     Step,
+    Stopped,
     Trail,
     Unqueued,
 )
@@ -105,24 +107,18 @@ class Trails:
     # ===== a call's way =====
 
     def queued(self, flight: Flight, pool: Pool, model: str, now: float) -> None:
-        """It is about to join the pool's line."""
+        """It has just joined the pool's line. Counts are of those before it."""
         call, counts, name = flight.call, pool.counts, pool.spec.name
         if flight.expected is None:
             flight.expected = pool.fair.expected(call)
-        usable = pool.usable(model)
-        if not usable:
-            why = "nobody"
-        elif flight.attempt or pool.may_pass(call, model, now):
-            why = "full"
-        else:
-            why = "held" if pool.shed.active and pool.shed.closed(pool.seats, now)[call.priority] else "behind"
         lead, weight = pool.fair.standing(call.tenant)
+        why = why_queued(flight, pool, model)
         self._add(flight, Queued(
             at=now, before=flight.trail, size=_size(flight) + STEP_BYTES, pool=name, model=model, why=why,
-            waiting=counts.calls, better=sum(counts.by_priority[: call.priority]),
-            equal=counts.by_priority[call.priority], own=counts.by_tenant.get(call.tenant, 0), lead=lead,
-            weight=weight, served=tuple(self._served.get(name, _NONE)),
-            left=() if usable else self._of(pool, model).unfit, retry=flight.attempt > 0,
+            waiting=counts.calls - 1, better=sum(counts.by_priority[: call.priority]),
+            equal=counts.by_priority[call.priority] - 1, own=counts.by_tenant[call.tenant] - 1, lead=lead,
+            weight=weight, served=tuple(self._served.get(name, _NONE)), retry=flight.attempt > 0,
+            left=self._of(pool, model).unfit if why == "nobody" else (flight.pin.id,) if flight.pin is not None else (),
         ))  # fmt: skip
 
     def unqueued(self, flight: Flight, pool: Pool, now: float) -> None:
@@ -197,6 +193,14 @@ class Trails:
         else:
             why = "attempts" if flight.target_attempts >= pool.spec.retries.attempts else "budget"
         self._add(flight, Denied(at=now, before=flight.trail, size=_size(flight) + STEP_BYTES, why=why))
+
+    def hedged(self, flight: Flight, what: str, now: float) -> None:
+        """Its attempt is slow to begin, and a second one was thought of."""
+        self._add(flight, Hedged(now, flight.trail, _size(flight) + STEP_BYTES, what))
+
+    def stopped(self, flight: Flight, attempt: int, seat: Seat, now: float) -> None:
+        """The other of two attempts was quicker."""
+        self._add(flight, Stopped(now, flight.trail, _size(flight) + STEP_BYTES, attempt, seat.id))
 
     def moved(self, flight: Flight, why: str, now: float) -> None:
         """Another target is its now."""

@@ -11,6 +11,7 @@ from penstock.base.nouns import PRIORITIES
 from penstock.core.steps import (
     Chosen,
     Denied,
+    Hedged,
     Lost,
     Moved,
     Pairs,
@@ -18,6 +19,7 @@ from penstock.core.steps import (
     Queued,
     Refused,
     Step,
+    Stopped,
     Trail,
     Unqueued,
 )
@@ -29,6 +31,14 @@ WHY_QUEUED = {
     "behind": "others were waiting already",
     "held": "its engines were near collapse, and its priority was held back",
     "nobody": "no replica could serve the model",
+    "bound": "the pool had as many calls in flight as it may",
+    "pinned": "it is pinned to one replica, which had no free seat for it",
+    "share": "its tenant has its share of the seats, and others came first",
+}
+WHY_HEDGED = {
+    "sent": "slow to begin: a second attempt was made beside it (hedge)",
+    "no_budget": "slow to begin, and the budget for hedges was spent",
+    "no_room": "slow to begin, and there was no room for a second attempt",
 }
 WHY_DENIED = {
     "budget": "the retry budget was spent",
@@ -68,7 +78,9 @@ def listed(pairs: Pairs, total: int) -> str:
 
 def _queued(step: Queued) -> str:
     text = f"{'waits beside' if step.retry else 'joins'} the queue of {step.pool}: {WHY_QUEUED[step.why]}"
-    if step.left:
+    if step.why == "pinned":
+        text += f" ({step.left[0]})"
+    elif step.left:
         text += f": {listed(step.left, len(step.left) // 2)}"
     ahead = f"{step.better:,} of a higher priority, {step.equal:,} of its own, {step.own:,} of its tenant"
     return f"{text}; {count(step.waiting, 'call')} waited there ({ahead})" if step.waiting else f"{text}; nobody waited"
@@ -116,6 +128,10 @@ def told_of(step: Step) -> str:
             return _lost(step)
         case Refused():
             return _refused(step)
+        case Hedged():
+            return WHY_HEDGED[step.what]
+        case Stopped():
+            return f"attempt {step.attempt} at {step.replica} is let go: the other one began first"
         case Paused():
             return f"pauses for {seconds(step.until - step.at)}: all replicas have failed it"
         case Denied():
@@ -137,7 +153,8 @@ def tell(trail: Trail, steps: Sequence[Step], choices: Sequence[Choice]) -> str:
     failed = [f"attempt {step.attempt} at {step.replica} failed ({step.label})" for step in steps if type(step) is Lost]
     if failed:
         said.append(_sentence("; ".join(failed)))
-    said += [_sentence(told_of(step)) for step in steps if isinstance(step, Denied | Moved | Refused)]
+    turns = Denied | Hedged | Moved | Refused | Stopped
+    said += [_sentence(told_of(step)) for step in steps if isinstance(step, turns)]
     row = trail.row
     if not trail.over:
         said.append(f"It is still {row.outcome}, {seconds(row.latency_s)} after it arrived.")
