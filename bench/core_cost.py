@@ -67,7 +67,7 @@ class Fleet:
         return self.gate.on(event, self.now)
 
     def _prefix(self) -> tuple[int, ...]:
-        """How the next prompt begins: 16 blocks, the number of 8 KB."""
+        """How the next prompt begins: 16 blocks: more than the 13 of 8 KB."""
         if self._prompts == "none":
             return ()
         fresh = tuple([self._rng.getrandbits(32) for _ in range(16)])

@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.base.prefix import ENDS, MAX_BLOCKS, SMALLEST_BYTES, STEPS, chain
+from penstock.base.prefix import ENDS, MAX_BLOCKS, SHORTEST_BYTES, STEPS, chain
 
 
-def test_blocks_are_small_at_first_and_never_more_than_a_quarter_of_what_is_before_them() -> None:
+def test_no_block_is_more_than_a_quarter_of_what_is_before_it() -> None:
     """So what is known of a match is at most a fifth too short, and a long prompt has few blocks."""
-    assert STEPS[:8] == (SMALLEST_BYTES,) * 8
-    assert all(step * 4 <= end for step, end in zip(STEPS[8:], ENDS[8:], strict=False))
+    assert STEPS[0] == SHORTEST_BYTES
+    assert all(step * 4 <= end for step, end in zip(STEPS[1:], ENDS[1:], strict=False))
     assert len(STEPS) == MAX_BLOCKS
-    assert ENDS[-1] == 32 << 20
-    assert (len(chain([bytes(8192)])[0]), len(chain([bytes(400_000)])[0])) == (16, 38)
+    assert ENDS[-1] == 56 << 20
+    assert (len(chain([bytes(8192)])[0]), len(chain([bytes(400_000)])[0])) == (13, 35)
 
 
 def test_only_full_blocks_count() -> None:
     """A text shorter than a block has none, and its length is told all the same."""
-    assert chain([b"x" * 255]) == ((), 255)
-    assert len(chain([b"x" * 511])[0]) == 1
+    assert chain([b"x" * 1023]) == ((), 1023)
+    assert len(chain([b"x" * 1279])[0]) == 1
     assert chain([b""]) == ((), 0)
 
 

@@ -36,7 +36,7 @@ def test_the_longest_match_is_found_by_replica() -> None:
     one, other = prompt(1, common=common), prompt(2, common=common)
     assert made.sent(one, "m", 4000, a) == NOTHING
     assert depth(made, a, one) == len(one)
-    assert depth(made, a, other) == 4
+    assert depth(made, a, other) == 1
     assert depth(made, b, one) == 0
     assert made.sent(other, "m", 4096, a) == Cached(288, 288, "a")  # of 1,024 to 1,280 bytes the middle, 4 a token
 
@@ -54,8 +54,8 @@ def test_the_least_recently_used_goes_first_and_its_end_before_its_beginning() -
     made, (a,) = index("a", tokens=1536)
     made.sent(prompt(1), "m", 4096, a)
     made.sent(prompt(2), "m", 4096, a)
-    assert depth(made, a, prompt(2)) == 12
-    assert 0 < depth(made, a, prompt(1)) < 12
+    assert depth(made, a, prompt(2)) == 9
+    assert 0 < depth(made, a, prompt(1)) < 9
     made.sent(prompt(3), "m", 4096, a)
     assert depth(made, a, prompt(1)) == 0
     assert a.bytes <= 1536 * 4
@@ -103,7 +103,7 @@ def test_an_engine_that_tells_its_size_is_taken_at_its_word() -> None:
     a.observed(EngineStats(kv_tokens=512, kv_block_tokens=128))
     made.sent(prompt(1), "m", 4096, a)
     assert a.bytes == 512 * 4
-    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:768]), "m", 4096, a) == Cached(160, 160, "a")
+    assert made.sent(prompt(2, common=Random(1).randbytes(4096)[:1024]), "m", 4096, a) == Cached(224, 224, "a")
 
 
 def test_a_replica_that_is_gone_or_started_anew_is_forgotten() -> None:
@@ -182,11 +182,12 @@ def test_traffic_of_others_does_not_count_as_ours() -> None:
 
 
 def test_the_holders_of_the_longest_part_are_named() -> None:
-    """Of a conversation's replica and of those that have its system prompt alone, the former; the latest sixteen."""
-    made, caches = index(*(f"r{n}" for n in range(30)))
+    """In a large fleet: of a conversation's replica and of those that have its system prompt alone, the former; the
+    latest sixteen."""
+    made, caches = index(*(f"r{n}" for n in range(80)))
     common = Random(9).randbytes(1024)
     for seed, cache in enumerate(caches):
         made.sent(prompt(seed, common=common), "m", 4096, cache)
     assert made.holders(made.keys(prompt(7, common=common), "m")) == [caches[7]]
-    assert made.holders(made.keys(prompt(99, common=common), "m")) == caches[14:]
+    assert made.holders(made.keys(prompt(99, common=common), "m")) == caches[64:]
     assert ENDS[len(prompt(7))] == 4096

@@ -79,6 +79,23 @@ def test_time_that_stands_still_is_an_error() -> None:
         kernel.run()
 
 
+def test_a_halt_ends_the_run_after_the_callback_that_asked_for_it() -> None:
+    """What is left comes with the next run, at its own time."""
+    kernel, seen = Kernel(), list[int]()
+
+    def see(number: int) -> None:
+        seen.append(number)
+        if number == 1:
+            kernel.halt()
+
+    for number in range(3):
+        kernel.at(float(number), see, number)
+    assert kernel.run() == 1.0
+    assert seen == [0, 1]
+    kernel.run()
+    assert seen == [0, 1, 2]
+
+
 @pytest.mark.slow
 def test_it_is_fast() -> None:
     """At least 200,000 trivial events a second of CPU time, even on a slow machine (a million on a usual one)."""

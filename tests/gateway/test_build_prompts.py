@@ -39,7 +39,7 @@ def test_prompts_that_begin_alike_go_to_one_replica(strategy: Any) -> None:
 
     run(main)
     assert all(len(replicas) == 1 for replicas in went.values())
-    assert [len(fact.call.prefix) for fact in told] == [10] * 15
+    assert [len(fact.call.prefix) for fact in told] == [7] * 15
     assert "document" not in repr(told)
 
 

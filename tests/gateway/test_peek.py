@@ -176,10 +176,16 @@ def test_a_prompt_is_what_chat_templates_put_first_to_last() -> None:
 
 
 @pytest.mark.parametrize("field", ["prompt", "input", "inputs", "text", "system", "instructions", "messages"])
-@pytest.mark.parametrize("value", [b'"%b"' % (b"word " * 100), b"[%b]" % b",".join([b"12345"] * 100), b"null", b"5"])
+@pytest.mark.parametrize("value", [b'"%b"' % (b"word " * 300), b"[%b]" % b",".join([b"12345"] * 300), b"null", b"5"])
 def test_a_prompt_may_be_anything(field: str, value: bytes) -> None:
     """Text, tokens, nothing, nonsense: it is read as it stands, and no request is refused over it."""
-    assert peek_prompt(b'{"model":"m","%b":%b}' % (field.encode(), value))[1:] == chain([value])
+    body = b'{"model":"m","%b":%b,"more":"%b"}' % (field.encode(), value, b"x" * 1024)
+    assert peek_prompt(body)[1:] == chain([value])
+
+
+def test_a_short_body_is_not_looked_at_for_a_prompt() -> None:
+    """What it could share is not worth the look."""
+    assert peek_prompt(b'{"model":"m","prompt":"%b"}' % (b"x" * 900))[1:] == ((), 0)
 
 
 def test_a_body_without_a_prompt_has_no_blocks() -> None:

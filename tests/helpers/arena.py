@@ -4,6 +4,7 @@ Everything is the real thing but sockets and text. For experiments about who wai
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, NamedTuple
 
 from penstock.base.nouns import Call, CallRow, EngineStats, Replica, Usage
@@ -116,6 +117,7 @@ class Arena:
         self.rows: list[CallRow] = []
         self.sent: list[str] = []
         """Ids, in the order in which they were sent."""
+        self._to_the_last = False
         self.visits: dict[str, Visit] = {}
         fleet = (
             Replica(id=name, url=f"http://{name}", pool=pool.name, engine=kind, max_concurrent_requests=seats)
@@ -123,12 +125,15 @@ class Arena:
         )
         self.pump.tell(FleetSeen(tuple(fleet)))
 
-    def run(self, visits: Iterable[Visit], until: float = float("inf")) -> list[CallRow]:
-        """Let the calls come and time pass; the rows of those that are over."""
+    def run(self, visits: Iterable[Visit], until: float = inf) -> list[CallRow]:
+        """Let the calls come and time pass; the rows of those that are over. Without `until` it ends with the last of
+        them: a Gate has alarms of its own that go on for ever, such as the look for outliers."""
         for visit in visits:
             self.visits[visit.call.id] = visit
             self.kernel.at(visit.at, self.pump.tell, Arrived(visit.call))
-        self.kernel.run(until)
+        self._to_the_last = until == inf
+        if until != inf or len(self.rows) < len(self.visits):
+            self.kernel.run(until)
         return self.rows
 
     def _perform(self, order: Effect) -> None:
@@ -141,6 +146,8 @@ class Arena:
                 engine.abort(order)
         elif isinstance(order, Record):
             self.rows.append(order.row)
+            if self._to_the_last and len(self.rows) == len(self.visits):
+                self.kernel.halt()
         elif isinstance(order, Probe) and order.bench is not None:
             self.engines[order.replica].submit_bench(order.bench)
         elif isinstance(order, Probe):

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from zlib import crc32
 
-SMALLEST_BYTES = 256
-"""The first blocks' length: some 64 tokens. A shorter common beginning is not worth a detour."""
+SHORTEST_BYTES = 1024
+"""The first block: some 256 tokens. A shorter common beginning is not worth a detour, nor a shorter prompt a look."""
 MAX_BLOCKS = 64
-"""Blocks of one prompt; they end at 32 MiB."""
+"""Blocks of one prompt; they end at 56 MiB."""
 
 
 def _steps() -> list[int]:
-    """Eight blocks of 256 bytes, then four to every doubling of the length: what is known of a match is at most a fifth
-    too short, and a long prompt has few blocks."""
-    steps = [SMALLEST_BYTES] * 8
+    """Four blocks to every doubling of the length: what is known of a match is at most a fifth too short, and a long
+    prompt has few blocks."""
+    steps = [SHORTEST_BYTES]
     while len(steps) < MAX_BLOCKS:
         steps += [sum(steps) // 4] * 4
     return steps[:MAX_BLOCKS]

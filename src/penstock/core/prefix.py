@@ -20,9 +20,13 @@ from penstock.base.prefix import ENDS, MAX_BLOCKS, STEPS
 BYTES_PER_TOKEN = 4.0
 """Until answers have told better."""
 MOST_BLOCKS = 500_000
-"""Blocks of all replicas of a pool together, some 150 bytes each."""
+"""Blocks of all replicas of a pool together, some 200 bytes each."""
 MARKED = (0, *range(3, MAX_BLOCKS, 4))
-"""Places of the blocks whose holders are remembered: the first, and every fourth."""
+"""Places of the blocks whose holders are remembered in a large fleet: the first, and every fourth."""
+ROOT = (0,)
+"""The same in a small one, where everybody is asked: whether anybody has the first one is enough."""
+SMALL_FLEET = 64
+"""So many replicas are all looked at for every call."""
 _BACKWARDS = tuple(reversed(STEPS))
 _HOLDERS = 16
 """Replicas that are remembered as holders of one block; the latest."""
@@ -133,7 +137,8 @@ class Index:
     """The caches of a pool's replicas, and who has a block."""
 
     __slots__ = (
-        "_answers", "_caches", "_holders", "_keys", "_last", "_most", "_rates", "max_blocks", "tokens", "turn",
+        "_answers", "_caches", "_holders", "_keys", "_large", "_last", "_model", "_most", "_rates", "_salted",
+        "max_blocks", "tokens", "turn",
     )  # fmt: skip
 
     def __init__(self, tokens: int, max_blocks: int) -> None:
@@ -144,10 +149,12 @@ class Index:
         self._caches: dict[str, Cache] = {}
         self._holders: dict[int, list[Cache]] = {}
         """Block -> who has it, the latest last; for some blocks (`MARKED`)."""
+        self._large = False
         self._rates: dict[str, list[float]] = {}
         """Model -> bytes, tokens."""
         self._last: tuple[tuple[int, ...], str] = ((), "")
         self._keys: Keys = ()
+        self._model, self._salted = "", crc32(b"") << 32
         self._answers = 0
         self.turn = 0
         """Prompts so far of which nobody knew anything."""
@@ -157,17 +164,27 @@ class Index:
 
     # ===== reads =====
 
+    def _salt(self, model: str) -> int:
+        """What makes one model's blocks others than another's."""
+        if model != self._model:
+            self._model, self._salted = model, crc32(model.encode()) << 32
+        return self._salted
+
     def keys(self, prefix: tuple[int, ...], model: str) -> Keys:
         """The blocks of a prompt for this model: another model, or LoRA adapter, shares nothing with it."""
         last, of = self._last
         if last is not prefix or of != model:  # one call asks twice: when it is placed, and when it is sent
-            salt = crc32(model.encode()) << 32
+            salt = self._salt(model)
             self._keys = tuple([block | salt for block in reversed(prefix)])
             self._last = (prefix, model)
         return self._keys
 
+    def begins(self, prefix: tuple[int, ...], model: str) -> bool:
+        """Whether anybody has the first block of a prompt."""
+        return prefix[0] | self._salt(model) in self._holders
+
     def known(self, keys: Keys) -> bool:
-        """Whether anybody has the first block."""
+        """The same, of its blocks."""
         return keys[-1] in self._holders
 
     def holders(self, keys: Keys) -> list[Cache]:
@@ -193,6 +210,7 @@ class Index:
                 self.forget(cache)
                 del self._caches[owner]
         self._caches.update(now)
+        self._large = len(now) > SMALL_FLEET
         self._most = min(self.max_blocks, MOST_BLOCKS // max(1, len(now)))
 
     def forget(self, cache: Cache) -> None:
@@ -223,7 +241,7 @@ class Index:
             self.turn += 1
             cache.turn = self.turn
         cache.sent(found.counted, prompt_bytes / rate)
-        self._use(cache, keys, depth, model)
+        self._use(cache, keys, depth, rate)
         return found
 
     def ended(self, model: str, prompt_bytes: int, cached: Cached, usage: Usage, cache: Cache) -> None:
@@ -236,10 +254,11 @@ class Index:
             cache.learn(cached.counted, usage.cached_tokens)
         if usage.completion_tokens:
             self._answers -= 1
-            size = int(usage.completion_tokens * self.bytes_per_token(model))
+            rate = self.bytes_per_token(model)
+            size = int(usage.completion_tokens * rate)
             cache.blocks[self._answers] = size
             cache.bytes += size
-            self._shrink(cache, model)
+            self._shrink(cache, rate)
 
     def _learn_rate(self, model: str, prompt_bytes: int, prompt_tokens: int) -> None:
         rate = self._rates.get(model)
@@ -248,25 +267,25 @@ class Index:
         rate[0] = rate[0] * _KEEP + prompt_bytes
         rate[1] = rate[1] * _KEEP + prompt_tokens
 
-    def _use(self, cache: Cache, keys: Keys, depth: int, model: str) -> None:
+    def _use(self, cache: Cache, keys: Keys, depth: int, rate: float) -> None:
         """All blocks become the latest, the first one last of all; so many of them are there already."""
         blocks, count = cache.blocks, len(keys)
         new = count - depth
         blocks.update(zip(keys[:new], _BACKWARDS[MAX_BLOCKS - count :], strict=False))
         cache.bytes += ENDS[count] - ENDS[depth]
-        for at in MARKED:
+        for at in MARKED if self._large else ROOT:
             if at >= count:
                 break
             if at >= depth:
                 self._mark(keys[count - 1 - at], cache)
         for key in keys[new:]:
             blocks.move_to_end(key)
-        self._shrink(cache, model)
+        self._shrink(cache, rate)
 
-    def _shrink(self, cache: Cache, model: str) -> None:
+    def _shrink(self, cache: Cache, rate: float) -> None:
         """Let go what its engine has let go by now."""
         tokens = self.tokens if cache.tokens is None else cache.tokens
-        most_bytes = tokens * self.bytes_per_token(model)
+        most_bytes = tokens * rate
         blocks, holders, held_bytes = cache.blocks, self._holders, cache.bytes
         beyond = len(blocks) - self._most
         while held_bytes > most_bytes or beyond > 0:

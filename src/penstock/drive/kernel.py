@@ -39,7 +39,7 @@ class Timer:
 class Kernel:
     """Virtual time in seconds. `clock` and `call_at` are what a pump needs."""
 
-    __slots__ = ("_heap", "_now", "_sequence", "done")
+    __slots__ = ("_halted", "_heap", "_now", "_sequence", "done")
 
     def __init__(self, start: float = 0.0) -> None:
         self._now = start
@@ -67,12 +67,17 @@ class Kernel:
         """Callbacks that are still to come, cancelled ones included."""
         return len(self._heap)
 
+    def halt(self) -> None:
+        """Let `run` return after the callback that is being called: whoever waits for something has seen it."""
+        self._halted = True
+
     def run(self, until: float = inf) -> float:
-        """Let time pass until nothing is left, or up to and including `until`; returns the time reached.
+        """Let time pass until nothing is left, up to and including `until`, or until `halt`; returns the time reached.
 
         Raises RuntimeError when a million callbacks pass without time moving on.
         """
         heap, now, still = self._heap, self._now, 0
+        self._halted = False
         while heap and heap[0][0] <= until:
             when, _, action, argument = heappop(heap)
             if when > now:
@@ -84,6 +89,8 @@ class Kernel:
                     raise RuntimeError(f"virtual time stands still at {now}: {action!r} comes again and again")
             self.done += 1
             action(argument)
+            if self._halted:
+                return self._now
         if until != inf:
             self._now = max(self._now, until)
         return self._now

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from penstock.adapters.wire.malformed import Malformed
-from penstock.base.prefix import chain
+from penstock.base.prefix import SHORTEST_BYTES, chain
 
 MAX_MODEL_CHARS = 512
 MAX_CHOICES = 1024
@@ -99,6 +99,8 @@ def peek(body: bytes, decode: Callable[[bytes], Fields] = _DECODER.decode) -> Fi
 
 def peek_prompt(body: bytes) -> tuple[Fields, tuple[int, ...], int]:
     """The inspected fields, the hashes of the prompt's leading blocks, and its length in bytes. Raises Malformed."""
+    if len(body) < SHORTEST_BYTES:
+        return peek(body), (), 0
     fields = peek(body, _PROMPT_DECODER.decode)
     assert isinstance(fields, Prompted)
     parts = fields.parts()

@@ -120,7 +120,7 @@ class Pipeline:
 
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """The weighted sum for each seat."""
-        scorers = self.scorers if call.prefix else self._plain
+        scorers = self.scorers if self.prefix is None or self.prefix.matters(call) else self._plain
         parts = [scorer.score(call, seats, now) for _, scorer in scorers]
         if self.notes is not None:
             self.notes.parts, self.notes.scorers = parts, scorers
@@ -150,7 +150,8 @@ def _adaptive(spec: presets.Adaptive | presets.AdaptiveClassic, rand: Rand) -> P
 
 
 def _prefix(spec: presets.Adaptive | presets.PrefixAware) -> tuple[float, Prefix]:
-    return spec.prefix, Prefix(Index(spec.kv_tokens, spec.max_blocks), spec.load_factor)
+    spreads = isinstance(spec, presets.PrefixAware)
+    return spec.prefix, Prefix(Index(spec.kv_tokens, spec.max_blocks), spec.load_factor, spreads)
 
 
 def _prefix_aware(spec: presets.PrefixAware, rand: Rand) -> Pipeline:

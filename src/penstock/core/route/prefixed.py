@@ -29,8 +29,10 @@ BESIDE_GUESTS = 16
 class Prefix:
     """Share of the prompt that is cached, for replicas within the load bound."""
 
-    def __init__(self, index: Index, load_factor: float) -> None:
+    def __init__(self, index: Index, load_factor: float, spreads: bool = True) -> None:
+        """`spreads`: it has a word about prompts that nobody knows; beside finer scores than load it would be lost."""
         self.index = index
+        self._spreads = spreads
         self._load_factor = load_factor
         self._seats: Sequence[Seat] = ()
         self._by_id: dict[str, Seat] = {}
@@ -55,15 +57,23 @@ class Prefix:
         most = self._load_factor * total / sum([seat.seats for seat in seats])
         rate = index.bytes_per_token(call.model)
         whole = max(call.prompt_bytes, ENDS[len(keys)])
-        worth = [0.0, *[end / whole * end / (end + HALF_TOKENS * rate) for end in ENDS[1 : len(keys) + 1]]]
         depths = self._depths(keys, seats)
         more = 1 if depths.count(max(depths)) == 1 else 0
-        return [
-            worth[depth] * min(1.0, seat.cache.trust)
-            if depth and seat.in_flight < ceil(most * seat.seats) + more
-            else 0.0
-            for depth, seat in zip(depths, seats, strict=False)
-        ]
+        worth, of, scores = 0.0, 0, []
+        for depth, seat in zip(depths, seats, strict=False):
+            if depth and seat.in_flight < ceil(most * seat.seats) + more:
+                if depth != of:  # many have the same
+                    end, of = ENDS[depth], depth
+                    worth = end / whole * end / (end + HALF_TOKENS * rate)
+                trust = seat.cache.trust
+                scores.append(worth * trust if trust < 1.0 else worth)
+            else:
+                scores.append(0.0)
+        return scores
+
+    def matters(self, call: Call) -> bool:
+        """Whether its scores can tell this call's replicas apart."""
+        return bool(call.prefix) and (self._spreads or self.index.begins(call.prefix, call.model))
 
     def sent(self, call: Call, model: str, seat: Seat) -> Cached:
         """The call goes there; what of its prompt is there already."""
