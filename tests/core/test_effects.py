@@ -5,7 +5,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from penstock.core.effects import Cancel, Effect, Forget, Probe, Refuse
+from penstock.core.effects import Bench, Cancel, Effect, Forget, Probe, Refuse
 from tests.core.playbook import USED, record, send
 
 ONE_OF_EACH: list[Effect] = [
@@ -14,6 +14,7 @@ ONE_OF_EACH: list[Effect] = [
     Refuse("c1", "queue_full", 429, "", 3.0),
     record(usage=USED),
     Probe("a", "stats", 5.0),
+    Probe("a", "bench", 30.0, Bench(1, "m", 512, 32, 2)),
     Forget("a"),
 ]
 

@@ -8,6 +8,7 @@ import pytest
 from penstock.base.nouns import EngineStats, GpuReading, Usage
 from penstock.core.events import (
     Began,
+    Benched,
     ClientGone,
     Ended,
     Event,
@@ -34,6 +35,7 @@ ONE_OF_EACH: list[Event] = [
     Observed("a", EngineStats(waiting=3)),
     Metered("a", (GpuReading(index=0, uuid="GPU-1", utilisation=0.5),)),
     Listed("a", ("m",)),
+    Benched("a", 1, True, 0.2, 50.0),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
     Woke(),
 ]

@@ -136,3 +136,20 @@ def test_the_same_replica_is_known_by_place_and_pool() -> None:
     assert not made.same_as(seat(url="http://elsewhere").replica)
     assert not made.same_as(seat(pool="other").replica)
     assert not made.same_as(None)
+
+
+def test_a_benchmark_gives_the_means_something_to_begin_with() -> None:
+    """Until calls have told better, mean by mean; and it does not count as measured."""
+    made = seat()
+    made.prime(0.5, 4.0, 1.0)
+    assert (made.ttft_s, made.latency_s, made.whole_s, made.peak.value) == (0.5, 4.0, 4.0, 0.5)
+    measured = [made.measured]
+    made.prime(0.25, None, 2.0)
+    assert (made.ttft_s, made.latency_s, made.whole_s, made.peak.value) == (0.25, 4.0, 4.0, 0.25)
+    made.began(1.25, True, 10.0, 3.0)
+    assert made.ttft_s == pytest.approx(0.35)
+    measured.append(made.measured)
+    assert measured == [False, True]
+    made.prime(9.0, 9.0, 4.0)
+    assert made.ttft_s == pytest.approx(0.35)
+    assert made.peak.value == 1.25

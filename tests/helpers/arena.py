@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from penstock.base.nouns import Call, CallRow, EngineStats, Replica, Usage
 from penstock.base.nouns import Engine as Kind
 from penstock.base.rand import Rand
-from penstock.core.effects import Cancel, Effect, Probe, Record, Send
-from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Woke
+from penstock.core.effects import BENCHMARK, Bench, Cancel, Effect, Probe, Record, Send
+from penstock.core.events import Arrived, Began, Benched, Ended, Event, FleetSeen, Observed, Woke
 from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec, PoolSpec
 from penstock.drive.kernel import Kernel
@@ -37,6 +37,9 @@ class Engine:
         self.name = name
         self.batcher = Batcher(spec)
         self._tell = tell
+        self._clock = kernel.clock
+        self._benched_at = (0.0, 0.0)
+        """When its last benchmark was sent, and when that began."""
         self._pump: Pump[words.Event, words.Order] = Pump(
             self.batcher, self._perform, kernel.clock, kernel.call_at, _unseen, words.Woke(), raise_bug
         )
@@ -48,6 +51,12 @@ class Engine:
                 f"{order.id}/{order.attempt}", max(1, visit.call.prompt_tokens), visit.output_tokens, visit.blocks
             )
         )
+
+    def submit_bench(self, bench: Bench) -> None:
+        """A benchmark begins. It is asked once: a Batcher has nothing to warm up."""
+        self._benched_at = (self._clock(), 0.0)
+        job = f"{BENCHMARK}{self.name}/{bench.number}"
+        self._pump.tell(words.Submit(job, bench.prompt_tokens, bench.output_tokens))
 
     def abort(self, order: Cancel) -> None:
         """Nobody wants it any more."""
@@ -67,7 +76,9 @@ class Engine:
 
     def _perform(self, order: words.Order) -> None:
         call_id, _, attempt = order.id.rpartition("/")
-        if isinstance(order, words.Emit):
+        if call_id.startswith(BENCHMARK):
+            self._bench_goes_on(order, int(attempt))
+        elif isinstance(order, words.Emit):
             if order.first:
                 self._tell(Began(call_id, int(attempt)))
         elif isinstance(order, words.Finish):
@@ -76,6 +87,14 @@ class Engine:
                 self._tell(Ended(call_id, int(attempt), 200, usage, order.completion_tokens))
         else:
             raise AssertionError(f"an engine refused {order}")
+
+    def _bench_goes_on(self, order: words.Order, number: int) -> None:
+        (sent_at, began_at), now = self._benched_at, self._clock()
+        if isinstance(order, words.Emit):
+            self._benched_at = (sent_at, now) if order.first else self._benched_at
+        elif isinstance(order, words.Finish) and order.reason != "abort":
+            speed = (order.completion_tokens - 1) / (now - began_at)
+            self._tell(Benched(self.name, number, True, began_at - sent_at, speed))
 
 
 class Arena:
@@ -129,6 +148,8 @@ class Arena:
             self.rows.append(order.row)
             if self._to_the_last and len(self.rows) == len(self.visits):
                 self.kernel.halt()
+        elif isinstance(order, Probe) and order.bench is not None:
+            self.engines[order.replica].submit_bench(order.bench)
         elif isinstance(order, Probe):
             self.kernel.at(self.kernel.clock() + 0.01, self.pump.tell, self._look(order))
 

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.base.rand import Rand
-from penstock.core.effects import Cancel, Effect, Probe, Record, Refuse, Send
+from penstock.core.effects import BENCHMARK, Bench, Cancel, Effect, Probe, Record, Refuse, Send
 from penstock.core.events import (
     Arrived,
     Began,
+    Benched,
     ClientGone,
     Ended,
     Event,
@@ -28,7 +29,16 @@ from penstock.core.events import (
 )
 from penstock.core.gate import Gate
 from penstock.core.route.presets import Adaptive, LeastLoaded, P2CPeakEwma, RoundRobin, Strategy, WeightedRoundRobin
-from penstock.core.spec import BreakerSpec, ExplainSpec, GateSpec, HedgeSpec, PoolSpec, QueueSpec, RetrySpec
+from penstock.core.spec import (
+    BenchmarkSpec,
+    BreakerSpec,
+    ExplainSpec,
+    GateSpec,
+    HedgeSpec,
+    PoolSpec,
+    QueueSpec,
+    RetrySpec,
+)
 from penstock.drive.journal import Journal
 from penstock.drive.pump import CallAt, Clock, Pump, raise_bug
 
@@ -54,6 +64,7 @@ def scenario(seed: int) -> tuple[GateSpec, tuple[Replica, ...]]:
     breaker = BreakerSpec(failures=rng.choice([2, 5]), open_s=1.0)
     retries = RetrySpec(backoff_s=0.2)
     hedge = rng.choice([None, HedgeSpec(), HedgeSpec(delay_s=0.25, budget=0.5), HedgeSpec(delay_s=0.125, budget=1.0)])
+    benchmark = BenchmarkSpec(enabled=Rand(seed).stream("benchmark").random() < 0.5, timeout_s=1.0)
     pools = tuple(
         PoolSpec(
             name=name,
@@ -63,6 +74,7 @@ def scenario(seed: int) -> tuple[GateSpec, tuple[Replica, ...]]:
             breaker=breaker,
             retries=retries,
             hedge=hedge,
+            benchmark=benchmark,
         )
         for name, models in (("a", ("m1",)), ("b", ()))
     )
@@ -145,6 +157,8 @@ class World:
                 self._at(self._clock() + delay_s, self._tell_of_attempt, fact)
         elif isinstance(order, Cancel):
             self._silent.add((order.id, order.attempt))
+        elif isinstance(order, Probe) and order.bench is not None:
+            self._bench(order, order.bench)
         elif isinstance(order, Probe):
             self._at(self._clock() + self._round(0.01), self._look, order)
         elif isinstance(order, Refuse):
@@ -177,6 +191,21 @@ class World:
 
     def _tell_of_attempt(self, fact: Began | Ended | Failed) -> None:
         if (fact.id, fact.attempt) not in self._silent:
+            self.pump.tell(fact)
+
+    def _bench(self, order: Probe, bench: Bench) -> None:
+        """A benchmark: it may fail, be cut by an outage, or never come to an end."""
+        rng, now = self.rand.stream(f"bench/{bench.number}"), self._clock()
+        took_s, ok = self._round(rng.uniform(0.1, 0.8)), rng.random() < 0.8
+        up = not self._is_down(order.replica, now) and self._down_after(order.replica, now) > now + took_s
+        told = Benched(order.replica, bench.number, detail="failed")
+        if ok and up:
+            told = Benched(order.replica, bench.number, True, took_s / 4, rng.choice([None, 50.0]))
+        if rng.random() < 0.9:
+            self._at(now + took_s, self._tell_of_bench, told)
+
+    def _tell_of_bench(self, fact: Benched) -> None:
+        if (BENCHMARK + fact.replica, fact.number) not in self._silent:
             self.pump.tell(fact)
 
     def _look(self, order: Probe) -> None:

@@ -57,9 +57,9 @@ HEDGES = [
 ]
 
 
-def pools(hedging: bool) -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
+def pools(hedging: bool, benching: bool = False) -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
     """One to three pools of the same names, small bounds everywhere so that they are met."""
-    probes = st.just(False) if hedging else st.booleans()
+    probes = st.just(False) if hedging or benching else st.booleans()
     made = [
         st.builds(
             parts.PoolSpec,
@@ -69,7 +69,7 @@ def pools(hedging: bool) -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
             sticky=st.sampled_from(STICKY),
             queue=st.builds(
                 parts.QueueSpec,
-                timeout_s=st.sampled_from([0.0, 2.0, 30.0]),
+                timeout_s=st.sampled_from([0.0, 30.0]),
                 max=st.integers(1, 4),
                 max_bytes=st.sampled_from([100, 1000]),
                 max_per_tenant=st.sampled_from([None, 2]),
@@ -89,17 +89,23 @@ def pools(hedging: bool) -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
             panic=st.builds(parts.PanicSpec, below=st.sampled_from([0.0, 0.5, 1.0])),
             probe=st.builds(parts.ProbeSpec, enabled=probes, max_waiting=st.sampled_from([None, 5])),
             scrape=st.builds(parts.ScrapeSpec, enabled=st.booleans()),
+            benchmark=st.builds(
+                parts.BenchmarkSpec,
+                enabled=st.just(True) if benching else st.booleans(),
+                timeout_s=st.sampled_from([0.0, 30.0]),
+            ),
         )
         for name, models in (("first", ("m", "n")), ("second", ("n",)), ("open", ()))
     ]
     return st.one_of(st.tuples(*made), st.tuples(*made[:2]), st.tuples(*made[:1]))
 
 
-def specs(hedging: bool = False) -> st.SearchStrategy[parts.GateSpec]:
-    """Settings as the configuration would let them pass: rules name pools that exist. With `hedging` all pools do."""
+def specs(hedging: bool = False, benching: bool = False) -> st.SearchStrategy[parts.GateSpec]:
+    """Settings as the configuration would let them pass: rules name pools that exist. With `hedging` all pools do, and
+    with `benching` all have benchmarks, which begin at once."""
     return st.builds(
         parts.GateSpec,
-        pools=pools(hedging),
+        pools=pools(hedging, benching),
         aliases=st.just({"alias": "m"}),
         fallback=st.sampled_from([{}, {"m": ("n",)}, {"m": ("n", "open-1")}]),
         routes=st.sampled_from([(), (parts.RouteRule(pool="first", path="/v1/embeddings", model="m"),)]),

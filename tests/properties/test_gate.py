@@ -34,11 +34,12 @@ from penstock.core.events import (
     Woke,
 )
 from penstock.core.gate import Gate
+from tests.properties.benches import Benching
 from tests.properties.drawn import ATTEMPTS, MAX_WAITING, MODELS, TENANTS, UPSTREAM, replicas, specs
 from tests.properties.queues import assert_bounds, assert_counted, assert_work_goes_on
 
 
-class GateMachine(RuleBasedStateMachine):
+class GateMachine(Benching, RuleBasedStateMachine):
     """A world that tells the Gate anything at any time, and keeps its own books of what the Gate ordered."""
 
     def __init__(self) -> None:
@@ -80,6 +81,7 @@ class GateMachine(RuleBasedStateMachine):
     def perform(self, order: Effect) -> None:
         if isinstance(order, Probe):
             assert order.replica in self.fleet, "looks at who is not in the fleet"
+            self.bench_ordered(order)
             return
         if isinstance(order, Forget):
             assert order.replica not in {seat.id for seat in self.gate._fleet.seats.values()}
@@ -112,7 +114,8 @@ class GateMachine(RuleBasedStateMachine):
             assert order.attempt <= self.allowed[order.id], "more attempts than allowed"
             self.out[order.id, order.attempt] = order.replica
         elif isinstance(order, Cancel):
-            assert self.out.pop((order.id, order.attempt), None), "cancels what is not under way"
+            stopped = self.bench_given_up(order) or bool(self.out.pop((order.id, order.attempt), ""))
+            assert stopped, "cancels what is not under way"
         else:
             assert isinstance(order, Refuse)
             assert not self.running(order.id), "refused, with an attempt left behind"
@@ -290,6 +293,7 @@ class GateMachine(RuleBasedStateMachine):
         else:
             pytest.fail("asks to be woken for ever")
         self.go_to(until)
+        self.benches_make_way()
 
     @rule(step_s=st.sampled_from([1.0, 50.0]))
     def time_jumps(self, step_s: float) -> None:
@@ -307,9 +311,10 @@ class GateMachine(RuleBasedStateMachine):
         assert counts["held_ids"] == sum(bool(call.client_id) for call in self.open.values())
         assert counts["waiting"] + len({call_id for call_id, _ in self.out}) <= len(self.open)
         assert counts["waiting"] == sum(view.queued for view in self.gate.pools(self.now))
-        assert counts["seats_taken"] <= len(self.out)
+        held = len(self.out) + len(self.benches)
+        assert counts["seats_taken"] <= held
         seats = [*self.gate._fleet.seats.values(), *self.gate._fleet._leaving]
-        assert sum(seat.in_flight for seat in seats) == len(self.out), "an attempt without its seat, or the reverse"
+        assert sum(seat.in_flight for seat in seats) == held, "an attempt without its seat, or the reverse"
         due = [call_id for call_id, flight in self.gate._calls._flights.items() if flight.hedge == "due"]
         assert due == [] or {call_id for call_id, _ in self.out} >= set(due)
         assert sorted(due) == sorted(key[1] for key in self.gate._timers._when if key[0] == "hedge")
@@ -346,6 +351,7 @@ class GateMachine(RuleBasedStateMachine):
         assert self.gate.counts()["waiting"] == 0
         for call_id in list(self.open):
             self.tell(ClientGone(call_id))
+        self.end_benches()
         assert not any(self.gate.counts().values())
         assert len(self.recorded) == self.count
         for seat in self.gate._fleet.seats.values():

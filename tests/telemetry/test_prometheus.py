@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
-from penstock.base.nouns import Call, EngineStats, PoolView, ReplicaView, SourceView
+from penstock.base.nouns import BenchmarkView, Call, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.effects import Probe, Refuse
 from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
 from penstock.core.outliers import REASONS
@@ -21,6 +21,7 @@ REPLICA = ReplicaView(
     suspect=True, ejected=True, in_flight=3, seats=8, load=0.25, ttft_ewma_s=0.125, error_rate=0.5,
     stats=EngineStats(running=3, waiting=1, kv_usage=0.5, prefix_queries=100, prefix_hits=40, gpu_utilisation=0.75),
     stats_age_s=1.5, served=10, failed=2,
+    benchmark=BenchmarkView(state="ok", ttft_s=0.25, tokens_per_s=64.0, age_s=9.0),
 )  # fmt: skip
 SILENT = ReplicaView(
     id="r2", url="http://127.0.0.1:2", pool="p", engine="generic", models=[], state="healthy", breaker="closed",
@@ -120,6 +121,8 @@ def test_replicas() -> None:
     states = {state: value(PAGE, "penstock_replica_state", pool="p", replica="r1", state=state) for state in STATES}
     assert states == {state: float(state == "busy") for state in STATES}
     assert value(PAGE, "penstock_replica_breaker", pool="p", replica="r1", state="half_open") == 1
+    assert value(PAGE, "penstock_replica_benchmark_ttft_seconds", pool="p", replica="r1") == 0.25
+    assert value(PAGE, "penstock_replica_benchmark_tokens_per_second", pool="p", replica="r1") == 64.0
     assert value(PAGE, "penstock_engine_kv_usage_ratio", pool="p", replica="r1") == 0.5
     assert value(PAGE, "penstock_engine_prefix_hits_total", pool="p", replica="r1") == 40
 
@@ -128,7 +131,7 @@ def test_what_is_not_known_is_not_shown() -> None:
     """A replica without metrics of its own has no engine numbers, rather than zeros."""
     names = {name for name, labels in samples(PAGE) if ("replica", "r2") in labels}
     assert "penstock_replica_in_flight" in names
-    assert not [name for name in names if "engine" in name or "ttft" in name]
+    assert not [name for name in names if "engine" in name or "ttft" in name or "benchmark" in name]
 
 
 def test_queues_and_the_gateway() -> None:

@@ -199,6 +199,18 @@ class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of the prompt that the replica was believed to have cached when the call was sent there."""
 
 
+class BenchmarkView(Struct, frozen=True, kw_only=True):
+    """How the last benchmark of a replica went, for people."""
+
+    state: Literal["running", "ok", "failed", "given_up"]
+    """given_up: its seat was wanted by a call, or the replica went out of service; it may be begun anew."""
+    ttft_s: float | None = None
+    tokens_per_s: float | None = None
+    age_s: float | None = None
+    detail: str = ""
+    """Why it failed."""
+
+
 class ReplicaView(Struct, frozen=True, kw_only=True):
     """A replica's state for people: admin API, metrics."""
 
@@ -230,6 +242,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     version: str = ""
     """Its engine's, as the engine told."""
     max_model_len: int | None = None
+    benchmark: BenchmarkView | None = None
+    """None: there was none."""
 
 
 class PoolView(Struct, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ def pool_spec(conf: PoolConf) -> PoolSpec:
         name=conf.name, models=conf.models, strategy=conf.strategy, queue=conf.queue, timeouts=conf.timeouts,
         retries=conf.retries, breaker=conf.breaker, probe=conf.probe, scrape=conf.scrape, sticky=conf.sticky,
         slow_start=conf.slow_start, hedge=conf.hedge, outliers=conf.outliers, panic=conf.panic,
+        benchmark=conf.benchmark,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
+    BenchmarkSpec,
     BreakerSpec,
     Count,
     ExplainSpec,
@@ -146,6 +147,7 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+    benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
 
 
 class GatewayTimeouts(TimeoutSpec, frozen=True, kw_only=True):
@@ -213,6 +215,7 @@ class File(_Conf, frozen=True, kw_only=True):
     panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+    benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
     pools: Annotated[tuple[PoolConf, ...], _doc("the pools; at least one")] = ()
     aliases: Annotated[dict[str, str], _doc("name that clients use -> served name")] = field(default_factory=dict)
     fallback: Annotated[dict[str, tuple[str, ...]], _doc("served name -> names to try in turn where it cannot be served")] = field(default_factory=dict)

@@ -66,6 +66,8 @@ class Books:
             until = min(until, now + (queue.unavailable_wait_s if pool.seats else queue.waiting_room_s))
         self._timers.set(("wait", flight.call.id), until)
         self.watch_held(pool.spec.name, now)
+        if self._fleet.benches.running:
+            self._fleet.benches.make_way(pool.spec.name, now)
 
     def _unqueue(self, flight: Flight, now: float) -> None:
         name, model = flight.targets[flight.target]

@@ -7,7 +7,10 @@ from msgspec import Struct
 from penstock.base.errors import Label
 from penstock.base.nouns import CallRow
 
-Look = Literal["health", "stats", "models"]
+Look = Literal["health", "stats", "models", "bench"]
+
+BENCHMARK = "benchmark/"
+"""A Cancel whose id is this and a replica's stops the benchmark of that replica with the number `attempt`."""
 
 
 class Send(Struct, frozen=True, tag=True, gc=False):
@@ -31,7 +34,7 @@ class Send(Struct, frozen=True, tag=True, gc=False):
 
 
 class Cancel(Struct, frozen=True, tag=True, gc=False):
-    """Stop an attempt at its engine; nothing more is told of it."""
+    """Stop an attempt (or a benchmark, see BENCHMARK) at its engine; nothing more is told of it."""
 
     id: str
     attempt: int
@@ -54,12 +57,28 @@ class Record(Struct, frozen=True, tag=True, gc=False):
     row: CallRow
 
 
+class Bench(Struct, frozen=True, gc=False):
+    """What a benchmark asks of an engine."""
+
+    number: int
+    """Which benchmark: an answer to an earlier one means nothing."""
+    model: str
+    """The engine's own name for it."""
+    prompt_tokens: int
+    output_tokens: int
+    repeats: int
+    """Requests, one after the other."""
+
+
 class Probe(Struct, frozen=True, tag=True, gc=False):
-    """Look at a replica: health is answered by Probed, stats by Observed, models by Listed (or nothing)."""
+    """Look at a replica: health is answered by Probed, stats by Observed, models by Listed (or nothing), and bench by
+    Benched."""
 
     replica: str
     look: Look
     timeout_s: float
+    bench: Bench | None = None
+    """With the look `bench` only. It holds a seat, so it must come to an end: Benched, or a Cancel."""
 
 
 class Forget(Struct, frozen=True, tag=True, gc=False):

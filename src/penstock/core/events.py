@@ -91,6 +91,21 @@ class Listed(Struct, frozen=True, tag=True):
     models: tuple[str, ...]
 
 
+class Benched(Struct, frozen=True, tag=True, gc=False):
+    """A benchmark is over; the best of its requests counts."""
+
+    replica: str
+    number: int
+    """The one that Probe named."""
+    ok: bool = False
+    ttft_s: float | None = None
+    """From sending to the first content byte, on an open connection."""
+    tokens_per_s: float | None = None
+    """Of one answer, behind its first token; None: too few came to tell."""
+    detail: str = ""
+    """Why it failed."""
+
+
 class Reconfigured(Struct, frozen=True, tag=True):
     """From now on this spec holds. Calls in flight and waiting are kept."""
 
@@ -112,6 +127,7 @@ Event = (
     | Observed
     | Metered
     | Listed
+    | Benched
     | Reconfigured
     | Woke
 )

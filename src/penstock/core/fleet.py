@@ -8,7 +8,9 @@ from random import Random
 
 from penstock.base.nouns import WITHOUT_STATS, EngineStats, GpuReading, Replica, ReplicaView
 from penstock.base.rand import Rand
+from penstock.core.bench import Benches
 from penstock.core.effects import Effect, Forget, Look, Probe
+from penstock.core.events import Benched
 from penstock.core.flight import Flight
 from penstock.core.health import Health
 from penstock.core.load import Seat
@@ -31,7 +33,7 @@ SPREAD = 0.1
 class Fleet:
     """All seats, by id and by pool."""
 
-    __slots__ = ("_count", "_leaving", "_rng", "_timers", "flights", "pools", "seats")
+    __slots__ = ("_count", "_leaving", "_rng", "_timers", "benches", "flights", "pools", "seats")
 
     def __init__(self, timers: Timers[Alarm], rand: Rand) -> None:
         self._timers = timers
@@ -39,6 +41,7 @@ class Fleet:
         self._count = 0
         self._leaving: list[Seat] = []
         """Out of the fleet, with calls still in flight."""
+        self.benches = Benches(timers)
         self.flights: dict[str, Flight] = {}
         """The calls in flight. `calls` keeps this table; here it is read once an interval, for who waits for long."""
         self.seats: dict[str, Seat] = {}
@@ -51,7 +54,7 @@ class Fleet:
         wanted = {replica.id: replica for replica in replicas if replica.pool in self.pools}
         left = [seat for seat in self.seats.values() if not seat.same_as(wanted.get(seat.id))]
         for seat in left:
-            self._leave(seat)
+            self._leave(seat, out)
         for replica in wanted.values():
             known = self.seats.get(replica.id)
             if known is None:
@@ -90,7 +93,8 @@ class Fleet:
             else:
                 self._timers.cancel((look, seat.id))
                 if look == "stats":  # nobody would ever tell that its queue has become shorter
-                    self._changed(seat, seat.health.crowd(None))
+                    self._changed(seat, seat.health.crowd(None), now)
+        self.benches.hurry(seat, spec.benchmark, now)
 
     def _schedule_sweep(self, pool: Pool, now: float) -> None:
         """Start (or stop) to compare a pool's replicas: where there are too few no clock runs. Where the settings no
@@ -102,21 +106,22 @@ class Fleet:
             self._timers.set(alarm, now + max(1.0, pool.spec.outliers.interval_s))
         for seat in pool.seats if fewest is None else ():
             self._timers.cancel(("ejected", seat.id))
-            self._changed(seat, seat.health.eject(False))
+            self._changed(seat, seat.health.eject(False), now)
 
-    def _leave(self, seat: Seat) -> None:
+    def _leave(self, seat: Seat, out: list[Effect]) -> None:
         """The replica is no longer in the fleet: nothing new, and `emptied` once it has ended what it has."""
         del self.seats[seat.id]
         self.pools[seat.pool].seats.remove(seat)
         for what in ("health", "stats", "models", "breaker", "aside", "ejected"):
             self._timers.cancel((what, seat.id))
+        self.benches.leave(seat, out)
         seat.health.sign("drain")
         self._leaving.append(seat)
 
     def keep_pools(self, names: set[str], out: list[Effect], now: float) -> None:
         """Only these pools exist any longer; settings of their looks may have changed."""
         for seat in [seat for seat in self.seats.values() if seat.pool not in names]:
-            self._leave(seat)
+            self._leave(seat, out)
             self.emptied(seat, out)
         for name in [name for name in self.pools if name not in names]:
             self._timers.cancel(("outliers", name))
@@ -144,7 +149,7 @@ class Fleet:
             seat.served += 1
         health = seat.health
         watched = health.failures or health.breaker != "closed" or health.panic
-        return bool(watched) and self._changed(seat, health.succeeded())
+        return bool(watched) and self._changed(seat, health.succeeded(), now)
 
     def failed(self, seat: Seat, now: float) -> None:
         """A call failed by its fault."""
@@ -154,13 +159,13 @@ class Fleet:
         changed = health.failed()
         if health.breaker == "open" and not was_open and self.seats.get(seat.id) is seat:
             self._timers.set(("breaker", seat.id), now + health.spec_breaker.open_s)
-        self._changed(seat, changed)
+        self._changed(seat, changed, now)
 
     def set_aside(self, seat: Seat, pause_s: float, now: float) -> None:
         """It asked for a pause."""
         if self.seats.get(seat.id) is seat:
             self._timers.set(("aside", seat.id), now + pause_s)
-            self._changed(seat, seat.health.set_aside(True))
+            self._changed(seat, seat.health.set_aside(True), now)
 
     def sweep(self, name: str, at: float, now: float) -> None:
         """An interval of a pool's comparison is over: put out who did so much worse than the others."""
@@ -169,7 +174,7 @@ class Fleet:
         waiting = overdue(self.flights.values(), now) if spec.latency.enabled else {}
         chosen = pool.outliers.sweep(pool.seats, waiting)
         for seat, _ in chosen:
-            self._changed(seat, seat.health.eject(True))
+            self._changed(seat, seat.health.eject(True), now)
             self._timers.set(("ejected", seat.id), now + ejection_s(spec, seat.health.ejections))
         interval_s = max(1.0, spec.interval_s)
         self._timers.set(("outliers", name), at + interval_s if at + interval_s > now else now + interval_s)
@@ -182,7 +187,7 @@ class Fleet:
         if seat is None:
             return False
         was_new = seat.health.life == "warming"
-        changed = self._changed(seat, seat.health.probed(ok))
+        changed = self._changed(seat, seat.health.probed(ok), now)
         if was_new and changed and seat.listed is None and ("models", replica) in self._timers:
             self._timers.set(("models", replica), now)  # it has just come up: now it can say what it serves
         return changed
@@ -199,8 +204,8 @@ class Fleet:
                 pool.pipeline.prefix.index.forget(seat.cache)
             if stats.loaded is not None or stats.loras_running is not None:
                 pool.engines_tell()
-            return self._changed(seat, seat.health.crowd(stats.waiting))
-        return now >= seat.stats_until and self._changed(seat, seat.health.crowd(None))
+            return self._changed(seat, seat.health.crowd(stats.waiting), now)
+        return now >= seat.stats_until and self._changed(seat, seat.health.crowd(None), now)
 
     def metered(self, replica: str, gpus: tuple[GpuReading, ...], now: float) -> None:
         """A replica's GPUs were read."""
@@ -208,14 +213,22 @@ class Fleet:
         if seat is not None:
             seat.metered(gpus, self.pools[seat.pool].spec.scrape.gpus_stale_after_s, now)
 
-    def listed(self, replica: str, models: tuple[str, ...]) -> bool:
+    def listed(self, replica: str, models: tuple[str, ...], now: float) -> bool:
         """An engine listed its models; whether that is news."""
         seat = self.seats.get(replica)
         if seat is None or seat.listed == models:
             return False
         seat.listed = models
-        self.pools[seat.pool].changed()
+        pool = self.pools[seat.pool]
+        pool.changed()
+        self.benches.hurry(seat, pool.spec.benchmark, now)
         return True
+
+    def benched(self, event: Benched, now: float) -> str | None:
+        """A benchmark is over; the pool in which its seat came free."""
+        seat = self.seats.get(event.replica)
+        over = seat is not None and self.benches.benched(event, self.pools[seat.pool], None, now)
+        return seat.pool if seat is not None and over else None
 
     def rang(self, what: str, replica: str, out: list[Effect], at: float, now: float) -> bool:
         """An alarm about a replica of the fleet (who leaves has none left), or about a pool's comparison; whether room
@@ -225,11 +238,13 @@ class Fleet:
             return True  # who was put out may have tipped the pool into panic
         seat = self.seats[replica]
         if what == "ejected":
-            return self._changed(seat, seat.health.eject(False))
+            return self._changed(seat, seat.health.eject(False), now)
         if what == "breaker":
-            return self._changed(seat, seat.health.half_open())
+            return self._changed(seat, seat.health.half_open(), now)
         if what == "aside":
-            return self._changed(seat, seat.health.set_aside(False))
+            return self._changed(seat, seat.health.set_aside(False), now)
+        if what == "bench":
+            return self.benches.rang(seat, self.pools[seat.pool], out, now)
         spec = self.pools[seat.pool].spec
         look: Look = "health" if what == "health" else "stats" if what == "stats" else "models"
         timeout_s = spec.scrape.timeout_s if look == "stats" else spec.probe.timeout_s
@@ -250,11 +265,13 @@ class Fleet:
             interval_s = LIST_S if seat.listed else WARMING_S
         return max(0.05, interval_s) * (1 + SPREAD * (2 * self._rng.random() - 1))
 
-    def _changed(self, seat: Seat, changed: bool) -> bool:
+    def _changed(self, seat: Seat, changed: bool, now: float) -> bool:
         if changed:
             pool = self.pools.get(seat.pool)
             if pool is not None:
                 pool.changed()
+                if pool.spec.benchmark.enabled and self.seats.get(seat.id) is seat:
+                    self.benches.hurry(seat, pool.spec.benchmark, now)
         return changed
 
     # ===== for people =====
@@ -288,4 +305,5 @@ class Fleet:
             gpus=seat.gpus if seat.gpus and now < seat.gpus_until else None,
             version=replica.version,
             max_model_len=replica.max_model_len,
+            benchmark=self.benches.view(seat, now),
         )

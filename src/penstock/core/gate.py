@@ -15,6 +15,7 @@ from penstock.core.effects import Effect
 from penstock.core.events import (
     Arrived,
     Began,
+    Benched,
     ClientGone,
     Ended,
     Event,
@@ -58,6 +59,7 @@ class Gate:
             Observed: self._observed,
             Metered: self._metered,
             Listed: self._listed,
+            Benched: self._benched,
             Reconfigured: self._reconfigured,
             Woke: self._woke,
         }
@@ -126,9 +128,14 @@ class Gate:
         self._fleet.metered(event.replica, event.gpus, now)
 
     def _listed(self, event: Listed, out: list[Effect], now: float) -> None:
-        if self._fleet.listed(event.replica, event.models):
+        if self._fleet.listed(event.replica, event.models, now):
             self._recatalog()
             self._calls.serve_all(out, now)
+
+    def _benched(self, event: Benched, out: list[Effect], now: float) -> None:
+        pool = self._fleet.benched(event, now)
+        if pool is not None:
+            self._calls.serve(pool, out, now)
 
     def _recatalog(self) -> None:
         pools = self._fleet.pools

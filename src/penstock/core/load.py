@@ -36,6 +36,10 @@ class PeakEwma:
             self.value = keep * self.value + (1 - keep) * sample_s
         self.at = now
 
+    def prime(self, sample_s: float, now: float) -> None:
+        """Begin with this estimate."""
+        self.value, self.at = sample_s, now
+
     def value_at(self, decay_s: float, initial_s: float, now: float) -> float:
         """The estimate in seconds as of now, faded; `initial_s` while nothing was measured."""
         if self.value is None:
@@ -48,7 +52,7 @@ class Seat:
 
     __slots__ = (
         "cache", "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id",
-        "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool",
+        "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "primed_at",
         "queued_share", "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until",
         "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
@@ -79,6 +83,8 @@ class Seat:
         self.whole_at = 0.0
         self.peak = PeakEwma()
         self.cache = Cache(replica.id)
+        self.primed_at: float | None = None
+        """When a benchmark last gave the means a value to begin with; a mean of that time is its alone."""
         self.errors = 0.0
         self.errors_at = 0.0
         self.listed: tuple[str, ...] | None = None
@@ -128,6 +134,21 @@ class Seat:
         self.whole_s = took_s if self.whole_s is None else self.whole_s + ALPHA * (took_s - self.whole_s)
         self.whole_at = now
 
+    def prime(self, ttft_s: float, whole_s: float | None, now: float) -> None:
+        """A benchmark's times: the means of which no call has told anything begin with them. A plain answer comes
+        whole, so its mean begins with the time of a whole one."""
+        before, self.primed_at = self.primed_at, now
+        if self.ttft_s is None or self.ttft_at == before:
+            self.ttft_s, self.ttft_at = ttft_s, now
+        if self.peak.value is None or self.peak.at == before:
+            self.peak.prime(ttft_s, now)
+        if whole_s is None:
+            return
+        if self.latency_s is None or self.latency_at == before:
+            self.latency_s, self.latency_at = whole_s, now
+        if self.whole_s is None or self.whole_at == before:
+            self.whole_s, self.whole_at = whole_s, now
+
     def in_vain(self, took_s: float, stream: bool, now: float) -> None:
         """A client left, or another attempt began, after so long a wait for the first byte: the true time would have
         been longer still, so it counts only where it is above what we know. Without this a replica that never answers
@@ -168,6 +189,13 @@ class Seat:
         self.gpus, self.gpus_until = gpus, now + stale_after_s
 
     # ===== pure reads =====
+
+    @property
+    def measured(self) -> bool:
+        """Whether calls have shown how quick it is; a benchmark is no call."""
+        return (self.ttft_s is not None and self.ttft_at != self.primed_at) or (
+            self.latency_s is not None and self.latency_at != self.primed_at
+        )
 
     def load_at(self, now: float) -> float:
         """F3: 0.7 x in flight / seats + 0.3 x queued / queue size, where queued are the calls pinned to it and the

@@ -212,6 +212,19 @@ class SlowStartSpec(_Spec, frozen=True, kw_only=True):
     minimum: Annotated[Fraction, _doc("the share that it begins with")] = 0.1
 
 
+class BenchmarkSpec(_Spec, frozen=True, kw_only=True):
+    """A short benchmark of a replica that is new or has returned [F4]: routing knows its speed before the first call. It
+    takes one seat that nobody waits for, gives it back when a call would have to wait, and counts only while no call has
+    been measured there."""
+
+    enabled: Annotated[bool, _doc("true: benchmark replicas that become usable and whose speed no call has shown")] = False
+    prompt_tokens: Annotated[int, Meta(ge=1, le=100_000, description="length of its prompts, about; like your calls', because their time to first token is compared with it")] = 512
+    output_tokens: Annotated[int, Meta(ge=2, le=10_000, description="length of its answers")] = 32
+    repeats: Annotated[int, Meta(ge=1, le=20, description="requests, one after the other; the best counts, because an engine's first ones warm it up")] = 2
+    answer_tokens: Annotated[Count, _doc("length of a usual answer: the time of a whole one is estimated from the measured speed")] = 256
+    timeout_s: Annotated[Seconds, _doc("for all its requests together")] = field(default=30.0, name="timeout")
+
+
 class PoolSpec(_Spec, frozen=True, kw_only=True):
     """One pool: replicas that stand in for each other, and the policy over them."""
 
@@ -230,6 +243,7 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+    benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
 
 
 class RouteRule(_Spec, frozen=True, kw_only=True):

@@ -117,18 +117,10 @@ class Outbound:
         """
         pool = self.pools[replica]
         async with asyncio.timeout(timeout_s):
-            conn = await pool.open(port or pool.port)
-            page = _Page(max_bytes)
-            conn.attempt = page
-            try:
-                conn.transport.write(pool.fetch_head(path))
-                return await page.done
-            finally:
-                conn.attempt = None
-                conn.transport.abort()
+            return await Page(max_bytes).asked(pool, port or pool.port, pool.fetch_head(path))
 
 
-class _Page:
+class Page:
     """Takes one small answer."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -139,6 +131,22 @@ class _Page:
         self._reader: Reader | None = None
         self._pieces: list[bytes] = []
         self._size = 0
+
+    async def asked(self, pool: Pool, port: int, request: bytes) -> tuple[int, bytes]:
+        """Send a request of our own over a connection of its own; status and body. Raises OSError, or ValueError (what
+        came is no HTTP, or too large)."""
+        conn = await pool.open(port)
+        conn.attempt = self
+        try:
+            self.sent()
+            conn.transport.write(request)
+            return await self.done
+        finally:
+            conn.attempt = None
+            conn.transport.abort()
+
+    def sent(self) -> None:
+        """The connection is open, and now the request is written."""
 
     def received(self, data: bytes) -> None:
         """Bytes of the replica."""

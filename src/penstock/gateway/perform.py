@@ -7,9 +7,10 @@ from typing import Any, Protocol
 from penstock.base.nouns import Replica
 from penstock.base.ports import Dialect
 from penstock.config.schema import Access
-from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec, ScrapeSpec
+from penstock.gateway.benchmark import Benchmarks
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.plane import Plane
@@ -46,6 +47,7 @@ class Performer:
     def __init__(self, plane: Stage, dialect_of: Callable[[str], Dialect]) -> None:
         self._plane = plane
         self._dialect_of = dialect_of
+        self._benchmarks = Benchmarks(plane)
         self._table: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             Cancel: self._cancel,
@@ -69,6 +71,8 @@ class Performer:
         exchange = self._plane.exchanges.get(order.id)
         if exchange is not None:
             exchange.cancel(order.attempt)
+        elif order.id.startswith(BENCHMARK):
+            self._benchmarks.cancel(order.attempt)
 
     def _refuse(self, order: Refuse) -> None:
         exchange = self._plane.exchanges.get(order.id)
@@ -83,7 +87,10 @@ class Performer:
         self._plane.outbound.forget(order.replica)
 
     def _probe(self, order: Probe) -> None:
-        self._plane.outbound.spawn(self._look(order))
+        if order.bench is not None:
+            self._benchmarks.begin(order, order.bench)
+        else:
+            self._plane.outbound.spawn(self._look(order))
 
     async def _look(self, order: Probe) -> None:
         """Look at a replica and tell what was seen."""

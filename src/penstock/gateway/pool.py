@@ -321,6 +321,16 @@ class Pool:
             self._suffix,
         )
 
+    def post_head(self, path: str, length: int) -> bytes:
+        """The head of a POST of our own, of JSON."""
+        return b"POST %b%b HTTP/1.1\r\n%b%buser-agent: penstock\r\naccept: */*\r\ncontent-length: %d\r\n\r\n" % (
+            self.base,
+            path.encode("ascii", "ignore"),
+            self._suffix,
+            b"content-type: application/json\r\nconnection: close\r\n",
+            length,
+        )
+
     def read_head(self, raw: bytes) -> ResponseHead:
         """A response's head. Replicas repeat themselves, so equal bytes are read once. Raises FramingError."""
         known = self._heads.get(raw)

@@ -72,6 +72,12 @@ FAMILIES: tuple[Family, ...] = (
     Family("replica_load", "gauge", _R, "Load score: 0.7 x in flight / seats + 0.3 x queued / queue size."),
     Family("replica_error_ratio", "gauge", _R, "Share of recent attempts that failed by its fault."),
     Family("replica_ttft_seconds", "gauge", _R, "Moving average of its time to first content byte."),
+    Family(
+        "replica_benchmark_ttft_seconds", "gauge", _R, "Time to first token that its last benchmark measured, if any."
+    ),
+    Family(
+        "replica_benchmark_tokens_per_second", "gauge", _R, "Speed of an answer that its last benchmark measured."
+    ),
     Family("replica_served", "counter", _R, "Calls that it answered."),
     Family("replica_failed", "counter", _R, "Attempts that failed by its fault."),
     Family("engine_running", "gauge", _R, "Requests that its engine says it is running."),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from penstock import __version__
-from penstock.base.nouns import PRIORITIES, EngineStats, PoolView, ReplicaView, SourceView
+from penstock.base.nouns import PRIORITIES, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.outliers import REASONS
 from penstock.telemetry.families import BY_NAME, PREFIX
 from penstock.telemetry.histogram import Histogram
@@ -25,6 +25,7 @@ Sample = tuple[str, float]
 _PROCESS = CollectorRegistry(auto_describe=False)
 ProcessCollector(registry=_PROCESS)
 _SILENT = EngineStats()
+_UNTESTED = BenchmarkView(state="given_up")
 
 
 def render(
@@ -193,6 +194,8 @@ _REPLICA: dict[str, Callable[[ReplicaView], float | None]] = {
     "replica_load": lambda one: one.load,
     "replica_error_ratio": lambda one: one.error_rate,
     "replica_ttft_seconds": lambda one: one.ttft_ewma_s,
+    "replica_benchmark_ttft_seconds": lambda one: (one.benchmark or _UNTESTED).ttft_s,
+    "replica_benchmark_tokens_per_second": lambda one: (one.benchmark or _UNTESTED).tokens_per_s,
     "replica_served": lambda one: one.served,
     "replica_failed": lambda one: one.failed,
     "engine_running": lambda one: (one.stats or _SILENT).running,
