@@ -1,7 +1,7 @@
 """Arrivals rise, meet the rate that they are given at every time, and vary as much as they should."""
 
 import statistics
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 
 import msgspec
 import pytest
@@ -47,11 +47,13 @@ def test_all_rise(arrivals: Arrivals) -> None:
     assert all(type(at_ns) is int and at_ns >= 0 for at_ns in times[0])
 
 
-@pytest.mark.parametrize(("arrivals", "cv"), [(Poisson(rate=100), 1), (Bursty(rate=100, cv=3), 3), (Constant(rate=100), 0)])
+@pytest.mark.parametrize(
+    ("arrivals", "cv"), [(Poisson(rate=100), 1), (Bursty(rate=100, cv=3), 3), (Constant(rate=100), 0)]
+)
 def test_constant_rates(arrivals: Arrivals, cv: float) -> None:
     """The mean rate is met within 5 %, and the gaps have the wanted variation."""
     times = until(arrivals, 200)
-    gaps = [till - since for since, till in zip(times, times[1:])]
+    gaps = [till - since for since, till in pairwise(times)]
     assert len(times) / 200 == pytest.approx(100, rel=0.05)
     assert statistics.pstdev(gaps) / statistics.fmean(gaps) == pytest.approx(cv, rel=0.05, abs=1e-6)
 

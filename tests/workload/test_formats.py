@@ -216,7 +216,7 @@ def test_sizes() -> None:
     data = b"num_prefill_tokens,num_decode_tokens,num_total_tokens,pd_ratio\n3772,54,3826,69.8\n2015,156,2171,12.9\n"
     assert [list(column) for column in read_sizes([data], "v.csv")] == [[3772, 2015], [54, 156]]
     assert [list(column) for column in read_sizes([MOONCAKE], "m")] == [[1955, 600], [52, 26]]
-    with pytest.raises(TraceError, match="v.csv, line 1: .*; it has lengths and no times of arrival"):
+    with pytest.raises(TraceError, match=r"v\.csv, line 1: .*; it has lengths and no times of arrival"):
         read_trace(data, "v.csv")
     with pytest.raises(TraceError, match="a header and no request"):
         read_sizes([b"at_s,prompt_tokens,output_tokens\n"], "x")

@@ -21,7 +21,7 @@ def test_a_bomb_is_refused() -> None:
 
 
 def test_members_and_padding() -> None:
-    """Several gzip members are one text, also where a piece ends inside a member's head; zeros at the end are padding."""
+    """Gzip members are one text, also where a piece ends inside a member's head; zeros at the end are padding."""
     data = gzip.compress(b"ab", mtime=0) + gzip.compress(b"cd", mtime=0) + b"\0" * 5
     assert unpack(data, "x") == b"abcd"
     assert b"".join(unpacked([data[at : at + 1] for at in range(len(data))], "x")) == b"abcd"

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.workload.request import Request
 from penstock.workload.prompts import Prompts
+from penstock.workload.request import Request
 
 
 def shared_characters(one: str, two: str) -> int:

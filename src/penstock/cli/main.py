@@ -20,6 +20,7 @@ COMMANDS = {
     "emulate": "Run an emulated vLLM replica: OpenAI API, timing, metrics and faults of an engine, without a GPU.",
     "check": "Check a configuration file: every mistake at once, with its path and a way out.",
     "load": "Replay a request trace against any OpenAI endpoint and show latencies, goodput and errors.",
+    "workload": "Tell what a trace or a made-up workload consists of, and write it as a trace of our own format.",
 }
 """Command -> what help says of it. `penstock.cli.NAME` holds a function NAME; its parameters are the options."""
 

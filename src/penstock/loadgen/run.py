@@ -18,9 +18,9 @@ from penstock.base.nouns import PRIORITIES
 from penstock.loadgen.answer import Answer
 from penstock.loadgen.client import Client
 from penstock.loadgen.tally import Tally
-from penstock.workload.request import NORMAL, Request
 from penstock.workload.export import decimal_s
 from penstock.workload.prompts import Prompts
+from penstock.workload.request import NORMAL, Request
 
 Api = Literal["chat", "completions"]
 PATHS: dict[str, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}

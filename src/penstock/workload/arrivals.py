@@ -139,10 +139,12 @@ class Profile(_Spec, frozen=True, kw_only=True, tag="profile"):
 
 
 class Daily(_Spec, frozen=True, kw_only=True, tag="daily"):
-    """A day's shape: a cosine between the night's rate and the peak's, in 96 straight lines a day; weekends are lower."""
+    """A day's shape: a cosine between the night's rate and the peak's, in 96 straight lines; weekends are lower."""
 
     rate: Annotated[SomeRate, Meta(description="mean of a weekday")]
-    peak: Annotated[float, Meta(ge=1, le=2, description="rate at the peak / mean; the night has mean × (2 − peak)")] = 1.6
+    peak: Annotated[float, Meta(ge=1, le=2, description="rate at the peak / mean; the night has mean × (2 − peak)")] = (
+        1.6
+    )
     peak_hour: Annotated[float, Meta(ge=0, lt=24, description="when the day is busiest")] = 15.0
     weekend: Annotated[float, Meta(gt=0, le=1e3, description="weekend's rate / weekday's")] = 0.5
     start_hour: Annotated[float, Meta(ge=0, lt=24, description="hour of the day at which the workload begins")] = 0.0

@@ -1,7 +1,6 @@
 """A workload counted: one pass, memory that grows with tenants and not with requests."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from penstock.workload.request import NS, Request
@@ -39,7 +38,7 @@ class Census:
                 names[name] = None
 
     def table(self) -> dict[str, Any]:
-        """Requests, seconds from the first to the last, mean rate, variation of the gaps, lengths, and how many names."""
+        """Requests, seconds from first to last, mean rate, variation of the gaps, lengths, and how many names."""
         gaps, span_s = self.requests - 1, (self._last_ns - self._first_ns) / NS
         mean_s = self._gaps_s / gaps if gaps > 0 else 0.0
         variance = self._squares_s2 / gaps - mean_s * mean_s if gaps > 0 else 0.0

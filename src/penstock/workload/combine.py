@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct, field, to_builtins
 from msgspec.structs import replace
 
-from penstock.base.nouns import PRIORITIES
 from penstock.base.rand import Rand
 from penstock.base.registry import Registry
 from penstock.base.units import Fraction, Seconds
 from penstock.workload.formats import stream_trace
 from penstock.workload.lengths import Read
-from penstock.workload.names import Names
+from penstock.workload.names import RANKS, Names, check_priorities
 from penstock.workload.request import NS, Request
 from penstock.workload.servegen import ServeGen
 from penstock.workload.sessions import Sessions
@@ -157,7 +156,9 @@ class Cut(_OneOf, frozen=True, kw_only=True, tag="cut"):
     """A piece of a workload; it begins at 0 again."""
 
     from_s: Annotated[Seconds, Meta(description="leave out what arrives before")] = field(default=0.0, name="from")
-    to_s: Annotated[Seconds | None, Meta(description="and from here on; none: nothing")] = field(default=None, name="to")
+    to_s: Annotated[Seconds | None, Meta(description="and from here on; none: nothing")] = field(
+        default=None, name="to"
+    )
     requests: Annotated[Count | None, Meta(description="most requests; none: all")] = None
 
     def stream(self, rand: Rand, read: Read) -> Iterator[Request]:
@@ -188,7 +189,7 @@ class CloseGaps(_OneOf, frozen=True, kw_only=True, tag="close_gaps"):
 
 
 class Label(_OneOf, frozen=True, kw_only=True, tag="label"):
-    """Other tenants, models, adapters, priorities or deadlines than the workload has; turns of one session may differ."""
+    """Other tenants, models, adapters, priorities or deadlines than the workload has, drawn for each request."""
 
     tenant: Annotated[Names | None, Meta(description="who asks; none: as it is")] = None
     model: Annotated[Names | None, Meta(description="the model asked for; none: as it is")] = None
@@ -199,9 +200,7 @@ class Label(_OneOf, frozen=True, kw_only=True, tag="label"):
     )
 
     def __post_init__(self) -> None:
-        for name in self.priority.names() if self.priority is not None else ():
-            if name not in PRIORITIES:
-                raise ValueError(f"{name!r} is no priority: there are {', '.join(PRIORITIES)}")
+        check_priorities(self.priority)
 
     def stream(self, rand: Rand, read: Read) -> Iterator[Request]:
         """The requests, by arrival."""
@@ -211,7 +210,7 @@ class Label(_OneOf, frozen=True, kw_only=True, tag="label"):
         for request in self.of.stream(rand, read):
             changes: dict[str, Any] = {kind: drawn() for kind, drawn in draw.items()}
             if rank is not None:
-                changes["priority"] = PRIORITIES.index(rank())  # type: ignore[arg-type]  # checked above
+                changes["priority"] = RANKS[rank()]
             if self.deadline_s is not None:
                 changes["deadline_ns"] = int(self.deadline_s * NS)
             yield replace(request, **changes)

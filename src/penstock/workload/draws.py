@@ -1,4 +1,4 @@
-"""Random numbers of wanted distributions, made from `random()` alone: one stream gives the same on every version of Python.
+"""Random numbers of wanted distributions, made from `random()` alone: the same on every version of Python.
 
 The methods of `random.Random` beyond `random()` may change between versions of Python, so none is used here. Every
 sampler is a plain function without state, made from its parameters and a stream.

@@ -59,7 +59,7 @@ def stream_trace(chunks: Iterable[bytes], file: str, reorder: int = REORDER_ROWS
 
 
 def read_sizes(chunks: Iterable[bytes], file: str) -> tuple["array[int]", "array[int]"]:
-    """Prompt and output tokens of every row of a trace, or of a file of lengths, in the file's order. Raises TraceError."""
+    """Prompt and output tokens of every row of a trace or a file of lengths, in the file's order. Raises TraceError."""
     prompts, outputs = array("q"), array("q")
     for request in _rows(unpacked(chunks, file, MAX_BYTES), file, sizes_only=True):
         prompts.append(request.prompt_tokens)
@@ -175,7 +175,7 @@ class _Row:
         try:
             if isinstance(parts, (list, tuple)) and not any(isinstance(part, (float, Decimal, bool)) for part in parts):
                 ids = tuple(map(int, parts))
-                if all(-MAX_ID <= id <= MAX_ID for id in ids):
+                if all(-MAX_ID <= block <= MAX_ID for block in ids):
                     return ids
         except (TypeError, ValueError):
             pass

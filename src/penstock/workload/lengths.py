@@ -74,7 +74,7 @@ class LogNormal(_Spec, frozen=True, kw_only=True, tag="lognormal"):
         def draw() -> int:
             x = mu + sigma * normally()
             tokens = int(exp(x) + 0.5) if x < most else high
-            return low if tokens < low else high if tokens > high else tokens
+            return low if tokens < low else min(tokens, high)
 
         return draw
 

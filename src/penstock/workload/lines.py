@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 MAX_BYTES = 1 << 30
-"""Most bytes that a file which is held in memory as a whole may unpack to: a gzip bomb must not take the machine down."""
+"""Most bytes that a file which is held in memory may unpack to: a gzip bomb must not take the machine down."""
 MAX_STREAM_BYTES = 1 << 36
 """The same for a file that is read line by line."""
 MAX_LINE_BYTES = 1 << 24
@@ -76,21 +76,19 @@ def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _inflated(chunks: Iterator[bytes], file: str) -> Iterator[bytes]:
-    stream = zlib.decompressobj(wbits=31)
-    begun = False
+    stream, over = zlib.decompressobj(wbits=31), True  # over: no member is open
     for chunk in chunks:
         data = chunk
         while data:
-            if stream.eof:  # what follows a member is another one, or padding
-                data = data.lstrip(b"\0")
-                if data:
-                    stream, begun = zlib.decompressobj(wbits=31), False
-                continue
-            begun = True
+            if over and not (data := data.lstrip(b"\0")):
+                break  # padding
             try:
                 yield stream.decompress(data, PIECE_BYTES)
             except zlib.error as error:
                 raise TraceError(file, 0, "", f"expected intact gzip data, found: {error}") from None
-            data = stream.unused_data if stream.eof else stream.unconsumed_tail
-    if begun and not stream.eof:
+            over = stream.eof
+            data = stream.unused_data if over else stream.unconsumed_tail
+            if over:  # what follows is another member, or padding
+                stream = zlib.decompressobj(wbits=31)
+    if not over:
         raise TraceError(file, 0, "", "expected intact gzip data, but the file ends early")

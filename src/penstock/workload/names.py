@@ -1,4 +1,4 @@
-"""Who asks, and for what: tenants, models, adapters and priorities by their share of the requests. A spec is the object."""
+"""Who asks, and for what: tenants, models, adapters, priorities, each by its share. A spec is the object."""
 
 from collections.abc import Callable
 from random import Random
@@ -6,7 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from penstock.base.nouns import PRIORITIES
 from penstock.workload import draws
+from penstock.workload.request import NORMAL
 
 
 class _Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -61,6 +63,17 @@ class Zipf(_Spec, frozen=True, kw_only=True, tag="zipf"):
 
 
 Names = One | Weighted | Zipf
+
+
+RANKS = {"": NORMAL} | {name: rank for rank, name in enumerate(PRIORITIES)}
+"""Priority -> its rank; no name is normal."""
+
+
+def check_priorities(names: Names | None) -> None:
+    """Raises ValueError where one of the names is no priority."""
+    for name in names.names() if names is not None else ():
+        if name not in PRIORITIES:
+            raise ValueError(f"{name!r} is no priority: there are {', '.join(PRIORITIES)}")
 
 
 def _picked(names: list[str], pick: Callable[[], int]) -> Callable[[], str]:

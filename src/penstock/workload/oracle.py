@@ -12,7 +12,7 @@ MAX_BLOCKS = 20_000_000
 
 
 class PrefixBound(Struct, frozen=True, kw_only=True):
-    """The best that prefix caches could do for a workload: one cache that holds everything that was ever asked or answered."""
+    """The best that prefix caches could do for a workload: one cache that holds all that was ever asked or answered."""
 
     requests: int
     prompt_tokens: int

@@ -20,7 +20,7 @@ class Request(Struct, frozen=True, gc=False):
     go on after its blocks, with text that nobody shares; blocks beyond the prompt's end are what the answer fills, as
     the session's next turn will have it in its prompt. Empty: nothing is known of shared prefixes."""
     block_tokens: int = 0
-    """Tokens in a full block; 0 where there are no blocks. Only in replayed traces may a prompt's last block be partial."""
+    """Tokens in a full block; 0: there are no blocks. Only in replayed traces may a prompt's last block be partial."""
     session: str = ""
     tenant: str = ""
     model: str = ""

@@ -1,8 +1,9 @@
 """ServeGen's clients, expanded into requests (Xiang et al., ServeGen, arXiv 2505.09999).
 
-ServeGen publishes no requests but, of each client of a service, its rate and the fitted gaps in windows of ten minutes, and its
-lengths in windows of six hours. A window's requests are drawn here: their number from the rate (what is broken of it by
-lot), then as many gaps of the fitted kind, stretched so that they fill the window; lengths from the client's quantiles.
+ServeGen publishes no requests but, of each client of a service, its rate and the fitted gaps in windows of ten
+minutes, and its lengths in windows of six hours. A window's requests are drawn here: their number from the rate (what
+is broken of it by lot), then as many gaps of the fitted kind, stretched so that they fill the window; lengths from the
+client's quantiles.
 
 The two tables are those of docs/reference/workloads.md. Memory grows with the tables and with the requests of one
 window, not with the workload.
@@ -20,7 +21,8 @@ from msgspec import Meta, Struct, field
 from penstock.base.rand import Rand
 from penstock.base.units import Seconds
 from penstock.workload import draws
-from penstock.workload.lengths import MAX_TOKENS, Read
+from penstock.workload.formats import MAX_TOKENS
+from penstock.workload.lengths import Read
 from penstock.workload.lines import TraceError, lines
 from penstock.workload.request import NS, Request
 
@@ -59,7 +61,9 @@ class ServeGen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     duration_s: Annotated[Seconds | None, Meta(description="tables' time to take; none: all")] = field(
         default=None, name="duration"
     )
-    window_s: Annotated[Seconds, Meta(description="width of a window of the rates")] = field(default=600.0, name="window")
+    window_s: Annotated[Seconds, Meta(description="width of a window of the rates")] = field(
+        default=600.0, name="window"
+    )
 
     def __post_init__(self) -> None:
         if self.window_s <= 0:

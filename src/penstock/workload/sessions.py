@@ -17,7 +17,8 @@ from penstock.base.rand import Rand
 from penstock.base.units import Seconds
 from penstock.workload import draws
 from penstock.workload.arrivals import Arrivals
-from penstock.workload.lengths import MAX_TOKENS, Independent, Length, LogNormal, Read, Sizes
+from penstock.workload.formats import MAX_TOKENS
+from penstock.workload.lengths import Independent, Length, LogNormal, Read, Sizes
 from penstock.workload.prefixes import BlockTokens, Shared, beginnings, session_blocks
 from penstock.workload.request import NS, Request
 from penstock.workload.synthetic import Who

@@ -1,19 +1,19 @@
-"""Made-up requests that do not know each other: arrivals, sizes, shared system prompts, tenants, adapters, priorities."""
+"""Made-up requests that do not know each other: arrivals, sizes, shared prompts, tenants, adapters, priorities."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice, repeat
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from penstock.base.nouns import PRIORITIES
 from penstock.base.rand import Rand
 from penstock.base.units import Seconds
 from penstock.workload.arrivals import Arrivals
-from penstock.workload.lengths import MAX_TOKENS, Independent, Read, Sizes
-from penstock.workload.names import Names
+from penstock.workload.formats import MAX_TOKENS
+from penstock.workload.lengths import Independent, Pair, Read, Sizes
+from penstock.workload.names import RANKS, Names, check_priorities
 from penstock.workload.prefixes import BlockTokens, Shared, beginnings
-from penstock.workload.request import NORMAL, NS, Request
+from penstock.workload.request import NS, Request
 
 Count = Annotated[int, Meta(ge=1)]
 Labels = Iterator[tuple[str, str, str, int]]
@@ -27,18 +27,16 @@ class Who(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fie
     model: Annotated[Names | None, Meta(description="the model asked for; none: the run's")] = None
     adapter: Annotated[Names | None, Meta(description="LoRA adapter; none: the model itself")] = None
     priority: Annotated[Names | None, Meta(description="critical, high, normal, low, batch; none: normal")] = None
-    deadline_s: Annotated[Seconds | None, Meta(description="how long clients can wait for an answer; none: for ever")] = field(
-        default=None, name="deadline"
-    )
+    deadline_s: Annotated[
+        Seconds | None, Meta(description="how long clients can wait for an answer; none: for ever")
+    ] = field(default=None, name="deadline")
     requests: Annotated[Count | None, Meta(description="most requests")] = None
     duration_s: Annotated[Seconds | None, Meta(description="nothing arrives later than this")] = field(
         default=None, name="duration"
     )
 
     def __post_init__(self) -> None:
-        for name in self.priority.names() if self.priority is not None else ():
-            if name not in PRIORITIES:
-                raise ValueError(f"{name!r} is no priority: there are {', '.join(PRIORITIES)}")
+        check_priorities(self.priority)
         if self.requests is None and self.duration_s is None:
             raise ValueError("needs `requests` or `duration` to end")
 
@@ -48,7 +46,7 @@ class Who(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fie
             _drawn(self.tenant, rand, "tenant"),
             _drawn(self.model, rand, "model"),
             _drawn(self.adapter, rand, "adapter"),
-            map(_RANKS.__getitem__, _drawn(self.priority, rand, "priority")),
+            map(RANKS.__getitem__, _drawn(self.priority, rand, "priority")),
         )
 
     def deadline_ns(self) -> int | None:
@@ -61,10 +59,8 @@ class Who(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fie
 
     def anonymous(self) -> bool:
         """Whether nothing is said of who asks."""
-        return self.tenant is self.model is self.adapter is self.priority is self.deadline_s is None
-
-
-_RANKS = {"": NORMAL} | {name: rank for rank, name in enumerate(PRIORITIES)}
+        said = (self.tenant, self.model, self.adapter, self.priority, self.deadline_s)
+        return all(label is None for label in said)
 
 
 class Synthetic(Who, frozen=True, kw_only=True, tag="synthetic"):
@@ -91,8 +87,9 @@ class Synthetic(Who, frozen=True, kw_only=True, tag="synthetic"):
         shared = {} if self.shared is None else self.shared.chosen(rand, self.block_tokens)
         return self.sizes.chosen(rand, read) | shared
 
-    def _dressed(self, times: Iterator[int], pair: Callable[[], tuple[int, int]], rand: Rand) -> Iterator[Request]:
-        size, deadline_ns, begin = self.block_tokens, self.deadline_ns(), beginnings(self.shared, rand, self.block_tokens)
+    def _dressed(self, times: Iterator[int], pair: Pair, rand: Rand) -> Iterator[Request]:
+        size, deadline_ns = self.block_tokens, self.deadline_ns()
+        begin = beginnings(self.shared, rand, size)
         for at_ns, (tenant, model, adapter, rank) in zip(times, self.labels(rand)):
             leading, blocks = begin()
             prompt, output = pair()
@@ -110,7 +107,7 @@ def until(times: Iterator[int], end_ns: int) -> Iterator[int]:
         yield at_ns
 
 
-def _plain(times: Iterator[int], pair: Callable[[], tuple[int, int]]) -> Iterator[Request]:
+def _plain(times: Iterator[int], pair: Pair) -> Iterator[Request]:
     for at_ns in times:
         prompt, output = pair()
         yield Request(at_ns, prompt or 1, output)
