@@ -1,14 +1,21 @@
 """Workload files are read with their mistakes located, and the files that they name are found beside them."""
 
+import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from msgspec import inspect as ty
 
 from penstock.base.errors import ConfigError
-from penstock.config.workloads import SHIPPED, open_workload, read_workload, reader
+from penstock.config.shape import options
+from penstock.config.workloads import SHIPPED, File, open_workload, read_workload, reader
 from penstock.workload.combine import Merge, Trace
+from penstock.workload.formats import read_trace
 from penstock.workload.lines import TraceError
 from penstock.workload.sessions import Sessions
+from tests.tidy.sources import ROOT
 
 ROWS = b"at_s,prompt_tokens,output_tokens\n0,5,1\n2,6,1\n"
 
@@ -91,3 +98,47 @@ def test_missing_files(tmp_path: Path) -> None:
         list(reader(tmp_path)("none.csv"))
     with pytest.raises(ConfigError, match="cannot be read"):
         open_workload(str(tmp_path / "none.yaml"), 0)
+
+
+PAGE = (ROOT / "docs/reference/workloads.md").read_text()
+
+
+def _specs() -> Iterator[ty.StructType]:
+    """Every struct of a workload file, once."""
+    found: dict[type, ty.StructType] = {}
+
+    def visit(kind: ty.Type) -> None:
+        for member in options(kind):
+            if isinstance(member, ty.StructType) and member.cls not in found:
+                found[member.cls] = member
+                for field in member.fields:
+                    visit(field.type)
+            elif isinstance(member, ty.VarTupleType):
+                visit(member.item_type)
+
+    visit(ty.type_info(File))
+    yield from found.values()
+
+
+def test_the_page_tells_everything() -> None:
+    """The reference page names every kind and every field."""
+    for spec in _specs():
+        assert spec.tag is None or f"`{spec.tag}`" in PAGE or f"### {spec.tag}\n" in PAGE, spec.tag
+        for field in spec.fields:
+            assert f"`{field.encode_name}`" in PAGE, (spec.cls, field.encode_name)
+
+
+def test_the_pages_examples_hold() -> None:
+    """The YAML and the CSV of the reference page are read."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert read_workload(text, "page").seed == 7
+    (rows,) = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
+    assert [request.tenant for request in read_trace(rows.encode(), "page")] == ["acme", "globex"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples/workloads").glob("*.yaml")), ids=lambda path: path.stem)
+def test_examples(path: Path) -> None:
+    """Every example is read, and gives requests where it needs no file that does not ship."""
+    work = open_workload(str(path), 1)
+    if path.stem not in ("arxiv", "servegen"):
+        assert len(list(islice(work, 50))) == 50

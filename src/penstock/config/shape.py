@@ -98,7 +98,7 @@ def _in_words(kind: ty.Type) -> str:
 def _bounds(kind: ty.IntType | ty.FloatType) -> str:
     low = f" of at least {kind.ge}" if kind.ge is not None else f" above {kind.gt}" if kind.gt is not None else ""
     if kind.le is not None:
-        return f" from {kind.ge} to {kind.le}"
+        return f"{low} and at most {kind.le}" if kind.ge is None else f" from {kind.ge} to {kind.le}"
     return low
 
 

@@ -94,8 +94,9 @@ class Synthetic(Who, frozen=True, kw_only=True, tag="synthetic"):
             leading, blocks = begin()
             prompt, output = pair()
             tokens = min(max(leading + prompt, 1), MAX_TOKENS)
+            width = size if blocks else 0
             yield Request(
-                at_ns, tokens, output, blocks, size if blocks else 0, "", tenant, model, adapter, rank, 0, 0, deadline_ns,
+                at_ns, tokens, output, blocks, width, "", tenant, model, adapter, rank, 0, 0, deadline_ns
             )  # fmt: skip
 
 
