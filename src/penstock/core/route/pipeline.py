@@ -11,6 +11,7 @@ from penstock.core.route import presets
 from penstock.core.route.filters import SCORE_ALL, Filter, free, sample
 from penstock.core.route.gpus import BelowHeatLimit, Headroom, WithinLimits
 from penstock.core.route.hashed import Around
+from penstock.core.route.notes import Notes
 from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, Picker, SmoothTurns, Turns
 from penstock.core.route.resources import Cheapness, Compatible, InMemory, Knee, Performance, Reliability
 from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, ResponseTime, Scorer
@@ -25,6 +26,7 @@ class Pipeline:
         "_rng",
         "by_model",
         "in_memory",
+        "notes",
         "picker",
         "placer",
         "scorers",
@@ -49,6 +51,8 @@ class Pipeline:
         """It reads `Seat.whole_s`."""
         self.in_memory = 0.0
         """Weight of what engines have in memory, once one has told."""
+        self.notes: Notes | None = None
+        """Where what is chosen among is left for explanations; None: nobody wants any."""
 
     def changed(self, seats: Sequence[Seat]) -> None:
         """These are the pool's seats now, whatever their health."""
@@ -61,13 +65,24 @@ class Pipeline:
             self.scorers = (*self.scorers, (self.in_memory, InMemory()))
             self.by_model = True
 
+    def take_notes(self, notes: Notes | None) -> None:
+        """Leave there from now on what is chosen among."""
+        self.notes = notes
+        if self._otherwise is not None:
+            self._otherwise.take_notes(notes)
+
     def choose(self, call: Call, seats: Sequence[Seat], now: float) -> Seat | None:
         """A seat that is free for this call; None: all are taken."""
         if self.placer is not None:
             key = self.placer.key(call)
             if key is not None:
+                if self.notes is not None:
+                    self.notes.pipeline, self.notes.found = self, None
                 return self.placer.place(key, seats)
-        found = free(sample(seats, self._rng) if len(seats) > SCORE_ALL else seats)
+        looked = sample(seats, self._rng) if len(seats) > SCORE_ALL else seats
+        if self.notes is not None:
+            self.notes.looked = looked
+        found = free(looked)
         if not found:
             if len(seats) <= SCORE_ALL:
                 return None
@@ -77,15 +92,22 @@ class Pipeline:
         if self._filters:
             kept = found
             for each in self._filters:
-                kept = each.keep(call, kept, now)
+                before, kept = kept, each.keep(call, kept, now)
+                if self.notes is not None:
+                    self.notes.filtered.append((each, before, kept))
             if not kept and self._otherwise is not None:
                 return self._otherwise.choose(call, found, now)
             found = kept or found
-        return self.picker.pick(found, self.scores(call, found, now), now)
+        scores = self.scores(call, found, now)
+        if self.notes is not None:
+            self.notes.pipeline, self.notes.found = self, found
+        return self.picker.pick(found, scores, now)
 
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """The weighted sum for each seat."""
         parts = [scorer.score(call, seats, now) for _, scorer in self.scorers]
+        if self.notes is not None:
+            self.notes.parts, self.notes.scorers = parts, self.scorers
         if len(parts) == 4:  # the default strategy: written out, it costs a third
             (a, _), (b, _), (c, _), (d, _) = self.scorers
             return [a * w + b * x + c * y + d * z for w, x, y, z in zip(*parts, strict=False)]
