@@ -31,10 +31,10 @@ def test_memory_is_flat(name: str) -> None:
 
 @pytest.mark.slow
 def test_memory_of_sessions_is_flat() -> None:
-    """Once sessions open as fast as they end (here within a minute), four times as many take no more memory."""
+    """Once sessions open as fast as they end, eight times as many take hardly more memory: nothing is kept of the others."""
     spec = "{kind: sessions, arrivals: {kind: poisson, rate: 20}, requests: 1000000, think: 1s, think_sigma: 0.5}"
     work = Workload(read_workload(f"workload: {spec}", "test").workload, 1, reader(Path()))
-    assert peak_bytes(work, 40_000) < 1.3 * peak_bytes(work, 10_000) + 100_000
+    assert peak_bytes(work, 80_000) < peak_bytes(work, 10_000) + 500_000
 
 
 @pytest.mark.slow
