@@ -31,7 +31,7 @@ def test_memory_is_flat(name: str) -> None:
 
 @pytest.mark.slow
 def test_memory_of_sessions_is_flat() -> None:
-    """Once sessions open as fast as they end, eight times as many take hardly more memory: nothing is kept of the others."""
+    """Once sessions open as fast as they end, eight times as many take hardly more: nothing is kept of the others."""
     spec = "{kind: sessions, arrivals: {kind: poisson, rate: 20}, requests: 1000000, think: 1s, think_sigma: 0.5}"
     work = Workload(read_workload(f"workload: {spec}", "test").workload, 1, reader(Path()))
     assert peak_bytes(work, 80_000) < peak_bytes(work, 10_000) + 500_000
