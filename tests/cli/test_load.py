@@ -104,6 +104,17 @@ def test_nobody_there() -> None:
     assert f"{url} does not answer (refused)" in result.stderr
 
 
+def test_workload_file(tmp_path: Path) -> None:
+    """A workload file is sent like a trace, and its mistakes end with 2."""
+    path = tmp_path / "w.yaml"
+    path.write_text("workload: {kind: synthetic, arrivals: {kind: constant, rate: 100}, requests: 3}")
+    assert "3 sent of 3, 3 ok" in loaded(GOOD, "--trace", str(path), "--seed", "1").stdout
+    path.write_text("workload: {kind: trace}")
+    result = typed("--trace", str(path))
+    assert result.exit_code == 2
+    assert "workload.file" in " ".join(result.stderr.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -9,15 +9,16 @@ import msgspec
 import pytest
 
 from penstock.loadgen.client import Client, parse_target
-from penstock.loadgen.run import Plan, Replay, arrivals, body_of, clip, planned, raise_file_limit
+from penstock.loadgen.run import Plan, Replay, arrivals, body_of, clip, planned, raise_file_limit, wishes_of
 from penstock.loadgen.tally import Slo, Tally
-from penstock.workload.formats import TraceRequest
+from penstock.workload.request import NS
+from penstock.workload.request import Request as Row
 from tests.loadgen.scripted import Request, Script, Server, always, plain, stream, with_server
 
 
-def trace(*at_s: float) -> list[TraceRequest]:
+def trace(*at_s: float) -> list[Row]:
     """Small requests at these times."""
-    return [TraceRequest(at, 10, 2) for at in at_s]
+    return [Row(round(at * NS), 10, 2) for at in at_s]
 
 
 def due(plan: Plan, *at_s: float, most: int = 20) -> list[float]:
@@ -61,29 +62,56 @@ def test_planned(plan: Plan, want: int | None) -> None:
 
 def test_clip() -> None:
     """Sizes are cut to the plan's bounds, and only then."""
-    row = TraceRequest(0.0, 100, 50, (1,), 16)
+    row = Row(0, 100, 50, (1,), 16)
     assert clip(row, Plan()) is row
     assert clip(row, Plan(max_prompt_tokens=100, max_output_tokens=50)) is row
-    assert clip(row, Plan(max_prompt_tokens=30)) == TraceRequest(0.0, 30, 50, (1,), 16)
+    assert clip(row, Plan(max_prompt_tokens=30)) == Row(0, 30, 50, (1,), 16)
     assert clip(row, Plan(max_output_tokens=1)).output_tokens == 1
 
 
 def test_bodies() -> None:
     """The body asks for the trace's output length, for usage where it streams, and names the session's user."""
-    row = TraceRequest(0.0, 10, 0, session="s1", model="of-the-trace")
+    row = Row(0, 10, 0, session="s1", model="of-the-trace")
     chat = msgspec.json.decode(body_of(row, "hi", Plan(default_model="first")))
     assert chat == {
         "model": "of-the-trace", "max_tokens": 1, "ignore_eos": True, "stream": True, "user": "s1",
         "stream_options": {"include_usage": True}, "messages": [{"role": "user", "content": "hi"}],
     }  # fmt: skip
-    plain_row = TraceRequest(0.0, 10, 7)
+    plain_row = Row(0, 10, 7)
     whole = msgspec.json.decode(body_of(plain_row, "hi", Plan(api="completions", stream=False, default_model="first")))
     assert whole == {"model": "first", "max_tokens": 7, "ignore_eos": True, "stream": False, "prompt": "hi"}
     assert msgspec.json.decode(body_of(row, "hi", Plan(model="mine")))["model"] == "mine"
 
 
+def test_adapter_is_the_model() -> None:
+    """An adapter of the workload is asked for by its name as the model, as engines serve them; --model is above it."""
+    row = Row(0, 10, 1, model="base", adapter="mine")
+    assert msgspec.json.decode(body_of(row, "hi", Plan()))["model"] == "mine"
+    assert msgspec.json.decode(body_of(row, "hi", Plan(model="typed")))["model"] == "typed"
+
+
+def test_wishes() -> None:
+    """Priority and deadline go out as Penstock's headers, and nothing where the workload says nothing."""
+    assert wishes_of(Row(0, 10, 1)) == b""
+    assert wishes_of(Row(0, 10, 1, priority=4)) == b"x-penstock-priority: batch\r\n"
+    both = wishes_of(Row(0, 10, 1, priority=0, deadline_ns=2_500_000_000))
+    assert both == b"x-penstock-priority: critical\r\nx-penstock-timeout: 2.5\r\n"
+
+
+def test_wishes_are_sent() -> None:
+    """A request with a priority carries its header over the wire."""
+    seen: list[str | None] = []
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        seen.append(request.headers.get("x-penstock-priority"))
+        await always(stream("a"))(request, writer)
+
+    replayed(script, [Row(0, 10, 1, priority=3), Row(0, 10, 1)], Plan())
+    assert sorted(map(str, seen)) == ["None", "low"]
+
+
 def replayed(
-    script: Script, requests: list[TraceRequest], plan: Plan, during: Callable[[Server, Replay], None] | None = None
+    script: Script, requests: list[Row], plan: Plan, during: Callable[[Server, Replay], None] | None = None
 ) -> Tally:
     """The tally of a plan that was run against a server with this script; `during` is called at every tick."""
 
@@ -201,7 +229,7 @@ def test_errors_do_not_stop_it() -> None:
 
 def test_prompts_share_what_the_trace_shares() -> None:
     """On the wire, equal blocks are equal text, and a session becomes the user."""
-    rows = [TraceRequest(0.0, 40, 1, (1, 2), 16, session="s"), TraceRequest(0.0, 40, 1, (1, 3), 16)]
+    rows = [Row(0, 40, 1, (1, 2), 16, session="s"), Row(0, 40, 1, (1, 3), 16)]
     bodies: list[str] = []
 
     async def script(request: Request, writer: asyncio.StreamWriter) -> None:

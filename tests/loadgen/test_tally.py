@@ -4,9 +4,9 @@ import pytest
 
 from penstock.loadgen.answer import Answer
 from penstock.loadgen.tally import MAX_KINDS, Samples, Slo, Tally, percentile
-from penstock.workload.formats import TraceRequest
+from penstock.workload.request import Request
 
-ROW = TraceRequest(0.0, 100, 10)
+ROW = Request(0, 100, 10)
 
 
 def answer(

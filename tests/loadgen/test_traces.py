@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from penstock.loadgen.traces import SHIPPED, open_trace
-from penstock.workload.formats import TraceError
+from penstock.workload.lines import TraceError
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -29,3 +29,25 @@ def test_missing(tmp_path: Path) -> None:
         open_trace(str(tmp_path / "none.csv"))
     with pytest.raises(TraceError, match="Is a directory"):
         open_trace(str(tmp_path))
+
+
+def test_workload_file(tmp_path: Path) -> None:
+    """A workload file gives its requests: all of them, or as many as are wanted; the seed decides its luck."""
+    path = tmp_path / "w.yaml"
+    path.write_text("workload: {kind: synthetic, arrivals: {kind: poisson, rate: 5}, requests: 100}")
+    assert len(open_trace(str(path), 1)) == 100
+    assert open_trace(str(path), 1, limit=10) == open_trace(str(path), 1)[:10]
+    assert open_trace(str(path), 1) != open_trace(str(path), 2)
+    path.write_text("workload: {kind: cut, of: {kind: trace, file: azure}, from: 1d}")
+    with pytest.raises(TraceError, match="it has no request"):
+        open_trace(str(path))
+
+
+def test_workloads_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload that does not fit into memory is refused, unless only a part of it is wanted."""
+    monkeypatch.setattr("penstock.loadgen.traces.MAX_REQUESTS", 50)
+    path = tmp_path / "w.yaml"
+    path.write_text("workload: {kind: synthetic, arrivals: {kind: poisson, rate: 5}, requests: 100}")
+    with pytest.raises(TraceError, match="at most 50 requests: send a part of it with --limit"):
+        open_trace(str(path))
+    assert len(open_trace(str(path), limit=60)) == 60

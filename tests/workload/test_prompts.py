@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.workload.formats import TraceRequest
 from penstock.workload.prompts import Prompts
+from penstock.workload.request import Request
 
 
 def shared_characters(one: str, two: str) -> int:
@@ -12,9 +12,9 @@ def shared_characters(one: str, two: str) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
 
 
-def request(tokens: int, *blocks: int, size: int = 16) -> TraceRequest:
+def request(tokens: int, *blocks: int, size: int = 16) -> Request:
     """A request of this many prompt tokens with these prefix blocks."""
-    return TraceRequest(0.0, tokens, 1, blocks, size if blocks else 0)
+    return Request(0, tokens, 1, blocks, size if blocks else 0)
 
 
 @settings(max_examples=40)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from penstock.base.errors import ConfigError
 from penstock.base.units import parse_seconds, show_seconds
 from penstock.loadgen.client import Client, Target, check_key, parse_target, tls_context
 from penstock.loadgen.exchange import Timeouts
@@ -24,7 +25,8 @@ from penstock.loadgen.report import Report, render, report_of, to_json
 from penstock.loadgen.run import Plan, Replay, planned, raise_file_limit
 from penstock.loadgen.tally import Slo, Tally, percentile
 from penstock.loadgen.traces import SHIPPED, open_trace
-from penstock.workload.formats import TraceError, TraceRequest
+from penstock.workload.lines import TraceError
+from penstock.workload.request import Request
 
 KEY_VARIABLES = ("PENSTOCK_API_KEY", "OPENAI_API_KEY")
 INTERRUPTED = 130
@@ -32,7 +34,7 @@ MIN_WIDTH = 140
 
 Url = Annotated[str, typer.Option(help="The OpenAI endpoint. Load goes there and nowhere else.")]
 Trace = Annotated[
-    str, typer.Option(help=f"{' or '.join(SHIPPED)} (shipped samples), or a file: CSV or JSON lines, .gz or not.")
+    str, typer.Option(help=f"{' or '.join(SHIPPED)} (shipped), a file of CSV or JSON lines, or a workload, NAME.yaml.")
 ]
 Speed = Annotated[float, typer.Option(min=1e-6, help="2: twice as fast as the trace's clock.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Most requests.")]
@@ -58,7 +60,7 @@ IdleTimeout = Annotated[str, typer.Option(metavar="TIME", help="Between two read
 Seed = Annotated[
     int | None,
     typer.Option(
-        help="Of the prompts: the same texts again, which a target may have cached. Default: a new one, and shown."
+        help="Of prompts and workloads: the same again, which a target may have cached. Default: a new one, and shown."
     ),
 ]
 Ca = Annotated[Path | None, typer.Option(help="https: file of the authorities to trust.", exists=True, dir_okay=False)]
@@ -89,15 +91,17 @@ def load(
         raise typer.BadParameter(f"cannot write {json}", param_hint="--json")  # now, not after an hour of load
     total_s = _seconds(timeout, "--timeout")
     target = _target(url)
+    drawn = secrets.randbelow(1_000_000) if seed is None else seed
     plan = Plan(
         model=model or "", api=api, stream=stream, speed=speed, limit=limit, repeat=repeat, closed=closed,
         duration_s=None if duration is None else _seconds(duration, "--duration"),
         concurrency=min(concurrency, raise_file_limit()),
-        seed=secrets.randbelow(1_000_000) if seed is None else seed,
+        seed=drawn,
         max_prompt_tokens=max_prompt_tokens, max_output_tokens=max_output_tokens,
     )  # fmt: skip
     job = _Job(
-        target=target, key=_key(key), tls=_tls(target, ca, insecure), trace=trace, requests=_requests(trace), plan=plan,
+        target=target, key=_key(key), tls=_tls(target, ca, insecure), trace=trace, plan=plan,
+        requests=_requests(trace, drawn, limit),
         slo=Slo(ttft_s=_bound(slo_ttft, "ttft"), itl_s=_bound(slo_itl, "itl"), e2e_s=_bound(slo_e2e, "e2e")),
         timeouts=Timeouts(first_byte_s=total_s, idle_s=_seconds(idle_timeout, "--idle-timeout"), total_s=total_s),
     )  # fmt: skip
@@ -142,10 +146,10 @@ def _tls(target: Target, ca: Path | None, insecure: bool) -> ssl.SSLContext | No
         raise typer.BadParameter(f"not a file of PEM certificates: {error}", param_hint="--ca") from None
 
 
-def _requests(trace: str) -> list[TraceRequest]:
+def _requests(trace: str, seed: int, limit: int | None) -> list[Request]:
     try:
-        return open_trace(trace)
-    except TraceError as error:
+        return open_trace(trace, seed, limit)
+    except (TraceError, ConfigError) as error:
         raise typer.BadParameter(str(error), param_hint="--trace") from None
 
 
@@ -166,7 +170,7 @@ class _Job(Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     tls: ssl.SSLContext | None
     trace: str
-    requests: list[TraceRequest]
+    requests: list[Request]
     plan: Plan
     slo: Slo
 

@@ -20,6 +20,9 @@ MOST_BYTES = 1 << 53
 MOST_INT = (1 << 31) - 1
 """Counts end in C ints (listen's backlog) and in JSON numbers."""
 
+MOST_HOMES = 8
+"""Places that are looked at for each struct: types may hold themselves (workloads of workloads)."""
+
 _BAD: Any = object()
 _BLOCKS = (ty.StructType, ty.VarTupleType, ty.ListType, ty.DictType)
 
@@ -96,7 +99,7 @@ def _in_words(kind: ty.Type) -> str:
 def _bounds(kind: ty.IntType | ty.FloatType) -> str:
     low = f" of at least {kind.ge}" if kind.ge is not None else f" above {kind.gt}" if kind.gt is not None else ""
     if kind.le is not None:
-        return f" from {kind.ge} to {kind.le}"
+        return f"{low} and at most {kind.le}" if kind.ge is None else f" from {kind.ge} to {kind.le}"
     return low
 
 
@@ -309,10 +312,13 @@ def _homes_of(root: ty.Type) -> dict[str, list[str]]:
     """Field name -> where in the file it belongs, so that a field in the wrong block can be sent home."""
     homes: dict[str, list[str]] = {}
 
+    visits: dict[type, int] = {}
+
     def visit(kind: ty.Type, at: str) -> None:
         for member in options(kind):
             match member:
-                case ty.StructType():
+                case ty.StructType() if visits.get(member.cls, 0) < MOST_HOMES:
+                    visits[member.cls] = visits.get(member.cls, 0) + 1
                     for field in member.fields:
                         homes.setdefault(field.encode_name, []).append(at or "the top level")
                         visit(field.type, f"{at}.{field.encode_name}" if at else field.encode_name)

@@ -96,10 +96,10 @@ class Client:
             f"authorization: Bearer {check_key(key)}\r\n".encode() if key else b""
         )
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
-        """One request and its whole answer; `path` begins with /v1."""
+    async def ask(self, method: str, path: str, body: bytes = b"", headers: bytes = b"") -> Answer:
+        """One request and its whole answer; `path` begins with /v1, `headers` are whole lines."""
         answer = Answer(time.perf_counter())
-        request = self._request(method, path, body)
+        request = self._request(method, path, body, headers)
         kept = self._pool.take()
         if kept is not None:
             await self._exchange(kept, request, answer)
@@ -116,10 +116,10 @@ class Client:
         """Close all connections."""
         self._pool.close()
 
-    def _request(self, method: str, path: str, body: bytes) -> bytes:
+    def _request(self, method: str, path: str, body: bytes, headers: bytes) -> bytes:
         about = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body) if body else b""
         line = f"{method} {self.target.base_path}{path} HTTP/1.1\r\n".encode()
-        return b"".join((line, self._head, about, b"\r\n", body))
+        return b"".join((line, self._head, headers, about, b"\r\n", body))
 
     async def _exchange(self, connection: Connection, request: bytes, answer: Answer) -> None:
         exchange = Exchange(answer, self._timeouts, time.perf_counter, self._loop)

@@ -14,11 +14,13 @@ from typing import Literal
 
 import msgspec
 
+from penstock.base.nouns import PRIORITIES
 from penstock.loadgen.answer import Answer
 from penstock.loadgen.client import Client
 from penstock.loadgen.tally import Tally
-from penstock.workload.formats import TraceRequest
+from penstock.workload.export import decimal_s
 from penstock.workload.prompts import Prompts
+from penstock.workload.request import NORMAL, Request
 
 Api = Literal["chat", "completions"]
 PATHS: dict[str, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
@@ -56,21 +58,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Ready(msgspec.Struct, frozen=True):
     due_s: float
-    request: TraceRequest
+    request: Request
     body: bytes
     clipped: bool
 
 
-Arrival = tuple[int, float, TraceRequest]
+Arrival = tuple[int, float, Request]
 """Number, seconds after the start, request."""
 
 
-def arrivals(requests: list[TraceRequest], plan: Plan) -> Iterator[Arrival]:
+def arrivals(requests: list[Request], plan: Plan) -> Iterator[Arrival]:
     """The requests of a plan, in order. A repeated trace begins one mean gap (1 s if it has none) later."""
     return islice(_endless(requests, plan), plan.limit)
 
 
-def _endless(requests: list[TraceRequest], plan: Plan) -> Iterator[Arrival]:
+def _endless(requests: list[Request], plan: Plan) -> Iterator[Arrival]:
     span_s = requests[-1].at_s
     period_s = span_s + (span_s / (len(requests) - 1) if span_s else 1.0)
     number, round_at_s = 0, 0.0
@@ -86,7 +88,7 @@ def _endless(requests: list[TraceRequest], plan: Plan) -> Iterator[Arrival]:
         round_at_s += period_s
 
 
-def planned(requests: list[TraceRequest], plan: Plan) -> int | None:
+def planned(requests: list[Request], plan: Plan) -> int | None:
     """How many requests the plan has; None: it depends on the answers, or does not end by itself."""
     if plan.closed is not None and plan.duration_s is not None:
         return None
@@ -95,7 +97,7 @@ def planned(requests: list[TraceRequest], plan: Plan) -> int | None:
     return sum(1 for _ in arrivals(requests, plan))
 
 
-def clip(request: TraceRequest, plan: Plan) -> TraceRequest:
+def clip(request: Request, plan: Plan) -> Request:
     """The request within the plan's bounds of size; the very same object where it fits."""
     prompt = min(request.prompt_tokens, plan.max_prompt_tokens or request.prompt_tokens)
     output = min(request.output_tokens, plan.max_output_tokens or request.output_tokens)
@@ -104,10 +106,10 @@ def clip(request: TraceRequest, plan: Plan) -> TraceRequest:
     return msgspec.structs.replace(request, prompt_tokens=prompt, output_tokens=output)
 
 
-def body_of(request: TraceRequest, prompt: str, plan: Plan) -> bytes:
+def body_of(request: Request, prompt: str, plan: Plan) -> bytes:
     """The JSON of one request: exactly as many output tokens as the trace had, where the engine knows `ignore_eos`."""
     body: dict[str, object] = {
-        "model": plan.model or request.model or plan.default_model,
+        "model": plan.model or request.adapter or request.model or plan.default_model,
         "max_tokens": max(request.output_tokens, 1),
         "ignore_eos": True,
         "stream": plan.stream,
@@ -123,11 +125,19 @@ def body_of(request: TraceRequest, prompt: str, plan: Plan) -> bytes:
     return msgspec.json.encode(body)
 
 
+def wishes_of(request: Request) -> bytes:
+    """The headers that tell Penstock a request's priority and deadline; nothing where it has none."""
+    wishes = b"" if request.priority == NORMAL else f"x-penstock-priority: {PRIORITIES[request.priority]}\r\n".encode()
+    if request.deadline_ns:
+        wishes += f"x-penstock-timeout: {decimal_s(request.deadline_ns)}\r\n".encode()
+    return wishes
+
+
 class Replay:
     """One run of load. `run` does it; `halt` ends it early, cutting what is in flight."""
 
     def __init__(
-        self, requests: list[TraceRequest], plan: Plan, client: Client, tally: Tally,
+        self, requests: list[Request], plan: Plan, client: Client, tally: Tally,
         watch: Callable[[Tally], None] | None = None, tick_s: float = TICK_S,
     ) -> None:  # fmt: skip
         self._arrivals = arrivals(requests, plan)
@@ -231,8 +241,8 @@ class Replay:
         body = body_of(request, self._prompts.text(request, number), self._plan)
         return _Ready(due_s, request, body, request is not row)
 
-    async def _one(self, request: TraceRequest, body: bytes) -> None:
-        answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], body)
+    async def _one(self, request: Request, body: bytes) -> None:
+        answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], body, wishes_of(request))
         self._tally.ended(request, answer)
 
     def _tick(self) -> None:

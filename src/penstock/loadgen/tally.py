@@ -10,7 +10,7 @@ import msgspec
 
 from penstock.base.rand import Rand
 from penstock.loadgen.answer import Answer
-from penstock.workload.formats import TraceRequest
+from penstock.workload.request import Request
 
 MAX_SAMPLES = 1_000_000
 MAX_KINDS = 200
@@ -145,7 +145,7 @@ class Tally:
         if late_s is not None:
             self.lateness.add(late_s)
 
-    def ended(self, request: TraceRequest, answer: Answer) -> None:
+    def ended(self, request: Request, answer: Answer) -> None:
         """An answer is over, well or badly."""
         self.done += 1
         self.ended_at = max(self.ended_at, answer.ended_at)
@@ -180,7 +180,7 @@ class Tally:
         for gap_s in answer.gaps_s:
             self.itl.add(gap_s)
 
-    def _count_tokens(self, request: TraceRequest, answer: Answer) -> None:
+    def _count_tokens(self, request: Request, answer: Answer) -> None:
         """Tokens of answers that succeeded or got part of the way: as the target counts them, else our estimate."""
         if answer.error and not answer.pieces:
             prompt, output = 0, 0

@@ -1,23 +1,27 @@
-"""Where traces come from: a file, or one of the samples that ship with Penstock."""
+"""The requests that a run of load sends: a trace's, or those that a workload file describes."""
 
-from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 
-from penstock.workload.formats import MAX_BYTES, TraceError, TraceRequest, read_trace
+from penstock.config.workloads import SHIPPED, YAML_NAMES, open_workload, reader
+from penstock.workload.formats import read_trace
+from penstock.workload.lines import MAX_BYTES, TraceError, unpacked
+from penstock.workload.request import Request
 
-SHIPPED = {"azure": "azure_conv_2023.csv.gz", "mooncake": "mooncake_conversation.jsonl.gz"}
-"""Name -> file under workload/data; ATTRIBUTION.md there tells whose they are."""
+MAX_REQUESTS = 2_000_000
+"""Most requests of a workload file in one run: all of them are in memory, at about 200 bytes each."""
+
+__all__ = ["MAX_REQUESTS", "SHIPPED", "open_trace"]
 
 
-def open_trace(name: str) -> list[TraceRequest]:
-    """The requests of a shipped trace (by its name in SHIPPED) or of a file. Raises TraceError."""
-    if name in SHIPPED:
-        return read_trace(files("penstock.workload").joinpath("data", SHIPPED[name]).read_bytes(), SHIPPED[name])
-    path = Path(name)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise TraceError(name, 0, "", f"expected at most {MAX_BYTES:,} bytes of trace")
-        return read_trace(path.read_bytes(), name)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise TraceError(name, 0, "", f"{reason}; shipped traces: {', '.join(SHIPPED)}") from None
+def open_trace(name: str, seed: int = 0, limit: int | None = None) -> list[Request]:
+    """The requests of a shipped trace (by its name in SHIPPED), of a trace file, or of a workload file (NAME.yaml): of
+    that the first `limit`. Raises TraceError, and ConfigError for mistakes in a workload file."""
+    if not name.lower().endswith(YAML_NAMES):
+        return read_trace(b"".join(unpacked(reader(Path())(name), name, MAX_BYTES)), name)
+    requests = list(islice(open_workload(name, seed), limit or MAX_REQUESTS + 1))
+    if len(requests) > (limit or MAX_REQUESTS):
+        raise TraceError(name, 0, "", f"expected at most {MAX_REQUESTS:,} requests: send a part of it with --limit")
+    if not requests:
+        raise TraceError(name, 0, "", "it has no request")
+    return requests

@@ -5,7 +5,7 @@ four characters a token (`words`), the same for the same seed on every machine.
 """
 
 from penstock.base.rand import Rand
-from penstock.workload.formats import TraceRequest
+from penstock.workload.request import Request
 from penstock.workload.words import WORDS
 
 CACHE_BYTES = 64 << 20
@@ -25,7 +25,7 @@ class Prompts:
         self._cached_bytes = 0
         self._blocks: dict[tuple[int, int], str] = {}
 
-    def text(self, request: TraceRequest, number: int) -> str:
+    def text(self, request: Request, number: int) -> str:
         """A prompt of about `request.prompt_tokens` tokens. `number` tells unshared texts apart."""
         size = request.block_tokens
         blocks = request.blocks[: -(-request.prompt_tokens // size)] if size else ()
