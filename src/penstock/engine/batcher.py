@@ -25,6 +25,7 @@ from msgspec import Meta, Struct
 from penstock.engine.counters import Counters
 from penstock.engine.memory import Hold, Memory
 from penstock.engine.perf import PRESETS, StepCost
+from penstock.engine.profile import Profile
 from penstock.engine.roofline import Roofline
 from penstock.engine.run import Run
 from penstock.engine.sequence import Group, Sequence
@@ -36,7 +37,7 @@ Count = Annotated[int, Meta(ge=1)]
 class EngineSpec(Struct, frozen=True, kw_only=True, tag="batcher", tag_field="kind", forbid_unknown_fields=True):
     """One engine replica: its speed, its seats and its memory. Names and defaults follow vLLM's arguments."""
 
-    cost: StepCost | Roofline = PRESETS["demo"]
+    cost: StepCost | Roofline | Profile = PRESETS["demo"]
     speed: Annotated[float, Meta(gt=0, description="2: steps take half of the cost model's time")] = 1.0
     max_num_seqs: Annotated[
         Count, Meta(description="sequences that run at once (never more than `max_num_batched_tokens`)")

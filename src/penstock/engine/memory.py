@@ -87,17 +87,19 @@ class Memory:
         private = self.blocks_for(tokens) - max(full, hold.known)
         if full <= hold.known and private == hold.private:
             return True
-        fresh = revived = 0
-        for block in hold.hashes[hold.known : full]:
-            holders = self._holders.get(block)
-            fresh += holders is None
-            revived += holders == 0
-        if fresh + private - hold.private > self._free + len(self._idle) - revived:
+        holders, new = self._holders, hold.hashes[hold.known : full]
+        counts = [holders.get(block) for block in new]
+        if counts.count(None) + private - hold.private > self.available - counts.count(0):
             return False
         self._free += hold.private
-        for block in hold.hashes[hold.known : full]:
-            self._hold(block)
-        self.take(private)
+        made = 0
+        for block, count in zip(new, counts):
+            if count is None:
+                made += 1 - (block in holders)
+            elif count == 0:
+                self._idle.pop(block, None)
+            holders[block] = holders.get(block, 0) + 1
+        self.take(made + private)
         hold.known, hold.private = max(full, hold.known), private
         return True
 
@@ -133,12 +135,3 @@ class Memory:
             if left == 0:
                 idle[block] = None
         hold.known = hold.private = 0
-
-    def _hold(self, block: int) -> None:
-        holders = self._holders.get(block)
-        if holders is None:
-            self.take(1)
-            holders = 0
-        elif holders == 0:
-            del self._idle[block]
-        self._holders[block] = holders + 1

@@ -91,9 +91,10 @@ class Group:
 
     def blocks(self, after: int, steps: int) -> int:
         """Blocks that the members need beyond those they have after `after` more steps, for `steps` steps."""
-        crossings, size = self._crossings, self.block_tokens
+        crossings, size, first = self._crossings, self.block_tokens, self.ticks + after
+        if steps == 1:
+            return crossings[first % size]
         rounds, rest = divmod(steps, size)
-        first = self.ticks + after
         some = sum(crossings[tick % size] for tick in range(first, first + rest))
         return rounds * len(self.members) + some
 
