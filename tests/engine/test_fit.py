@@ -9,7 +9,7 @@ from penstock.engine.fit import Errors, by_regime, errors, hold_back, minimise, 
 def test_errors_are_told_as_they_are() -> None:
     """Median and 95th percentile of the size, and the median with its sign."""
     found = errors([(1.1, 1.0), (0.8, 1.0), (1.3, 1.0)])
-    assert found == Errors(3, pytest.approx(0.2), pytest.approx(0.3), pytest.approx(0.1))
+    assert found == pytest.approx(Errors(3, 0.2, 0.3, 0.1))
     with pytest.raises(ValueError, match="no points"):
         errors([])
 
@@ -39,7 +39,7 @@ def test_groups_are_held_back_as_a_whole() -> None:
 
 
 def test_prices_are_found_again() -> None:
-    """From the sums of known prices with one percent of noise, the prices come back; what costs nothing costs nothing."""
+    """From sums with one percent of noise the prices come back, and what costs nothing costs nothing."""
     luck = Rand(1).stream("noise")
     true = [0.5, 0.02, 0.0, 3e-6]
     rows = [[1.0, luck.randint(0, 64), luck.randint(0, 9), luck.randint(0, 10**6)] for _ in range(300)]

@@ -18,6 +18,13 @@ def test_one_client_alone_is_computed_by_hand() -> None:
     assert [one.tpot_s for one in seen] == [pytest.approx(sum(tokens) / 10)] * 3
 
 
+def test_time_outside_of_the_engine_counts() -> None:
+    """What HTTP and tokenising take comes on top of the engine's time, and a pause between two requests does not."""
+    (alone,) = trial(SPEC, Trial(1, 100, 11, rounds=1))
+    for seen in trial(SPEC, Trial(1, 100, 11, rounds=3, outside_s=0.5, pause_s=7.0)):
+        assert [seen.ttft_s, seen.e2e_s] == pytest.approx([alone.ttft_s + 0.5, alone.e2e_s + 0.5])
+
+
 def test_every_request_is_seen() -> None:
     """So many rounds of so many clients, each with its lengths, and with a single token no time per token."""
     assert len(trial(SPEC, Trial(7, 50, 9, rounds=4, spread=0.5, pause_s=0.01))) == 28

@@ -1,4 +1,4 @@
-"""A second Batcher, written to be seen to be right: one step at a time, every sequence by itself. For comparison only."""
+"""A second Batcher, written to be seen to be right: one step at a time. For comparison only."""
 
 from collections import deque
 

@@ -372,7 +372,7 @@ class Batcher:
         self._free(sequence, under_way)
         self.counters.finished[reason] += 1
         if reason != "abort":
-            self._count_end(sequence, at)
+            sequence.count_end(self.counters, at)
         if sequence.generated > sequence.emitted:
             orders.append(Emit(told.id, sequence.generated - sequence.emitted, False))
         orders.append(Finish(told.id, told.prompt_tokens, sequence.generated, sequence.cached_tokens, reason))
@@ -387,16 +387,3 @@ class Batcher:
         self.memory.release(hold, sequence.computed)
         sequence.hold = None
         self._running -= 1
-
-    def _count_end(self, sequence: Sequence, at: float) -> None:
-        counters, told = self.counters, sequence.told
-        admitted_at = sequence.admitted_at or 0.0
-        first_at = sequence.first_at if sequence.generated else at
-        counters.e2e_s.observe(at - sequence.arrived_at)
-        counters.inference_s.observe(at - admitted_at)
-        counters.prefill_s.observe(first_at - admitted_at)
-        counters.decode_s.observe(at - first_at)
-        counters.request_prompt_tokens.observe(told.prompt_tokens)
-        counters.request_generation_tokens.observe(sequence.generated)
-        if sequence.generated > 1:
-            counters.time_per_output_token_s.observe((at - first_at) / (sequence.generated - 1))

@@ -1,15 +1,15 @@
 """How much KV cache is left on a GPU once a model is on it.
 
-As vLLM plans it: of each GPU's memory a share is taken (`gpu_memory_utilization`), the weights and what a step needs for
-its own work are subtracted, and the rest becomes blocks. vLLM measures what a step needs with a trial run; here it is a
-reserve, with a default from real runs (docs/background/engine-model.md).
+As vLLM plans it: of each GPU's memory a share is taken (`gpu_memory_utilization`), the weights and what a step needs
+for its own work are subtracted, and the rest becomes blocks. vLLM measures what a step needs with a trial run; here it
+is a reserve, with a default from real runs (docs/background/engine-model.md).
 """
 
 from penstock.engine.hardware import GIB, Gpu
 from penstock.engine.models import Model
 
 RESERVE_BYTES = int(1.25 * GIB)
-"""Activations, CUDA graphs and contexts of one GPU. An 8B model in vLLM 0.19 on an RTX 4090 left 2,588 blocks: 1.16 GiB."""
+"""Activations, CUDA graphs and contexts of one GPU. vLLM 0.19 with an 8B model on an RTX 4090 took 1.15 GiB."""
 
 
 def kv_blocks(

@@ -64,9 +64,9 @@ def prices(
 ) -> list[float]:
     """Prices ≥ 0, one a column, so that each row's sum comes near its seconds.
 
-    What is made small is the sum of squared errors relative to `scale` (the seconds themselves by default; for a part of
-    a step, the whole step). A price that would be negative is left out, the most negative one first: what nobody sees in
-    the measurements costs nothing.
+    What is made small is the sum of squared errors relative to `scale` (the seconds themselves by default; for a part
+    of a step, the whole step). A price that would be negative is left out, the most negative one first: what nobody
+    sees in the measurements costs nothing.
     """
     weights = [1.0 / value for value in (scale or seconds)]
     scaled = [[weight * value for value in row] for row, weight in zip(rows, weights)]

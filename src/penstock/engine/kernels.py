@@ -1,8 +1,9 @@
 """From a profile of kernels to a cost model: LLMServingSim's tables in, a `Profile` and its errors out.
 
-The tables (github.com/casys-kaist/LLMServingSim, `profiler/perf`, MIT) give microseconds of one layer's operations on one
-rank: `dense.csv` (layer, tokens), `per_sequence.csv` (layer, sequences), `attention.csv` (prefill_chunk, kv_prefill,
-n_decode, kv_decode). What is neither in a kernel nor hidden behind one is not in them: `Profile.base_s` is for that.
+The tables (github.com/casys-kaist/LLMServingSim, `profiler/perf`, MIT) give microseconds of one layer's operations on
+one rank: `dense.csv` (layer, tokens), `per_sequence.csv` (layer, sequences), `attention.csv` (prefill_chunk,
+kv_prefill, n_decode, kv_decode). What is neither in a kernel nor hidden behind one is not in them: `Profile.base_s` is
+for that.
 """
 
 import csv
@@ -68,7 +69,7 @@ def read_attention(lines: Iterable[str], layers: int) -> list[Attention]:
 
 
 def read_layers(lines: Iterable[str], column: str, layers: int) -> tuple[tuple[float, float], ...]:
-    """The lines of dense.csv or per_sequence.csv, all operations together. Sizes that not every operation has are left."""
+    """The lines of dense.csv or per_sequence.csv, all operations together. Sizes that one of them lacks are left."""
     sums: dict[int, tuple[int, float]] = {}
     names: dict[str, None] = {}
     for row in csv.DictReader(lines):

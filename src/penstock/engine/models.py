@@ -1,10 +1,10 @@
 """Facts of open models: what the engine model needs to know of one. A table that you can extend.
 
-Read from the models' published configurations as others keep them: github.com/ai-dynamo/aiconfigurator (`model_configs`,
-commit 095f58a51c4c, Apache-2.0); for Qwen2.5, Llama-3.2-3B, Qwen3-4B and Qwen3-14B citsjtu2020/LLM-Prof
-(`sglang/Model_Config.md`, commit 8434c8d19c39); for Llama-2-70b microsoft/vidur (commit 7d47513363ec, MIT). Parameters are
-counted from the dimensions, without norms and biases. `kv_elements` is for all layers; sliding windows are not taken
-into account, and for latent attention (DeepSeek, Kimi) it is the latent.
+Read from the models' published configurations as others keep them: github.com/ai-dynamo/aiconfigurator
+(`model_configs`, commit 095f58a51c4c, Apache-2.0); for Qwen2.5, Llama-3.2-3B, Qwen3-4B and Qwen3-14B
+citsjtu2020/LLM-Prof (`sglang/Model_Config.md`, commit 8434c8d19c39); for Llama-2-70b microsoft/vidur (commit
+7d47513363ec, MIT). Parameters are counted from the dimensions, without norms and biases. `kv_elements` is for all
+layers; sliding windows are not taken into account, and for latent attention (DeepSeek, Kimi) it is the latent.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
-"""How long a step of an engine takes: a linear model, and a few named ones. `engine.roofline` has the one made of facts.
+"""How long a step of an engine takes: a linear model, and a few named ones.
 
-What every model promises, because the Batcher jumps by it: with the same new tokens and the same sequences, a step's time
-is linear in the context (`step_s(0, n, c + n) = step_s(0, n, c) + growth_s(n)`).
+What every model promises, because the Batcher jumps by it: with the same new tokens and the same sequences, a step's
+time is linear in the context (`step_s(0, n, c + n) = step_s(0, n, c) + growth_s(n)`).
 """
 
 from msgspec import Struct

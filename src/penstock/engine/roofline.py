@@ -1,10 +1,10 @@
 """How long a step takes, from facts and measured constants: a roofline of a model on so many GPUs.
 
 Multiplying the weights costs what arithmetic costs or what reading them costs, whichever is more, with a soft knee
-between the two (Williams, Waterman, Patterson, "Roofline", CACM 2009). Attention of new tokens is arithmetic over pairs of
-tokens, attention of those who generate is reading the KV cache. Tensor parallelism divides all of that and adds two
-all-reduces a layer (Shoeybi et al., "Megatron-LM", 2019). Facts say how long each takes at best, constants which share
-of that is reached; they come from `engine.fit`.
+between the two (Williams, Waterman, Patterson, "Roofline", CACM 2009). Attention of new tokens is arithmetic over
+pairs of tokens, attention of those who generate is reading the KV cache. Tensor parallelism divides all of that and
+adds two all-reduces a layer (Shoeybi et al., "Megatron-LM", 2019). Facts say how long each takes at best, constants
+which share of that is reached; they come from `engine.fit`.
 """
 
 from math import inf
@@ -21,22 +21,42 @@ Share = Annotated[float, Meta(gt=0, le=2)]
 class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was measured: shares of the best that the hardware could do, and times that no data sheet knows.
 
-    The defaults are those of dense models on H100 with vLLM (docs/background/engine-model.md).
+    The defaults are near those of dense models on H100 with vLLM (`CALIBRATED`, docs/background/engine-model.md).
     """
 
-    arithmetic: Share = 0.6
-    bandwidth: Share = 0.8
-    attention: Share = 0.3
-    kv_bandwidth: Share = 0.6
-    links: Share = 0.3
+    arithmetic: Share = 0.8
+    bandwidth: Share = 0.95
+    attention: Share = 0.35
+    kv_bandwidth: Share = 0.55
+    links: Share = 0.5
     knee: Annotated[float, Meta(ge=1, description="1: both costs add up; more: the larger one hides the other")] = 3.0
-    step_s: Annotated[float, Meta(ge=0, description="scheduling and launching, a step")] = 0.002
+    step_s: Annotated[float, Meta(ge=0, description="scheduling and launching, a step")] = 0.003
     layer_s: Annotated[float, Meta(ge=0, description="launching, a layer")] = 0.0
-    reduce_s: Annotated[float, Meta(ge=0, description="latency of an all-reduce")] = 10e-6
+    reduce_s: Annotated[float, Meta(ge=0, description="latency of an all-reduce")] = 15e-6
     sequence_s: Annotated[float, Meta(ge=0, description="sampling and book-keeping, a sequence that generates")] = 20e-6
     mixed: Annotated[
-        float, Meta(ge=1, description="reading the KV cache takes so many times longer in a step that reads prompts too")
+        float,
+        Meta(ge=1, description="reading the KV cache takes so many times longer in a step that reads prompts too"),
     ] = 1.0
+
+
+CALIBRATED: dict[str, tuple[Constants, float]] = {
+    "h100-bf16": (
+        Constants(
+            arithmetic=0.823, bandwidth=0.9456, attention=0.3722, kv_bandwidth=0.4757, links=0.3954, step_s=0.003121,
+            reduce_s=13.65e-6, sequence_s=25.1e-6,
+        ),
+        0.0216,
+    ),
+    "h100-fp8": (
+        Constants(
+            arithmetic=0.8344, bandwidth=0.9963, attention=0.3211, kv_bandwidth=0.6709, links=0.7696, step_s=0.00341,
+            reduce_s=17.79e-6, sequence_s=7.65e-6,
+        ),
+        0.0081,
+    ),
+}  # fmt: skip
+"""By GPU and type of the weights: constants, and seconds of a request outside of the engine."""
 
 
 class Roofline(Struct, frozen=True, kw_only=True, tag="roofline", tag_field="kind", forbid_unknown_fields=True):

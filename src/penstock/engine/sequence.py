@@ -6,6 +6,7 @@ it stands to it. A step, or a thousand, then costs the same however many members
 
 from heapq import heappop, heappush
 
+from penstock.engine.counters import Counters
 from penstock.engine.memory import Hold
 from penstock.engine.words import Submit
 
@@ -43,6 +44,19 @@ class Sequence:
     def tokens(self) -> int:
         """Prompt and answer so far."""
         return self.told.prompt_tokens + self.generated
+
+    def count_end(self, counters: Counters, at: float) -> None:
+        """It has all its tokens, the last one now."""
+        admitted_at = self.admitted_at or 0.0
+        first_at = self.first_at if self.generated else at
+        counters.e2e_s.observe(at - self.arrived_at)
+        counters.inference_s.observe(at - admitted_at)
+        counters.prefill_s.observe(first_at - admitted_at)
+        counters.decode_s.observe(at - first_at)
+        counters.request_prompt_tokens.observe(self.told.prompt_tokens)
+        counters.request_generation_tokens.observe(self.generated)
+        if self.generated > 1:
+            counters.time_per_output_token_s.observe((at - first_at) / (self.generated - 1))
 
 
 class Group:

@@ -23,6 +23,8 @@ class Trial(NamedTuple):
     """Lengths are drawn evenly between (1 - spread) and 1 times the tokens above."""
     pause_s: float = 0.0
     """Between the end of an answer and the client's next request."""
+    outside_s: float = 0.0
+    """Between a request's sending and the engine's queue: HTTP, tokenising."""
 
 
 class Seen(NamedTuple):
@@ -38,7 +40,7 @@ def trial(spec: EngineSpec, plan: Trial, seed: int = 0) -> list[Seen]:
     """Every request, in the order of their ends. Raises ValueError where one can never run on this engine."""
     batcher, luck = Batcher(spec, each_token=False), Rand(seed).stream("lengths")
     left = plan.concurrency * plan.rounds
-    coming: list[tuple[float, int]] = [(0.0, client) for client in range(plan.concurrency)]
+    coming: list[tuple[float, int]] = [(plan.outside_s, client) for client in range(plan.concurrency)]
     sent: dict[str, tuple[float, int]] = {}
     first: dict[str, float] = {}
     seen: list[Seen] = []
@@ -52,7 +54,7 @@ def trial(spec: EngineSpec, plan: Trial, seed: int = 0) -> list[Seen]:
                 began, client = sent.pop(order.id)
                 ttft_s, e2e_s, more = first.pop(order.id) - began, at - began, order.completion_tokens - 1
                 seen.append(Seen(ttft_s, (e2e_s - ttft_s) / more if more else 0.0, e2e_s))
-                heappush(coming, (at + plan.pause_s, client))
+                heappush(coming, (at + plan.pause_s + plan.outside_s, client))
             elif isinstance(order, Emit):
                 first.setdefault(order.id, at)
             else:
@@ -64,7 +66,7 @@ def trial(spec: EngineSpec, plan: Trial, seed: int = 0) -> list[Seen]:
             at, client = heappop(coming)
             name = str(left)
             left -= 1
-            sent[name] = (at, client)
+            sent[name] = (at - plan.outside_s, client)
             take(batcher.on(Submit(name, length(plan.prompt_tokens), length(plan.output_tokens)), at), at)
         elif wake is not None:
             take(batcher.on(Woke(), wake), wake)

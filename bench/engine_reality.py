@@ -1,0 +1,215 @@
+"""`python -m bench.engine_reality [--fit] [--data FOLDER]`: the engine model beside published measurements.
+
+Each measurement is one TTFT and one TPOT of a deployment at a fixed concurrency. The same benchmark is played on a
+Batcher. What upstream does not tell is assumed for all rows alike: ten requests a client, lengths drawn between 0.8
+and 1 times the nominal ones, 8,192 tokens a step (vLLM's default on H100), 90 % of the memory. Whole groups (model,
+TP, input, output length) are held back from fitting. With --data, everything else of the full data set is shown too,
+as it is: predicted with the constants of H100, not fitted, beside the noise of the data.
+"""
+
+import argparse
+import csv
+import gzip
+from collections.abc import Iterable, Iterator
+from math import exp, log
+from pathlib import Path
+from statistics import mean, median
+from typing import NamedTuple
+
+import msgspec
+
+from penstock.engine.batcher import EngineSpec
+from penstock.engine.capacity import kv_blocks
+from penstock.engine.fit import Errors, errors, hold_back, minimise
+from penstock.engine.hardware import GPUS
+from penstock.engine.models import MODELS
+from penstock.engine.roofline import CALIBRATED, Constants, roofline
+from penstock.engine.trial import Seen, Trial, trial
+
+SAMPLE = Path(__file__).parents[1] / "tests" / "samples" / "h100_vllm_dense.csv"
+SYSTEMS = {"h100_sxm": "H100-SXM", "b200_sxm": "B200-SXM", "gb200": "B200-SXM"}
+NAMES = {
+    "meta-llama/Llama-3.1-8B-Instruct": "meta-llama/Meta-Llama-3.1-8B",
+    "meta-llama/Llama-3.1-70B": "meta-llama/Meta-Llama-3.1-70B",
+    "Qwen/Qwen3-235B-A22B-FP8": "Qwen/Qwen3-235B-A22B",
+}
+"""What upstream calls a model -> its row in the table."""
+FITTED = ("arithmetic", "bandwidth", "attention", "kv_bandwidth", "links", "step_s", "reduce_s", "sequence_s")
+ROUNDS, SPREAD, STEP_TOKENS, SEATS = 10, 0.2, 8192, 1024
+
+
+class Row(NamedTuple):
+    """One measurement."""
+
+    system: str
+    backend: str
+    model: str
+    precision: str
+    gpus: int
+    prompt: int
+    answer: int
+    concurrency: int
+    ttft_s: float
+    tpot_s: float
+
+    @property
+    def group(self) -> tuple[str, str, int, int, int]:
+        """What is held back as a whole."""
+        return self.model, self.precision, self.gpus, self.prompt, self.answer
+
+
+def read(lines: Iterable[str], system: str = "", backend: str = "") -> Iterator[Row]:
+    """The rows of one pool whose setting is told and whose model is in the table; the first of equal ones."""
+    seen: dict[object, None] = {}
+    for row in csv.DictReader(lines):
+        name = NAMES.get(row["model_path"], row["model_path"])
+        parts = [row.get(part) for part in ("pp_size", "attention_dp_size", "moe_ep_size")]
+        if (
+            name not in MODELS
+            or not row["concurrency"]
+            or row.get("mode", "agg") != "agg"
+            or any(part not in (None, "", "1") for part in parts)
+        ):
+            continue
+        found = Row(
+            row.get("system") or system, row.get("backend") or backend, name, row["precision"] or "bf16",
+            int(row["tp_size"]), int(row["isl"]), int(row["osl"]), int(row["concurrency"]),
+            float(row["ttft_ms"]) / 1000, float(row["tpot_ms"]) / 1000,
+        )  # fmt: skip
+        if found[:8] not in seen:
+            seen[found[:8]] = None
+            yield found
+
+
+def sample() -> list[Row]:
+    """Dense models on H100 with vLLM, as they are shipped."""
+    return list(read(SAMPLE.read_text().splitlines(), "h100_sxm", "vllm"))
+
+
+def played(row: Row, constants: Constants, outside_s: float, rounds: int = ROUNDS) -> list[Seen]:
+    """The same benchmark on a Batcher. Raises ValueError where the model does not fit or a request can never run."""
+    model, gpu = MODELS[row.model], GPUS[SYSTEMS[row.system]]
+    blocks = kv_blocks(model, gpu, row.precision, tensor_parallel=row.gpus)
+    if not blocks:
+        raise ValueError(f"{row.model} does not fit on {row.gpus} x {gpu.name}")
+    spec = EngineSpec(
+        cost=roofline(model, gpu, constants, row.precision, tensor_parallel=row.gpus),
+        max_num_seqs=SEATS, max_num_batched_tokens=STEP_TOKENS, kv_blocks=blocks, max_model_len=1_000_000,
+    )  # fmt: skip
+    return trial(spec, Trial(row.concurrency, row.prompt, row.answer, rounds, SPREAD, 0.0, outside_s))
+
+
+def told(row: Row, constants: Constants, outside_s: float, rounds: int = ROUNDS) -> tuple[float, float]:
+    """Mean TTFT and mean TPOT that the model predicts, in seconds."""
+    seen = played(row, constants, outside_s, rounds)
+    return mean(one.ttft_s for one in seen), mean(one.tpot_s for one in seen)
+
+
+def compared(rows: list[Row], key: str | None = None) -> tuple[Errors, Errors]:
+    """Errors of TTFT and TPOT with the constants of `key`, or of each row's precision."""
+    pairs = [
+        (row, told(row, *CALIBRATED[key or ("h100-bf16" if row.precision == "bf16" else "h100-fp8")])) for row in rows
+    ]
+    return errors((p[0], row.ttft_s) for row, p in pairs), errors((p[1], row.tpot_s) for row, p in pairs)
+
+
+def split(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """(rows to fit, rows held back)."""
+    return hold_back(rows, lambda row: row.group)
+
+
+def fit(rows: list[Row], start: Constants, outside_s: float) -> tuple[Constants, float]:
+    """Constants from these rows. A row counts with at most 30 % of error in TPOT and 70 % in TTFT, which weighs a
+    third: where memory runs out, a small mistake in the number of blocks makes TTFT any number."""
+    few = [row for row in rows if row.concurrency <= 64]
+
+    def unpacked(values: list[float]) -> tuple[Constants, float]:
+        bounded = {n: min(v, 2.0) if n[-2:] != "_s" else v for n, v in zip(FITTED, values)}
+        return msgspec.structs.replace(start, **bounded), values[-1]
+
+    def loss(values: list[float]) -> float:
+        total = 0.0
+        for row in few:
+            ttft_s, tpot_s = told(row, *unpacked(values))
+            total += min(abs(log(tpot_s / row.tpot_s)), 0.3) + 0.3 * min(abs(log(ttft_s / row.ttft_s)), 0.7)
+        return total
+
+    return unpacked(minimise(loss, [*(getattr(start, name) for name in FITTED), outside_s], 60))
+
+
+def noise(rows: Iterable[tuple[object, float, float]]) -> tuple[int, float, float]:
+    """(settings measured more than once, their median disagreement in TTFT and in TPOT): no model can be closer."""
+    groups: dict[object, list[tuple[float, float]]] = {}
+    for key, ttft, tpot in rows:
+        groups.setdefault(key, []).append((ttft, tpot))
+    apart = [
+        tuple(exp(max(map(log, values)) - min(map(log, values))) - 1 for values in zip(*group))
+        for group in groups.values()
+        if len(group) > 1
+    ]
+    if not apart:
+        return 0, 0.0, 0.0
+    return len(apart), median(ttft for ttft, _ in apart), median(tpot for _, tpot in apart)
+
+
+def line(name: str, found: tuple[Errors, Errors]) -> str:
+    """One row of the table in the docs."""
+    ttft, tpot = found
+    return (
+        f"| {name} | {tpot.points} | {tpot.median:.1%} | {tpot.p95:.1%} | {tpot.bias:+.1%} "
+        f"| {ttft.median:.1%} | {ttft.p95:.1%} | {ttft.bias:+.1%} |"
+    )
+
+
+def everything_else(folder: Path) -> Iterator[str]:
+    """All families of the full data set, not fitted, and the noise."""
+    path = folder / "perf" / "measured_ttft_tpot" / "measured_ttft_tpot.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    families: dict[str, list[Row]] = {}
+    for row in read(lines):
+        families.setdefault(f"{row.system}, {row.backend}, {row.model}, {row.precision}", []).append(row)
+    for name, rows in sorted(families.items()):
+        fits = [
+            row
+            for row in rows
+            if kv_blocks(MODELS[row.model], GPUS[SYSTEMS[row.system]], row.precision, tensor_parallel=row.gpus)
+        ]
+        able = [row for row in fits if row.concurrency <= 512]
+        if able:
+            yield line(name, compared(able))
+    keep = ("backend", "model_path", "system", "precision", "mode", "isl", "osl", "concurrency")
+    again = (
+        (tuple(value for key, value in row.items() if key in keep or key.endswith(("_size", "_workers"))),
+         float(row["ttft_ms"]), float(row["tpot_ms"]))
+        for row in csv.DictReader(lines)
+    )  # fmt: skip
+    settings, ttft, tpot = noise(again)
+    yield f"{settings} settings were measured more than once; they differ by {ttft:.1%} in TTFT and {tpot:.1%} in TPOT."
+
+
+def main() -> None:
+    """Fit if asked to; then the tables."""
+    parser = argparse.ArgumentParser(prog="python -m bench.engine_reality", description=__doc__)
+    parser.add_argument(
+        "--fit", action="store_true", help="fit the constants again, from the groups that are not held back"
+    )
+    parser.add_argument("--data", type=Path, help="the folder of the full data sets")
+    asked = parser.parse_args()
+    rows = sample()
+    fitted, held = split(rows)
+    if asked.fit:
+        for key, precision in (("h100-bf16", "bf16"), ("h100-fp8", "fp8")):
+            print(key, fit([row for row in fitted if row.precision == precision], *CALIBRATED[key]))
+        return
+    print("| | points | TPOT median | p95 | bias | TTFT median | p95 | bias |\n|---|---|---|---|---|---|---|---|")
+    for name, some in (("fitted", fitted), ("held back", held)):
+        print(line(name, compared(some)))
+        for model in ("Qwen/Qwen3-32B", "meta-llama/Meta-Llama-3.1-70B"):
+            print(line(f"{name}, {model}", compared([row for row in some if row.model == model])))
+    if asked.data:
+        for text in everything_else(asked.data):
+            print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
