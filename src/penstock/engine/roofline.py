@@ -24,11 +24,11 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     The defaults are near those of dense models on H100 with vLLM (`CALIBRATED`, docs/background/engine-model.md).
     """
 
-    arithmetic: Share = 0.8
+    arithmetic: Share = 0.55
     bandwidth: Share = 0.95
     attention: Share = 0.35
-    kv_bandwidth: Share = 0.55
-    links: Share = 0.5
+    kv_bandwidth: Share = 0.75
+    links: Share = 0.4
     knee: Annotated[float, Meta(ge=1, description="1: both costs add up; more: the larger one hides the other")] = 3.0
     step_s: Annotated[float, Meta(ge=0, description="scheduling and launching, a step")] = 0.003
     layer_s: Annotated[float, Meta(ge=0, description="launching, a layer")] = 0.0
@@ -43,17 +43,17 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 CALIBRATED: dict[str, tuple[Constants, float]] = {
     "h100-bf16": (
         Constants(
-            arithmetic=0.823, bandwidth=0.9456, attention=0.3722, kv_bandwidth=0.4757, links=0.3954, step_s=0.003121,
-            reduce_s=13.65e-6, sequence_s=25.1e-6,
+            arithmetic=0.5961, bandwidth=0.9161, attention=0.3108, kv_bandwidth=0.8666, links=0.3542, step_s=0.00281,
+            reduce_s=14.14e-6, sequence_s=19.9e-6,
         ),
-        0.0216,
+        0.0336,
     ),
     "h100-fp8": (
         Constants(
-            arithmetic=0.8344, bandwidth=0.9963, attention=0.3211, kv_bandwidth=0.6709, links=0.7696, step_s=0.00341,
-            reduce_s=17.79e-6, sequence_s=7.65e-6,
+            arithmetic=0.4848, bandwidth=0.9987, attention=0.4105, kv_bandwidth=0.6655, links=0.5029, step_s=0.003527,
+            reduce_s=16.14e-6, sequence_s=12e-6,
         ),
-        0.0081,
+        0.0079,
     ),
 }  # fmt: skip
 """By GPU and type of the weights: constants, and seconds of a request outside of the engine."""
