@@ -184,7 +184,7 @@ def everything_else(folder: Path) -> Iterator[str]:
         for row in csv.DictReader(lines)
     )  # fmt: skip
     settings, ttft, tpot = noise(again)
-    yield f"{settings} settings have measurements that differ, at the median by {ttft:.1%} in TTFT and {tpot:.1%} in TPOT."
+    yield f"{settings} settings were measured more than once, {ttft:.1%} (TTFT) and {tpot:.1%} (TPOT) apart."
 
 
 def main() -> None:
