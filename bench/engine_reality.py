@@ -20,7 +20,7 @@ import msgspec
 
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.capacity import kv_blocks
-from penstock.engine.fit import Errors, errors, hold_back, minimise
+from penstock.engine.fit import Errors, errors, hold_back, minimise, prices
 from penstock.engine.hardware import GPUS
 from penstock.engine.models import MODELS
 from penstock.engine.roofline import CALIBRATED, Constants, roofline
@@ -187,6 +187,39 @@ def everything_else(folder: Path) -> Iterator[str]:
     yield f"{settings} settings were measured more than once, {ttft:.1%} (TTFT) and {tpot:.1%} (TPOT) apart."
 
 
+def h200(folder: Path) -> Iterator[str]:
+    """Llama-3.1-8B in FP8 on one H200 (a profile that NVIDIA's Dynamo ships): never seen, then fitted and held back."""
+    path = folder / "perf" / "dynamo_h200_llama31_8b_fp8"
+    constants, outside_s = CALIBRATED["h100-fp8"]
+    cost = roofline(MODELS["meta-llama/Meta-Llama-3.1-8B"], GPUS["H200-SXM"], constants, "fp8")
+    prompts = []
+    for row in csv.DictReader((path / "prefill.csv").read_text().splitlines()):
+        tokens, ttft_s = int(row["isl_tokens"]), outside_s
+        for done in range(0, tokens, STEP_TOKENS):
+            chunk = min(STEP_TOKENS, tokens - done)
+            ttft_s += cost.step_s(chunk, 0, done, chunk * (2 * done + chunk + 1) // 2)
+        prompts.append((ttft_s, float(row["ttft_ms"]) / 1000))
+    decodes = []
+    for row in csv.DictReader((path / "decode.csv").read_text().splitlines()):
+        held = float(row["kv_usage_fraction"]) * float(row["max_kv_tokens"])
+        context = float(row["context_length_tokens"])
+        decodes.append((context, round(held / context), round(held), float(row["itl_ms"]) / 1000))
+    fitted, back = hold_back(decodes, lambda point: point[0])
+    found = prices([(1.0, point[1], point[2]) for point in fitted], [point[3] for point in fitted])
+    tables = {
+        "prefill, constants of H100": errors(prompts),
+        "decode, constants of H100": errors((cost.step_s(0, n, held), s) for _, n, held, s in decodes),
+        "decode, three prices, fitted": errors((_sum(found, n, held), s) for _, n, held, s in fitted),
+        "decode, three prices, contexts held back": errors((_sum(found, n, held), s) for _, n, held, s in back),
+    }
+    for name, error in tables.items():
+        yield f"| {name} | {error.points} | {error.median:.1%} | {error.p95:.1%} | {error.bias:+.1%} |"
+
+
+def _sum(found: list[float], sequences: int, context: int) -> float:
+    return found[0] + found[1] * sequences + found[2] * context
+
+
 def main() -> None:
     """Fit if asked to; then the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.engine_reality", description=__doc__)
@@ -207,7 +240,7 @@ def main() -> None:
         for model in ("Qwen/Qwen3-32B", "meta-llama/Meta-Llama-3.1-70B"):
             print(line(f"{name}, {model}", compared([row for row in some if row.model == model])))
     if asked.data:
-        for text in everything_else(asked.data):
+        for text in (*h200(asked.data), *everything_else(asked.data)):
             print(text, flush=True)
 
 
