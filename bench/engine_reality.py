@@ -105,17 +105,15 @@ def told(row: Row, constants: Constants, outside_s: float, rounds: int = ROUNDS)
     return mean(one.ttft_s for one in seen), mean(one.tpot_s for one in seen)
 
 
-def compared(rows: list[Row], key: str | None = None) -> tuple[Errors, Errors]:
-    """Errors of TTFT and TPOT with the constants of `key`, or of each row's precision."""
-    pairs = [
-        (row, told(row, *CALIBRATED[key or ("h100-bf16" if row.precision == "bf16" else "h100-fp8")])) for row in rows
-    ]
+def compared(rows: list[Row], constants: dict[str, tuple[Constants, float]] = CALIBRATED) -> tuple[Errors, Errors]:
+    """Errors of TTFT and TPOT with the constants for each row's type of weights."""
+    pairs = [(row, told(row, *constants["h100-bf16" if row.precision == "bf16" else "h100-fp8"])) for row in rows]
     return errors((p[0], row.ttft_s) for row, p in pairs), errors((p[1], row.tpot_s) for row, p in pairs)
 
 
-def split(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """(rows to fit, rows held back)."""
-    return hold_back(rows, lambda row: row.group)
+def split(rows: list[Row], offset: int = 0) -> tuple[list[Row], list[Row]]:
+    """(rows to fit, rows held back: the third of the groups that `offset` says)."""
+    return hold_back(rows, lambda row: row.group, 3, offset)
 
 
 def fit(rows: list[Row], start: Constants, outside_s: float) -> tuple[Constants, float]:
@@ -223,16 +221,20 @@ def _sum(found: list[float], sequences: int, context: int) -> float:
 def main() -> None:
     """Fit if asked to; then the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.engine_reality", description=__doc__)
+    parser.add_argument("--fit", action="store_true", help="fit again, from the default constants (minutes)")
     parser.add_argument(
-        "--fit", action="store_true", help="fit the constants again, from the groups that are not held back"
+        "--offset", type=int, default=0, choices=(0, 1, 2), help="which third of the groups to hold back"
     )
     parser.add_argument("--data", type=Path, help="the folder of the full data sets")
     asked = parser.parse_args()
     rows = sample()
-    fitted, held = split(rows)
+    fitted, held = split(rows, asked.offset)
     if asked.fit:
+        fresh = {}
         for key, precision in (("h100-bf16", "bf16"), ("h100-fp8", "fp8")):
-            print(key, fit([row for row in fitted if row.precision == precision], *CALIBRATED[key]))
+            fresh[key] = fit([row for row in fitted if row.precision == precision], Constants(), 0.02)
+            print(key, fresh[key], flush=True)
+        print(line("held back", compared(held, fresh)))
         return
     print("| | points | TPOT median | p95 | bias | TTFT median | p95 | bias |\n|---|---|---|---|---|---|---|---|")
     for name, some in (("fitted", fitted), ("held back", held)):

@@ -73,8 +73,6 @@ class Batcher:
         """Whose prompt the step under way reads on, oldest first; they are younger than the group."""
         self._run = Run()
         self._running = 0
-        self._would_evict = False
-        """The first of those that wait found a part of its prompt, which those who run may come to evict."""
         self._handlers: dict[type, Callable[[Any, float, list[Order]], None]] = {
             Submit: self._submit,
             Abort: self._abort,
@@ -177,17 +175,16 @@ class Batcher:
             else:
                 self._preempt(partial, at)
                 preempted = True
-        blocked = False
         if self._waiting and not preempted:
-            blocked = self._admit(budget, at)
+            self._admit(budget, at)
         if reading or group.members:
-            self._start(preempted, blocked, at)
+            self._start(preempted, at)
         elif preempted:
             self._begin_run(at)  # only the one that was preempted is left, and now it has all the memory
         else:
             self._run.rest()
 
-    def _start(self, preempted: bool, blocked: bool, at: float) -> None:
+    def _start(self, preempted: bool, at: float) -> None:
         group = self._group
         decodes = len(group.members)
         prefill, context, pairs = 0, group.context, 0
@@ -201,18 +198,21 @@ class Batcher:
         steps = 1
         if not prefill and not preempted:  # after a step that preempted, those that wait are looked at again
             growth_s = cost.growth_s(decodes) * self._pace
-            steps = self._steps_alike(blocked)
+            steps = self._steps_alike()
         self.counters.count_steps(prefill + decodes, 1)
         self._run.begin(first_s, growth_s, steps, at)
 
-    def _steps_alike(self, blocked: bool) -> int:
-        """Until one has all its tokens, or memory runs out; or, where it matters to who waits, a block is evicted."""
+    def _steps_alike(self) -> int:
+        """Until one has all its tokens, or memory runs out.
+
+        Who waits for memory now finds no more in any of these steps: the group only takes blocks, and evicting one of
+        the waiting prompt's own known blocks (its last one first) makes it need one more.
+        """
         group = self._group
         steps = group.steps_to_end()
         if steps == 1:
             return 1
-        blocks = self.memory.free_blocks if blocked and self._would_evict else self.memory.available
-        return 1 + group.steps_within(blocks, 1, steps - 1)
+        return 1 + group.steps_within(self.memory.available, 1, steps - 1)
 
     def _make_room(self, at: float) -> bool:
         """Take the blocks of the group's next step. Returns whether one was preempted for it."""
@@ -248,11 +248,8 @@ class Batcher:
         self._waiting.appendleft(sequence)
         self.counters.preemptions += 1
 
-    def _admit(self, budget: int, at: float) -> bool:
-        """Take in waiting ones, oldest first. Returns whether the first that is left finds no memory.
-
-        It ends there, so that none is overtaken.
-        """
+    def _admit(self, budget: int, at: float) -> None:
+        """Take in waiting ones, oldest first; the first that does not fit ends it, so that none is overtaken."""
         waiting, memory, whole = self._waiting, self.memory, self.spec.reserve_full_prompt
         while waiting and budget > 0 and self._running < self._seats:
             sequence = waiting[0]
@@ -263,8 +260,7 @@ class Batcher:
             chunk = min(tokens - found, budget)
             fits = not whole or chunk == tokens - found or memory.fits(hold, tokens, found)
             if not fits or not memory.grow(hold, found + chunk):
-                self._would_evict = found > 0
-                return True
+                return
             waiting.popleft()
             self._reading.append(sequence)
             self._running += 1
@@ -272,7 +268,6 @@ class Batcher:
             budget -= chunk
             if sequence.admitted_at is None:
                 self._count_admission(sequence, found, at)
-        return False
 
     def _count_admission(self, sequence: Sequence, found: int, at: float) -> None:
         sequence.admitted_at = at
