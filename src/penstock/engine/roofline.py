@@ -43,17 +43,17 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 CALIBRATED: dict[str, tuple[Constants, float]] = {
     "h100-bf16": (
         Constants(
-            arithmetic=0.5961, bandwidth=0.9161, attention=0.3108, kv_bandwidth=0.8666, links=0.3542, step_s=0.00281,
-            reduce_s=14.14e-6, sequence_s=19.9e-6,
+            arithmetic=0.5567, bandwidth=0.9552, attention=0.3171, kv_bandwidth=0.9841, links=0.3436, step_s=0.002911,
+            reduce_s=15.29e-6, sequence_s=18.11e-6,
         ),
-        0.0336,
+        0.0314,
     ),
     "h100-fp8": (
         Constants(
-            arithmetic=0.4848, bandwidth=0.9987, attention=0.4105, kv_bandwidth=0.6655, links=0.5029, step_s=0.003527,
-            reduce_s=16.14e-6, sequence_s=12e-6,
+            arithmetic=0.5989, bandwidth=0.9824, attention=0.3203, kv_bandwidth=0.7039, links=0.4872, step_s=0.003023,
+            reduce_s=19.1e-6, sequence_s=21.81e-6,
         ),
-        0.0079,
+        0.0183,
     ),
 }  # fmt: skip
 """By GPU and type of the weights: constants, and seconds of a request outside of the engine."""
