@@ -20,7 +20,7 @@ from penstock.core.effects import Effect, Send
 from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Probed
 from penstock.core.gate import Gate
 from penstock.core.route.presets import STRATEGIES
-from penstock.core.spec import GateSpec, PoolSpec
+from penstock.core.spec import GateSpec, HedgeSpec, PoolSpec
 
 FLEETS = (2, 16, 64, 1000)
 SEATS = 8
@@ -33,9 +33,11 @@ USAGE = Usage(prompt_tokens=100, completion_tokens=50)
 class Fleet:
     """A Gate with healthy replicas, half of whose seats are taken, and a stream of calls that keeps it so."""
 
-    def __init__(self, strategy: str, replicas: int) -> None:
+    def __init__(self, strategy: str, replicas: int, hedge: bool = False) -> None:
         spec = STRATEGIES.spec(strategy)()
-        pool = PoolSpec(name="pool", models=("model",), strategy=spec)  # type: ignore[arg-type]
+        pool = PoolSpec(
+            name="pool", models=("model",), strategy=spec, hedge=HedgeSpec() if hedge else None,  # type: ignore[arg-type]
+        )  # fmt: skip
         self.gate = Gate(GateSpec(pools=(pool,), max_waiting=100_000), Rand(1))
         self.now = 1000.0
         self._flying: deque[str] = deque()
@@ -79,9 +81,9 @@ class Fleet:
         return used_s
 
 
-def cost_us(strategy: str, replicas: int, calls: int, rounds: int) -> float:
+def cost_us(strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False) -> float:
     """Microseconds of one call's three facts: the mean of the fastest round."""
-    fleet = Fleet(strategy, replicas)
+    fleet = Fleet(strategy, replicas, hedge)
     for _ in range(calls // 4):
         fleet.turn()
     best = float("inf")
@@ -100,6 +102,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--strategies", default=",".join(STRATEGIES.names()))
     parser.add_argument("--fleets", default=",".join(map(str, FLEETS)))
+    parser.add_argument("--hedge", action="store_true", help="the pool hedges: every call has an alarm")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
     asked = parser.parse_args()
     fleets = [int(size) for size in asked.fleets.split(",")]
@@ -107,7 +110,7 @@ def main() -> None:
     print("| µs a call | " + " | ".join(f"{size:,} replicas" for size in fleets) + " |")
     print("|---" * (len(fleets) + 1) + "|")
     for strategy in asked.strategies.split(","):
-        costs = {size: round(cost_us(strategy, size, asked.calls, asked.rounds), 1) for size in fleets}
+        costs = {size: round(cost_us(strategy, size, asked.calls, asked.rounds, asked.hedge), 1) for size in fleets}
         found[strategy] = costs
         print(f"| {strategy} | " + " | ".join(f"{cost:.1f}" for cost in costs.values()) + " |", flush=True)
     for size, promised in PROMISED_US.items():

@@ -114,6 +114,12 @@ def test_the_story_is_worth_telling(seed: int) -> None:
     assert any(order.row.attempts > 1 for order in world.rows)
 
 
+def test_some_stories_have_hedges_of_every_kind() -> None:
+    """In a dozen of them hedges win, lose, fail with their call, and are not made for want of budget or room."""
+    kinds = {order.row.hedge for seed in range(20, 32) for order in by_kernel(seed).rows}
+    assert kinds == {"", "won", "lost", "neither", "no_budget", "no_room"}
+
+
 def test_different_seeds_are_different_stories() -> None:
     """The seed matters: otherwise agreement would prove nothing."""
     assert len({by_kernel(seed).journal.lines() for seed in range(30, 34)}) == 4

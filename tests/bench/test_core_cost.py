@@ -16,6 +16,7 @@ def test_fleet_is_half_full(strategy: str) -> None:
     assert fleet.gate.counts()["waiting"] == 0
 
 
-def test_cost_is_microseconds() -> None:
-    """One call's decisions cost more than nothing and less than a millisecond."""
-    assert 0.5 < cost_us("round_robin", 2, calls=50, rounds=2) < 1000
+@pytest.mark.parametrize("hedge", [False, True])
+def test_cost_is_microseconds(hedge: bool) -> None:
+    """One call's decisions cost more than nothing and less than a millisecond, with alarms for hedges or without."""
+    assert 0.5 < cost_us("round_robin", 2, calls=50, rounds=2, hedge=hedge) < 1000

@@ -32,6 +32,16 @@ def test_a_good_file_is_summed_up() -> None:
     assert "warning: keys[0] (demo): the key stands in the file in plain text; write `hash: 'sha256:" in out
 
 
+def test_sources_have_a_table_of_their_own(tmp_path: Path) -> None:
+    """What is found at run time is told beside the replicas of the file."""
+    file = tmp_path / "penstock.yaml"
+    file.write_text("pools: [{name: p, models: [m], discover: [{kind: dns, name: a.test, port: 1}]}]")
+    status, out, _ = run(str(file))
+    assert status == 0
+    assert "more replicas are found by" in out
+    assert "dns a a.test:1" in out
+
+
 def test_all_mistakes_are_printed(tmp_path: Path) -> None:
     """Exit 2, every mistake on a line of its own, on standard error."""
     file = tmp_path / "wrong.yaml"

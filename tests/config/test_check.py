@@ -37,3 +37,22 @@ splits: {ab: {m: 3, n: 1}}
     )
     assert found["pools"][0]["sticky"] == "header x-chat or cookie sid, 10 min"
     assert found["splits"] == {"ab": {"m": "75.0%", "n": "25.0%"}}
+
+
+def test_sources_are_shown() -> None:
+    """What a pool discovers, and as what; who is asked for his engine is `auto`. No secret."""
+    found = report(
+        load_text("""
+pools:
+  - name: p
+    models: [m]
+    replicas: [{url: 'http://h:1', engine: auto}]
+    discover: [{kind: dns, name: a.test, port: 1, replica: {engine: auto, api_key: sk-x}}]
+""")
+    )
+    assert json.loads(json.dumps(found)) == found
+    assert found["replicas"][0]["engine"] == "auto"
+    assert found["sources"] == [
+        {"pool": "p", "source": "dns a a.test:1", "scheme": "http", "engine": "auto", "models": {}, "seats": 8}
+    ]
+    assert "sk-x" not in json.dumps(found)

@@ -39,6 +39,24 @@ def test_every_change_is_a_line(new: str, lines: list[str]) -> None:
     assert not any("secret" in line for line in found)
 
 
+def test_sources_are_told_without_what_their_replicas_are_shown() -> None:
+    """One that comes, goes or changes is a line; secrets in the description are not."""
+
+    def page(text: str) -> str:
+        return f"pools: [{{name: p, discover: [{{{text}}}]}}]"
+
+    base = "kind: dns, name: a.test, port: 1"
+    old = load_text(page(f"{base}, replica: {{api_key: secret}}"))
+    new = load_text(page(f"{base}, interval: 20, replica: {{api_key: secret2, weight: 2}}"))
+    assert changes(old, new) == [
+        "source p, dns a a.test:1: interval: 10 s -> 20 s",
+        "source p, dns a a.test:1: replica.weight: 1.0 -> 2.0",
+        "source p, dns a a.test:1: what its replicas are shown (api_key, headers, tls) changed",
+    ]
+    moved = load_text(page("kind: static, addresses: ['h:1']"))
+    assert changes(new, moved) == ["source p, dns a a.test:1: removed", "source p, static h:1: added"]
+
+
 def test_keys_come_go_and_are_renamed() -> None:
     """Keys are told by name."""
     old = load_text(POOL + "keys: [{name: a, key: k1}, {name: b, key: k2}]")

@@ -31,6 +31,18 @@ def test_everything_that_is_said_of_a_replica_arrives() -> None:
     assert (made.region, made.zone, made.hourly_cost, made.purchase, made.gpus) == ("r", "z", 1.5, "spot", ("h100",))
 
 
+def test_an_engine_may_be_asked_who_it_is() -> None:
+    """With `engine: auto` it is spoken to as generic until it has said; seats are asked for where none are written."""
+    made = replica("url: 'http://h', id: x, engine: auto")
+    assert (made.replicas[0].engine, made.replicas[0].max_concurrent_requests) == ("generic", 8)
+    assert (made.access["x"].asks_engine, made.access["x"].asks_seats) == (True, True)
+    made = replica("url: 'http://h', id: x, engine: auto, max_concurrent_requests: 8")
+    assert (made.access["x"].asks_engine, made.access["x"].asks_seats) == (True, False)
+    made = replica("url: 'http://h', id: x, engine: vllm, metrics_path: /m, metrics_port: 8002")
+    assert (made.access["x"].asks_engine, made.access["x"].asks_seats) == (False, False)
+    assert (made.access["x"].metrics_path, made.access["x"].metrics_port) == ("/m", 8002)
+
+
 def test_models_in_a_list_keep_their_names() -> None:
     """A list of models means that the upstream calls them the same."""
     assert replica("url: 'http://h', models: [m]").replicas[0].models == {"m": "m"}
@@ -55,7 +67,7 @@ def test_secrets_stay_outside_of_the_replica() -> None:
         ("url: 'h:1'", "url (line 1): found 'h:1', expected http(s)://host:port, a base path allowed; did you mean http://h:1?"),
         ("url: 'http://u:p@h'", "url (line 1): found 'http://…@h', expected http(s)://host:port, a base path allowed; leave out the user and password; api_key or headers say who the gateway is"),
         ("id: x", "url (line 1): missing, expected http(s)://host:port, a base path allowed"),
-        ("url: 'http://h', engine: vlm", "engine (line 1): found 'vlm', expected one of generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?"),
+        ("url: 'http://h', engine: vlm", "engine (line 1): found 'vlm', expected one of auto, generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?"),
         ("url: 'http://h', models: [x]", "models[0] (line 1): the pool does not serve 'x'; its models are m, n"),
         ("url: 'http://h', models: {x: y}", "models.x (line 1): the pool does not serve 'x'; its models are m, n"),
         ("url: 'http://h', models: {m: ''}", "models.m (line 1): found an empty name, expected a model's"),

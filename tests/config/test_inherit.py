@@ -26,6 +26,24 @@ def test_fields_of_a_pool_lie_over_the_gateways() -> None:
     assert (b.queue.timeout_s, b.queue.max, b.retries.attempts) == (1.0, 7, 5)
 
 
+def test_outliers_and_panic_are_blocks_of_a_pool() -> None:
+    """They reach the Gate, and a pool's lie over the gateway's."""
+    text = """
+outliers: {interval: 5s, latency: {enabled: true}}
+panic: {below: 0.25}
+pools:
+  - name: a
+    outliers: {max_ejected: 0.5}
+    replicas: [{url: "http://h:1"}]
+  - name: b
+    panic: {below: 0}
+    replicas: [{url: "http://h:2"}]
+"""
+    a, b = load_text(text).gate.pools
+    assert (a.outliers.interval_s, a.outliers.max_ejected, a.outliers.latency.enabled) == (5.0, 0.5, True)
+    assert (a.panic.below, b.panic.below, b.outliers.max_ejected) == (0.25, 0.0, 0.1)
+
+
 def test_a_pool_may_write_null_over_a_value() -> None:
     """Null is a value: it takes away what the gateway says."""
     text = (

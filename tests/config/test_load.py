@@ -91,7 +91,7 @@ def test_all_mistakes_come_at_once() -> None:
         "least_connections, least_loaded, least_response_time, p2c_peak_ewma, adaptive, consistent_hash, gpu_aware, "
         "resource_based; did you mean `adaptive`?",
         "pools[0].replica (line 9): there is no such field here; did you mean `replicas`?",
-        "pools[0].replicas[0].engine (line 11): found 'vlm', expected one of generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?",
+        "pools[0].replicas[0].engine (line 11): found 'vlm', expected one of auto, generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?",
         "pools[0].replicas[0].url (line 11): found '127.0.0.1:18301', expected http(s)://host:port, "
         "a base path allowed; did you mean http://127.0.0.1:18301?",
         "pools[0].replicas[1].api_key (line 12): the environment has no NOPE; set it, or write ${NOPE:-default}",

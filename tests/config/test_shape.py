@@ -24,8 +24,8 @@ SIZE = "a size: a number of bytes, or like 64KiB, 32MiB, 1GiB"
     "line, mistake",
     [
         ("quue: {}", "quue (line 1): there is no such field here; did you mean `queue`?"),
-        ("interval: 3s", "interval (line 1): there is no such field here; `interval` belongs in probe or scrape or pools[].probe"),
-        ("queue: {colour: red}", "queue.colour (line 1): there is no such field here; its fields are timeout, order, within, weights, burst, ageing, max, max_bytes, max_per_tenant, max_per_priority, unavailable_wait, waiting_room, shed"),
+        ("interval: 3s", "interval (line 1): there is no such field here; `interval` belongs in outliers or probe or scrape"),
+        ("queue: {colour: red}", "queue.colour (line 1): there is no such field here; its fields are timeout, order, within, weights, burst, max_share, share_idle, ageing, max, max_in_flight, max_bytes, max_per_tenant, max_per_priority, unavailable_wait, waiting_room, shed"),
         ("admin: 8080", "admin (line 1): found the number 8080, expected a text or null; write it in quotes"),
         ("listen: null", "listen (line 1): found nothing, expected a text"),
         ("listen: [a]", "listen (line 1): found a list, expected a text"),
@@ -94,6 +94,14 @@ def test_a_bare_name_is_a_strategy(strategy: str) -> None:
 def test_durations_become_seconds(written: str, seconds: float) -> None:
     """A number is seconds, and a text has units."""
     assert load_text(POOL + f"queue: {{timeout: {written}}}").gate.pools[0].queue.timeout_s == seconds
+
+
+@pytest.mark.parametrize("written, seconds", [("null", None), ("200ms", 0.2), ("1", 1.0), ("0", 0.0)])
+def test_a_duration_or_null_is_written_like_a_duration(written: str, seconds: float | None) -> None:
+    """Where a field may be null, a text with a unit is understood all the same; what is neither is told."""
+    hedge = load_text(POOL.replace("pools: [{", f"pools: [{{hedge: {{delay: {written}}}, ")).gate.pools[0].hedge
+    assert hedge is not None
+    assert hedge.delay_s == seconds
 
 
 @pytest.mark.parametrize("written, size", [("100", 100), ("64KiB", 65536), ("1MB", 10**6), ("'7'", 7)])

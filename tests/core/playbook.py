@@ -10,12 +10,12 @@ from typing import Any
 from penstock.base.nouns import Call, CallRow, EngineStats, Replica, Usage
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Probe, Record, Refuse, Send
-from penstock.core.events import Arrived, Event, FleetSeen
+from penstock.core.events import Arrived, Event, FleetSeen, Woke
 from penstock.core.gate import Gate
 from penstock.core.health import Health
 from penstock.core.load import Seat
 from penstock.core.route.presets import LeastConnections
-from penstock.core.spec import BreakerSpec, GateSpec, PoolSpec, ProbeSpec, RetrySpec, ScrapeSpec
+from penstock.core.spec import BreakerSpec, GateSpec, HedgeSpec, PanicSpec, PoolSpec, ProbeSpec, RetrySpec, ScrapeSpec
 
 QUIET = ProbeSpec(enabled=False)
 STEADY = RetrySpec(jitter=0.0)
@@ -43,13 +43,14 @@ def fleet(*ids: str, **fields: Any) -> FleetSeen:
 
 
 def pool(name: str = "main", **fields: Any) -> PoolSpec:
-    """A pool that serves `m`, looks at nothing by itself, and pauses without jitter."""
+    """A pool that serves `m`, looks at nothing by itself, pauses without jitter, and never panics."""
     plain: dict[str, Any] = {
         "models": ("m",),
         "strategy": LeastConnections(),
         "probe": QUIET,
         "scrape": ScrapeSpec(enabled=False),
         "retries": STEADY,
+        "panic": PanicSpec(below=0.0),
     }
     return PoolSpec(name=name, **{**plain, **fields})
 
@@ -132,3 +133,30 @@ def stats(**fields: Any) -> EngineStats:
 
 
 USED = Usage(prompt_tokens=10, completion_tokens=5)
+
+
+# ===== hedges =====
+
+HEDGE = HedgeSpec(delay_s=0.5, budget=1.0)
+"""Half a second, and every call may have one."""
+
+
+def hedging(*ids: str, seats: int = 1, **fields: Any) -> Gate:
+    """The house, with hedges."""
+    return house(*ids, seats=seats, hedge=HEDGE, **fields)
+
+
+def hedged(*ids: str, **fields: Any) -> Gate:
+    """A Gate in which c1 runs at `a` since 0.0 and at `b` since 0.5."""
+    machine = hedging(*(ids or ("a", "b")), **fields)
+    assert machine.on(arrived("c1"), 0.0) == [send("c1", 1, "a")]
+    assert machine.next_wake() == 0.5
+    assert machine.on(Woke(), 0.5) == [send("c1", 2, "b")]
+    assert machine.counts()["seats_taken"] == 2
+    return machine
+
+
+def row(orders: Sequence[Effect]) -> CallRow:
+    """The one row among these orders."""
+    (found,) = (order.row for order in orders if isinstance(order, Record))
+    return found

@@ -4,7 +4,7 @@ import pytest
 
 from penstock.base.errors import REFUSALS
 from penstock.base.rand import Rand
-from penstock.core.attempts import RetryBudget, may_repeat, pause_s
+from penstock.core.attempts import RetryBudget, may_repeat, pause_s, told
 from penstock.core.spec import RetrySpec
 
 FIFTH = RetrySpec(budget=0.2, budget_min_per_s=0.0)
@@ -100,3 +100,10 @@ def test_permission_follows_the_flags() -> None:
     for row in REFUSALS.values():
         assert may_repeat(row, True) is row.retryable
         assert may_repeat(row, False) is (row.retryable and row.unsent)
+
+
+def test_in_a_panic_nobody_there_is_no_replica() -> None:
+    """What was never sent because nobody was there ends as 503 with Retry-After in a panic; all else as it was."""
+    assert told("connect_refused", True) == "no_replica"
+    assert told("connect_refused", False) == "connect_refused"
+    assert told("upstream_5xx", True) == "upstream_5xx"

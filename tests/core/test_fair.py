@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.core.events import ClientGone, Ended, Failed, Reconfigured, Woke
 from penstock.core.fair import FEW, Fair, jain
-from penstock.core.spec import QueueSpec
-from tests.core.playbook import call
+from penstock.core.spec import GateSpec, QueueSpec
+from tests.core.playbook import arrived, call, house, pool, sends, tell
 
 
 def fair(waiting: dict[str, int] | None = None, **fields: float) -> Fair:
@@ -100,3 +101,63 @@ def test_tags_never_fall(story: list[tuple[str, int, int]]) -> None:
         tag = accounts.flow(tenant, 0.0).tag
         assert tag > last.get(tenant, -1.0)
         last[tenant] = tag
+
+
+HALF = QueueSpec(max_share=0.5, share_idle_s=5.0)
+
+
+def test_a_tenant_that_holds_its_share_waits_beside_free_seats_while_others_are_about() -> None:
+    """With max_share ½ of four seats the third call of a tenant waits, and another tenant's goes at once."""
+    gate = house("a", seats=4, queue=HALF)
+    assert len(sends(gate.on(arrived("o0", tenant="other"), 0.0))) == 1
+    assert len(sends(tell(gate, *[arrived(f"f{n}", tenant="flood") for n in range(5)], now=1.0))) == 2
+    assert sends(gate.on(arrived("o1", tenant="other"), 2.0)) == [("o1", "a")]
+    assert sends(gate.on(Ended("o0", 1, 200), 3.0)) == []
+    assert sends(gate.on(Ended("f0", 1, 200), 4.0)) == [("f2", "a")]
+
+
+def test_alone_it_may_have_all_seats() -> None:
+    """Where nobody else has sent anything for `share_idle`, no seat stays free: that is noticed without any fact."""
+    gate = house("a", seats=4, queue=HALF)
+    assert len(sends(tell(gate, *[arrived(f"f{n}", tenant="flood") for n in range(9)], now=0.0))) == 4
+    gate = house("a", seats=4, queue=HALF)
+    tell(gate, arrived("o0", tenant="other"), *[arrived(f"f{n}", tenant="flood") for n in range(9)], now=0.0)
+    sent: list[tuple[str, str]] = []
+    now = 0.0
+    while not sent and (wake := gate.next_wake()) is not None and wake < 20.0:
+        now = wake
+        sent = sends(gate.on(Woke(), now))
+    assert (sent, now) == ([("f2", "a")], 5.0)
+
+
+def test_a_small_share_is_one_seat_at_least() -> None:
+    """A share that is less than a seat still lets a tenant move, one call at a time."""
+    gate = house("a", seats=4, queue=QueueSpec(max_share=0.01))
+    tell(gate, arrived("o0", tenant="other"), now=0.0)
+    assert len(sends(tell(gate, *[arrived(f"f{n}", tenant="flood") for n in range(3)], now=0.0))) == 1
+    assert sends(gate.on(Ended("f0", 1, 200), 1.0)) == [("f1", "a")]
+
+
+def test_a_lower_class_passes_who_holds_its_share() -> None:
+    """The flood's high calls wait for its own seats; they keep nobody of a lower class waiting."""
+    gate = house("a", seats=2, queue=HALF)
+    tell(gate, arrived("o0", tenant="other"), now=0.0)
+    tell(gate, *[arrived(f"f{n}", tenant="flood", priority=0) for n in range(3)], now=0.0)
+    tell(gate, arrived("o1", tenant="third", priority=4), now=0.0)
+    assert sends(gate.on(Ended("o0", 1, 200), 1.0)) == [("o1", "a")]
+    assert sends(gate.on(Ended("f0", 1, 200), 2.0)) == [("f1", "a")]
+
+
+def test_what_it_holds_is_given_back_however_it_ends() -> None:
+    """Failed, left, ended, and across settings that switch the limit off and on: no seat stays counted."""
+    gate = house("a", "b", seats=2, queue=HALF)
+    tell(gate, arrived("o0", tenant="other"), *[arrived(f"f{n}", tenant="flood") for n in range(2)], now=0.0)
+    gate.on(Failed("f0", 1, "connect_refused"), 1.0)
+    gate.on(ClientGone("f0"), 2.0)
+    for queue in (QueueSpec(), HALF):
+        gate.on(Reconfigured(GateSpec(pools=(pool(queue=queue),), max_waiting=10)), 3.0)
+        tell(gate, arrived(f"g{queue.max_share}", tenant="flood"), now=3.0)
+    for id in ("f1", "g1.0", "g0.5", "o0"):
+        gate.on(Ended(id, 1, 200), 4.0)
+    flows = gate._fleet.pools["main"].fair._flows
+    assert {name: flow.held for name, flow in flows.items()} == {"other": 0, "flood": 0}

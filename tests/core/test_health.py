@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from penstock.core.health import LIFE, Health, Life, Sign
+from penstock.core.health import LIFE, Breaker, Health, Life, Sign
 from penstock.core.spec import BreakerSpec, ProbeSpec
 
 PROBED = ProbeSpec()
@@ -172,3 +172,57 @@ def test_new_settings_keep_what_was_learnt() -> None:
     draining.sign("drain")
     draining.respec(BreakerSpec(), ProbeSpec(enabled=False))
     assert draining.life == "draining"
+
+
+def test_an_ejected_replica_is_out_whatever_probes_say() -> None:
+    """Only its time brings it back; the count grows with each ejection and shrinks with each interval without."""
+    health = healthy()
+    assert health.eject(True)
+    assert (health.well, health.usable, health.limit, health.shown(), health.ejections) == (
+        False, False, 0, "unhealthy", 1,
+    )  # fmt: skip
+    for _ in range(5):
+        assert not health.probed(True)
+    assert not health.eject(True)
+    assert health.ejections == 1
+    assert health.eject(False)
+    assert (health.well, health.limit) == (True, 8)
+    health.eject(True)
+    assert health.ejections == 2
+    for left in (1, 0, 0):
+        health.behaved()
+        assert health.ejections == left
+
+
+@pytest.mark.parametrize("life", get_args(Life))
+@pytest.mark.parametrize("breaker", ["closed", "half_open", "open"])
+@pytest.mark.parametrize("ejected", [False, True])
+def test_what_panic_lets_in(life: Life, breaker: Breaker, ejected: bool) -> None:
+    """Who was well once, whatever probes and comparisons say now; never with an open breaker, and who needs panic to be
+    let in has one seat until a call ends well there."""
+    health = Health(BreakerSpec(), PROBED, 8)
+    health.life, health.breaker, health.ejected = life, breaker, ejected
+    health.panics(True)
+    assert health.usable == (life in ("healthy", "unhealthy") and breaker != "open")
+    trusted = life == "healthy" and breaker == "closed" and not ejected
+    assert health.limit == ((8 if trusted else 1) if health.usable else 0)
+    health.panics(False)
+    assert health.usable == health.well == (life == "healthy" and breaker != "open" and not ejected)
+
+
+def test_a_call_that_ends_well_in_a_panic_brings_all_seats() -> None:
+    """A failure takes them again, and the end of the panic forgets both."""
+    health = healthy()
+    for _ in range(3):
+        health.probed(False)
+    assert (health.panics(True), health.panics(True)) == (True, False)
+    assert health.limit == 1
+    assert health.succeeded()
+    assert health.limit == 8
+    assert not health.succeeded()
+    assert health.failed()
+    assert health.limit == 1
+    health.panics(False)
+    assert health.limit == 0
+    health.panics(True)
+    assert health.limit == 1

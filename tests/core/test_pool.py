@@ -97,12 +97,14 @@ def test_retries_go_before_the_line_but_do_not_block_it() -> None:
     order = []
     while (found := made.next(9.0)) is not None:
         flight, chosen = found
+        assert chosen is not None
         made.drop(flight, "m")
         order.append((flight.call.id, chosen.id))
     assert order == [("y", "a"), ("z", "a")]
     b.in_flight = 0
     found = made.next(9.0)
     assert found is not None
+    assert found[1] is not None
     assert (found[0].call.id, found[1].id) == ("x", "b")
 
 

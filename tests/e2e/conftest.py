@@ -1,5 +1,6 @@
 """What end-to-end tests share: emulated engines for the whole run, and gateways that must hold nothing at their end."""
 
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from tests.helpers.traffic import SLOW, at_rest
 from tests.helpers.wire import run
 
 Start = Callable[..., Gateway]
+MANY = 10_000
+"""Connections of a crowd."""
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +45,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     finally:
         for gateway in started:
             gateway.stop()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """As many open files as the system allows; without enough for the crowd there is nothing to test."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < MANY + 2000:
+        pytest.skip(f"only {before[1]} open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)

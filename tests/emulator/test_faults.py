@@ -50,6 +50,26 @@ def test_some_kinds_do_not_hit_requests() -> None:
     assert hit.kind == "wrong_metrics"
 
 
+def test_a_flapping_replica_is_up_and_down_in_turn() -> None:
+    """It is up for a period from when it was set, then down for one, whatever is asked; set again, it begins anew."""
+    times = iter([10.0, 10.0, 10.9, 11.0, 11.9, 12.0, 13.5, 20.0, 20.5])
+    faults = Faults((), 0, lambda: next(times))
+    faults.replace((Fault(kind="flap"),))
+    assert [faults.for_request(PATH) is not None for _ in range(2)] == [False, True]
+    assert [faults.for_request("/health") is not None for _ in range(2)] == [True, False]
+    assert faults.for_connection()
+    faults.replace((Fault(kind="flap"),))
+    assert not faults.for_connection()
+
+
+def test_lies_are_told_of_metrics_only() -> None:
+    """Calls and health checks are as they are."""
+    faults = Faults((Fault(kind="lying_metrics"),), 0)
+    assert faults.for_request(PATH) is None
+    assert faults.for_request("/health") is None
+    assert faults.for_request("/metrics") is not None
+
+
 def test_replacing_ends_what_was_set() -> None:
     """A new list takes the place of the old one, and counts from zero."""
     faults = Faults((Fault(kind="status"),), 0)

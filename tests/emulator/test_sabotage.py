@@ -1,5 +1,7 @@
 """Every fault, seen from a client's socket."""
 
+import asyncio
+
 import pytest
 
 from penstock.emulator.faults import Fault
@@ -131,6 +133,36 @@ def test_wrong_metrics_are_nonsense() -> None:
         assert (await ask(emulator.ports[0], "/v1/models")).status == 200
 
     serving(test, faults=(Fault(kind="wrong_metrics"),))
+
+
+@pytest.mark.parametrize(("claim", "waiting"), [("idle", b"0.0"), ("full", b"100000.0")])
+def test_lying_metrics_are_in_good_order(claim: str, waiting: bytes) -> None:
+    """/metrics answers with numbers that can be read and are not so; other paths are well."""
+
+    async def test(emulator: Running) -> None:
+        page = (await ask(emulator.ports[0], "/metrics")).body
+        assert b'vllm:num_requests_waiting{engine="0"} ' + waiting in page
+        assert (await ask(emulator.ports[0], "/v1/models")).status == 200
+
+    serving(test, faults=(Fault(kind="lying_metrics", claim=claim),))  # type: ignore[arg-type]
+
+
+def test_a_flapping_replica_resets_and_serves_in_turn() -> None:
+    """Within a few periods a client has seen both, at its calls and at its health checks."""
+
+    async def test(emulator: Running) -> None:
+        for path in ("/v1/models", "/health"):
+            seen: set[int] = set()
+
+            async def both(path: str = path, seen: set[int] = seen) -> bool:
+                seen.add((await ask(emulator.ports[0], path)).status)
+                return seen == {0, 200}
+
+            async with asyncio.timeout(5.0):
+                while not await both():
+                    pass
+
+    serving(test, faults=(Fault(kind="flap", period_s=0.02),))
 
 
 def test_faults_come_and_go_at_run_time() -> None:

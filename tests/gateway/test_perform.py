@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from penstock.base.nouns import EngineStats
+from penstock.config.schema import Access
 from penstock.core.effects import Look, Probe
 from penstock.core.events import Listed, Observed, Probed
-from penstock.core.spec import GateSpec, PoolSpec, ProbeSpec
+from penstock.core.spec import GateSpec, PoolSpec, ProbeSpec, ScrapeSpec
 from tests.helpers.plane import serving
 from tests.helpers.wire import CLOSE, HANG, Engine, Script, answer, run, until
 
@@ -66,6 +67,25 @@ def test_stats_are_told() -> None:
     assert told([answer(b"seven")], "stats")[0] == [Observed("r0", None)]
     assert told([answer(b"7", 500)], "stats")[0] == [Observed("r0", None)]
     assert told([CLOSE], "stats")[0] == [Observed("r0", None)]
+
+
+@pytest.mark.parametrize(
+    "access, line", [(Access(), b"GET /pool HTTP/1.1"), (Access(metrics_path="/own"), b"GET /own")]
+)
+def test_metrics_may_be_elsewhere(access: Access, line: bytes) -> None:
+    """The replica's own path and port come before its pool's, and both before the engine's habit."""
+
+    async def main() -> None:
+        async with Engine([[CLOSE]]) as engine, Engine([[answer(b"7")]]) as metrics:
+            gate = GateSpec(pools=(PoolSpec(name="p", scrape=ScrapeSpec(path="/pool", port=metrics.port)),))
+            async with serving(engine, gate=gate, access={"r0": access}) as rig:
+                rig.plane.perform(Probe("r0", "stats", 1.0))
+                await until(lambda: bool(rig.gate.facts))
+                assert rig.gate.facts == [Observed("r0", EngineStats(running=7))]
+                assert metrics.got[0].line.startswith(line)
+                assert not engine.got
+
+    run(main)
 
 
 def test_models_are_told_or_nothing_is() -> None:

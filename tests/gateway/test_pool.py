@@ -6,10 +6,12 @@ import logging
 
 import pytest
 
+from penstock.base.errors import REFUSALS
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, Settings, UpstreamSpec
 from penstock.core.effects import Forget
 from penstock.core.events import Failed
+from penstock.gateway.pool import Pool, Upstream
 from tests.helpers.plane import replicas_of, serving
 from tests.helpers.wire import Client, Engine, Script, answer, request, run, until
 
@@ -235,3 +237,75 @@ def test_running_out_of_descriptors_is_ours_to_own(
     with caplog.at_level(logging.WARNING):
         run(main)
     assert len([record for record in caplog.records if "file descriptors" in record.message]) == 1
+
+
+@pytest.mark.parametrize(("most", "connections"), [(None, 1), (1, 10), (3, 4), (10, 1)])
+def test_a_connection_is_renewed_after_so_many_requests(most: int | None, connections: int) -> None:
+    """Ten calls of one client in turn: with a bound of three the fourth connection brings the last; no call is lost."""
+
+    async def main() -> None:
+        server = {"upstream": UpstreamSpec(requests_per_connection=most)}
+        async with Engine([[answer()]]) as engine, serving(engine, server=server) as rig, Client(rig.port) as client:
+            for _ in range(10):
+                client.send(request())
+                assert (await client.answer()).status == 200
+            assert engine.connections == connections
+            await until(lambda: engine.open == (0 if most in (1, 10) else 1))
+
+    run(main)
+
+
+def test_only_so_many_wait_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one call waits for a connection that does not open, the next for that replica goes to another at once; the
+    first has its answer when the connection opens. Nobody is lost, the replica is not blamed."""
+    opens, go = Pool.open, asyncio.Event()
+
+    async def slowly(self: Pool, port: int) -> Upstream:
+        if self.replica.id == "r0":
+            await go.wait()
+        return await opens(self, port)
+
+    monkeypatch.setattr(Pool, "open", slowly)
+
+    async def main() -> None:
+        server = {"upstream": UpstreamSpec(pending_per_replica=1)}
+        async with (
+            Engine([[answer(b'{"from":0}')]]) as slow,
+            Engine([[answer(b'{"from":1}')]]) as quick,
+            serving(slow, quick, server=server) as rig,
+            Client(rig.port) as first,
+            Client(rig.port) as second,
+        ):
+            first.send(request())
+            await until(lambda: rig.plane.counters()["upstream_pending"] == 1)
+            for _ in range(2):  # to r1, then to r0 and from there to r1
+                second.send(request())
+                assert (await second.answer()).body == b'{"from":1}'
+            assert [failed.label for failed in rig.gate.told(Failed)] == ["pending_full"]
+            go.set()
+            assert (await first.answer()).body == b'{"from":0}'
+            assert rig.plane.counters()["upstream_pending"] == 0
+
+    run(main)
+    assert not REFUSALS["pending_full"].blames_replica
+
+
+def test_a_client_that_leaves_while_it_waits_for_a_connection_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was cancelled is pending no more."""
+
+    async def never(self: Pool, port: int) -> Upstream:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(Pool, "open", never)
+
+    async def main() -> None:
+        async with Engine([[answer()]]) as engine, serving(engine) as rig:
+            async with Client(rig.port) as client:
+                client.send(request())
+                await until(lambda: rig.plane.counters()["upstream_pending"] == 1)
+            await until(lambda: rig.plane.counters()["upstream_pending"] == 0)
+
+    run(main)

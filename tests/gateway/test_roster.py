@@ -6,10 +6,10 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.base.nouns import Replica
-from penstock.config.schema import Access, Settings
+from penstock.base.nouns import EngineAbout, Found, Replica
+from penstock.config.schema import Access, Discovered, DnsConf, Settings
 from penstock.core.spec import GateSpec, PoolSpec
-from penstock.gateway.roster import Roster, RosterError
+from penstock.gateway.roster import Roster, RosterError, key_of, placed
 
 
 def replica(id: str, pool: str = "p", seats: int = 8) -> Replica:
@@ -187,3 +187,115 @@ def test_any_wishes_make_a_sound_fleet(wishes: list[tuple[str, str]]) -> None:
         assert set(told.last.access) == set(told.ids)
         assert told.last == told.roster.effective()
     assert replace(told.last, replicas=(), access={}) == replace(settings(), replicas=(), access={})
+
+
+# ===== sources =====
+
+NAME = Discovered(
+    pool="p",
+    spec=DnsConf(name="chat.test", port=80, path="/llm/"),
+    template=replace(replica("like", seats=4), engine="vllm", weight=2.0),
+    access=Access(api_key="shown"),
+)
+
+
+def seen(*hosts: str) -> dict[tuple[str, str], tuple[Found, ...]]:
+    """What the source has found."""
+    return {key_of(NAME): tuple(Found(host=host, port=80) for host in hosts)}
+
+
+def sourced(*ids: str, pools: tuple[str, ...] = ("p",)) -> Settings:
+    """A file with a source and these replicas."""
+    return replace(settings(*ids, pools=pools), sources=(NAME,))
+
+
+def test_a_found_replica_is_what_its_source_says() -> None:
+    """Its place from the source, all else from the description; the id is what the file would give it."""
+    one = placed(NAME, Found(host="fd00::1", port=80, weight=0.5, backup=True))
+    assert (one.id, one.url) == ("[fd00::1]:80/llm", "http://[fd00::1]:80/llm")
+    assert (one.weight, one.backup, one.max_concurrent_requests, one.engine) == (1.0, True, 4, "vllm")
+
+
+def test_found_replicas_join_the_others() -> None:
+    """After those of the file and of the API; each with what the source's replicas are shown."""
+    told = Told("a")
+    told.roster.configured(sourced("a"))
+    told.roster.add(replica("x"), Access())
+    told.roster.found(seen("h1", "h2"))
+    assert told.ids == ["a", "x", "h1:80/llm", "h2:80/llm"]
+    assert told.last.access["h1:80/llm"].api_key == "shown"
+    told.roster.found(seen("h2"))
+    assert told.ids == ["a", "x", "h2:80/llm"]
+    told.roster.configured(settings("a"))
+    assert told.ids == ["a", "x"]
+
+
+def test_who_is_named_twice_is_there_once() -> None:
+    """The file's word comes first, then the API's; with it gone the source's holds."""
+    told = Told()
+    told.roster.configured(sourced("h1:80/llm"))
+    told.roster.found(seen("h1", "h2"))
+    assert [it.max_concurrent_requests for it in told.last.replicas] == [8, 4]
+    told.roster.configured(sourced())
+    assert sorted(it.max_concurrent_requests for it in told.last.replicas) == [4, 4]
+
+
+def test_found_replicas_are_drained_and_removed_for_as_long_as_they_are_there() -> None:
+    """A wish about one outlives reloads and further answers; one that was gone comes back fresh."""
+    told = Told()
+    told.roster.configured(sourced())
+    told.roster.found(seen("h1", "h2"))
+    told.roster.drain("h1:80/llm")
+    told.roster.remove("h2:80/llm")
+    told.roster.found(seen("h1", "h2", "h3"))
+    told.roster.configured(sourced())
+    assert (told.ids, told.draining) == (["h1:80/llm", "h3:80/llm"], ["h1:80/llm"])
+    told.roster.found(seen("h3"))
+    told.roster.found(seen("h1", "h2", "h3"))
+    assert (told.ids, told.draining) == (["h1:80/llm", "h2:80/llm", "h3:80/llm"], [])
+
+
+def test_removing_one_that_was_added_and_found_removes_it() -> None:
+    """Whoever else names it: gone is gone, and it may be added again."""
+    told = Told()
+    told.roster.configured(sourced())
+    told.roster.add(replica("h1:80/llm", seats=99), Access())
+    told.roster.found(seen("h1"))
+    assert [it.max_concurrent_requests for it in told.last.replicas] == [99]
+    told.roster.remove("h1:80/llm")
+    assert told.ids == []
+    told.roster.add(replica("h1:80/llm", seats=9), Access())
+    assert [it.max_concurrent_requests for it in told.last.replicas] == [9]
+
+
+def test_sources_are_bounded_with_the_fleet() -> None:
+    """What would be too many for a fleet is not taken."""
+    told = Told("a", most=2)
+    told.roster.configured(sourced("a"))
+    told.roster.found(seen("h1", "h2"))
+    assert told.ids == ["a", "h1:80/llm"]
+
+
+# ===== what engines say of themselves =====
+
+SAID = EngineAbout(engine="llamacpp", version="b6000", max_model_len=8192, seats=4)
+
+
+@pytest.mark.parametrize(
+    "access, engine, seats",
+    [
+        (Access(), "generic", 8),
+        (Access(asks_engine=True), "llamacpp", 8),
+        (Access(asks_engine=True, asks_seats=True), "llamacpp", 4),
+    ],
+)
+def test_what_an_engine_says_never_overrides_the_configuration(access: Access, engine: str, seats: int) -> None:
+    """Version and length are facts; its kind and its seats hold only where the file leaves them open."""
+    told = Told()
+    told.roster.add(replica("x"), access)
+    told.roster.learnt({"x": SAID, "gone": SAID})
+    (known,) = told.last.replicas
+    assert (known.engine, known.max_concurrent_requests, known.version) == (engine, seats, "b6000")
+    assert known.max_model_len == 8192
+    told.roster.learnt({})
+    assert told.last.replicas == (replica("x"),)

@@ -179,6 +179,27 @@ def test_tls_on_both_sides(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_certificate_is_held_against_the_name_that_is_given(tmp_path: Path) -> None:
+    """A replica that was found by its address shows a certificate for a name: it is trusted under that name alone."""
+    cert, key = certificate(tmp_path)
+
+    async def main() -> None:
+        async with (
+            Engine([[answer()]]) as engine,
+            serving(engine, server={"tls": TlsConf(cert=cert, key=key)}) as inner,
+        ):
+            replica = Replica(id="inner", url=f"https://127.0.0.1:{inner.port}", pool="p")
+            for name, status in ((None, 502), ("localhost", 200), ("other.test", 502)):
+                access = {"inner": Access(tls=UpstreamTlsConf(ca=cert, server_name=name))}
+                async with serving(replicas=(replica,), access=access) as outer, Client(outer.port) as client:
+                    outer.gate.attempts = 1
+                    client.send(request())
+                    assert (await client.answer()).status == status
+
+    run(main)
+
+
+@pytest.mark.slow
 def test_a_tls_client_gets_its_errors_too(tmp_path: Path) -> None:
     """An early refusal over TLS is readable and closes."""
     cert, key = certificate(tmp_path)

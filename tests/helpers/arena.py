@@ -69,7 +69,11 @@ class Engine:
 class Arena:
     """The pool, its engines, and the rows of the calls that are over."""
 
-    def __init__(self, pool: PoolSpec, replicas: int, seats: int, engine: EngineSpec, seed: int = 1) -> None:
+    def __init__(
+        self, pool: PoolSpec, replicas: int, seats: int, engine: EngineSpec, seed: int = 1,
+        slow: EngineSpec | None = None,
+    ) -> None:  # fmt: skip
+        """All replicas are alike, but for the first where `slow` says what it is."""
         self.kernel = Kernel()
         self.gate = Gate(GateSpec(pools=(pool,), max_waiting=1_000_000), Rand(seed))
         self.pump: Pump[Event, Effect] = Pump(
@@ -77,6 +81,8 @@ class Arena:
         )
         names = [f"r{number}" for number in range(replicas)]
         self.engines = {name: Engine(name, engine, self.kernel, self.pump.tell) for name in names}
+        if slow is not None:
+            self.engines["r0"] = Engine("r0", slow, self.kernel, self.pump.tell)
         self.rows: list[CallRow] = []
         self.sent: list[str] = []
         """Ids, in the order in which they were sent."""

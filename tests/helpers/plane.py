@@ -30,10 +30,13 @@ class TinyGate:
         self.model: dict[str, str] = {}
         self.hold = False
         """Keep calls waiting, as a full queue does."""
+        self.hedge = False
+        """Make two attempts at once; the first to begin wins."""
         self.begun = asyncio.Event()
         """Set when an answer has begun."""
         self._next = 0
         self._calls: dict[str, tuple[Call, int, bool]] = {}
+        self._running: dict[str, list[int]] = {}
 
     def next_wake(self) -> float | None:
         """Never."""
@@ -43,16 +46,24 @@ class TinyGate:
         """Decide."""
         self.facts.append(event)
         if isinstance(event, Arrived):
-            self._calls[event.call.id] = (event.call, 0, False)
-            return [] if self.hold else [self._send(event.call.id)]
+            self._calls[event.call.id], self._running[event.call.id] = (event.call, 0, False), []
+            return [] if self.hold else [self._send(event.call.id) for _ in range(1 + self.hedge)]
         if not isinstance(event, Began | Ended | Failed | ClientGone) or event.id not in self._calls:
             return []
         call, attempts, begun = self._calls[event.id]
-        if isinstance(event, Began):
+        running = self._running[event.id]
+        if isinstance(event, Began | Ended):
+            beaten: list[Effect] = [Cancel(event.id, number) for number in running if number != event.attempt]
+            self._running[event.id] = [event.attempt]
+            if isinstance(event, Ended):
+                return [*beaten, self._record(event.id, "ok")]
             self.begun.set()
             self._calls[event.id] = (call, attempts, True)
-            return []
+            return beaten
         if isinstance(event, Failed):
+            running.remove(event.attempt)
+            if running:
+                return []
             row = REFUSALS[event.label]
             if row.retryable and not begun and attempts < self.attempts:
                 return [self._send(event.id)]
@@ -60,19 +71,19 @@ class TinyGate:
                 Refuse(event.id, event.label, row.http, retry_after_s=event.retry_after_s),
                 self._record(event.id, event.label),
             ]
-        if isinstance(event, ClientGone):
-            return [Cancel(event.id, attempts), self._record(event.id, "client_gone")]
-        return [self._record(event.id, "ok")]
+        return [*(Cancel(event.id, number) for number in running), self._record(event.id, "client_gone")]
 
     def _send(self, id: str) -> Send:
         call, attempts, begun = self._calls[id]
         self._calls[id] = (call, attempts + 1, begun)
+        self._running[id].append(attempts + 1)
         replica = self.replicas[self._next % len(self.replicas)]
         self._next += 1
         return Send(id, attempts + 1, replica.id, self.model.get(call.model, call.model), *self.timeouts, 0.002)
 
     def _record(self, id: str, outcome: str) -> Record:
         call, attempts, _ = self._calls.pop(id)
+        del self._running[id]
         self.rows.append((id, outcome))
         return Record(
             CallRow(

@@ -28,7 +28,7 @@ from penstock.core.events import (
 )
 from penstock.core.gate import Gate
 from penstock.core.route.presets import Adaptive, LeastLoaded, P2CPeakEwma, RoundRobin, Strategy, WeightedRoundRobin
-from penstock.core.spec import BreakerSpec, GateSpec, PoolSpec, QueueSpec, RetrySpec
+from penstock.core.spec import BreakerSpec, GateSpec, HedgeSpec, PoolSpec, QueueSpec, RetrySpec
 from penstock.drive.journal import Journal
 from penstock.drive.pump import CallAt, Clock, Pump, raise_bug
 
@@ -50,9 +50,16 @@ def scenario(seed: int) -> tuple[GateSpec, tuple[Replica, ...]]:
     )
     breaker = BreakerSpec(failures=rng.choice([2, 5]), open_s=1.0)
     retries = RetrySpec(backoff_s=0.2)
+    hedge = rng.choice([None, HedgeSpec(), HedgeSpec(delay_s=0.25, budget=0.5), HedgeSpec(delay_s=0.125, budget=1.0)])
     pools = tuple(
         PoolSpec(
-            name=name, models=models, strategy=rng.choice(STRATEGIES), queue=queue, breaker=breaker, retries=retries
+            name=name,
+            models=models,
+            strategy=rng.choice(STRATEGIES),
+            queue=queue,
+            breaker=breaker,
+            retries=retries,
+            hedge=hedge,
         )
         for name, models in (("a", ("m1",)), ("b", ()))
     )

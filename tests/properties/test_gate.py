@@ -34,85 +34,8 @@ from penstock.core.events import (
     Woke,
 )
 from penstock.core.gate import Gate
-from penstock.core.route import presets
-
-UPSTREAM: list[Label] = [row.label for row in REFUSALS.values() if row.type == "upstream_error"]  # type: ignore[misc]
-MODELS = ["m", "n", "alias", "open-1", "open-2", "unknown", ""]
-TENANTS = ["t1", "t2"]
-ATTEMPTS = 3
-MAX_WAITING = 7
-
-STRATEGIES = st.sampled_from([kind() for kind in presets.Strategy.__args__])
-
-ORDER: Any = {
-    "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
-    "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
-    "ageing_s": st.sampled_from([0.0, 1.0, 5.0]),
-    "max_per_priority": st.sampled_from([parts.PriorityBounds(), parts.PriorityBounds(batch=1)]),
-    "shed": st.builds(parts.ShedSpec, mode=st.sampled_from(["off", "off", "hold", "refuse"])),
-}  # fmt: skip
-
-
-def pools() -> st.SearchStrategy[tuple[parts.PoolSpec, ...]]:
-    """One to three pools of the same names, small bounds everywhere so that they are met."""
-    made = [
-        st.builds(
-            parts.PoolSpec,
-            name=st.just(name),
-            models=st.just(models),
-            strategy=STRATEGIES,
-            queue=st.builds(
-                parts.QueueSpec,
-                timeout_s=st.sampled_from([0.0, 2.0, 30.0]),
-                max=st.integers(1, 4),
-                max_bytes=st.sampled_from([100, 1000]),
-                max_per_tenant=st.sampled_from([None, 2]),
-                unavailable_wait_s=st.sampled_from([0.0, 1.0, 10.0]),
-                waiting_room_s=st.sampled_from([0.0, 60.0]),
-                **ORDER,
-            ),
-            retries=st.builds(
-                parts.RetrySpec,
-                attempts=st.integers(1, ATTEMPTS),
-                budget=st.sampled_from([0.0, 0.2]),
-                budget_min_per_s=st.sampled_from([0.0, 0.2, 10.0]),
-            ),
-            breaker=st.builds(parts.BreakerSpec, open_s=st.sampled_from([1.0, 30.0])),
-            probe=st.builds(parts.ProbeSpec, enabled=st.booleans(), max_waiting=st.sampled_from([None, 5])),
-            scrape=st.builds(parts.ScrapeSpec, enabled=st.booleans()),
-        )
-        for name, models in (("first", ("m", "n")), ("second", ("n",)), ("open", ()))
-    ]
-    return st.one_of(st.tuples(*made), st.tuples(*made[:2]), st.tuples(*made[:1]))
-
-
-def specs() -> st.SearchStrategy[parts.GateSpec]:
-    """Settings as the configuration would let them pass: rules name pools that exist."""
-    return st.builds(
-        parts.GateSpec,
-        pools=pools(),
-        aliases=st.just({"alias": "m"}),
-        fallback=st.sampled_from([{}, {"m": ("n",)}, {"m": ("n", "open-1")}]),
-        routes=st.sampled_from([(), (parts.RouteRule(pool="first", path="/v1/embeddings", model="m"),)]),
-        max_waiting=st.just(MAX_WAITING),
-    )
-
-
-def replicas() -> st.SearchStrategy[tuple[Replica, ...]]:
-    """Any snapshot of up to five replicas; ids come back, move between pools, change their address."""
-    one = st.builds(
-        Replica,
-        id=st.sampled_from(["a", "b", "c", "d", "e"]),
-        url=st.sampled_from(["http://one", "http://two"]),
-        pool=st.sampled_from(["first", "first", "second", "open"]),
-        engine=st.sampled_from(["vllm", "generic"]),
-        models=st.sampled_from([{}, {}, {"m": "upstream-m"}, {"n": "n"}]),
-        max_concurrent_requests=st.integers(1, 2),
-        weight=st.sampled_from([1.0, 5.0]),
-        backup=st.booleans(),
-        drain=st.sampled_from([False, False, False, True]),
-    )
-    return st.lists(one, max_size=5, unique_by=lambda each: each.id).map(tuple)
+from tests.properties.drawn import ATTEMPTS, MAX_WAITING, MODELS, TENANTS, UPSTREAM, replicas, specs
+from tests.properties.queues import assert_bounds, assert_counted, assert_work_goes_on
 
 
 class GateMachine(RuleBasedStateMachine):
@@ -123,8 +46,12 @@ class GateMachine(RuleBasedStateMachine):
         self.now = 1000.0
         self.count = 0
         self.open: dict[str, Call] = {}
-        self.out: dict[str, tuple[int, str]] = {}
-        """Call -> (attempt, replica) that is under way."""
+        self.out: dict[tuple[str, int], str] = {}
+        """Call and attempt -> replica, while it is under way."""
+        self.hedged: set[str] = set()
+        self.hedges_allowed: dict[str, float] = {}
+        """Pool -> hedges that its budgets have allowed so far."""
+        self.hedges_made: dict[str, int] = {}
         self.begun: set[str] = set()
         self.attempts: dict[str, int] = {}
         self.allowed: dict[str, int] = {}
@@ -160,7 +87,8 @@ class GateMachine(RuleBasedStateMachine):
         if isinstance(order, Record):
             row = order.row
             assert row.id not in self.recorded, "a second record"
-            assert row.id not in self.out, "over, with an attempt left behind"
+            assert not self.running(row.id), "over, with an attempt left behind"
+            assert (row.hedge in ("won", "lost", "neither")) is (row.id in self.hedged)
             assert row.attempts == self.attempts.get(row.id, 0)
             assert row.latency_s >= 0
             assert -1e-9 <= row.queue_s <= row.latency_s + 1e-9
@@ -169,23 +97,53 @@ class GateMachine(RuleBasedStateMachine):
             return
         assert order.id not in self.recorded, "an order after the record"
         if isinstance(order, Send):
-            assert order.id not in self.out, "two attempts at once"
             assert order.id not in self.begun, "another attempt after the first byte"
             assert order.attempt == self.attempts.get(order.id, 0) + 1
             seat = self.gate._fleet.seats[order.replica]
             assert seat.in_flight <= seat.seats
             assert seat.health.usable
             assert not seat.replica.drain
+            if self.running(order.id):
+                self.check_hedge(order, seat.pool)
+            elif order.attempt == 1:
+                hedge = self.gate._fleet.pools[seat.pool].spec.hedge
+                self.allow_hedges(seat.pool, hedge.budget if hedge else 0.0)
             self.attempts[order.id] = order.attempt
             assert order.attempt <= self.allowed[order.id], "more attempts than allowed"
-            self.out[order.id] = (order.attempt, order.replica)
+            self.out[order.id, order.attempt] = order.replica
         elif isinstance(order, Cancel):
-            assert self.out.pop(order.id)[0] == order.attempt, "cancels what is not under way"
+            assert self.out.pop((order.id, order.attempt), None), "cancels what is not under way"
         else:
             assert isinstance(order, Refuse)
-            assert order.id not in self.out, "refused, with an attempt left behind"
+            assert not self.running(order.id), "refused, with an attempt left behind"
             assert 400 <= order.status < 600
             assert order.retry_after_s is None or order.retry_after_s >= 0
+
+    def running(self, call_id: str) -> list[int]:
+        return [attempt for call, attempt in self.out if call == call_id]
+
+    def check_hedge(self, order: Send, pool: str) -> None:
+        """A second attempt beside the first: one a call, elsewhere, within the budget, taking nothing from anybody."""
+        assert order.id not in self.hedged, "a second hedge"
+        assert len(self.running(order.id)) == 1, "three attempts at once"
+        assert self.open[order.id].repeatable
+        assert order.replica not in {to for (call, _), to in self.out.items() if call == order.id}, (
+            "at the same replica"
+        )
+        assert not self.gate._fleet.pools[pool].counts.calls, "overtakes who waits"
+        self.hedged.add(order.id)
+        self.hedges_made[pool] = self.hedges_made.get(pool, 0) + 1
+        assert self.hedges_made[pool] <= self.hedges_allowed.get(pool, 0.0) + 1e-6, "over the budget"
+
+    def allow_hedges(self, pool: str, count: float) -> None:
+        self.hedges_allowed[pool] = self.hedges_allowed.get(pool, 0.0) + count
+
+    def go_to(self, now: float) -> None:
+        """Time moves on, and with it the hedges that are allowed per second."""
+        for pool in self.gate._fleet.pools.values():
+            if pool.spec.hedge is not None:
+                self.allow_hedges(pool.spec.name, (now - self.now) * pool.spec.hedge.budget_min_per_s)
+        self.now = now
 
     def tell_fleet(self, fleet: tuple[Replica, ...]) -> None:
         self.fleet = {each.id: each for each in fleet}
@@ -204,26 +162,27 @@ class GateMachine(RuleBasedStateMachine):
         priority=st.integers(0, 4),
         tier=st.sampled_from(["free", "standard", "enterprise"]),
         latency_s=st.sampled_from([None, 1.0, 20.0]),
+        session=st.sampled_from(["", "", "s1", "s2"]),
     )
     def arrive(
         self, model: str, tenant: str, client_id: str, repeatable: bool, stream: bool, body: int, path: str,
-        priority: int, tier: str, latency_s: float | None,
+        priority: int, tier: str, latency_s: float | None, session: str = "",
     ) -> None:  # fmt: skip
         self.count += 1
         made = Call(
             f"c{self.count}", model=model, tenant=tenant, client_id=client_id, repeatable=repeatable, stream=stream,
             body_bytes=body, path=path, priority=priority, tier=tier, latency_s=latency_s,
+            session=session,
         )  # fmt: skip
         taken = client_id and any((o.tenant, o.client_id) == (tenant, client_id) for o in self.open.values())
         self.open[made.id] = made
-        self.allowed[made.id] = ATTEMPTS * max(1, len(self.gate.catalog.targets(made)))
+        self.allowed[made.id] = ATTEMPTS * max(1, len(self.gate.catalog.targets(made))) + 1
         self.tell(Arrived(made))
         if taken:
             assert made.id in self.recorded, "an id of this tenant is in flight twice"
 
     def under_way(self, data: Any) -> tuple[str, int]:
-        call_id = data.draw(st.sampled_from(sorted(self.out)), "call")
-        return call_id, self.out[call_id][0]
+        return data.draw(st.sampled_from(sorted(self.out)), "call")  # type: ignore[no-any-return]
 
     @precondition(lambda self: self.out)
     @rule(data=st.data())
@@ -231,12 +190,13 @@ class GateMachine(RuleBasedStateMachine):
         call_id, attempt = self.under_way(data)
         self.begun.add(call_id)
         self.tell(Began(call_id, attempt))
+        assert self.running(call_id) == [attempt], "the loser goes on"
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), status=st.sampled_from([200, 200, 400]))
     def end(self, data: Any, status: int) -> None:
         call_id, attempt = self.under_way(data)
-        del self.out[call_id]
+        del self.out[call_id, attempt]
         self.tell(Ended(call_id, attempt, status, Usage(3, 4), 4))
         assert call_id in self.recorded
 
@@ -249,9 +209,12 @@ class GateMachine(RuleBasedStateMachine):
     )
     def fail(self, data: Any, label: Label, status: int, retry_after_s: float | None) -> None:
         call_id, attempt = self.under_way(data)
-        del self.out[call_id]
+        del self.out[call_id, attempt]
+        left = self.running(call_id)
         self.tell(Failed(call_id, attempt, label, status, retry_after_s))
-        if call_id in self.begun or not REFUSALS[label].retryable:
+        if left:
+            assert self.running(call_id) == left, "the other attempt does not simply go on"
+        elif call_id in self.begun or not REFUSALS[label].retryable:
             assert call_id in self.recorded
 
     @precondition(lambda self: self.attempts)
@@ -259,8 +222,8 @@ class GateMachine(RuleBasedStateMachine):
     def stale(self, data: Any, label: Label, kind: int) -> None:
         """A fact about an attempt that is not under way (any more) changes nothing."""
         call_id = data.draw(st.sampled_from(sorted(self.attempts)), "call")
-        last = self.attempts[call_id]
-        attempt = last + 1 if call_id in self.out else data.draw(st.integers(0, last + 1), "attempt")
+        attempts = [n for n in range(self.attempts[call_id] + 2) if (call_id, n) not in self.out]
+        attempt = data.draw(st.sampled_from(attempts), "attempt")
         before = self.gate.counts()
         facts: list[Event] = [Began(call_id, attempt), Ended(call_id, attempt, 200), Failed(call_id, attempt, label)]
         self.tell(facts[kind])
@@ -271,10 +234,9 @@ class GateMachine(RuleBasedStateMachine):
     def leave(self, data: Any) -> None:
         """A client leaves in whatever state its call is, or after it."""
         call_id = f"c{data.draw(st.integers(1, self.count), 'call')}"
-        was_out = call_id in self.out
         self.tell(ClientGone(call_id, 2))
         assert call_id in self.recorded
-        assert call_id not in self.out, "left alone at its engine" if was_out else ""
+        assert not self.running(call_id), "left alone at its engine"
 
     # ===== replicas =====
 
@@ -305,11 +267,11 @@ class GateMachine(RuleBasedStateMachine):
     def reconfigured(self, spec: parts.GateSpec) -> None:
         held = set(self.open)
         for call_id in self.open:
-            self.allowed[call_id] = self.attempts.get(call_id, 0) + 3 * ATTEMPTS
+            self.allowed[call_id] = self.attempts.get(call_id, 0) + 3 * ATTEMPTS + 1
         self.spec = spec
         self.tell(Reconfigured(spec))
         self.fleet = {seat.id: seat.replica for seat in self.gate._fleet.seats.values()}
-        assert set(self.out) <= held
+        assert {call_id for call_id, _ in self.out} <= held
 
     # ===== time =====
 
@@ -321,18 +283,18 @@ class GateMachine(RuleBasedStateMachine):
             wake = self.gate.next_wake()
             if wake is None or wake > until:
                 break
-            self.now = max(self.now, wake)
+            self.go_to(max(self.now, wake))
             self.tell(Woke())
             after = self.gate.next_wake()
             assert after is None or after >= self.now, "asks to be woken in the past"
         else:
             pytest.fail("asks to be woken for ever")
-        self.now = until
+        self.go_to(until)
 
     @rule(step_s=st.sampled_from([1.0, 50.0]))
     def time_jumps(self, step_s: float) -> None:
         """A stalled process: time has passed and nobody woke the Gate."""
-        self.now += step_s
+        self.go_to(self.now + step_s)
 
     # ===== always =====
 
@@ -343,26 +305,45 @@ class GateMachine(RuleBasedStateMachine):
         counts = self.gate.counts()
         assert counts["flights"] == len(self.open)
         assert counts["held_ids"] == sum(bool(call.client_id) for call in self.open.values())
-        assert counts["waiting"] + len(self.out) <= len(self.open)
+        assert counts["waiting"] + len({call_id for call_id, _ in self.out}) <= len(self.open)
         assert counts["waiting"] == sum(view.queued for view in self.gate.pools(self.now))
         assert counts["seats_taken"] <= len(self.out)
+        seats = [*self.gate._fleet.seats.values(), *self.gate._fleet._leaving]
+        assert sum(seat.in_flight for seat in seats) == len(self.out), "an attempt without its seat, or the reverse"
+        due = [call_id for call_id, flight in self.gate._calls._flights.items() if flight.hedge == "due"]
+        assert due == [] or {call_id for call_id, _ in self.out} >= set(due)
+        assert sorted(due) == sorted(key[1] for key in self.gate._timers._when if key[0] == "hedge")
 
     @invariant()
     def nobody_waits_beside_a_free_seat(self) -> None:
-        """Work-conserving: somebody in a line waits only where no seat of its model is free, or all of them are held
-        back on purpose."""
+        """Work-conserving, save where somebody is held back on purpose; and whoever waits is counted once."""
         if not hasattr(self, "gate"):
             return
         for pool in self.gate._fleet.pools.values():
-            for model, line in pool.lines.items():
-                if line.fresh and not pool.shed.active:
-                    free = [seat.id for seat in pool.usable(model) if seat.in_flight < seat.health.limit]
-                    assert not free, f"{next(iter(line.fresh))} waits while {free} are free"
+            assert_work_goes_on(pool)
+        assert_counted(self.gate)
+
+    @invariant()
+    def health_is_consistent(self) -> None:
+        """Who is put out has an alarm to come back, within the bound; only a pool in panic sends to who is not well."""
+        if not hasattr(self, "gate"):
+            return
+        fleet = self.gate._fleet
+        for pool in fleet.pools.values():
+            ejected = [seat.id for seat in pool.seats if seat.health.ejected]
+            assert all(("ejected", name) in fleet._timers for name in ejected)
+            for seat in pool.seats:
+                assert seat.health.usable == seat.health.well or seat.health.panic
+                assert not seat.health.panic or pool.panic
+                assert seat.health.limit == 0 or seat.health.usable
 
     def teardown(self) -> None:
         """Once everything is over nothing is held: clients leave, time passes, every call has its one record."""
         if not hasattr(self, "gate"):
             return
+        if self.gate.counts()["waiting"]:  # nobody starves: without any further fact whoever waits is served or expires
+            self.time_passes(61.0)
+        assert self.gate.counts()["waiting"] == 0
         for call_id in list(self.open):
             self.tell(ClientGone(call_id))
         assert not any(self.gate.counts().values())
@@ -373,24 +354,39 @@ class GateMachine(RuleBasedStateMachine):
             assert (pool.counts.calls, pool.counts.bytes, pool.counts.by_tenant) == (0, 0, {})
             assert not any(pool.counts.by_priority)
             assert not pool.lines
-        assert not [key for key in self.gate._timers._when if key[0] in ("wait", "pause")]
+            assert pool.pins is None or not pool.pins.lines
+        assert not [key for key in self.gate._timers._when if key[0] in ("wait", "pause", "hedge")]
         assert self.out == {}
-
-
-def assert_bounds(pool: Any, call: Call) -> None:
-    """The bounds of a pool's queue hold for those that arrive (retried calls were admitted before)."""
-    spec = pool.spec.queue
-    fresh = [flight for line in pool.lines.values() for flight in line.fresh.values()]
-    if any(flight.call.id == call.id for flight in fresh):
-        assert pool.counts.calls <= spec.max
-        assert pool.counts.bytes <= spec.max_bytes
-        if spec.max_per_tenant is not None:
-            assert pool.counts.by_tenant[call.tenant] <= spec.max_per_tenant
-        if spec.max_per_priority.batch is not None and call.priority == 4:
-            assert pool.counts.by_priority[4] <= spec.max_per_priority.batch
 
 
 @pytest.mark.slow
 def test_whatever_is_told_the_gate_keeps_its_promises() -> None:
     """Every call ends exactly once, bounds hold, nothing leaks, nothing raises, whatever facts come in what order."""
     run_state_machine_as_test(GateMachine, settings=settings(max_examples=100, stateful_step_count=40))
+
+
+class HedgingMachine(GateMachine):
+    """The same in a world where slow calls find other replicas: all pools hedge, more replicas are there."""
+
+    @initialize(spec=specs(hedging=True), fleet=replicas(least=3), seed=st.integers(0, 9))
+    def start(self, spec: parts.GateSpec, fleet: tuple[Replica, ...], seed: int) -> None:
+        super().start(spec, fleet, seed)
+
+    @rule(stream=st.booleans(), wait_s=st.sampled_from([0.2, 2.0]), tenant=st.sampled_from(TENANTS))
+    def slow_call(self, stream: bool, wait_s: float, tenant: str) -> None:
+        self.arrive("m", tenant, "", True, stream, 1, "/v1/chat/completions", 2, "standard", None)
+        self.time_passes(wait_s)
+
+    @rule(fleet=replicas(least=3))
+    def fleet_seen(self, fleet: tuple[Replica, ...]) -> None:
+        self.tell_fleet(fleet)
+
+    @rule(spec=specs(hedging=True))
+    def reconfigured(self, spec: parts.GateSpec) -> None:
+        super().reconfigured(spec)
+
+
+@pytest.mark.slow
+def test_with_two_attempts_at_once_it_keeps_them_too() -> None:
+    """Hedges hold a seat each and give it back, whoever wins, fails or leaves; and keep to their budget."""
+    run_state_machine_as_test(HedgingMachine, settings=settings(max_examples=100, stateful_step_count=40))

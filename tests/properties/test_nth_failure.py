@@ -7,9 +7,10 @@ from heapq import heappop, heappush
 import pytest
 
 from penstock.base.errors import REFUSALS, Label
-from penstock.core.effects import Effect, Record, Refuse, Send
+from penstock.core.effects import Cancel, Effect, Record, Refuse, Send
 from penstock.core.events import Began, Ended, Event, Failed, Woke
 from penstock.core.gate import Gate
+from penstock.core.spec import HedgeSpec
 from tests.core.playbook import arrived, house, nothing_held
 
 CALLS = 8
@@ -52,6 +53,26 @@ def test_one_failed_attempt_costs_at_most_its_own_call(label: Label, after_first
         assert rows == (Counter(ok=CALLS) if spared else Counter({"ok": CALLS - 1, label: 1}))
         assert sum(isinstance(order, Send) for order in orders) == CALLS + spared
         assert nothing_held(gate)
+
+
+@pytest.mark.parametrize("after_first_byte", [False, True])
+@pytest.mark.parametrize("label", LABELS)
+def test_with_hedges_it_costs_no_more(label: Label, after_first_byte: bool) -> None:
+    """Whichever attempt fails of calls that all want a hedge: one row a call, the others are ok, no seat is kept."""
+    hedged = 0
+    for failing in range(1, 2 * CALLS + 1):
+        gate = house("a", "b", "c", seats=3, hedge=HedgeSpec(delay_s=0.05, budget=1.0))
+        orders = run(gate, lambda made, failing=failing: made == failing, label, after_first_byte)  # type: ignore[misc]
+        rows = [order.row for order in orders if isinstance(order, Record)]
+        assert sorted(row.id for row in rows) == [f"c{n}" for n in range(CALLS)]
+        assert sum(row.outcome != "ok" for row in rows) <= 1
+        if REFUSALS[label].retryable and not after_first_byte:
+            assert {row.outcome for row in rows} == {"ok"}
+        begun = sum(isinstance(order, Send) for order in orders) - sum(isinstance(order, Cancel) for order in orders)
+        assert begun <= CALLS + 1
+        assert nothing_held(gate)
+        hedged += sum(row.hedge in ("won", "lost", "neither") for row in rows)
+    assert hedged
 
 
 @pytest.mark.parametrize("label", LABELS)

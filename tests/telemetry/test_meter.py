@@ -53,6 +53,15 @@ def test_one_token_has_no_time_between_tokens() -> None:
     assert meter.models["p", "tiny"].per_token.total() == 0
 
 
+def test_hedges_are_counted_by_what_came_of_them() -> None:
+    """A call of which no hedge was due counts nowhere; pools beyond the bound share a label."""
+    meter = Meter(max_names=1)
+    for number, hedge in enumerate(["", "won", "won", "lost", "no_budget"]):
+        meter.observe(1.0, Ended(f"c{number}", 1, 200), [record(hedge=hedge)])
+    meter.observe(1.0, Ended("c9", 1, 200), [record(pool="q", hedge="neither")])
+    assert meter.hedges == {("p", "won"): 2, ("p", "lost"): 1, ("p", "no_budget"): 1, (OTHER, "neither"): 1}
+
+
 def test_failures_are_counted_at_the_replica_that_failed() -> None:
     """Each failure of three attempts is its own replica's, and nothing is remembered after the end."""
     meter = Meter()

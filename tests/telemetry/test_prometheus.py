@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
-from penstock.base.nouns import Call, EngineStats, PoolView, ReplicaView
+from penstock.base.nouns import Call, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.effects import Probe, Refuse
 from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
+from penstock.core.outliers import REASONS
 from penstock.telemetry.families import FAMILIES
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import STATES, render
@@ -17,7 +18,7 @@ from tests.telemetry.rows import record, send
 
 REPLICA = ReplicaView(
     id="r1", url="http://127.0.0.1:1", pool="p", engine="vllm", models=["tiny"], state="busy", breaker="half_open",
-    suspect=True, in_flight=3, seats=8, load=0.25, ttft_ewma_s=0.125, error_rate=0.5,
+    suspect=True, ejected=True, in_flight=3, seats=8, load=0.25, ttft_ewma_s=0.125, error_rate=0.5,
     stats=EngineStats(running=3, waiting=1, kv_usage=0.5, prefix_queries=100, prefix_hits=40, gpu_utilisation=0.75),
     stats_age_s=1.5, served=10, failed=2,
 )  # fmt: skip
@@ -29,6 +30,13 @@ SILENT = ReplicaView(
 POOL = PoolView(
     name="p", strategy="adaptive", models=["tiny"], queued=2, queued_bytes=300, oldest_s=1.5,
     queued_by_priority={"high": 2}, in_flight=3, seats=16, replicas=2, healthy=2,
+    panic=True, ejections={"latency": 3},
+)  # fmt: skip
+
+
+SOURCE = SourceView(
+    pool="p", source="dns a chat.test:80", found=["h1:80", "h2:80"], missing={"h2:80": 3.0}, looked_s=1.0, good_s=2.5,
+    error="", looks=5, failures=2,
 )  # fmt: skip
 
 
@@ -39,7 +47,7 @@ def busy_meter() -> Meter:
     meter.observe(1.0, Observed("r1", None), [])
     meter.observe(1.0, Arrived(Call("c1")), [send()])
     meter.observe(2.0, Failed("c1", 1, "upstream_5xx"), [send(attempt=2)])
-    meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2)])
+    meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2, hedge="won")])
     meter.observe(3.0, Arrived(Call("c2")), [Refuse("c2", "queue_full", 429)])
     return meter
 
@@ -63,6 +71,7 @@ PAGE = render(
     lambda: [REPLICA, SILENT],
     lambda: [POOL],
     lambda: {"connections": 4, "accepted_total": 9, "idle_s": 0.5},
+    lambda: [SOURCE],
 )
 
 
@@ -97,6 +106,7 @@ def test_calls() -> None:
     assert value(PAGE, "penstock_tokens_total", **labels, kind="cached") == 4
     assert value(PAGE, "penstock_tenant_tokens_total", tenant="demo", kind="completion") == 21
     assert value(PAGE, "penstock_refusals_total", reason="queue_full") == 1
+    assert value(PAGE, "penstock_hedges_total", pool="p", result="won") == 1
 
 
 def test_replicas() -> None:
@@ -129,6 +139,26 @@ def test_queues_and_the_gateway() -> None:
     assert value(PAGE, "penstock_gateway_events_total", what="accepted") == 9
     assert value(PAGE, "penstock_build_info", version=__version__) == 1
     assert value(PAGE, "process_resident_memory_bytes") > 0
+
+
+def test_sources_of_replicas() -> None:
+    """How many each has found, how old that is, and how its looks went."""
+    labels = {"pool": "p", "source": "dns a chat.test:80"}
+    assert value(PAGE, "penstock_source_replicas", **labels) == 2
+    assert value(PAGE, "penstock_source_missing", **labels) == 1
+    assert value(PAGE, "penstock_source_age_seconds", **labels) == 2.5
+    assert value(PAGE, "penstock_source_looks_total", **labels, result="ok") == 3
+    assert value(PAGE, "penstock_source_looks_total", **labels, result="failed") == 2
+
+
+def test_ejections_and_panic() -> None:
+    """Who is put out, whether the pool panics, and a counter for each of the three reasons, those at 0 too."""
+    page = render(busy_meter(), lambda: [REPLICA, SILENT], lambda: [POOL], dict)
+    assert value(page, "penstock_replica_ejected", pool="p", replica="r1") == 1
+    assert value(page, "penstock_replica_ejected", pool="p", replica="r2") == 0
+    assert value(page, "penstock_pool_panic", pool="p") == 1
+    counts = {reason: value(page, "penstock_ejections_total", pool="p", reason=reason) for reason in REASONS}
+    assert counts == {"success_rate": 0, "failure_share": 0, "latency": 3}
 
 
 def test_an_idle_gateway_has_a_valid_page() -> None:

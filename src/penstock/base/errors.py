@@ -74,6 +74,7 @@ TABLE: tuple[Refusal, ...] = (
     # a replica's
     _replica("connect_refused", 502, "The replica could not be reached.", unsent=True, free=True),
     _replica("connect_timeout", 504, "The replica could not be reached in time.", unsent=True, free=True, grpc="DEADLINE_EXCEEDED"),
+    _replica("pending_full", 503, "Too many requests wait for a connection to the replica. Try again later.", blames=False, unsent=True, free=True, retry_after=True),
     _replica("stale_connection", 502, "The replica closed an idle connection.", blames=False, free=True),
     _replica("closed_early", 502, "The replica closed the connection before it answered.", free=True),
     _replica("bad_response", 502, "The replica's answer was not valid HTTP."),
@@ -94,7 +95,7 @@ Label = Literal[
     "bad_request", "bad_http", "unauthorized", "forbidden", "not_found", "model_not_found", "method_not_allowed",
     "request_timeout", "duplicate_request_id", "body_too_large", "head_too_large", "client_gone", "queue_full",
     "tenant_queue_full", "saturated", "no_replica", "shutting_down", "overloaded", "queue_timeout", "internal", "connect_refused",
-    "connect_timeout", "stale_connection", "closed_early", "bad_response", "upstream_5xx", "upstream_busy",
+    "connect_timeout", "pending_full", "stale_connection", "closed_early", "bad_response", "upstream_5xx", "upstream_busy",
     "upstream_unavailable", "upstream_auth", "first_byte_timeout", "idle_timeout", "died_mid_answer",
     "answer_too_large", "cut_by_shutdown",
 ]  # fmt: skip

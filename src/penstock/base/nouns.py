@@ -80,6 +80,37 @@ class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Served name -> how well it runs here; what is not named is native."""
     drain: bool = False
     """Finish what it has, take nothing new."""
+    version: str = ""
+    """Its engine's, as the engine told; empty: not known."""
+    max_model_len: int | None = None
+    """Tokens that prompt and answer may have together, as the engine told."""
+
+
+class EngineAbout(Struct, frozen=True, kw_only=True, gc=False):
+    """What an engine says of itself once, when it is asked who it is [F4]."""
+
+    engine: Engine
+    version: str = ""
+    max_model_len: int | None = None
+    """Tokens that prompt and answer may have together; None: it did not say."""
+    seats: int | None = None
+    """Calls that it works on at once; None: it did not say."""
+
+
+class Found(Struct, frozen=True, kw_only=True, gc=False):
+    """Where a source of replicas saw one [F4]. How it is spoken to, the pool's configuration says."""
+
+    host: str
+    """A name or an address; IPv6 without brackets."""
+    port: int
+    weight: float = 1.0
+    """Times the weight that the configuration gives."""
+    backup: bool = False
+
+    @property
+    def address(self) -> str:
+        """host:port, as it stands in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class EngineStats(Struct, frozen=True, kw_only=True, gc=False):
@@ -124,6 +155,11 @@ class Usage(Struct, frozen=True, gc=False):
     cached_tokens: int = 0
 
 
+Hedge = Literal["", "won", "lost", "neither", "no_budget", "no_room"]
+"""Of a call's hedge: none was due; its answer is what the client got; it was made and the other attempt's answer was;
+it was made and neither's was; it was due with the budget spent; it was due and no other replica had room to spare."""
+
+
 class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     """How one call ended: exactly one a call. The future ledger's row; today metrics and the access log read it."""
 
@@ -152,6 +188,7 @@ class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     usage: Usage | None
     relayed_tokens: int
     """Stream events with content that reached the client: the fallback where the engine gave no usage."""
+    hedge: Hedge = ""
 
 
 class ReplicaView(Struct, frozen=True, kw_only=True):
@@ -166,6 +203,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     """provisioning, warming, healthy, busy, overloaded, unhealthy, draining, gone [F2]."""
     breaker: Literal["closed", "open", "half_open"]
     suspect: bool
+    ejected: bool = False
+    """Put out for a while because it did worse than the others."""
     in_flight: int
     seats: int
     load: float
@@ -176,8 +215,13 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     stats_age_s: float | None
     served: int
     failed: int
+    pinned: int = 0
+    """Calls that wait in the gateway for this replica and no other."""
     gpus: tuple[GpuReading, ...] | None = None
     """What was last read of its GPUs, while it is fresh."""
+    version: str = ""
+    """Its engine's, as the engine told."""
+    max_model_len: int | None = None
 
 
 class PoolView(Struct, frozen=True, kw_only=True):
@@ -200,3 +244,27 @@ class PoolView(Struct, frozen=True, kw_only=True):
     """Jain's index of the tokens that tenants were served in the last minute, by weight; None: nobody was served."""
     saturation: float = 0.0
     """Mean over usable replicas of max(waiting / limit, KV usage / limit)."""
+    panic: bool = False
+    """So few replicas are well that ill ones get calls too."""
+    ejections: dict[str, int] = field(default_factory=dict)
+    """Reason -> how often a replica was put out as an outlier."""
+
+
+class SourceView(Struct, frozen=True, kw_only=True):
+    """A source of replicas, for people: admin API, metrics."""
+
+    pool: str
+    source: str
+    """Its kind and what it asks for."""
+    found: list[str]
+    """The addresses that are believed in now."""
+    missing: dict[str, float]
+    """Those among them that its last answer lacked -> for how many seconds."""
+    looked_s: float | None
+    """How long ago it was last asked; None: not yet."""
+    good_s: float | None
+    """How long ago it last gave an answer that could be used: the age of `found`."""
+    error: str
+    """Why the last look failed; empty: it did not."""
+    looks: int
+    failures: int

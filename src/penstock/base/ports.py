@@ -1,8 +1,11 @@
 """Ports: what the edges must offer. A port is asked by the bodies (gateway, emulator), never by a machine."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
-from penstock.base.nouns import EngineStats
+from msgspec import Struct
+
+from penstock.base.nouns import EngineStats, Found
 
 
 class Dialect(Protocol):
@@ -24,4 +27,22 @@ class Dialect(Protocol):
 
     def models(self, body: bytes) -> tuple[str, ...]:
         """The names on its models page."""
+        ...
+
+
+class Sighting(Struct, frozen=True):
+    """What a source of replicas answered: a whole snapshot, never a delta."""
+
+    found: tuple[Found, ...]
+    """Each address once."""
+    lasts_s: float | None = None
+    """For how long the answer may be kept; None: the source does not say."""
+
+
+class Source(Protocol):
+    """Where replicas come from [F4]. It is asked again and again, and remembers nothing: what of its answers is
+    believed is judged elsewhere."""
+
+    def look(self, timeout_s: float) -> Awaitable[Sighting]:
+        """Ask once. Raises OSError (time-outs too) or ValueError; none at all is an answer, not an error."""
         ...

@@ -38,7 +38,9 @@ def serve(
     ] = None,
     url: Annotated[
         list[str] | None,
-        typer.Option("--url", help="A replica's base URL, without a file; repeat it for more. Models are discovered."),
+        typer.Option(
+            "--url", help="A replica's base URL, without a file; repeat it for more. Engines and models are discovered."
+        ),
     ] = None,
     listen: Annotated[
         str | None, typer.Option(help="host:port of the data port, instead of the configured one.")
@@ -133,9 +135,11 @@ def say(settings: Settings, hints: list[str]) -> None:
         typer.echo(f"  admin API and metrics: http://{show_address(server.admin)}/admin/fleet and /metrics")
     for pool in settings.gate.pools:
         count = sum(replica.pool == pool.name for replica in settings.replicas)
+        sources = sum(source.pool == pool.name for source in settings.sources)
+        more = f" and {sources} source(s) of more" if sources else ""
         strategy = pool.strategy.__struct_config__.tag
         typer.echo(
-            f"  pool {pool.name}: {count} replica(s), {strategy}, {', '.join(pool.models) or 'models as listed'}"
+            f"  pool {pool.name}: {count} replica(s){more}, {strategy}, {', '.join(pool.models) or 'models as listed'}"
         )
     for warning in settings.warnings:
         typer.echo(f"  warning: {warning}")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from penstock.adapters.discovery.registry import describe
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
 from penstock.config.schema import Settings
@@ -21,11 +22,20 @@ def report(settings: Settings) -> dict[str, Any]:
         "pools": [_pool(pool, settings) for pool in settings.gate.pools],
         "replicas": [
             {
-                "id": replica.id, "url": replica.url, "pool": replica.pool, "engine": replica.engine,
+                "id": replica.id, "url": replica.url, "pool": replica.pool,
+                "engine": "auto" if _asks(settings, replica.id) else replica.engine,
                 "models": dict(replica.models), "seats": replica.max_concurrent_requests, "weight": replica.weight,
                 "backup": replica.backup,
             }
             for replica in settings.replicas
+        ],
+        "sources": [
+            {
+                "pool": source.pool, "source": describe(source.spec), "scheme": source.spec.scheme,
+                "engine": "auto" if source.access.asks_engine else source.template.engine,
+                "models": dict(source.template.models), "seats": source.template.max_concurrent_requests,
+            }
+            for source in settings.sources
         ],
         "aliases": dict(settings.gate.aliases),
         "fallback": {name: list(targets) for name, targets in settings.gate.fallback.items()},
@@ -33,6 +43,11 @@ def report(settings: Settings) -> dict[str, Any]:
         "routes": len(settings.gate.routes),
         "warnings": list(settings.warnings),
     }  # fmt: skip
+
+
+def _asks(settings: Settings, replica: str) -> bool:
+    access = settings.access.get(replica)
+    return access is not None and access.asks_engine
 
 
 def _shares(weights: dict[str, float]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import fields
 
+from penstock.adapters.discovery.registry import describe
 from penstock.base.nouns import Replica
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
@@ -41,9 +42,28 @@ def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     before, after = {pool.name: pool for pool in old.gate.pools}, {pool.name: pool for pool in new.gate.pools}
     yield from _named("pool", before, after)
     yield from _named("replica", {r.id: r for r in old.replicas}, {r.id: r for r in new.replicas})
+    yield from _sources(old, new)
     for name, access in new.access.items():
         if old.access.get(name, access) != access:
             yield f"replica {name}", f"replica {name}: what it is shown (api_key, headers, tls) changed"
+
+
+def _sources(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
+    before = {f"source {one.pool}, {describe(one.spec)}": one for one in old.sources}
+    after = {f"source {one.pool}, {describe(one.spec)}": one for one in new.sources}
+    for name in before:
+        if name not in after:
+            yield name, f"{name}: removed"
+    for name, now in after.items():
+        was = before.get(name)
+        if was is None:
+            yield name, f"{name}: added"
+            continue
+        # the description of its replicas as it was written has secrets: what was made of it is compared instead
+        yield from _structs(f"{name}: ", msgspec.structs.replace(was.spec, replica=now.spec.replica), now.spec)
+        yield from _structs(f"{name}: replica.", was.template, now.template)
+        if was.access != now.access:
+            yield name, f"{name}: what its replicas are shown (api_key, headers, tls) changed"
 
 
 def _keys(old: ServerSpec, new: ServerSpec) -> Iterator[tuple[str, str]]:

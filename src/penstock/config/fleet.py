@@ -2,13 +2,21 @@
 
 import re
 
-from penstock.base.nouns import Replica
+import msgspec
+from msgspec.structs import replace
+
+from penstock.adapters.discovery.registry import describe
+from penstock.base.nouns import Engine, Replica
 from penstock.config.addresses import Base, parse_url
 from penstock.config.keys import ReadFile, reveal, why
 from penstock.config.mistakes import Mistakes, Path
-from penstock.config.schema import Access, File, PoolConf, ReplicaConf
+from penstock.config.schema import Access, Discovered, DnsConf, File, PoolConf, ReplicaConf, SourceConf, TemplateConf
+from penstock.config.sources import check_source, is_path
 from penstock.core.route.presets import ConsistentHash
 from penstock.core.spec import PoolSpec, StickySpec
+
+SEATS = 8
+"""Of a replica whose seats nobody has told."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
@@ -25,6 +33,7 @@ class Fleet:
     def __init__(self) -> None:
         self.replicas: dict[str, Replica] = {}
         self.access: dict[str, Access] = {}
+        self.sources: list[Discovered] = []
         self.warnings: list[str] = []
 
 
@@ -34,7 +43,33 @@ def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> Fleet:
     for at, pool in enumerate(file.pools):
         for index, conf in enumerate(pool.replicas):
             add_replica(conf, pool, ("pools", at, "replicas", index), fleet, mistakes, read_file)
+        for index, source in enumerate(pool.discover):
+            _add_source(source, pool, ("pools", at, "discover", index), fleet, mistakes, read_file)
     return fleet
+
+
+def _add_source(
+    conf: SourceConf, pool: PoolConf, path: Path, fleet: Fleet, mistakes: Mistakes, read_file: ReadFile
+) -> None:
+    """One source of a pool, with the description of the replicas that it will find."""
+    if mistakes.is_broken(path):
+        return
+    check_source(conf, path, mistakes)
+    name = describe(conf)
+    if any(other.pool == pool.name and describe(other.spec) == name for other in fleet.sources):
+        mistakes.say(path, f"the pool asks for {name} already")
+    fields = {field.name: getattr(conf.replica, field.name) for field in msgspec.structs.fields(TemplateConf)}
+    like = ReplicaConf(url=f"{conf.scheme}://discovered:1", id=name, **fields)
+    alone = Fleet()
+    add_replica(like, pool, (*path, "replica"), alone, mistakes, read_file)
+    fleet.warnings += alone.warnings
+    if not alone.replicas:
+        return
+    access = alone.access[name]
+    if conf.scheme == "https" and isinstance(conf, DnsConf) and conf.type != "srv" and access.tls.server_name is None:
+        # its URL has an address, and certificates are made out to names
+        access = replace(access, tls=replace(access.tls, server_name=conf.name.rstrip(".")))
+    fleet.sources.append(Discovered(pool=pool.name, spec=conf, template=alone.replicas[name], access=access))
 
 
 def pool_spec(conf: PoolConf) -> PoolSpec:
@@ -42,7 +77,7 @@ def pool_spec(conf: PoolConf) -> PoolSpec:
     return PoolSpec(
         name=conf.name, models=conf.models, strategy=conf.strategy, queue=conf.queue, timeouts=conf.timeouts,
         retries=conf.retries, breaker=conf.breaker, probe=conf.probe, scrape=conf.scrape, sticky=conf.sticky,
-        slow_start=conf.slow_start,
+        slow_start=conf.slow_start, hedge=conf.hedge, outliers=conf.outliers, panic=conf.panic,
     )  # fmt: skip
 
 
@@ -69,7 +104,7 @@ def check_sessions(file: File, mistakes: Mistakes) -> tuple[tuple[str, ...], tup
     return tuple(headers), tuple(cookies)
 
 
-def models_of(conf: ReplicaConf) -> dict[str, str]:
+def models_of(conf: TemplateConf) -> dict[str, str]:
     """Served name -> the upstream's own name."""
     return dict(conf.models) if isinstance(conf.models, dict) else {name: name for name in conf.models}
 
@@ -89,12 +124,17 @@ def add_replica(
         return
     _check_models(conf, pool, path, mistakes)
     fleet.replicas[name] = Replica(
-        id=name, url=base.url, pool=pool.name, engine=conf.engine, models=models_of(conf),
-        max_concurrent_requests=conf.max_concurrent_requests, max_queue_size=conf.max_queue_size, weight=conf.weight,
-        backup=conf.backup, region=conf.region, zone=conf.zone, hourly_cost=conf.hourly_cost, purchase=conf.purchase,
-        gpus=conf.gpus, compatibility=dict(conf.compatibility),
+        id=name, url=base.url, pool=pool.name, engine=_engine(conf), models=models_of(conf),
+        max_concurrent_requests=conf.max_concurrent_requests or SEATS, max_queue_size=conf.max_queue_size,
+        weight=conf.weight, backup=conf.backup, region=conf.region, zone=conf.zone, hourly_cost=conf.hourly_cost,
+        purchase=conf.purchase, gpus=conf.gpus, compatibility=dict(conf.compatibility),
     )  # fmt: skip
     fleet.access[name] = _access(conf, base, name, path, fleet, mistakes, read_file)
+
+
+def _engine(conf: TemplateConf) -> Engine:
+    """Until it has said which it is, it is spoken to like any OpenAI server."""
+    return "generic" if conf.engine == "auto" else conf.engine
 
 
 def _base(conf: ReplicaConf, path: Path, fleet: Fleet, mistakes: Mistakes) -> Base | None:
@@ -138,7 +178,13 @@ def _access(
             mistakes.say((*path, "api_key"), "headers has an Authorization as well, expected one of the two")
     _check_gpus(conf, path, mistakes)
     headers = _headers(conf, path, mistakes, read_file)
-    return Access(api_key=key, headers=headers, tls=conf.tls, gpu_metrics=conf.gpu_metrics)
+    if conf.metrics_path is not None and not is_path(conf.metrics_path):
+        mistakes.wrong((*path, "metrics_path"), conf.metrics_path, "a path, like /metrics", "it begins with /")
+    auto = conf.engine == "auto"
+    return Access(
+        api_key=key, headers=headers, tls=conf.tls, gpu_metrics=conf.gpu_metrics, metrics_path=conf.metrics_path,
+        metrics_port=conf.metrics_port, asks_engine=auto, asks_seats=auto and conf.max_concurrent_requests is None,
+    )  # fmt: skip
 
 
 def _check_gpus(conf: ReplicaConf, path: Path, mistakes: Mistakes) -> None:

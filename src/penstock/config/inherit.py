@@ -10,7 +10,7 @@ from msgspec import inspect as ty
 from penstock.config.schema import PoolConf
 from penstock.config.shape import bare
 
-BLOCKS = ("queue", "timeouts", "retries", "breaker", "probe", "scrape")
+BLOCKS = ("queue", "timeouts", "retries", "breaker", "outliers", "panic", "probe", "scrape")
 
 
 def _fields_by_block() -> dict[str, frozenset[str]]:

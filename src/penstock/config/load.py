@@ -64,7 +64,7 @@ def from_urls(
     *,
     listen: str | None = None,
     admin: str | None = None,
-    engine: str = "generic",
+    engine: str = "auto",
     read_file: ReadFile = read_text,
 ) -> Settings:
     """Settings of one pool, `default`, over these replicas; models are whatever they list. Raises ConfigError."""
@@ -123,5 +123,5 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
     )  # fmt: skip
     return Settings(
         server=body, gate=gate, replicas=tuple(replicas.replicas.values()), access=replicas.access,
-        warnings=tuple(warnings),
+        sources=tuple(replicas.sources), warnings=tuple(warnings),
     )  # fmt: skip

@@ -31,9 +31,10 @@ def listed_models(pool: PoolConf) -> list[str]:
     """What a pool is said to serve; empty: whatever its engines list."""
     if pool.models:
         return list(pool.models)
-    if not pool.replicas or not all(replica.models for replica in pool.replicas):
+    described = [*pool.replicas, *(source.replica for source in pool.discover)]
+    if not described or not all(replica.models for replica in described):
         return []
-    return list(dict.fromkeys(name for replica in pool.replicas for name in models_of(replica)))
+    return list(dict.fromkeys(name for replica in described for name in models_of(replica)))
 
 
 def check_pools(file: File, mistakes: Mistakes) -> list[str]:
@@ -46,7 +47,7 @@ def check_pools(file: File, mistakes: Mistakes) -> list[str]:
         if pool.name in seen:
             mistakes.say(("pools", at, "name"), f"pools[{seen[pool.name]}] is called {pool.name!r} already")
         seen.setdefault(pool.name, at)
-        if not pool.replicas and not mistakes.any_below("pools", at):
+        if not pool.replicas and not pool.discover and not mistakes.any_below("pools", at):
             warnings.append(f"pool {pool.name}: it has no replicas until the admin API adds some")
         _check_models(pool, at, mistakes)
     return warnings

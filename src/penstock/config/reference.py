@@ -39,7 +39,8 @@ One YAML file. `penstock check FILE` reports every mistake in it at once and pri
 
 ## Rules across fields
 
-- `queue`, `timeouts`, `retries`, `breaker`, `probe` and `scrape` of a pool are laid over the gateway's, field by field.
+- `queue`, `timeouts`, `retries`, `breaker`, `outliers`, `panic`, `probe` and `scrape` of a pool are laid over the
+  gateway's, field by field.
 - Without `keys` the gateway is open, and then `listen` must be a loopback address, unless `auth: none` is written.
   An `admin` address beyond loopback needs `admin_key`.
 - Two entries of `keys` may have the same name: so a key is changed without a gap.
@@ -161,7 +162,7 @@ def _rows(block: ty.StructType, links: dict[type, str]) -> Iterator[str]:
         return
     yield "| field | type | default | meaning |"
     yield "|---|---|---|---|"
-    for field in block.fields:
+    for field in sorted(block.fields, key=lambda one: not one.required):
         meaning = bare(field.type)[2] or _meaning_of_block(field.type)
         cells = (f"`{field.encode_name}`", _linked(field.type, links), _default(field), meaning)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -8,13 +8,19 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from penstock.base.nouns import Compatibility, Engine, Priority, Purchase, Replica, Tier
+from penstock.adapters.discovery.dns import DnsSpec
+from penstock.adapters.discovery.static import StaticSpec
+from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
     BreakerSpec,
     Count,
     GateSpec,
+    HedgeSpec,
+    OutlierSpec,
+    PanicSpec,
+    Port,
     ProbeSpec,
     QueueSpec,
     RetrySpec,
@@ -51,11 +57,15 @@ class TlsConf(_Conf, frozen=True, kw_only=True):
     key: Annotated[str, _doc("file with the private key, PEM")]
 
 
+EngineChoice = Literal["auto", "generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "ollama"]
+
+
 class UpstreamTlsConf(_Conf, frozen=True, kw_only=True):
     """TLS towards an https:// replica."""
 
     ca: Annotated[str | None, _doc("file with the CA certificates to trust; none: the system's")] = None
     verify: Annotated[bool, _doc("false: accept any certificate")] = True
+    server_name: Annotated[str | None, _doc("name that its certificate must have; none: the URL's host, or the DNS name by which it was discovered")] = None
 
 
 class GpuMetricsConf(_Conf, frozen=True, kw_only=True):
@@ -67,15 +77,13 @@ class GpuMetricsConf(_Conf, frozen=True, kw_only=True):
     devices: Annotated[tuple[str, ...], _doc("which GPUs are the replica's, by index (in quotes) or UUID; empty: all that are found")] = ()
 
 
-class ReplicaConf(_Conf, frozen=True, kw_only=True):
-    """One replica of a pool [F1]."""
+class TemplateConf(_Conf, frozen=True, kw_only=True):
+    """What holds for every replica that a source finds: all that a replica may have but its address and name."""
 
-    url: Annotated[str, _doc("http(s)://host:port, a base path allowed")]
-    id: Annotated[str | None, _doc("its name in metrics, logs and the admin API; none: host:port and base path")] = None
-    engine: Annotated[Engine, _doc("which engine it is: decides health path and metrics")] = "generic"
+    engine: Annotated[EngineChoice, _doc("which engine it is: decides health path and metrics; auto: it is asked")] = "generic"
     models: Annotated[dict[str, str] | tuple[str, ...], _doc("served names, or served name -> the upstream's own name; empty: whatever it lists")] = ()
-    max_concurrent_requests: Annotated[Count, _doc("its seats: calls in flight at once")] = 8
-    max_queue_size: Annotated[Count, _doc("calls waiting at it (engine's own queue) before it counts as overloaded")] = 100
+    max_concurrent_requests: Annotated[Count | None, _doc("its seats: calls in flight at once; none: what `engine: auto` is told, else 8")] = None
+    max_queue_size: Annotated[Count, _doc("calls waiting for it, pinned ones here and the engine's own queue, before it counts as overloaded and takes no more pinned ones")] = 100
     weight: Annotated[float, Meta(gt=0, description="share of traffic in weighted_round_robin and consistent_hash")] = 1.0
     backup: Annotated[bool, _doc("gets traffic only while no primary replica can serve")] = False
     region: Annotated[str, _doc("where it stands, e.g. eu-west")] = ""
@@ -88,6 +96,34 @@ class ReplicaConf(_Conf, frozen=True, kw_only=True):
     api_key: Annotated[str | None, _doc("key that the gateway shows to it, as a bearer token; write ${VARIABLE} or file:/path")] = None
     headers: Annotated[dict[str, str], _doc("extra request headers; values may be ${VARIABLE} or file:/path")] = field(default_factory=dict)
     tls: Annotated[UpstreamTlsConf, _doc("TLS towards it")] = field(default_factory=UpstreamTlsConf)
+    metrics_path: Annotated[str | None, _doc("path of its metrics; none: the pool's `scrape`, else the engine's own")] = None
+    metrics_port: Annotated[Port | None, _doc("port of its metrics; none: the pool's `scrape`, else its own")] = None
+
+
+class ReplicaConf(TemplateConf, frozen=True, kw_only=True):
+    """One replica of a pool [F1]."""
+
+    url: Annotated[str, _doc("http(s)://host:port, a base path allowed")]
+    id: Annotated[str | None, _doc("its name in metrics, logs and the admin API; none: host:port and base path")] = None
+
+
+class DnsConf(DnsSpec, frozen=True, kw_only=True, tag="dns", tag_field="kind"):
+    """A DNS name whose addresses are replicas [F4]."""
+
+    scheme: Annotated[Literal["http", "https"], _doc("how they are spoken to")] = "http"
+    path: Annotated[str, _doc("base path of their URLs")] = ""
+    replica: TemplateConf = field(default_factory=TemplateConf)
+
+
+class StaticConf(StaticSpec, frozen=True, kw_only=True, tag="static", tag_field="kind"):
+    """Addresses that share one description: shorter than as many `replicas`."""
+
+    scheme: Annotated[Literal["http", "https"], _doc("how they are spoken to")] = "http"
+    path: Annotated[str, _doc("base path of their URLs")] = ""
+    replica: TemplateConf = field(default_factory=TemplateConf)
+
+
+SourceConf = DnsConf | StaticConf
 
 
 class PoolConf(_Conf, frozen=True, kw_only=True):
@@ -99,10 +135,14 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     sticky: Annotated[StickySpec | None, _doc("sticky sessions, over any strategy; none: every call is balanced")] = None
     slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
     replicas: Annotated[tuple[ReplicaConf, ...], _doc("its replicas")] = ()
+    discover: Annotated[tuple[SourceConf, ...], _doc("where more of them are found at run time: {kind: dns, name: …} and the like")] = ()
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
+    hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
 
@@ -129,11 +169,13 @@ class LimitSpec(_Conf, frozen=True, kw_only=True):
 
 
 class UpstreamSpec(_Conf, frozen=True, kw_only=True):
-    """Idle connections to replicas that are kept for reuse."""
+    """Connections to replicas: how they are kept for reuse, and their bounds [H3]."""
 
     idle: Annotated[Count, _doc("in all")] = 100
     idle_per_replica: Annotated[Count, _doc("to one replica")] = 20
     keep_alive_s: Annotated[Seconds, _doc("how long an idle one is kept")] = field(default=30.0, name="keep_alive")
+    requests_per_connection: Annotated[Count | None, _doc("requests after which a connection is closed and made anew; none: never")] = None
+    pending_per_replica: Annotated[Count, _doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
 
 
 class LogSpec(_Conf, frozen=True, kw_only=True):
@@ -165,6 +207,8 @@ class File(_Conf, frozen=True, kw_only=True):
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     retries: RetrySpec = field(default_factory=RetrySpec)
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     pools: Annotated[tuple[PoolConf, ...], _doc("the pools; at least one")] = ()
@@ -182,9 +226,25 @@ class Access(_Conf, frozen=True, kw_only=True):
     tls: UpstreamTlsConf = field(default_factory=UpstreamTlsConf)
     gpu_metrics: GpuMetricsConf | None = None
     """Where this gateway reads its GPUs: no secret, but the gateway's business alone, like the rest here."""
+    metrics_path: str | None = None
+    metrics_port: int | None = None
+    asks_engine: bool = False
+    """`engine: auto`: which engine it is, is asked of itself."""
+    asks_seats: bool = False
+    """Its seats were not written: what such an engine tells holds."""
 
     def __repr__(self) -> str:
         return "Access(…)"
+
+
+class Discovered(_Conf, frozen=True, kw_only=True):
+    """One source of a pool's replicas, and what each replica that it finds is like."""
+
+    pool: str
+    spec: SourceConf
+    template: Replica
+    """Its id and URL stand for nothing."""
+    access: Access
 
 
 class KeyTerms(_Conf, frozen=True, kw_only=True):
@@ -228,5 +288,7 @@ class Settings(_Conf, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     access: dict[str, Access] = field(default_factory=dict)
     """By replica id."""
+    sources: tuple[Discovered, ...] = ()
+    """Where more replicas are found at run time."""
     warnings: tuple[str, ...] = ()
     """What is allowed but unwise, for people."""

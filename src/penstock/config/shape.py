@@ -31,6 +31,9 @@ def bare(kind: ty.Type) -> tuple[ty.Type, str | None, str]:
         unit = unit or (inner.extra or {}).get("unit")
         description = description or (inner.extra_json_schema or {}).get("description", "")
         inner = inner.type
+    if unit is None and isinstance(inner, ty.UnionType):  # a duration or null is written like a duration
+        members = [member for member in inner.types if not isinstance(member, ty.NoneType)]
+        unit = bare(members[0])[1] if len(members) == 1 else None
     return inner, unit, description
 
 

@@ -5,7 +5,7 @@ Decides over numbers handed in; which replica takes the next attempt is routing'
 
 from random import Random
 
-from penstock.base.errors import Refusal
+from penstock.base.errors import REFUSALS, Label, Refusal
 from penstock.core.spec import RetrySpec
 
 WINDOW_S = 10
@@ -65,3 +65,9 @@ def pause_s(spec: RetrySpec, nth: int, rng: Random) -> float:
 def may_repeat(row: Refusal, repeatable: bool) -> bool:
     """Whether doing the call again can help and can do no harm."""
     return row.retryable and (repeatable or row.unsent)
+
+
+def told(label: Label, panic: bool) -> Label:
+    """What a client is told of its last attempt's failure. Where a pool panics and nobody was there either, it was no
+    replica's mishap: there is none."""
+    return "no_replica" if panic and REFUSALS[label].unsent else label

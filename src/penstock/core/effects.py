@@ -13,7 +13,9 @@ Look = Literal["health", "stats", "models"]
 class Send(Struct, frozen=True, tag=True, gc=False):
     """Make an attempt: forward the call to this replica. Answered by Began and Ended, or Failed.
 
-    The performer enforces the three timeouts and reports them as Failed. Attempts of a call count from 1.
+    The performer enforces the three timeouts and reports them as Failed. Attempts of a call count from 1. An earlier
+    attempt may still run, as long as nothing of it has gone to the client: whichever is told to have begun is the
+    answer, and the other gets a Cancel in that turn.
     """
 
     id: str

@@ -2,7 +2,7 @@
 
 Told by whoever performs its orders: the gateway with sockets, the kernel with Batchers. Bytes are relayed outside, so
 there is no fact per token. For every attempt that was sent, exactly one of Ended or Failed follows, unless the Gate
-cancelled it or the client left.
+cancelled it or the client left. Of one call two attempts may be under way, until the first of them begins.
 """
 
 from msgspec import Struct

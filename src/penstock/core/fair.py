@@ -11,6 +11,9 @@ Then somebody who floods the pool stands on one line with whoever comes seldom. 
 (`burst` average calls): who uses less than its share finds its burst served before the flood, as with the warp of
 borrowed virtual time (Duda, Cheriton, SOSP 1999), and no saved-up idleness is worth more than that. Deficit round
 robin was refused: with costs that differ by a factor of a thousand its rounds are as long as its largest call.
+
+Fair turns alone cannot help a call that comes while all seats are taken: a running answer is never cut off. `max_share`
+keeps seats out of one tenant's hands for those who come, while others have come of late; what it costs is idle seats.
 """
 
 from collections.abc import Container, Iterable
@@ -34,7 +37,7 @@ FEW = 1024
 class Flow:
     """One tenant's account."""
 
-    __slots__ = ("at", "output", "tag", "tenant", "tokens", "weight")
+    __slots__ = ("at", "capped", "held", "output", "tag", "tenant", "tokens", "weight")
 
     def __init__(self, tenant: str, weight: float, tag: float, now: float) -> None:
         self.tenant = tenant
@@ -46,12 +49,24 @@ class Flow:
         self.tokens = 0.0
         """Tokens served, faded."""
         self.at = now
+        self.held = 0
+        """Seats that it holds; counted only under a `max_share`."""
+        self.capped = False
+        """It holds all the seats that it may for now."""
+
+    def returned(self) -> None:
+        """It holds one seat less."""
+        self.held -= 1
+        self.capped = False  # until the next look
 
 
 class Fair:
     """The accounts of a pool's tenants. Idle ones that nothing distinguishes from unknown ones are forgotten."""
 
-    __slots__ = ("_burst", "_floor", "_flows", "_limit", "_mean", "_virtual", "_waiting", "_weights")
+    __slots__ = (
+        "_burst", "_floor", "_flows", "_heavy", "_idle_s", "_last", "_limit", "_mean", "_most", "_other", "_share",
+        "_virtual", "_waiting", "_weights", "caps",
+    )  # fmt: skip
 
     def __init__(self, spec: QueueSpec, waiting: Container[str]) -> None:
         """`waiting`: the tenants that wait; their accounts are kept."""
@@ -64,6 +79,12 @@ class Fair:
         self._mean = 0.0
         """Mean cost of a call."""
         self._limit = FEW
+        self._most = 1
+        """Seats that a tenant may hold while others are about."""
+        self._heavy: dict[str, Flow] = {}
+        """Those that hold so many: few, for all of them together hold no more seats than there are."""
+        self._last = self._other = ("", float("-inf"))
+        """Who sent a call last and when; and the same of the last one before that was somebody else."""
         self.respec(spec)
 
     def __len__(self) -> int:
@@ -73,8 +94,13 @@ class Fair:
         """New weights hold for what is served from now on."""
         self._weights = spec.weights
         self._burst = spec.burst
+        self._share, self._idle_s = spec.max_share, spec.share_idle_s
+        self.caps = spec.max_share < 1.0 and spec.order == "class"
+        """A tenant may have to wait beside a free seat."""
+        self._heavy = {}
         for flow in self._flows.values():
             flow.weight = spec.weights.get(flow.tenant, 1.0)
+            flow.capped = False
 
     def flow(self, tenant: str, now: float) -> Flow:
         """The account of a tenant that begins to wait: what it did not use long ago counts no more."""
@@ -113,12 +139,49 @@ class Fair:
             flow.tokens = flow.tokens * exp((flow.at - now) / SHOWN_S) + prompt_tokens + completion_tokens
             flow.at = now
 
+    # ===== seats in one hand =====
+
+    def seated(self, seats: int) -> None:
+        """The pool has so many seats now."""
+        self._most = max(1, int(self._share * seats + 1e-9))
+        self._heavy = {name: flow for name, flow in self._flows.items() if flow.held >= self._most}
+        for flow in self._flows.values():
+            flow.capped = False  # until the next look
+
+    def came(self, tenant: str, now: float) -> bool:
+        """A tenant sent a call; whether it holds all that it may."""
+        if tenant != self._last[0]:
+            self._other = self._last
+        self._last = (tenant, now)
+        self.look(now)
+        flow = self._flows.get(tenant)
+        return flow is not None and flow.capped
+
+    def look(self, now: float) -> None:
+        """Who holds so many seats is kept from more while anybody else is about."""
+        for tenant, flow in list(self._heavy.items()):
+            if flow.held < self._most:
+                del self._heavy[tenant]
+                continue
+            other = self._other if tenant == self._last[0] else self._last
+            flow.capped = now < other[1] + self._idle_s
+
+    def takes(self, tenant: str, now: float) -> Flow:
+        """A tenant gets a seat; give it back with `Flow.returned`."""
+        flow = self._flows.get(tenant)
+        if flow is None:
+            flow = self._open(tenant, now)
+        flow.held += 1
+        if flow.held >= self._most:
+            self._heavy[tenant] = flow
+        return flow
+
     def _tidy(self) -> None:
         """Forget idle tenants: those at the floor, and if too few of them are there all that are idle."""
         flows, floor, waiting = self._flows, self._floor, self._waiting
-        kept = {name: flow for name, flow in flows.items() if flow.tag > floor or name in waiting}
+        kept = {name: flow for name, flow in flows.items() if flow.tag > floor or name in waiting or flow.held}
         if 2 * len(kept) > len(flows):
-            kept = {name: flow for name, flow in kept.items() if name in waiting}
+            kept = {name: flow for name, flow in kept.items() if name in waiting or flow.held}
         self._flows = kept
         self._limit = max(FEW, 2 * len(kept))
 

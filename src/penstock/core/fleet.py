@@ -9,8 +9,10 @@ from random import Random
 from penstock.base.nouns import WITHOUT_STATS, EngineStats, GpuReading, Replica, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Forget, Look, Probe
+from penstock.core.flight import Flight
 from penstock.core.health import Health
 from penstock.core.load import Seat
+from penstock.core.outliers import ejection_s, overdue
 from penstock.core.pool import Pool
 from penstock.core.spec import PoolSpec
 from penstock.core.timers import Timers
@@ -29,7 +31,7 @@ SPREAD = 0.1
 class Fleet:
     """All seats, by id and by pool."""
 
-    __slots__ = ("_count", "_leaving", "_rng", "_timers", "pools", "seats")
+    __slots__ = ("_count", "_leaving", "_rng", "_timers", "flights", "pools", "seats")
 
     def __init__(self, timers: Timers[Alarm], rand: Rand) -> None:
         self._timers = timers
@@ -37,6 +39,8 @@ class Fleet:
         self._count = 0
         self._leaving: list[Seat] = []
         """Out of the fleet, with calls still in flight."""
+        self.flights: dict[str, Flight] = {}
+        """The calls in flight. `calls` keeps this table; here it is read once an interval, for who waits for long."""
         self.seats: dict[str, Seat] = {}
         self.pools: dict[str, Pool] = {}
 
@@ -61,6 +65,7 @@ class Fleet:
             self.emptied(seat, out)
         for pool in self.pools.values():
             pool.changed()
+            self._schedule_sweep(pool, now)
 
     def _join(self, replica: Replica, now: float) -> None:
         pool = self.pools[replica.pool]
@@ -87,11 +92,23 @@ class Fleet:
                 if look == "stats":  # nobody would ever tell that its queue has become shorter
                     self._changed(seat, seat.health.crowd(None))
 
+    def _schedule_sweep(self, pool: Pool, now: float) -> None:
+        """Start (or stop) to compare a pool's replicas: where there are too few no clock runs. Where the settings no
+        longer want it, who was put out comes back."""
+        alarm, fewest = ("outliers", pool.spec.name), pool.outliers.fewest()
+        if fewest is None or len(pool.seats) < fewest:
+            self._timers.cancel(alarm)
+        elif alarm not in self._timers:
+            self._timers.set(alarm, now + max(1.0, pool.spec.outliers.interval_s))
+        for seat in pool.seats if fewest is None else ():
+            self._timers.cancel(("ejected", seat.id))
+            self._changed(seat, seat.health.eject(False))
+
     def _leave(self, seat: Seat) -> None:
         """The replica is no longer in the fleet: nothing new, and `emptied` once it has ended what it has."""
         del self.seats[seat.id]
         self.pools[seat.pool].seats.remove(seat)
-        for what in ("health", "stats", "models", "breaker", "aside"):
+        for what in ("health", "stats", "models", "breaker", "aside", "ejected"):
             self._timers.cancel((what, seat.id))
         seat.health.sign("drain")
         self._leaving.append(seat)
@@ -102,9 +119,12 @@ class Fleet:
             self._leave(seat)
             self.emptied(seat, out)
         for name in [name for name in self.pools if name not in names]:
+            self._timers.cancel(("outliers", name))
             del self.pools[name]
         for seat in self.seats.values():
             self.schedule(seat, self.pools[seat.pool].spec, now)
+        for pool in self.pools.values():
+            self._schedule_sweep(pool, now)
 
     def emptied(self, seat: Seat, out: list[Effect]) -> None:
         """A seat that left the fleet has ended its last call (or had none): it is gone."""
@@ -123,7 +143,8 @@ class Fleet:
         else:
             seat.served += 1
         health = seat.health
-        return bool(health.failures or health.breaker != "closed") and self._changed(seat, health.succeeded())
+        watched = health.failures or health.breaker != "closed" or health.panic
+        return bool(watched) and self._changed(seat, health.succeeded())
 
     def failed(self, seat: Seat, now: float) -> None:
         """A call failed by its fault."""
@@ -140,6 +161,18 @@ class Fleet:
         if self.seats.get(seat.id) is seat:
             self._timers.set(("aside", seat.id), now + pause_s)
             self._changed(seat, seat.health.set_aside(True))
+
+    def sweep(self, name: str, at: float, now: float) -> None:
+        """An interval of a pool's comparison is over: put out who did so much worse than the others."""
+        pool = self.pools[name]
+        spec = pool.spec.outliers
+        waiting = overdue(self.flights.values(), now) if spec.latency.enabled else {}
+        chosen = pool.outliers.sweep(pool.seats, waiting)
+        for seat, _ in chosen:
+            self._changed(seat, seat.health.eject(True))
+            self._timers.set(("ejected", seat.id), now + ejection_s(spec, seat.health.ejections))
+        interval_s = max(1.0, spec.interval_s)
+        self._timers.set(("outliers", name), at + interval_s if at + interval_s > now else now + interval_s)
 
     # ===== looks =====
 
@@ -183,8 +216,14 @@ class Fleet:
         return True
 
     def rang(self, what: str, replica: str, out: list[Effect], at: float, now: float) -> bool:
-        """An alarm about a replica of the fleet (who leaves has none left); whether room may have appeared."""
+        """An alarm about a replica of the fleet (who leaves has none left), or about a pool's comparison; whether room
+        may have appeared."""
+        if what == "outliers":
+            self.sweep(replica, at, now)
+            return True  # who was put out may have tipped the pool into panic
         seat = self.seats[replica]
+        if what == "ejected":
+            return self._changed(seat, seat.health.eject(False))
         if what == "breaker":
             return self._changed(seat, seat.health.half_open())
         if what == "aside":
@@ -233,6 +272,7 @@ class Fleet:
             state=seat.state_at(now),
             breaker=seat.health.breaker,
             suspect=seat.health.suspect,
+            ejected=seat.health.ejected,
             in_flight=seat.in_flight,
             seats=seat.seats,
             load=seat.load_at(now),
@@ -242,5 +282,8 @@ class Fleet:
             stats_age_s=None if seat.stats is None else now - seat.stats_at,
             served=seat.served,
             failed=seat.failed,
+            pinned=seat.pinned,
             gpus=seat.gpus if seat.gpus and now < seat.gpus_until else None,
+            version=replica.version,
+            max_model_len=replica.max_model_len,
         )

@@ -1,10 +1,11 @@
 """One call on its way through the Gate: its state, its attempts, its times. Moves only along `MOVES`."""
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from penstock.base.errors import Label
-from penstock.base.nouns import Call, CallRow, Usage
+from penstock.base.nouns import Call, CallRow, Hedge, Usage
 from penstock.core.catalog import Target
+from penstock.core.fair import Flow
 from penstock.core.load import Seat
 
 State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
@@ -21,12 +22,21 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 after the first relayed byte there is no second attempt. New settings make waiting calls new again."""
 
 
+class Running(NamedTuple):
+    """An attempt that is under way."""
+
+    number: int
+    seat: Seat
+    sent_at: float
+
+
 class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "call", "deadline", "free_used", "last", "queue_s", "queued_at", "seat",
-        "sent_at", "state", "target", "target_attempts", "targets", "tried",
+        "arrived", "attempt", "began", "call", "deadline", "flow", "free_used", "hedge", "hedged", "last", "loose",
+        "number", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at", "state", "target", "target_attempts",
+        "targets", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -39,7 +49,22 @@ class Flight:
         self.target_attempts = 0
         self.seat: Seat | None = None
         """Whose seat it holds."""
+        self.pin: Seat | None = None
+        """The one replica that it waits for; None: it does not wait, or for any."""
+        self.loose = False
+        """It has waited for its replica in vain and is pinned no more."""
+        self.flow: Flow | None = None
+        """Its tenant's account, where that counts the seats that its calls hold."""
         self.attempt = 0
+        """Attempts made."""
+        self.number = 0
+        """Which of them holds the seat."""
+        self.rival: Running | None = None
+        """An earlier one that still runs beside it."""
+        self.hedge: Hedge | Literal["due"] = ""
+        """Due: an alarm for it is set."""
+        self.hedged = 0
+        """Which attempt is its hedge: a call gets one at most."""
         self.tried: frozenset[str] | None = None
         """Replicas that failed it: they come last."""
         self.free_used = False
@@ -57,6 +82,18 @@ class Flight:
             raise ValueError(f"call {self.call.id}: no move from {self.state} to {state}")
         self.state = state
 
+    def running(self) -> list[Running]:
+        """Its attempts that are under way: none, one, or two."""
+        found = [] if self.seat is None else [Running(self.number, self.seat, self.sent_at)]
+        return found if self.rival is None else [self.rival, *found]
+
+    def go_on_with(self, rival: Running) -> Running:
+        """The rival takes the place of the attempt that held the seat; that one."""
+        assert self.seat is not None
+        other = Running(self.number, self.seat, self.sent_at)
+        self.number, self.seat, self.sent_at = rival
+        return other
+
     def row(
         self, outcome: str, status: int, usage: Usage | None, relayed_tokens: int, replica: str, now: float
     ) -> CallRow:
@@ -68,5 +105,5 @@ class Flight:
             path=call.path, pool=target.pool if target else "", replica=replica, outcome=outcome, status=status,
             stream=call.stream, priority=call.priority, attempts=self.attempt, latency_s=now - self.arrived,
             ttft_s=None if self.began is None else self.began - self.arrived, queue_s=self.queue_s, usage=usage,
-            relayed_tokens=relayed_tokens,
+            relayed_tokens=relayed_tokens, hedge="" if self.hedge == "due" else self.hedge,
         )  # fmt: skip

@@ -91,7 +91,7 @@ class Gate:
 
     def ready(self) -> bool:
         """Whether at least one replica could serve a call now."""
-        return any(seat.health.usable for seat in self._fleet.seats.values())
+        return any(seat.health.trusted for seat in self._fleet.seats.values())
 
     # ===== replicas =====
 
@@ -150,6 +150,8 @@ class Gate:
                 self._calls.waited(whom, out, now)
             elif what == "pause":
                 self._calls.paused(whom, out, now)
+            elif what == "hedge":
+                self._calls.hedge(whom, out, now)
             elif what == "held":
                 self._calls.serve(whom, out, now)
                 self._calls.watch_held(whom, now)

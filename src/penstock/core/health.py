@@ -1,7 +1,9 @@
-"""Health: one table per replica of everything that can take it out of traffic: life cycle, probes, breaker, pauses.
+"""Health: one table per replica of everything that can take it out of traffic: life cycle, probes, breaker, ejection,
+pauses; and what panic lets it back in for.
 
 Two questions matter to others: `usable` (may it get calls at all, now or as soon as a seat frees) and `limit` (how many
-at once: all its seats, one while it is on trial, none while it is set aside). Nothing here knows of calls.
+at once: all its seats, one while it is on trial, none while it is set aside). `well` is the judgement on itself, which
+`usable` follows unless its pool panics. Nothing here knows of calls.
 """
 
 from typing import Final, Literal
@@ -32,8 +34,8 @@ class Health:
     """One replica's row. Methods that may change `usable` or `limit` return whether they did."""
 
     __slots__ = (
-        "_aside", "_crowded", "breaker", "failures", "life", "limit", "probe_bad", "probe_good", "returns", "seats",
-        "spec_breaker", "spec_probe", "successes", "usable",
+        "_aside", "_crowded", "_proved", "breaker", "ejected", "ejections", "failures", "life", "limit", "panic",
+        "probe_bad", "probe_good", "returns", "seats", "spec_breaker", "spec_probe", "successes", "usable", "well",
     )  # fmt: skip
 
     def __init__(self, breaker: BreakerSpec, probe: ProbeSpec, seats: int) -> None:
@@ -52,22 +54,41 @@ class Health:
         """How often it became usable."""
         self._aside = False
         self._crowded = False
+        self._proved = False
+        """A call ended well there since its pool panics."""
+        self.ejected = False
+        self.ejections = 0
+        """How often it was put out lately: grows with each ejection, shrinks with each interval in which it was not."""
+        self.panic = False
+        """Its pool panics, and lets it in whatever probes and comparisons say."""
+        self.well = False
         self.usable = False
         self.limit = 0
         self.refresh()
 
     def refresh(self) -> bool:
-        """Work out `usable` and `limit` from the rest; whether they changed."""
-        before = (self.usable, self.limit)
-        self.usable = self.life == "healthy" and self.breaker != "open"
+        """Work out `well`, `usable` and `limit` from the rest; whether they changed."""
+        before = (self.usable, self.limit, self.well)
+        self.well = self.life == "healthy" and self.breaker != "open" and not self.ejected
+        self.usable = self.well or (self.panic and self.member and self.breaker != "open")
         if not self.usable or self._aside or self._crowded:
             self.limit = 0
-        elif self.breaker == "half_open":
+        elif self.breaker == "half_open" or not (self.well or self._proved):
             self.limit = min(self.seats, self.spec_breaker.half_open)
         else:
             self.limit = 1 if self.suspect else self.seats
         self.returns += self.usable and not before[0]
-        return (self.usable, self.limit) != before
+        return (self.usable, self.limit, self.well) != before
+
+    @property
+    def member(self) -> bool:
+        """Whether its pool may count on it: it was well once and is not on its way out."""
+        return self.life in ("healthy", "unhealthy")
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a call sent there now will likely end well: it is well, or has proved it in a panic."""
+        return self.well or (self.usable and self._proved)
 
     @property
     def suspect(self) -> bool:
@@ -75,8 +96,8 @@ class Health:
         return self.failures >= self.spec_breaker.suspect_after
 
     def shown(self) -> str:
-        """The state for people: an open breaker is unhealthy whatever probes say."""
-        return "unhealthy" if self.life == "healthy" and self.breaker == "open" else self.life
+        """The state for people: an open breaker or an ejection is unhealthy whatever probes say."""
+        return "unhealthy" if self.life == "healthy" and not self.well else self.life
 
     def sign(self, sign: Sign) -> bool:
         """Move along the life cycle."""
@@ -97,20 +118,21 @@ class Health:
     def succeeded(self) -> bool:
         """A call ended well."""
         if self.breaker == "closed":
-            if not self.failures:
+            if not self.failures and (self._proved or not self.panic):
                 return False
-            self.failures = 0
+            self.failures, self._proved = 0, self.panic
             return self.refresh()
         if self.breaker == "open":
             return False  # an old call that was under way when it opened proves nothing about now
         self.successes += 1
         if self.successes >= self.spec_breaker.successes:
-            self.breaker, self.failures = "closed", 0
+            self.breaker, self.failures, self._proved = "closed", 0, self.panic
         return self.refresh()
 
     def failed(self) -> bool:
         """A call failed by the replica's fault. Where it opens `breaker`, set the alarm for `half_open`."""
         self.failures += 1
+        self._proved = False
         if self.breaker == "half_open" or self.failures >= self.spec_breaker.failures:
             self.breaker = "open"
         return self.refresh()
@@ -124,6 +146,28 @@ class Health:
     def set_aside(self, aside: bool) -> bool:
         """It asked for a pause (429, Retry-After), or the pause is over."""
         self._aside = aside
+        return self.refresh()
+
+    # ===== among others =====
+
+    def eject(self, ejected: bool) -> bool:
+        """It was found to be an outlier, or its time out is over. No probe ends it: a probe says that a process
+        answers, and what put it out was how it answered calls."""
+        self.ejections += ejected and not self.ejected
+        self.ejected = ejected
+        return self.refresh()
+
+    def behaved(self) -> None:
+        """An interval without an ejection."""
+        self.ejections = max(0, self.ejections - 1)
+
+    def panics(self, panic: bool) -> bool:
+        """Its pool began to panic, or has calmed down. Panic doubts what probes and comparisons say of a replica and
+        gives it the trial of a half-open breaker: the first call that ends well there brings all its seats back, and
+        one that is frozen holds up no more than the trial. An open breaker is not doubted: real calls failed."""
+        if panic == self.panic:
+            return False
+        self.panic, self._proved = panic, False
         return self.refresh()
 
     # ===== probes =====

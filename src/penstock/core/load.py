@@ -3,7 +3,7 @@
 Averages are written explicitly and read as of a time (`…_at(now)`): reading changes nothing.
 """
 
-from math import exp
+from math import exp, inf
 
 from penstock.base.nouns import EngineStats, GpuReading, Replica
 from penstock.core.health import Health
@@ -46,9 +46,10 @@ class Seat:
     """One replica with what routing may know of it."""
 
     __slots__ = (
-        "errors", "errors_at", "failed", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight", "latency_at",
-        "latency_s", "listed", "order", "peak", "pool", "queued_share", "replica", "seats", "served", "stats",
-        "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight",
+        "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "queued_share",
+        "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until", "times_whole",
+        "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -62,6 +63,11 @@ class Seat:
         self.failed = 0
         self.ttft_s: float | None = None
         self.ttft_at = 0.0
+        self.firsts = 0
+        """Streamed answers that began."""
+        self.slow_firsts = 0
+        """Those of them whose first byte took longer than `slow_over_s`."""
+        self.slow_over_s = inf
         self.latency_s: float | None = None
         """Mean time to the whole answer of calls that are not streamed: another scale than TTFT, so another mean."""
         self.latency_at = 0.0
@@ -78,6 +84,10 @@ class Seat:
         self.stats: EngineStats | None = None
         self.stats_at = 0.0
         self.stats_until = 0.0
+        self.pinned = 0
+        """Calls that wait in the gateway for this replica and no other."""
+        self.pinned_load = 0.0
+        """What these alone add to the load: the engine's own queue is not always known."""
         self.queued_share = 0.0
         self.gpu_used: float | None = None
         """GPU utilisation, else KV-cache usage, 0..1; None: it says neither."""
@@ -103,6 +113,9 @@ class Seat:
         if stream:
             self.ttft_s = took_s if self.ttft_s is None else self.ttft_s + ALPHA * (took_s - self.ttft_s)
             self.ttft_at = now
+            self.firsts += 1
+            if took_s > self.slow_over_s:
+                self.slow_firsts += 1
         else:
             self.latency_s = took_s if self.latency_s is None else self.latency_s + ALPHA * (took_s - self.latency_s)
             self.latency_at = now
@@ -114,8 +127,9 @@ class Seat:
         self.whole_at = now
 
     def in_vain(self, took_s: float, stream: bool, now: float) -> None:
-        """A client left after it had waited so long for the first byte: the true time would have been longer still, so
-        it counts only where it is above what we know. Without this a replica that never answers looks quick."""
+        """A client left, or another attempt began, after so long a wait for the first byte: the true time would have
+        been longer still, so it counts only where it is above what we know. Without this a replica that never answers
+        looks quick."""
         known = self.ttft_s if stream else self.latency_s
         if known is None or took_s > known:
             self.began(took_s, stream, 10.0, now)
@@ -133,9 +147,19 @@ class Seat:
     def observed(self, stats: EngineStats, stale_after_s: float, now: float) -> None:
         """The engine's own numbers; they count until they are stale."""
         self.stats, self.stats_at, self.stats_until = stats, now, now + stale_after_s
-        self.queued_share = min(1.0, (stats.waiting or 0) / self.replica.max_queue_size)
+        self._queue_changed()
         used = stats.gpu_utilisation if stats.gpu_utilisation is not None else stats.kv_usage
         self.gpu_used = None if used is None else min(1.0, max(0.0, used))
+
+    def pinned_calls(self, more: int) -> None:
+        """So many more calls wait for this replica alone; fewer, where negative."""
+        self.pinned += more
+        self.pinned_load = 0.3 * min(1.0, self.pinned / self.replica.max_queue_size)
+        self._queue_changed()
+
+    def _queue_changed(self) -> None:
+        waiting = self.stats.waiting if self.stats is not None else None
+        self.queued_share = min(1.0, (self.pinned + (waiting or 0)) / self.replica.max_queue_size)
 
     def metered(self, gpus: tuple[GpuReading, ...], stale_after_s: float, now: float) -> None:
         """Its GPUs were read; the numbers count until they are stale."""
@@ -144,8 +168,15 @@ class Seat:
     # ===== pure reads =====
 
     def load_at(self, now: float) -> float:
-        """F3: 0.7 x in flight / seats + 0.3 x queued / queue size; an engine's stale queue counts as none."""
-        return 0.7 * self.in_flight / self.seats + (0.3 * self.queued_share if now < self.stats_until else 0.0)
+        """F3: 0.7 x in flight / seats + 0.3 x queued / queue size, where queued are the calls pinned to it and the
+        engine's own; an engine's stale queue counts as none."""
+        queued = 0.3 * self.queued_share if now < self.stats_until else self.pinned_load
+        return 0.7 * self.in_flight / self.seats + queued
+
+    def queue_full(self, now: float) -> bool:
+        """Whether as many calls wait for it, here and in its engine, as may."""
+        waiting = self.stats.waiting if self.stats is not None and now < self.stats_until else None
+        return self.pinned + (waiting or 0) >= self.replica.max_queue_size
 
     def error_rate_at(self, now: float) -> float:
         """Share of attempts that failed, 0..1, faded."""
@@ -156,6 +187,6 @@ class Seat:
         life = self.health.shown()
         if life != "healthy":
             return life
-        if now < self.stats_until and self.queued_share >= 1.0:
+        if self.queue_full(now):
             return "overloaded"
         return "busy" if self.in_flight >= self.health.limit else "healthy"

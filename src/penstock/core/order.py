@@ -86,12 +86,14 @@ class Lane:
 class Band:
     """The calls of one class: a lane a tenant; the tenant that has had least is next."""
 
-    __slots__ = ("_heap", "_numbers", "lanes", "live")
+    __slots__ = ("_heap", "_numbers", "_parked", "lanes", "live")
 
     def __init__(self, numbers: "count[int]") -> None:
         self._numbers = numbers
         self.lanes: dict[str, Lane] = {}
         self._heap: list[tuple[float, int, Flow]] = []
+        self._parked: list[Flow] = []
+        """Tenants that hold all the seats that they may."""
         self.live = 0
 
     def join(self, flow: Flow, lane: Lane) -> None:
@@ -103,21 +105,40 @@ class Band:
             self._heap = [each.entry for each in self.lanes.values() if each.entry is not None]
             heapify(self._heap)
 
-    def first(self) -> tuple[float, Flight]:
-        """The tag of the tenant that is next, and its call. Only for a band that has one. Tags only grow, so an entry
-        whose tenant's tag has grown goes back to its place, behind equals: among equals tenants take turns."""
+    def first(self) -> tuple[float, Flight] | None:
+        """The tag of the tenant that is next, and its call; None: all that wait here hold the seats that they may. Tags
+        only grow, so an entry whose tenant's tag has grown goes back to its place, behind equals: among equals tenants
+        take turns."""
         heap, lanes = self._heap, self.lanes
-        while True:
+        if self._parked:
+            self._unpark()
+        while heap:
             entry = heap[0]
             flow = entry[2]
             lane = lanes.get(flow.tenant)
             if lane is None or lane.entry is not entry:
                 heappop(heap)
+            elif flow.capped:
+                heappop(heap)
+                lane.entry = None
+                self._parked.append(flow)
             elif flow.tag > entry[0]:
                 lane.entry = (flow.tag, next(self._numbers), flow)
                 heapreplace(heap, lane.entry)
             else:
                 return entry[0], lane.first()
+        return None
+
+    def _unpark(self) -> None:
+        parked, self._parked = self._parked, []
+        for flow in parked:
+            lane = self.lanes.get(flow.tenant)
+            if lane is None or lane.entry is not None:
+                continue  # it left, or has begun to wait again
+            if flow.capped:
+                self._parked.append(flow)
+            else:
+                self.join(flow, lane)
 
 
 class Order(Protocol):
@@ -137,7 +158,7 @@ class Order(Protocol):
         ...
 
     def open(self, closed: tuple[bool, ...]) -> bool:
-        """Whether anybody of an open priority waits."""
+        """Whether anybody of an open priority waits who may have a seat."""
         ...
 
     def served(self, flight: Flight, now: float) -> None:
@@ -170,7 +191,7 @@ class Classes:
         if lane is None:
             lane = Lane(self._here)
             band.join(flow, lane)
-        lane.push(flight.deadline if self._edf else 0.0, next(self._numbers), flight)
+        lane.push(flight.deadline if self._edf else flight.arrived, next(self._numbers), flight)
 
     def drop(self, flight: Flight) -> None:
         """See `Order`."""
@@ -183,28 +204,31 @@ class Classes:
 
     def head(self, closed: tuple[bool, ...], owing: bool, now: float) -> Found | None:
         """See `Order`."""
-        top = aged = -1
+        top: Found | None = None
+        aged: Found | None = None
         for priority, band in enumerate(self._bands):
-            if band.live and not closed[priority]:
-                if top < 0:
-                    top = priority
-                    if not owing:
-                        break
-                elif now - self._since[priority] >= self._ageing_s and (
-                    aged < 0 or self._since[priority] < self._since[aged]
-                ):
-                    aged = priority
-        if top < 0:
-            return None
-        if aged >= 0:
-            flight = self._bands[aged].first()[1]
-            return Found((-1.0, self._since[aged], flight.arrived), flight, True)
-        tag, flight = self._bands[top].first()
-        return Found((float(top), tag, flight.arrived), flight, False)
+            if not band.live or closed[priority]:
+                continue
+            since = self._since[priority]
+            if top is not None and (now - since < self._ageing_s or (aged is not None and since >= aged.rank[1])):
+                continue
+            first = band.first()
+            if first is None:
+                continue
+            tag, flight = first
+            if top is None:
+                top = Found((float(priority), tag, flight.arrived), flight, False)
+                if not owing:
+                    break
+            else:
+                aged = Found((-1.0, since, flight.arrived), flight, True)
+        return aged or top
 
     def open(self, closed: tuple[bool, ...]) -> bool:
         """See `Order`."""
-        return any(band.live and not shut for band, shut in zip(self._bands, closed, strict=True))
+        return any(
+            band.live and not shut and band.first() is not None for band, shut in zip(self._bands, closed, strict=True)
+        )
 
     def served(self, flight: Flight, now: float) -> None:
         """See `Order`."""

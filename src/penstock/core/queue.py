@@ -43,7 +43,11 @@ class Line:
         if flight.attempt:
             self.retries[flight.call.id] = flight
         else:
-            self.fresh[flight.call.id] = flight
+            fresh = self.fresh
+            later = fresh and flight.arrived < next(iter(fresh.values())).arrived  # it waited elsewhere before
+            fresh[flight.call.id] = flight
+            if later:
+                fresh.move_to_end(flight.call.id, last=False)
             self.order.push(flight, flow, now)
 
     def drop(self, flight: Flight) -> None:

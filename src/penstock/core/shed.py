@@ -37,6 +37,10 @@ class Shed:
         self._closed = NOBODY
         self._at = float("-inf")
 
+    def at_ease(self, seats: Sequence[Seat], now: float) -> bool:
+        """Whether there is room for work that nobody may need: nobody is kept away and engines are not saturated."""
+        return saturation(seats, self.spec, now) < 1.0 and not (self.active and any(self.closed(seats, now)))
+
     def closed(self, seats: Sequence[Seat], now: float) -> tuple[bool, ...]:
         """For each priority, whether it is kept away now."""
         if now >= self._at + LOOK_S:

@@ -58,8 +58,11 @@ class QueueSpec(_Spec, frozen=True, kw_only=True):
     within: Annotated[Literal["fifo", "edf"], _doc("order of one tenant's calls of one priority: first come, or earliest deadline")] = "fifo"
     weights: Annotated[dict[str, Annotated[float, Meta(gt=0)]], _doc("tenant -> its weight where tenants compete; 1 where none is given")] = field(default_factory=dict)
     burst: Annotated[NotNegative, _doc("average calls that a tenant which used less than its share may have served before the others")] = 32
+    max_share: Annotated[float, Meta(gt=0, le=1, description="share of a pool's seats that one tenant may hold while others have sent something of late (at least one seat); 1: no such limit. Below 1 seats may stay free while that tenant waits. No effect with order: score")] = 1.0
+    share_idle_s: Annotated[Seconds, _doc("with `max_share` below 1: once no other tenant has sent anything for so long, a tenant may hold all seats")] = field(default=5.0, name="share_idle")
     ageing_s: Annotated[Seconds, _doc("a priority (or score) that was passed over for so long gets every tenth seat until it moves; 0: never")] = field(default=5.0, name="ageing")
     max: Annotated[Count, _doc("calls that may wait in this pool; more get 429 with Retry-After at once")] = 10_000
+    max_in_flight: Annotated[Count | None, _doc("calls in flight at all the pool's replicas together; more wait. None: as many as they have seats")] = None
     max_bytes: Annotated[Bytes, _doc("bytes of request bodies that may wait in this pool")] = 1 << 30
     max_per_tenant: Annotated[Count | None, _doc("calls of one tenant that may wait in this pool; none: no bound of its own")] = None
     max_per_priority: PriorityBounds = field(default_factory=PriorityBounds)
@@ -87,6 +90,16 @@ class RetrySpec(_Spec, frozen=True, kw_only=True):
     budget_min_per_s: Annotated[float, Meta(ge=0, description="retries per second that are always allowed")] = 10.0
 
 
+class HedgeSpec(_Spec, frozen=True, kw_only=True):
+    """A second attempt at another replica where the first is slow to begin; the first to begin wins, the other is
+    cancelled [H5]. Only calls that may be repeated, only where another replica has a free seat and nobody waits."""
+
+    delay_s: Annotated[Seconds | None, _doc("how long the first attempt is given; none: as long as 95 % of the pool's recent calls take to begin (not streamed: to end)")] = field(default=None, name="delay")
+    min_delay_s: Annotated[Seconds, _doc("it is given so long at least, where `delay` is none")] = field(default=0.05, name="min_delay")
+    budget: Annotated[Fraction, _doc("hedges as a share of the pool's requests")] = 0.05
+    budget_min_per_s: Annotated[float, Meta(ge=0, description="hedges per second that are allowed beside that share")] = 0.0
+
+
 class BreakerSpec(_Spec, frozen=True, kw_only=True):
     """Failures seen in real traffic take a replica out [H2, H3]."""
 
@@ -112,12 +125,69 @@ class ProbeSpec(_Spec, frozen=True, kw_only=True):
     max_waiting: Annotated[NotNegative | None, _doc("a replica whose engine reports more waiting requests is not ready; none: never")] = 50
 
 
+class PanicSpec(_Spec, frozen=True, kw_only=True):
+    """What holds when most of a pool seems ill: then the judgement is more likely wrong than the pool [H2]. As Envoy's
+    panic threshold, but an open breaker still counts."""
+
+    below: Annotated[Fraction, _doc("share of a pool's replicas that are well below which ill ones get calls too; 0: never")] = 0.5
+
+
+class SuccessRateSpec(_Spec, frozen=True, kw_only=True):
+    """Takes out a replica that answers well less often than the others: below their mean - `deviations` x their standard
+    deviation, as Envoy does, and by `gap` at least, so that a single failure among the flawless is none."""
+
+    enabled: Annotated[bool, _doc("false: never")] = True
+    deviations: Annotated[float, Meta(gt=0, description="standard deviations below the mean")] = 1.9
+    gap: Annotated[Fraction, _doc("how far below the mean it must be at least; 0: Envoy's rule alone")] = 0.05
+    replicas: Annotated[Count, _doc("replicas with enough requests that there must be, to compare")] = 5
+    requests: Annotated[Count, _doc("requests in an interval that are enough")] = 100
+
+
+class FailureShareSpec(_Spec, frozen=True, kw_only=True):
+    """Takes out a replica that fails so large a share of its requests, whatever the others do."""
+
+    enabled: Annotated[bool, _doc("false: never")] = True
+    share: Annotated[float, Meta(gt=0, le=1, description="failed share of its requests")] = 0.85
+    replicas: Annotated[Count, _doc("replicas with enough requests that there must be")] = 5
+    requests: Annotated[Count, _doc("requests in an interval that are enough")] = 50
+
+
+class LatencySpec(_Spec, frozen=True, kw_only=True):
+    """Takes out a replica that has become slow while the others have not: one that is frozen or crawls, yet answers its
+    probes. Each is compared with its own habit, never with faster ones. Only streamed answers are looked at. Off,
+    because long prompts that all go to one replica look the same."""
+
+    enabled: Annotated[bool, _doc("true: also by time to first token")] = False
+    factor: Annotated[float, Meta(gt=1, description="a first token that takes so many times the replica's habit is slow")] = 5.0
+    at_least_s: Annotated[Seconds, _doc("and none is slow that takes less than this")] = field(default=2.0, name="at_least")
+    share: Annotated[float, Meta(gt=0, le=1, description="share of its calls that must be slow")] = 0.5
+    others: Annotated[Fraction, _doc("share of the others' calls that may be slow; above, it is the load's fault")] = 0.1
+    replicas: Annotated[Count, _doc("replicas with a habit that there must be")] = 3
+    requests: Annotated[Count, _doc("streamed calls in an interval that are enough; those that still wait count")] = 5
+
+
+class OutlierSpec(_Spec, frozen=True, kw_only=True):
+    """Replicas are compared with each other, and the odd one is taken out for a while [H2]. A passing probe does not
+    bring it back earlier."""
+
+    enabled: Annotated[bool, _doc("false: nobody is compared")] = True
+    interval_s: Annotated[Seconds, _doc("how often, and over what time; at least 1 s")] = field(default=10.0, name="interval")
+    ejection_s: Annotated[Seconds, _doc("how long it is out: so long, times how often it was put out lately")] = field(default=30.0, name="ejection")
+    ejection_max_s: Annotated[Seconds, _doc("and at most so long")] = field(default=300.0, name="ejection_max")
+    max_ejected: Annotated[Fraction, _doc("share of the pool that may be out at once; one always may")] = 0.1
+    success_rate: SuccessRateSpec = field(default_factory=SuccessRateSpec)
+    failure_share: FailureShareSpec = field(default_factory=FailureShareSpec)
+    latency: LatencySpec = field(default_factory=LatencySpec)
+
+
 class ScrapeSpec(_Spec, frozen=True, kw_only=True):
     """Reading the engines' own numbers [F5]."""
 
     enabled: Annotated[bool, _doc("false: never read them")] = True
     interval_s: Annotated[Seconds, _doc("between two reads of a replica's metrics")] = field(default=2.0, name="interval")
     timeout_s: Annotated[Seconds, _doc("for one read")] = field(default=5.0, name="timeout")
+    path: Annotated[str | None, _doc("path of the metrics page; none: the engine's own")] = None
+    port: Annotated[Port | None, _doc("its port, e.g. 8002 for Triton's own server; none: the replica's")] = None
     stale_after_s: Annotated[Seconds, _doc("older numbers are not used")] = field(default=10.0, name="stale_after")
     gpus_stale_after_s: Annotated[Seconds, _doc("readings of GPUs that are older are not used")] = field(default=30.0, name="gpus_stale_after")
 
@@ -128,6 +198,8 @@ class StickySpec(_Spec, frozen=True, kw_only=True):
     header: Annotated[str | None, _doc("request header that names the session, e.g. x-session-id")] = None
     cookie: Annotated[str | None, _doc("cookie that names the session; a client that sends neither is given one")] = None
     ttl_s: Annotated[Seconds, _doc("how long after its last call a session is remembered")] = field(default=600.0, name="ttl")
+    pin: Annotated[bool, _doc("true: a call waits for its session's replica even beside another's free seat; false: that replica is preferred")] = False
+    pin_wait_s: Annotated[Seconds, _doc("with `pin`, the longest wait for that replica; then any may serve the call, and the session moves")] = field(default=10.0, name="pin_wait")
     max_sessions: Annotated[Count, _doc("sessions that are remembered; beyond, the one that was silent for longest is forgotten")] = 100_000
 
 
@@ -152,7 +224,10 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
+    hedge: HedgeSpec | None = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
 

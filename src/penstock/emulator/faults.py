@@ -1,5 +1,6 @@
 """What can be made to go wrong: a closed list of faults with probability and count, drawn from a seeded stream."""
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from penstock.base.rand import Rand
 Kind = Literal[
     "refuse", "reset_before_head", "close_before_head", "close_after_head", "garbage", "status", "hang_before_head",
     "hang_mid_stream", "reset_mid_stream", "close_mid_stream", "truncated", "bad_chunk", "slow_drip", "error_event",
-    "wrong_metrics", "slow",
+    "wrong_metrics", "lying_metrics", "flap", "slow",
 ]  # fmt: skip
 
 KINDS: dict[Kind, str] = {
@@ -30,6 +31,8 @@ KINDS: dict[Kind, str] = {
     "slow_drip": "send the answer byte by byte, `delay_s` apart",
     "error_event": "send an error event after `after` events, then end the stream",
     "wrong_metrics": "answer /metrics with nonsense",
+    "lying_metrics": "answer /metrics as an engine that is idle, or full, as `claim` says",
+    "flap": "for `period_s` all is well, for the next new connections and requests are reset, probes too, and so on",
     "slow": "every step of the engine takes `factor` times as long while this is set",
 }  # fmt: skip
 
@@ -47,13 +50,16 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     after: Annotated[int, Meta(ge=0, description="for mid-stream kinds: events sent before it happens")] = 3
     delay_s: Annotated[float, Meta(ge=0, le=60, description="for `slow_drip`: pause before every byte")] = 0.01
+    claim: Annotated[Literal["idle", "full"], Meta(description="for `lying_metrics`")] = "idle"
+    period_s: Annotated[float, Meta(gt=0, le=3600, description="for `flap`: how long it is up, and down")] = 1.0
     factor: Annotated[float, Meta(gt=0, le=10_000, description="for `slow`")] = 10.0
 
 
 class Faults:
     """The faults that are set now, and how often each has struck."""
 
-    def __init__(self, faults: tuple[Fault, ...], seed: int) -> None:
+    def __init__(self, faults: tuple[Fault, ...], seed: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._stream = Rand(seed).stream("faults")
         self.struck: list[int] = []
         self.set: tuple[Fault, ...] = ()
@@ -62,6 +68,7 @@ class Faults:
     def replace(self, faults: tuple[Fault, ...]) -> None:
         """From now on these, counted from zero."""
         self.set = faults
+        self._since = self._clock()
         self.struck = [0] * len(faults)
 
     @property
@@ -75,13 +82,17 @@ class Faults:
 
     def for_connection(self) -> bool:
         """Whether this new connection is refused."""
-        return self._strike(lambda fault: fault.kind == "refuse") is not None
+        return self._strike(lambda fault: fault.kind == "refuse" or self._is_down(fault)) is not None
 
     def for_request(self, path: str) -> Fault | None:
         """The fault that hits this request, if any: the first that applies."""
         if path == "/metrics":
-            return self._strike(lambda fault: fault.kind == "wrong_metrics" or _covers(fault, path))
-        return self._strike(lambda fault: _covers(fault, path))
+            return self._strike(lambda fault: fault.kind in _OF_METRICS or _covers(fault, path) or self._is_down(fault))
+        return self._strike(lambda fault: _covers(fault, path) or self._is_down(fault))
+
+    def _is_down(self, fault: Fault) -> bool:
+        """Whether this is a replica that flaps, in a time in which it is down."""
+        return fault.kind == "flap" and int((self._clock() - self._since) / fault.period_s) % 2 == 1
 
     def _strike(self, applies: Callable[[Fault], bool]) -> Fault | None:
         for index, fault in enumerate(self.set):
@@ -93,7 +104,8 @@ class Faults:
         return None
 
 
-_NOT_OF_REQUESTS = ("refuse", "slow", "wrong_metrics")
+_OF_METRICS = ("wrong_metrics", "lying_metrics")
+_NOT_OF_REQUESTS = ("refuse", "slow", "flap", *_OF_METRICS)
 
 
 def _covers(fault: Fault, path: str) -> bool:

@@ -16,6 +16,14 @@ NONSENSE = (
     "\x00\xff{{{ this is no metric\n"
 )
 """What the fault `wrong_metrics` serves."""
+LIES = {
+    claim: "# TYPE vllm:num_requests_running gauge\n"
+    f'vllm:num_requests_running{{engine="0"}} {running}\n'
+    f'vllm:num_requests_waiting{{engine="0"}} {waiting}\n'
+    f'vllm:kv_cache_usage_perc{{engine="0"}} {kv_usage}\n'
+    for claim, running, waiting, kv_usage in (("idle", 0.0, 0.0, 0.0), ("full", 256.0, 100_000.0, 1.0))
+}
+"""What the fault `lying_metrics` serves, by what it claims."""
 
 
 def render(batcher: Batcher, spec: EmulatorSpec) -> str:

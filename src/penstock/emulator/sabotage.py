@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock.emulator.faults import Fault, Faults
-from penstock.emulator.metrics import NONSENSE
+from penstock.emulator.metrics import LIES, NONSENSE
 from penstock.emulator.wire import Wrong, error, event
 
 TRANSPORT = "penstock.transport"
@@ -126,6 +126,10 @@ class _Attack:
         """A page that is no metrics."""
         await Response(NONSENSE.encode("latin-1"), media_type="text/plain")(self._scope, self._receive, self._send)
 
+    async def lying_metrics(self) -> None:
+        """A page in good order with numbers that are not so."""
+        await Response(LIES[self._fault.claim], media_type="text/plain")(self._scope, self._receive, self._send)
+
     # ===== in the body =====
 
     async def drip(self, message: Message) -> None:
@@ -212,6 +216,8 @@ _BEFORE_HEAD: dict[str, Callable[[_Attack], Awaitable[None]]] = {
     "hang_before_head": _Attack.hang,
     "status": _Attack.status,
     "wrong_metrics": _Attack.wrong_metrics,
+    "lying_metrics": _Attack.lying_metrics,
+    "flap": _Attack.reset,
 }
 _MID_STREAM: dict[str, Callable[[_Attack], Awaitable[None]]] = {
     "hang_mid_stream": _Attack.hang,

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstock.base.errors import ConfigError
-from penstock.base.nouns import PoolView, Replica, ReplicaView
+from penstock.base.nouns import PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.gateway.roster import Roster, RosterError
 
@@ -40,6 +40,7 @@ class Desk(Protocol):
 
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
+    def source_views(self) -> list[SourceView]: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
@@ -137,6 +138,7 @@ class _Api:
             Route(f"{one}/undrain", _said(self.undrain), methods=["POST"]),
             Route(f"{one}/gpus", _said(self.gpus), methods=["POST"]),
             Route(one, _said(self.remove), methods=["DELETE"]),
+            Route("/admin/sources", _said(self.sources), methods=["GET"]),
             Route("/admin/queues", _said(self.queues), methods=["GET"]),
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
             Route("/admin/reload", _said(self.reload), methods=["POST"]),
@@ -150,6 +152,9 @@ class _Api:
 
     async def queues(self, request: Request) -> Response:
         return _json(self._desk.pool_views())
+
+    async def sources(self, request: Request) -> Response:
+        return _json(self._desk.source_views())
 
     async def counters(self, request: Request) -> Response:
         return _json(self._desk.counters())

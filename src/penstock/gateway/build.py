@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from penstock import __version__
 from penstock.adapters.dialects.registry import dialect_of
 from penstock.base.errors import ConfigError
-from penstock.base.nouns import PoolView, Replica, ReplicaView
+from penstock.base.nouns import PoolView, Replica, ReplicaView, SourceView
 from penstock.base.rand import Rand
 from penstock.config.addresses import is_loopback, show_address
 from penstock.config.assemble import parse_replica
@@ -31,7 +31,9 @@ from penstock.core.gate import Gate
 from penstock.drive.journal import FileSink, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
+from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
+from penstock.gateway.identify import Identifier
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.server import DataPlane
@@ -66,6 +68,10 @@ class Gateway:
         self.plane.attach(self.pump)
         self.gpus = GpuWatch(lambda: self.roster.effective().access, self.pump.tell)
         self.roster = Roster(settings, self._announce)
+        self.discovery = Discovery(self.roster.found, loop.time)
+        self.discovery.apply(settings.sources)
+        outbound = self.plane.outbound
+        self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
@@ -89,8 +95,10 @@ class Gateway:
         for door in self._doors():
             door.start()
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
+        self.discovery.start()
         loop = asyncio.get_running_loop()
         self._watches = [loop.create_task(self.reloader.watch()), loop.create_task(self.gpus.watch())]
+        self._watches.append(loop.create_task(self.identifier.watch()))
 
     def _open(self) -> None:
         server = self.server
@@ -120,6 +128,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Refuse new work, let answers finish within the drain time, then end everything."""
+        self.discovery.close()
         for watch in self._watches:
             watch.cancel()
         try:
@@ -143,6 +152,7 @@ class Gateway:
         if self._sink is not None:
             self._sink.head = header(__version__, self.seed, settings.gate)
         self.roster.configured(settings)
+        self.discovery.apply(settings.sources)
 
     def _read_journal(self) -> None:
         """Who reads the journal: those that have something to do, because each costs every call a little."""
@@ -184,13 +194,17 @@ class Gateway:
         """Every pool as it stands."""
         return self.gate.pools(self.pump.now())
 
+    def source_views(self) -> list[SourceView]:
+        """Every source of replicas as it stands."""
+        return self.discovery.views()
+
     def counters(self) -> dict[str, int]:
         """What is held: all zero (but for totals and open connections) when nothing goes on."""
         return {**self.gate.counts(), **self.plane.counters()}
 
     def metrics(self) -> bytes:
         """The Prometheus page."""
-        return render(self.meter, self.replica_views, self.pool_views, self._counted)
+        return render(self.meter, self.replica_views, self.pool_views, self._counted, self.source_views)
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them

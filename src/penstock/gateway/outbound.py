@@ -90,6 +90,11 @@ class Outbound:
                 async with asyncio.timeout(_CLOSE_S):
                     await self.closed.wait()
 
+    @property
+    def connecting(self) -> int:
+        """Attempts that wait for a connection to open."""
+        return sum(pool.connecting for pool in self.pools.values())
+
     def warn_exhausted(self) -> None:
         """No more connections can be opened: say so, but not for every call."""
         if self.plane.tick >= self._warn_at:

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 from penstock.base.nouns import Replica
 from penstock.base.ports import Dialect
+from penstock.config.schema import Access
 from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Event, Listed, Observed, Probed
-from penstock.core.spec import ProbeSpec
+from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.plane import Plane
@@ -32,6 +33,10 @@ class Stage(Plane, Protocol):
 
     def probe_spec(self, pool: str) -> ProbeSpec:
         """How the replicas of a pool are probed."""
+        ...
+
+    def scrape_spec(self, pool: str) -> ScrapeSpec:
+        """How the metrics of a pool's replicas are read."""
         ...
 
 
@@ -89,7 +94,7 @@ class Performer:
         elif order.look == "health":
             event = await self._look_at_health(order, pool.replica)
         elif order.look == "stats":
-            event = await self._look_at_stats(order, pool.replica)
+            event = await self._look_at_stats(order, pool.replica, pool.access)
         else:
             event = await self._look_at_models(order, pool.replica)
         if event is not None:
@@ -107,12 +112,14 @@ class Performer:
             return Probed(order.replica, ok=False, detail=type(error).__name__)
         return Probed(order.replica, *_judge_health(spec, dialect, status, body))
 
-    async def _look_at_stats(self, order: Probe, replica: Replica) -> Event | None:
+    async def _look_at_stats(self, order: Probe, replica: Replica, access: Access) -> Event | None:
         dialect = self._dialect_of(replica.engine)
         if dialect.stats_path is None:
             return None
+        spec = self._plane.scrape_spec(replica.pool)
+        path, port = access.metrics_path or spec.path or dialect.stats_path, access.metrics_port or spec.port
         try:
-            status, body = await self._fetch(order, dialect.stats_path, None, MAX_PAGE_BYTES)
+            status, body = await self._fetch(order, path, port, MAX_PAGE_BYTES)
             return Observed(order.replica, dialect.stats(body) if status == 200 else None)
         except (OSError, ValueError, KeyError):
             return Observed(order.replica, None)

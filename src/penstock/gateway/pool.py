@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from penstock.adapters.wire.response import ResponseHead, parse_response_head
 from penstock.base.errors import Label
 from penstock.base.nouns import Replica
-from penstock.config.schema import Access
+from penstock.config.schema import Access, UpstreamSpec
 from penstock.gateway.head import Head
 from penstock.gateway.plane import Plane
 
@@ -59,6 +59,7 @@ class Supply(Protocol):
     """What all pools share."""
 
     plane: Plane
+    spec: UpstreamSpec
     open: int
     """Connections, idle ones included."""
     idle: int
@@ -79,7 +80,7 @@ class Supply(Protocol):
 class Upstream:
     """One connection to a replica; a plain class in the shape of `asyncio.Protocol`."""
 
-    __slots__ = ("attempt", "idle_since", "open", "pool", "reused", "transport", "wanted")
+    __slots__ = ("attempt", "idle_since", "open", "pool", "reused", "served", "transport", "wanted")
 
     transport: asyncio.Transport
 
@@ -90,6 +91,8 @@ class Upstream:
         self.open = False
         self.wanted = True
         self.idle_since = 0.0
+        self.served = 0
+        """Answers that it has brought, counted only where there is a bound on them."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """It is open."""
@@ -148,8 +151,8 @@ class Pool:
     """The connections to one replica, at one address, with one set of secrets."""
 
     __slots__ = (
-        "_context", "_heads", "_named", "_suffix", "access", "base", "host", "idle", "label", "outbound", "port",
-        "replica", "retired", "server_name",
+        "_context", "_heads", "_named", "_suffix", "access", "base", "connecting", "host", "idle", "label",
+        "outbound", "port", "replica", "retired", "server_name",
     )  # fmt: skip
 
     def __init__(self, outbound: Supply, replica: Replica, access: Access) -> None:
@@ -158,12 +161,14 @@ class Pool:
         self.replica = replica
         self.access = access
         self.host = parts.hostname or ""
-        self.server_name = self.host if parts.scheme == "https" else None
+        self.server_name = (access.tls.server_name or self.host) if parts.scheme == "https" else None
         self.port = parts.port or (443 if self.server_name else 80)
         # paths of clients bring their own /v1; a base path may end in it, as OpenAI's base URLs do
         self.base = parts.path.rstrip("/").removesuffix("/v1").encode("ascii", "ignore")
         self.label = re.sub(r"[^!-~]", "_", replica.id).encode("ascii")
         self.idle: list[Upstream] = []
+        self.connecting = 0
+        """Attempts that wait for a connection to open."""
         self.retired = False
         self._named: frozenset[bytes] = frozenset()
         """Headers that the replica's own configuration sets, lower case."""
@@ -208,6 +213,12 @@ class Pool:
         if self.retired or conn.transport.get_write_buffer_size():
             conn.transport.abort()  # the second: it answered before it had read the whole request
             return
+        most = outbound.spec.requests_per_connection
+        if most is not None:
+            conn.served += 1
+            if conn.served >= most:
+                conn.transport.close()
+                return
         conn.idle_since = outbound.plane.tick
         self.idle.append(conn)
         outbound.idle += 1
@@ -236,8 +247,16 @@ class Pool:
         return self.outbound.spawn(self._connect(attempt))
 
     async def _connect(self, attempt: Seeker) -> None:
+        if self.connecting >= self.outbound.spec.pending_per_replica:
+            attempt.task = None
+            attempt.fail("pending_full")
+            return
         try:
-            conn = await self.open(self.port)
+            self.connecting += 1
+            try:
+                conn = await self.open(self.port)
+            finally:
+                self.connecting -= 1
         except OSError as error:  # includes TLS and name resolution
             label: Label = "connect_refused"
             if error.errno in (EMFILE, ENFILE):

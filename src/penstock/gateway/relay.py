@@ -38,14 +38,20 @@ _CHUNKED = b"transfer-encoding: chunked\r\n"
 class _Tail:
     """The last pieces of a body: what the call used stands there."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ("_pieces", "token")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self.token = b""
+        """The last token, where nothing else came since. An earlier one says nothing that it does not, so that a token
+        costs an assignment."""
 
     def add(self, data: bytes) -> None:
         """Keep it, forget older ones."""
         pieces = self._pieces
+        if self.token:
+            pieces.append(self.token[-TAIL_BYTES:])
+            self.token = b""
         if len(data) >= TAIL_BYTES:
             pieces.clear()
             data = data[-TAIL_BYTES:]
@@ -55,7 +61,7 @@ class _Tail:
 
     def bytes(self) -> bytes:
         """The end of the body, as far as it was kept."""
-        return b"".join(self._pieces)[-TAIL_BYTES:]
+        return (b"".join(self._pieces) + self.token)[-TAIL_BYTES:]
 
 
 class PlainRelay:
@@ -173,7 +179,7 @@ class EventRelay:
                 and data.count(b"\n") == _TOKEN_LINES
             ):
                 self.relayed_tokens += 1
-                self._tail.add(data)
+                self._tail.token = data
                 return data
             # so does one that is several whole chunks of whole events
             end = self._reader.feed(data, at, None)

@@ -19,7 +19,7 @@ from penstock.base.ports import Dialect
 from penstock.config.schema import ServerSpec, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import Arrived, ClientGone, Event
-from penstock.core.spec import ProbeSpec
+from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
@@ -86,6 +86,7 @@ class DataPlane:
         self._requests = 0
         self._proxies: tuple[Any, ...] = ()
         self._probes: dict[str, ProbeSpec] = {}
+        self._scrapes: dict[str, ScrapeSpec] = {}
         self._cookies: dict[str, bytes] = {}
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -108,6 +109,7 @@ class DataPlane:
         self.timeouts = settings.server.timeouts
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
+        self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
         self._cookies = {
             pool.name: cookie_line(pool.sticky.cookie, pool.sticky.ttl_s, settings.server.tls is not None)
             for pool in settings.gate.pools
@@ -296,6 +298,10 @@ class DataPlane:
         """How the replicas of a pool are probed."""
         return self._probes.get(pool) or ProbeSpec()
 
+    def scrape_spec(self, pool: str) -> ScrapeSpec:
+        """How the metrics of a pool's replicas are read."""
+        return self._scrapes.get(pool) or ScrapeSpec()
+
     def counters(self) -> dict[str, int]:
         """What is held; all but the totals are zero when nothing goes on and no client is connected."""
         return {
@@ -303,6 +309,7 @@ class DataPlane:
             "exchanges": len(self.exchanges),
             "upstream_connections": self.outbound.open,
             "upstream_idle": self.outbound.idle,
+            "upstream_pending": self.outbound.connecting,
             "buffered_bytes": self.buffered_bytes,
             "accepted_total": self._accepted,
             "requests_total": self._requests,

@@ -48,6 +48,11 @@ FAMILIES: tuple[Family, ...] = (
         "Where an engine gave no usage: relayed stream events count as completion.",
     ),
     Family("refusals", "counter", ("reason",), "Calls that were refused or broken off, by reason."),
+    Family(
+        "hedges", "counter", ("pool", "result"),
+        "Calls that were slow enough for a second attempt at once. result: won, lost or neither where it was sent "
+        "(the client got its answer, the other attempt's, or none of the two); no_budget or no_room where it was not.",
+    ),
     Family("tenant_requests", "counter", ("tenant",), "Calls that ended, by tenant."),
     Family("tenant_tokens", "counter", ("tenant", "kind"), "Tokens by tenant (prompt, completion)."),
     # attempts and looks, by replica
@@ -60,6 +65,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("replica_state", "gauge", (*_R, "state"), "1 for the state that the replica is in, 0 for the others."),
     Family("replica_breaker", "gauge", (*_R, "state"), "1 for the state of its circuit breaker, 0 for the others."),
     Family("replica_suspect", "gauge", _R, "1 while it gets one call at a time after failures in a row."),
+    Family("replica_ejected", "gauge", _R, "1 while it is put out because it did worse than the others."),
     Family("replica_in_flight", "gauge", _R, "Calls that it is working on."),
     Family("replica_seats", "gauge", _R, "Calls that it may work on at once."),
     Family("replica_load", "gauge", _R, "Load score: 0.7 x in flight / seats + 0.3 x queued / queue size."),
@@ -82,6 +88,13 @@ FAMILIES: tuple[Family, ...] = (
     Family("pool_seats", "gauge", ("pool",), "Calls that they may work on at once."),
     Family("pool_replicas", "gauge", ("pool",), "Replicas in the pool."),
     Family("pool_healthy_replicas", "gauge", ("pool",), "Replicas that can take calls."),
+    # sources of replicas
+    Family("source_replicas", "gauge", ("pool", "source"), "Replicas that a source of discovery has found."),
+    Family("source_missing", "gauge", ("pool", "source"), "Those among them that its last answer lacked."),
+    Family("source_age_seconds", "gauge", ("pool", "source"), "Since its last answer that could be used."),
+    Family("source_looks", "counter", ("pool", "source", "result"), "Times that it was asked (ok, failed)."),
+    Family("pool_panic", "gauge", ("pool",), "1 while so few replicas are well that ill ones get calls too."),
+    Family("ejections", "counter", ("pool", "reason"), "Replicas that were put out as outliers, by what showed it."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
     Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),

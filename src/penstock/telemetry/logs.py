@@ -246,6 +246,7 @@ def access_fields(row: CallRow) -> dict[str, Any]:
         "stream": row.stream,
         "priority": PRIORITIES[row.priority] if 0 <= row.priority < len(PRIORITIES) else str(row.priority),
         "attempts": row.attempts,
+        "hedge": row.hedge or None,
         "latency_ms": round(row.latency_s * 1e3, 3),
         "ttft_ms": None if row.ttft_s is None else round(row.ttft_s * 1e3, 3),
         "queue_ms": round(row.queue_s * 1e3, 3),

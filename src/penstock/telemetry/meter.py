@@ -111,6 +111,8 @@ class Meter:
         self.replicas: dict[str, ReplicaMeter] = {}
         """Those in the fleet; a replica's numbers go when it is gone."""
         self.refusals: dict[str, int] = {}
+        self.hedges: dict[tuple[str, str], int] = {}
+        """By pool and what came of them."""
         self._names = tuple(_Names(max_names) for _ in ("pool", "model", "tenant"))
         self._kinds: dict[tuple[str, str, str, int, int, bool, str, bool], _Kind] = {}
         self._tried: dict[str | tuple[str, int], str] = {}
@@ -194,6 +196,9 @@ class Meter:
                     self._tried.pop((row.id, attempt), None)
         key = (row.pool, row.model, row.outcome, row.status, row.priority, row.stream, row.tenant, attempts > 0)
         kind = self._kinds.get(key) or self._kind(row)
+        if row.hedge:
+            pool = self._names[0].label(row.pool, True)
+            self.hedges[pool, row.hedge] = self.hedges.get((pool, row.hedge), 0) + 1
         kind.calls[0] += 1
         kind.queue.add(row.queue_s)
         kind.tenant.calls += 1

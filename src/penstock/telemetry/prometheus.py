@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from penstock import __version__
-from penstock.base.nouns import PRIORITIES, EngineStats, PoolView, ReplicaView
+from penstock.base.nouns import PRIORITIES, EngineStats, PoolView, ReplicaView, SourceView
+from penstock.core.outliers import REASONS
 from penstock.telemetry.families import BY_NAME, PREFIX
 from penstock.telemetry.histogram import Histogram
 from penstock.telemetry.meter import Meter
@@ -31,6 +32,7 @@ def render(
     replicas: Callable[[], list[ReplicaView]],
     pools: Callable[[], list[PoolView]],
     counters: Callable[[], Mapping[str, float]],
+    sources: Callable[[], list[SourceView]] = list,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
@@ -43,6 +45,7 @@ def render(
         *_attempts(meter),
         *_fleet(replicas()),
         *_queues(pools()),
+        *_sources(sources()),
         *_gateway(counters()),
         "",
     ]
@@ -130,6 +133,9 @@ def _calls(meter: Meter) -> Iterator[str]:
         ],
     )
     yield from _family("refusals", [(_labels(reason=label), count) for label, count in meter.refusals.items()])
+    yield from _family(
+        "hedges", [(_labels(pool=pool, result=result), count) for (pool, result), count in meter.hedges.items()]
+    )
 
 
 def _priority(index: int) -> str:
@@ -180,6 +186,7 @@ def _attempts(meter: Meter) -> Iterator[str]:
 
 _REPLICA: dict[str, Callable[[ReplicaView], float | None]] = {
     "replica_suspect": lambda one: one.suspect,
+    "replica_ejected": lambda one: one.ejected,
     "replica_in_flight": lambda one: one.in_flight,
     "replica_seats": lambda one: one.seats,
     "replica_load": lambda one: one.load,
@@ -202,6 +209,7 @@ _POOL: dict[str, Callable[[PoolView], float]] = {
     "pool_seats": lambda one: one.seats,
     "pool_replicas": lambda one: one.replicas,
     "pool_healthy_replicas": lambda one: one.healthy,
+    "pool_panic": lambda one: one.panic,
 }
 
 
@@ -232,6 +240,30 @@ def _queues(views: list[PoolView]) -> Iterator[str]:
     pools = [(_labels(pool=one.name), one) for one in views]
     for name, read in _POOL.items():
         yield from _family(name, [(labels, read(one)) for labels, one in pools])
+    yield from _family(
+        "ejections",
+        [
+            (_labels(pool=pool.name, reason=reason), pool.ejections.get(reason, 0))
+            for pool in views
+            for reason in REASONS
+        ],
+    )
+
+
+def _sources(views: list[SourceView]) -> Iterator[str]:
+    sources = [(_labels(pool=one.pool, source=one.source), one) for one in views]
+    yield from _family("source_replicas", [(labels, len(one.found)) for labels, one in sources])
+    yield from _family("source_missing", [(labels, len(one.missing)) for labels, one in sources])
+    ages = [(labels, one.good_s) for labels, one in sources]
+    yield from _family("source_age_seconds", [(labels, age) for labels, age in ages if age is not None])
+    yield from _family(
+        "source_looks",
+        [
+            (f'{labels},result="{result}"', count)
+            for labels, one in sources
+            for result, count in (("failed", one.failures), ("ok", one.looks - one.failures))
+        ],
+    )
 
 
 def _gateway(counters: Mapping[str, float]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Consistent hashing as a strategy [R2]: a key's calls go to its owner while the owner's load allows.
 
-No call waits for its owner while another replica has a free seat: first those within the load bound are tried around
-the ring, then those beyond it. A replica's share of the load is measured against its seats.
+Without `pin` no call waits for its owner while another replica has a free seat: first those within the load bound are
+tried around the ring, then those beyond it. A replica's share of the load is measured against its seats. With `pin` a
+call waits for its owner, whatever the load, in a line of its own (`core.pins`).
 """
 
 from collections.abc import Sequence
@@ -47,6 +48,18 @@ class Around:
     def key(self, call: Call) -> int | None:
         """What the call goes by; None: it has no key."""
         return key_of(call, self._spec.prefix_blocks)
+
+    @property
+    def pin_wait_s(self) -> float | None:
+        """How long a call waits for its owner; None: not at all."""
+        return self._spec.pin_wait_s if self._spec.pin else None
+
+    def owner(self, key: int, seats: Sequence[Seat]) -> Seat | None:
+        """The first of these around the ring, busy or not; None: there is none."""
+        if seats is not self._seats:
+            self._look(seats)
+        members = self._members
+        return next((members[name] for name in self.ring.walk(key) if name in members), None) if members else None
 
     def place(self, key: int, seats: Sequence[Seat]) -> Seat | None:
         """The first free seat within the bound, else the first free one; None: all are taken."""

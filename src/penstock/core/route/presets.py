@@ -67,6 +67,8 @@ class ConsistentHash(_Strategy, frozen=True, kw_only=True, tag="consistent_hash"
     prefix_blocks: Annotated[int, Meta(ge=0, description="leading blocks of the prompt that make the key where neither session nor user is named; 0: none")] = 4
     virtual_nodes: Annotated[int, Meta(ge=1, le=1000, description="points of a replica of weight 1 on the ring")] = 150
     load_factor: Annotated[float, Meta(ge=1, description="a replica with more than this multiple of the mean load passes its keys on")] = 1.25
+    pin: Annotated[bool, Meta(description="true: a call waits for its key's replica, whatever the load, even beside another's free seat")] = False
+    pin_wait_s: Annotated[Seconds, Meta(description="with `pin`, the longest wait for that replica; then any may serve the call")] = field(default=10.0, name="pin_wait")
 
 
 class GpuAware(_Strategy, frozen=True, kw_only=True, tag="gpu_aware"):

@@ -31,7 +31,9 @@ class Load:
 
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         return [
-            1.0 - 0.7 * seat.in_flight / seat.seats - (0.3 * seat.queued_share if now < seat.stats_until else 0.0)
+            1.0
+            - 0.7 * seat.in_flight / seat.seats
+            - (0.3 * seat.queued_share if now < seat.stats_until else seat.pinned_load)
             for seat in seats
         ]
 

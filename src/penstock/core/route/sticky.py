@@ -1,8 +1,8 @@
 """Sticky sessions [R9]: which replica a session had last, for a while. Wraps any strategy; off by default, because it
 freezes an imbalance: a session that was placed well a minute ago may be placed badly now.
 
-It is a preference and not a pin: a call whose replica is full goes elsewhere, and the next one of its session returns.
-Waiting for one replica while others idle would hold up everybody behind it in the line.
+By itself it is a preference: a call whose replica is full goes elsewhere, and the next one of its session returns.
+Where it is a pin, the call waits for its replica in a line of its own (`core.pins`): nobody is held up behind it.
 """
 
 from collections import OrderedDict
@@ -49,6 +49,22 @@ class Sticky:
             self._bind(key, seat, now)
             return seat
         return pipeline.choose(call, seats, now)
+
+    def bound(self, call: Call, now: float) -> Seat | None:
+        """The replica that the session has; None: none yet, or it was forgotten."""
+        bond = self._bonds.get((call.model, call.session))
+        return bond.seat if bond is not None and now < bond.until else None
+
+    def keep(self, call: Call, seat: Seat, now: float) -> None:
+        """The session goes to this replica and stays there, unless it has gone to another meanwhile."""
+        if self.bound(call, now) in (None, seat):
+            self._bind((call.model, call.session), seat, now)
+
+    def forget(self, call: Call, seat: Seat) -> None:
+        """The session need not return to this replica."""
+        bond = self._bonds.get((call.model, call.session))
+        if bond is not None and bond.seat is seat:
+            del self._bonds[call.model, call.session]
 
     def _bind(self, key: tuple[str, str], seat: Seat, now: float) -> None:
         bonds = self._bonds

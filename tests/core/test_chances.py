@@ -67,7 +67,16 @@ def test_what_must_not_be_done_twice_is_repeated_only_when_nothing_was_sent(labe
     gate = house("a", "b")
     gate.on(arrived("c1", repeatable=False), 0.0)
     again = bool(sends(gate.on(Failed("c1", 1, label), 1.0)))
-    assert again is (label in ("connect_refused", "connect_timeout"))
+    assert again is (label in ("connect_refused", "connect_timeout", "pending_full"))
+
+
+def test_a_second_stale_connection_leads_elsewhere() -> None:
+    """One is no fault of the replica, which may have the call again at once; a replica that resets every connection
+    looks the same, and must not cost the call its last attempt."""
+    gate = house("a", "b")
+    assert sends(gate.on(arrived("c1"), 0.0)) == [("c1", "a")]
+    assert sends(gate.on(Failed("c1", 1, "stale_connection"), 1.0)) == [("c1", "a")]
+    assert sends(gate.on(Failed("c1", 2, "stale_connection"), 2.0)) == [("c1", "b")]
 
 
 def test_a_failure_frees_the_seat_for_who_waits() -> None:

@@ -1,0 +1,200 @@
+"""Books: the one table of calls in flight, and all that a call can hold: a seat, a place in a line, an id.
+
+Whatever is taken is written down here and given back here, on every way out, and here a call gets its one record. When
+something is taken, and for whom, is decided above: by `chances` after a failure, by `calls` otherwise.
+"""
+
+from penstock.base.errors import REFUSALS, Label
+from penstock.base.nouns import Usage
+from penstock.core.effects import Effect, Record, Refuse, Send
+from penstock.core.fleet import Alarm, Fleet
+from penstock.core.flight import Flight
+from penstock.core.hedge import Hedging
+from penstock.core.limits import Limits
+from penstock.core.load import Seat
+from penstock.core.pool import Pool
+from penstock.core.shed import AGAIN_S
+from penstock.core.timers import Timers
+
+RETRY_AFTER_S = (1.0, 60.0)
+"""Bounds of the Retry-After that we work out ourselves."""
+
+
+class Books:
+    """The calls in flight and what they hold. Every method that takes `out` appends its orders there."""
+
+    __slots__ = ("_fleet", "_flights", "_limits", "_timers", "_waiting", "max_waiting")
+
+    def __init__(self, fleet: Fleet, timers: Timers[Alarm]) -> None:
+        self._fleet = fleet
+        self._timers = timers
+        self._flights: dict[str, Flight] = fleet.flights
+        self._limits = Limits()
+        self._waiting = 0
+        self.max_waiting = 0
+        """In all pools together."""
+
+    def counts(self) -> dict[str, int]:
+        """What is held right now; all zero when nothing is going on."""
+        return {
+            "flights": len(self._flights),
+            "waiting": self._waiting,
+            "held_ids": len(self._limits),
+            "seats_taken": sum(seat.in_flight for seat in self._fleet.seats.values()),
+        }
+
+    # ===== a place in a line =====
+
+    def _enqueue(self, flight: Flight, pool: Pool, model: str, now: float) -> None:
+        flight.move("queued")
+        flight.queued_at = now
+        self._waiting += 1
+        pin_wait_s = pool.push(flight, model, now)
+        until = flight.deadline if pin_wait_s is None else min(flight.deadline, now + pin_wait_s)
+        if not pool.usable(model):
+            queue = pool.spec.queue
+            until = min(until, now + (queue.unavailable_wait_s if pool.seats else queue.waiting_room_s))
+        self._timers.set(("wait", flight.call.id), until)
+        self.watch_held(pool.spec.name, now)
+
+    def _unqueue(self, flight: Flight, now: float) -> None:
+        name, model = flight.targets[flight.target]
+        self._fleet.pools[name].drop(flight, model)
+        self._timers.cancel(("wait", flight.call.id))
+        self._waiting -= 1
+        flight.queue_s += now - flight.queued_at
+
+    # ===== a seat =====
+
+    def _send(self, flight: Flight, pool: Pool, seat: Seat, out: list[Effect], now: float) -> None:
+        model = flight.targets[flight.target].model
+        flight.move("sent")
+        flight.seat = seat
+        flight.attempt += 1
+        flight.number = flight.attempt
+        flight.target_attempts += 1
+        flight.sent_at = now
+        seat.in_flight += 1
+        if pool.fair.caps and flight.flow is None:  # a hedge is not counted: it is made only where nobody waits
+            flight.flow = pool.fair.takes(flight.call.tenant, now)
+        if flight.attempt == 1:
+            pool.budget.deposit(now)
+            pool.fair.charge(flight.call, now)
+        if pool.hedging is not None:
+            self._watch(flight, pool.hedging, now)
+        timeouts = pool.spec.timeouts
+        out.append(
+            Send(
+                flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
+                timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
+            )
+        )  # fmt: skip
+
+    def _watch(self, flight: Flight, hedging: Hedging, now: float) -> None:
+        """Have another attempt thought about when this one has been silent for long."""
+        if flight.attempt == 1:
+            hedging.deposit(now)
+        if flight.call.repeatable and not flight.hedged:
+            delay_s = hedging.delay_s(flight.call.stream)
+            if delay_s is not None:
+                flight.hedge = "due"
+                self._timers.set(("hedge", flight.call.id), now + delay_s)
+
+    def _unwatch(self, flight: Flight) -> None:
+        self._timers.cancel(("hedge", flight.call.id))
+        flight.hedge = ""
+
+    def _release(self, flight: Flight, out: list[Effect]) -> None:
+        """Give back all seats, and take back the alarm that goes with having one."""
+        if (seat := flight.seat) is None:
+            return
+        flight.seat = None
+        if flight.flow is not None:
+            flight.flow.returned()
+            flight.flow = None
+        self._free(seat, out)
+        if flight.hedge == "due":
+            self._unwatch(flight)
+        elif flight.hedge and (rival := flight.rival) is not None:
+            flight.rival = None
+            self._free(rival.seat, out)
+
+    def _free(self, seat: Seat, out: list[Effect]) -> None:
+        seat.in_flight -= 1
+        if seat.in_flight == 0:
+            self._fleet.emptied(seat, out)
+
+    def serve(self, name: str, out: list[Effect], now: float) -> None:
+        """Seats may have come free: send who waits for them."""
+        pool = self._fleet.pools.get(name)
+        while pool is not None and pool.counts.calls:
+            found = pool.next(now)
+            if found is None:
+                return
+            flight, seat = found
+            if now >= flight.deadline:  # this fact overtook the alarm
+                self._refuse(flight, flight.last or "queue_timeout", out, now)
+                continue
+            self._unqueue(flight, now)
+            if seat is None:
+                flight.move("new")
+                self._enqueue(flight, pool, flight.targets[flight.target].model, now)
+            else:
+                self._send(flight, pool, seat, out, now)
+
+    def serve_all(self, out: list[Effect], now: float) -> None:
+        """Room may have appeared anywhere."""
+        for name in self._fleet.pools:
+            self.serve(name, out, now)
+
+    def watch_held(self, name: str, now: float) -> None:
+        """Calls that wait may be held back by engines' numbers, and no fact about calls tells of better ones."""
+        pool = self._fleet.pools.get(name)
+        if pool is not None and pool.holds_back and pool.counts.calls and ("held", name) not in self._timers:
+            self._timers.set(("held", name), now + AGAIN_S)
+
+    # ===== a call is over =====
+
+    def _let_go(self, flight: Flight, out: list[Effect], now: float) -> None:
+        """Give back whatever the state says that it holds."""
+        if flight.state == "queued":
+            self._unqueue(flight, now)
+        elif flight.state == "pausing":
+            self._timers.cancel(("pause", flight.call.id))
+        self._release(flight, out)
+
+    def _refuse(
+        self, flight: Flight, label: Label, out: list[Effect], now: float, detail: str = "", *, status: int = 0,
+        retry_after_s: float | None = None, tokens: int = 0, replica: str = "",
+    ) -> None:  # fmt: skip
+        row = REFUSALS[label]
+        if row.says_retry_after and retry_after_s is None:
+            retry_after_s = self._retry_after_s(flight, now)
+        status = status if status >= 500 or status == 429 else row.http
+        self._let_go(flight, out, now)
+        out.append(Refuse(flight.call.id, label, status, detail, retry_after_s))
+        self._over(flight, label, status, None, tokens, out, now, replica)
+
+    def _refuse_unheld(self, flight: Flight, label: Label, detail: str, out: list[Effect], now: float) -> None:
+        """Refuse a call that never entered: it holds nothing, and another with its id may be in flight."""
+        status = REFUSALS[label].http
+        out.append(Refuse(flight.call.id, label, status, detail))
+        out.append(Record(flight.row(label, status, None, 0, "", now)))
+
+    def _retry_after_s(self, flight: Flight, now: float) -> float:
+        """When it may be worth trying again: after the line has moved on, by the pace of the last seconds."""
+        pool = self._fleet.pools.get(flight.targets[0].pool) if flight.targets else None
+        least_s, most_s = RETRY_AFTER_S
+        if pool is None or not pool.counts.calls:
+            return least_s
+        pace = pool.budget.calls / 10
+        return min(most_s, max(least_s, pool.counts.calls / pace if pace else most_s))
+
+    def _over(
+        self, flight: Flight, outcome: str, status: int, usage: Usage | None, tokens: int, out: list[Effect],
+        now: float, replica: str = "",
+    ) -> None:  # fmt: skip
+        flight.move("over")
+        del self._flights[flight.call.id]
+        self._limits.settle(flight.call)
+        out.append(Record(flight.row(outcome, status, usage, tokens, replica, now)))
