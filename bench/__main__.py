@@ -40,7 +40,11 @@ def options() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure; the first two words of the README say how")
     run.add_argument("--gateways", default="direct,nginx,penstock,envoy")
-    run.add_argument("--scenarios", default="requests,latency,paced,fast,streams", help=f"of {', '.join(SCENARIOS)}")
+    run.add_argument(
+        "--scenarios",
+        default="requests,requests8k,requests400k,latency,paced,fast,streams",
+        help=f"of {', '.join(SCENARIOS)}",
+    )
     run.add_argument("--reps", type=int, default=3, help="repetitions, interleaved among the gateways")
     run.add_argument("--secs", type=float, default=5.0, help="seconds of one measurement")
     run.add_argument("--out", type=Path, help="file that measurements are appended to, one JSON object a line")

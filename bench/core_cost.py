@@ -12,33 +12,41 @@ import json
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Literal
 
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
+from penstock.base.prefix import chain
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Send
 from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Probed
 from penstock.core.gate import Gate
 from penstock.core.route.presets import STRATEGIES
-from penstock.core.spec import GateSpec, HedgeSpec, PoolSpec
+from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, PoolSpec
 
 FLEETS = (2, 16, 64, 1000)
 SEATS = 8
 STEP_S = 1e-5
 """How far the Gate's clock moves with each call: 100,000 calls a second, so that no probe falls into a round."""
 PROMISED_US = {16: 20.0, 1000: 100.0}
+Prompts = Literal["none", "unique", "shared"]
 USAGE = Usage(prompt_tokens=100, completion_tokens=50)
 
 
 class Fleet:
     """A Gate with healthy replicas, half of whose seats are taken, and a stream of calls that keeps it so."""
 
-    def __init__(self, strategy: str, replicas: int, hedge: bool = False) -> None:
+    def __init__(
+        self, strategy: str, replicas: int, hedge: bool = False, explain: int = 0, prompts: Prompts = "none"
+    ) -> None:
+        self._prompts = prompts
+        self._rng = Random(1)
+        self._documents = [chain([self._rng.randbytes(8192)])[0] for _ in range(64)]
         spec = STRATEGIES.spec(strategy)()
         pool = PoolSpec(
             name="pool", models=("model",), strategy=spec, hedge=HedgeSpec() if hedge else None,  # type: ignore[arg-type]
         )  # fmt: skip
-        self.gate = Gate(GateSpec(pools=(pool,), max_waiting=100_000), Rand(1))
+        self.gate = Gate(GateSpec(pools=(pool,), max_waiting=100_000, explain=ExplainSpec(calls=explain)), Rand(1))
         self.now = 1000.0
         self._flying: deque[str] = deque()
         self._made = 0
@@ -58,11 +66,25 @@ class Fleet:
         self.now += STEP_S
         return self.gate.on(event, self.now)
 
+    def _prefix(self) -> tuple[int, ...]:
+        """How the next prompt begins: 16 blocks, the number of 8 KB."""
+        if self._prompts == "none":
+            return ()
+        fresh = tuple([self._rng.getrandbits(32) for _ in range(16)])
+        if self._prompts == "unique":
+            return fresh
+        return self._documents[self._made % len(self._documents)][:12] + fresh[:4]
+
     def turn(self) -> float:
         """One call arrives and begins; where the fleet is half full, the oldest ends. Returns seconds in the Gate."""
         self._made += 1
         name = f"c{self._made}"
-        arrived = Arrived(Call(id=name, model="model", stream=True, prompt_tokens=100, max_tokens=50))
+        arrived = Arrived(
+            Call(
+                id=name, model="model", stream=True, prompt_tokens=100, max_tokens=50, prefix=self._prefix(),
+                prompt_bytes=8192,
+            )
+        )  # fmt: skip
         began = Began(name, 1)
         ended = Ended(self._flying[0], 1, 200, USAGE, 50) if len(self._flying) >= self._half else None
         self.now += STEP_S
@@ -81,9 +103,12 @@ class Fleet:
         return used_s
 
 
-def cost_us(strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False) -> float:
+def cost_us(
+    strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False, explain: int = 0,
+    prompts: Prompts = "none",
+) -> float:  # fmt: skip
     """Microseconds of one call's three facts: the mean of the fastest round."""
-    fleet = Fleet(strategy, replicas, hedge)
+    fleet = Fleet(strategy, replicas, hedge, explain, prompts)
     for _ in range(calls // 4):
         fleet.turn()
     best = float("inf")
@@ -100,6 +125,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.core_cost", description=__doc__)
     parser.add_argument("--calls", type=int, default=5000, help="calls in a round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--prompts", choices=("none", "unique", "shared"), default="none",
+        help="none: too short to be known; unique: 8 KB, each like no other; shared: 64 documents, other questions",
+    )  # fmt: skip
+    parser.add_argument("--explain", type=int, default=0, help="so many calls are remembered to be explained")
     parser.add_argument("--strategies", default=",".join(STRATEGIES.names()))
     parser.add_argument("--fleets", default=",".join(map(str, FLEETS)))
     parser.add_argument("--hedge", action="store_true", help="the pool hedges: every call has an alarm")
@@ -110,7 +140,12 @@ def main() -> None:
     print("| µs a call | " + " | ".join(f"{size:,} replicas" for size in fleets) + " |")
     print("|---" * (len(fleets) + 1) + "|")
     for strategy in asked.strategies.split(","):
-        costs = {size: round(cost_us(strategy, size, asked.calls, asked.rounds, asked.hedge), 1) for size in fleets}
+        costs = {
+            size: round(
+                cost_us(strategy, size, asked.calls, asked.rounds, asked.hedge, asked.explain, asked.prompts), 1
+            )
+            for size in fleets
+        }
         found[strategy] = costs
         print(f"| {strategy} | " + " | ".join(f"{cost:.1f}" for cost in costs.values()) + " |", flush=True)
     for size, promised in PROMISED_US.items():

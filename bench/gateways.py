@@ -124,7 +124,7 @@ daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000;
 error_log {folder}/error.log warn; pid {folder}/nginx.pid;
 events {{ worker_connections 19900; }}
 http {{
-  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; client_body_buffer_size 64k; {temp}
+  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; client_body_buffer_size 1m; {temp}
   upstream replicas {{ {servers} keepalive 512; keepalive_requests 100000000; keepalive_timeout 600s; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;

@@ -21,7 +21,9 @@ GROWTH_KIB = 4096
 def tables(rows: list[Row]) -> str:
     """All measurements as Markdown."""
     parts = [
-        _requests(rows),
+        _requests(rows, "requests", "Requests, not streamed, 64 connections, closed loop"),
+        _requests(rows, "requests8k", "The same with bodies of 8 KB"),
+        _requests(rows, "requests400k", "The same with bodies of 400 KB"),
         _latency(rows),
         _chunks(rows, "paced", "Streams, 64 at once, 5 ms between chunks"),
         _chunks(rows, "fast", "Streams, 64 at once, no pause between chunks"),
@@ -77,17 +79,17 @@ def _table(title: str, head: list[str], rows: list[Row], line: Callable[[str], l
     )
 
 
-def _requests(rows: list[Row]) -> str:
+def _requests(rows: list[Row], scenario: str, title: str) -> str:
     def line(name: str) -> list[str] | None:
-        r = _of(rows, "requests", name)
+        r = _of(rows, scenario, name)
         if not r:
             return None
-        numbers = [_spread(r, "cpu_us", 1), _ratio(rows, "requests", name, "cpu_us")]
+        numbers = [_spread(r, "cpu_us", 1), _ratio(rows, scenario, name, "cpu_us")]
         shown = [_spread(r, "per_s", 0), _spread(r, "p50_us", 0), _spread(r, "p99_us", 0)]
         return [*numbers, *shown, _spread(r, "system_share", 2), str(sum(x["errors"] for x in r)), str(len(r))]
 
     head = ["CPU µs/request", "× nginx", "requests/s", "p50 µs", "p99 µs", "of CPU in the kernel", "errors", "runs"]
-    return _table("Requests, not streamed, 64 connections, closed loop", head, rows, line)
+    return _table(title, head, rows, line)
 
 
 def _latency(rows: list[Row]) -> str:

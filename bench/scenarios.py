@@ -6,6 +6,7 @@ and requests per second move with whatever else the machine does.
 
 import json
 import os
+import random
 import subprocess
 import time
 from collections.abc import Callable
@@ -52,6 +53,13 @@ def body(control: str = "", **settings: object) -> bytes:
     return json.dumps({"model": "mock-model", "messages": messages, "temperature": 0.7, **settings}).encode()
 
 
+def long_body(size: int) -> bytes:
+    """A chat request of so many bytes: most of it is a document in its first message."""
+    short = body(max_tokens=128)
+    words = random.Random(size).choices(MESSAGES[1].split(), k=size // 3)
+    return body(" " + " ".join(words)[: size - len(short) - 1], max_tokens=128)
+
+
 PLAIN = body(max_tokens=128)
 FAST_STREAM = body(" chunks=64 delay=0", max_tokens=64, stream=True)
 PACED_STREAM = body(" chunks=64 delay=5", max_tokens=64, stream=True)
@@ -87,11 +95,11 @@ def errors(report: Row) -> int:
     return sum(int(report.get(kind, 0)) for kind in kinds)
 
 
-def requests(gateway: Gateway, seconds: float) -> Row:
+def requests(gateway: Gateway, seconds: float, content: bytes = PLAIN) -> Row:
     """64 connections, closed loop, not streamed: CPU a request."""
-    load(gateway, 64, 1, PLAIN)
+    load(gateway, 64, 1, content)
     with Meter(gateway.pid, GATEWAY_CORE) as meter:
-        report = load(gateway, 64, seconds, PLAIN)
+        report = load(gateway, 64, seconds, content)
     return {
         "cpu_us": round(meter.cpu_s * 1e6 / max(1, report["ok"]), 2),
         "per_s": report["rps"],
@@ -101,6 +109,16 @@ def requests(gateway: Gateway, seconds: float) -> Row:
         "errors": errors(report),
         **meter.row(),
     }
+
+
+def requests_8k(gateway: Gateway, seconds: float) -> Row:
+    """The same with bodies of 8 KB: a conversation."""
+    return requests(gateway, seconds, long_body(8_000))
+
+
+def requests_400k(gateway: Gateway, seconds: float) -> Row:
+    """The same with bodies of 400 KB: a long document, some 100,000 tokens."""
+    return requests(gateway, seconds, long_body(400_000))
 
 
 def latency(gateway: Gateway, seconds: float) -> Row:
@@ -220,6 +238,8 @@ def million(gateway: Gateway, seconds: float) -> Row:
 
 SCENARIOS: dict[str, Callable[[Gateway, float], Row]] = {
     "requests": requests,
+    "requests8k": requests_8k,
+    "requests400k": requests_400k,
     "latency": latency,
     "paced": paced,
     "fast": fast,

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect
-from penstock.core.events import Event
+from penstock.core.events import Event, Reconfigured
 from penstock.core.gate import Gate
+from penstock.core.spec import ExplainSpec, GateSpec
 from penstock.drive.journal import FileSink, Journal, Turn, header, read
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
@@ -198,3 +200,40 @@ def test_any_machine_and_any_facts(facts: list[tuple[int, int]]) -> None:
         return journal
 
     assert one.lines() == run_virtual(main()).lines()
+
+
+# ===== explanations =====
+
+
+def without_explanations(
+    turns: list[tuple[float, Event, list[Effect]]], spec: GateSpec, seed: int
+) -> list[list[Effect]]:
+    """What a Gate that remembers nothing orders when it is told the same facts."""
+    plain = Gate(replace(spec, explain=ExplainSpec(calls=0)), Rand(seed))
+    off = [
+        replace(event, spec=replace(event.spec, explain=ExplainSpec(calls=0))) if type(event) is Reconfigured else event
+        for _, event, _ in turns
+    ]
+    return [plain.on(event, now) for event, (now, _, _) in zip(off, turns, strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(50, 56))
+def test_remembering_why_changes_no_decision(seed: int) -> None:
+    """A Gate that keeps trails orders what one that keeps none orders, turn by turn."""
+    world = by_kernel(seed)
+    turns = world.journal.turns()
+    assert without_explanations(turns, world.spec, seed) == [effects for _, _, effects in turns]
+
+
+@pytest.mark.parametrize("seed", range(60, 63))
+def test_a_replayed_journal_explains_as_well(seed: int) -> None:
+    """Both pumps leave the same trails, and a Gate that is told a journal's facts has them too: none need be kept."""
+    world = by_kernel(seed)
+    trails = list(world.gate.trails())
+    assert len(trails) == CALLS
+    assert {type(step).__name__ for trail in trails for step in trail.steps()} >= {"Queued", "Chosen", "Lost"}
+    assert list(by_asyncio(seed).gate.trails()) == trails
+    gate = Gate(world.spec, Rand(seed))
+    for now, event, _ in world.journal.turns():
+        gate.on(event, now)
+    assert list(gate.trails()) == trails

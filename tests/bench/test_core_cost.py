@@ -20,3 +20,18 @@ def test_fleet_is_half_full(strategy: str) -> None:
 def test_cost_is_microseconds(hedge: bool) -> None:
     """One call's decisions cost more than nothing and less than a millisecond, with alarms for hedges or without."""
     assert 0.5 < cost_us("round_robin", 2, calls=50, rounds=2, hedge=hedge) < 1000
+
+
+@pytest.mark.parametrize("strategy", ["adaptive", "prefix_aware"])
+def test_prompts_are_as_asked_for(strategy: str) -> None:
+    """Unique ones are known to nobody, shared ones to somebody after a while, and without any nothing is remembered."""
+    found = {}
+    for prompts in ("none", "unique", "shared"):
+        fleet = Fleet(strategy, 4, prompts=prompts)
+        for _ in range(100):
+            fleet.turn()
+        prefix = fleet.gate._fleet.pools["pool"].pipeline.prefix
+        assert prefix is not None
+        found[prompts] = (len(prefix.index), prefix.index.turn)
+    assert found["none"] == (0, 0)
+    assert found["unique"][1] > found["shared"][1] == 64

@@ -161,3 +161,21 @@ def test_what_it_holds_is_given_back_however_it_ends() -> None:
         gate.on(Ended(id, 1, 200), 4.0)
     flows = gate._fleet.pools["main"].fair._flows
     assert {name: flow.held for name, flow in flows.items()} == {"other": 0, "flood": 0}
+
+
+def test_what_a_call_is_expected_to_answer() -> None:
+    """256 tokens at first, then the tenant's mean, never more than the call's own bound; charging says the same."""
+    accounts = fair()
+    assert (accounts.expected(call(tenant="a")), accounts.expected(call(tenant="a", max_tokens=9))) == (256.0, 9)
+    assert accounts.charge(call(tenant="a"), 0.0) == 256.0
+    accounts.served("a", 10, 56, 1.0)
+    assert accounts.expected(call(tenant="a")) == accounts.charge(call(tenant="a"), 1.0) == 236.0
+
+
+def test_where_a_tenant_stands() -> None:
+    """Its account against how far the pool has come, and its weight; looking opens no account."""
+    accounts = Fair(QueueSpec(weights={"a": 2.0}, burst=0), {})
+    accounts.charge(call(tenant="a", prompt_tokens=99, max_tokens=0), 0.0)
+    assert accounts.standing("a") == (50.0, 2.0)
+    assert accounts.standing("b") == (0.0, 1.0)
+    assert len(accounts) == 1

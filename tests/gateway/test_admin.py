@@ -10,7 +10,8 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from penstock.base.errors import ConfigError
-from penstock.core.events import ClientGone
+from penstock.base.nouns import Call
+from penstock.core.events import Arrived, ClientGone
 from penstock.gateway import admin
 from penstock.gateway.admin import build_metrics
 from tests.helpers.admin import CONFIG, NEW, READABLE, Rig, over
@@ -284,5 +285,77 @@ def test_config_errors_are_lists() -> None:
         rig.gateway.parse_replica = refuse  # type: ignore[method-assign]
         answer = await rig.ask("POST", "/admin/fleet", NEW)
         assert answer.json["error"]["message"] == "first\nsecond"
+
+    over(test)
+
+
+# ===== explanations =====
+
+
+def called(rig: Rig, id: str, **fields: Any) -> None:
+    """A call comes and its client leaves."""
+    rig.gateway.pump.tell(Arrived(Call(id, model="m", **fields)))
+    rig.gateway.pump.tell(ClientGone(id))
+
+
+def test_a_call_is_explained_by_either_id() -> None:
+    """By ours or its client's, slashes and all."""
+
+    async def test(rig: Rig) -> None:
+        called(rig, "c1", client_id="my/id")
+        for id in ("c1", "my/id"):
+            found = (await rig.ask("GET", f"/admin/explain/{id}")).json
+            assert (found["id"], found["outcome"], found["over"]) == ("c1", "client_gone", True)
+            assert found["choices"][0]["replica"] in rig.ids
+            assert set(found["choices"][0]["candidates"][0]["scores"]) == {"load", "latency", "errors", "gpu"}
+
+    over(test)
+
+
+def test_the_last_calls_are_listed_with_filters() -> None:
+    """Newest first; a filter that there is none is a mistake."""
+
+    async def test(rig: Rig) -> None:
+        called(rig, "c1")
+        called(rig, "c2", tenant="t")
+        asked = {"": ["c2", "c1"], "?last=1": ["c2"], "?tenant=t&outcome=error": ["c2"], "?model=n": []}
+        for query, ids in asked.items():
+            assert [call["id"] for call in (await rig.ask("GET", f"/admin/explain{query}")).json] == ids
+        for query in ("?last=0", "?last=x", "?tenent=t"):
+            wrong = await rig.ask("GET", f"/admin/explain{query}")
+            assert (wrong.status, wrong.code) == (400, "bad_request")
+
+    over(test)
+
+
+def test_why_a_call_cannot_be_explained() -> None:
+    """Never heard of, forgotten since, or switched off: three answers."""
+
+    async def test(rig: Rig) -> None:
+        wrong = await rig.ask("GET", "/admin/explain/c1")
+        assert (wrong.status, wrong.code) == (404, "unknown")
+        plane = rig.gateway.plane
+        plane._requests = 1
+        for id, status, code in [(f"{plane._prefix}-1", 410, "forgotten"), (f"{plane._prefix}-2", 404, "unknown")]:
+            wrong = await rig.ask("GET", f"/admin/explain/{id}")
+            assert (wrong.status, wrong.code) == (status, code)
+
+    over(test)
+
+    async def off(rig: Rig) -> None:
+        called(rig, "c1")
+        wrong = await rig.ask("GET", "/admin/explain/c1")
+        assert (wrong.status, wrong.code) == (404, "off")
+        assert (await rig.ask("GET", "/admin/explain")).json == []
+
+    over(off, CONFIG + "explain: {calls: 0}\n")
+
+
+def test_explanations_ask_for_the_key() -> None:
+    """Like all else of the admin API."""
+
+    async def test(rig: Rig) -> None:
+        for path in ("/admin/explain", "/admin/explain/c1"):
+            assert (await rig.ask("GET", path, headers={})).status == 401
 
     over(test)

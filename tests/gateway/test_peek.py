@@ -6,7 +6,8 @@ import time
 import pytest
 
 from penstock.adapters.wire.malformed import Malformed
-from penstock.gateway.peek import peek, top_level, user_of
+from penstock.base.prefix import chain
+from penstock.gateway.peek import peek, peek_prompt, top_level, user_of
 
 
 def refusal(body: bytes) -> Malformed:
@@ -160,3 +161,30 @@ def test_a_user_that_is_no_name_is_none(value: bytes) -> None:
     one, other = (user_of(peek(b'{"user":"%b"}' % name)) for name in (b"one", b"other"))
     assert len(one) == len(other) == 16
     assert one != other
+
+
+def test_a_prompt_is_what_chat_templates_put_first_to_last() -> None:
+    """Tools, system and instructions before the messages, wherever they stand in the body; nothing is copied of one."""
+    messages = json.dumps([{"role": "user", "content": "x" * 2000}]).encode()
+    one = peek_prompt(b'{"model":"m","messages":' + messages + b',"temperature":0.5,"stream":true}')
+    assert one[1:] == chain([messages])
+    assert (one[0].model, one[0].stream) == ("m", True)
+    other = peek_prompt(b'{"messages":' + messages + b',"tools":[{"type":"function"}],"model":"m"}')
+    assert other[1:] == chain([b'[{"type":"function"}]', messages])
+    salted = peek_prompt(b'{"messages":' + messages + b',"cache_salt":"s"}')
+    assert not set(salted[1]) & set(one[1])
+
+
+@pytest.mark.parametrize("field", ["prompt", "input", "inputs", "text", "system", "instructions", "messages"])
+@pytest.mark.parametrize("value", [b'"%b"' % (b"word " * 100), b"[%b]" % b",".join([b"12345"] * 100), b"null", b"5"])
+def test_a_prompt_may_be_anything(field: str, value: bytes) -> None:
+    """Text, tokens, nothing, nonsense: it is read as it stands, and no request is refused over it."""
+    assert peek_prompt(b'{"model":"m","%b":%b}' % (field.encode(), value))[1:] == chain([value])
+
+
+def test_a_body_without_a_prompt_has_no_blocks() -> None:
+    """And what is wrong with the body is told as ever."""
+    assert peek_prompt(b'{"model":"m"}')[1:] == ((), 0)
+    for wrong in (b"[]", b'{"model":1}', b'{"model":"m","model":"n"}', b'{"prompt":"\xff"}'):
+        with pytest.raises(Malformed):
+            peek_prompt(wrong)

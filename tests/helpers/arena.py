@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from penstock.base.nouns import Call, CallRow, EngineStats, Replica, Usage
+from penstock.base.nouns import Engine as Kind
 from penstock.base.rand import Rand
 from penstock.core.effects import Cancel, Effect, Probe, Record, Send
 from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Woke
@@ -24,6 +25,8 @@ class Visit(NamedTuple):
     at: float
     call: Call
     output_tokens: int
+    blocks: tuple[int, ...] = ()
+    """Content of its prompt's blocks, for the engines' prefix caches."""
 
 
 class Engine:
@@ -37,9 +40,13 @@ class Engine:
             self.batcher, self._perform, kernel.clock, kernel.call_at, _unseen, words.Woke(), raise_bug
         )
 
-    def submit(self, order: Send, prompt_tokens: int, output_tokens: int) -> None:
+    def submit(self, order: Send, visit: Visit) -> None:
         """An attempt begins."""
-        self._pump.tell(words.Submit(f"{order.id}/{order.attempt}", max(1, prompt_tokens), output_tokens))
+        self._pump.tell(
+            words.Submit(
+                f"{order.id}/{order.attempt}", max(1, visit.call.prompt_tokens), visit.output_tokens, visit.blocks
+            )
+        )
 
     def abort(self, order: Cancel) -> None:
         """Nobody wants it any more."""
@@ -51,6 +58,10 @@ class Engine:
             running=self.batcher.running,
             waiting=self.batcher.waiting,
             kv_usage=self.batcher.memory.usage,
+            prefix_queries=self.batcher.counters.prefix_queries,
+            prefix_hits=self.batcher.counters.prefix_hits,
+            kv_tokens=self.batcher.spec.kv_blocks * self.batcher.spec.block_size,
+            kv_block_tokens=self.batcher.spec.block_size,
         )
 
     def _perform(self, order: words.Order) -> None:
@@ -71,7 +82,7 @@ class Arena:
 
     def __init__(
         self, pool: PoolSpec, replicas: int, seats: int, engine: EngineSpec, seed: int = 1,
-        slow: EngineSpec | None = None,
+        slow: EngineSpec | None = None, kind: Kind = "generic",
     ) -> None:  # fmt: skip
         """All replicas are alike, but for the first where `slow` says what it is."""
         self.kernel = Kernel()
@@ -88,7 +99,8 @@ class Arena:
         """Ids, in the order in which they were sent."""
         self.visits: dict[str, Visit] = {}
         fleet = (
-            Replica(id=name, url=f"http://{name}", pool=pool.name, max_concurrent_requests=seats) for name in names
+            Replica(id=name, url=f"http://{name}", pool=pool.name, engine=kind, max_concurrent_requests=seats)
+            for name in names
         )
         self.pump.tell(FleetSeen(tuple(fleet)))
 
@@ -104,7 +116,7 @@ class Arena:
         if isinstance(order, Send):
             visit = self.visits[order.id]
             self.sent.append(order.id)
-            self.engines[order.replica].submit(order, visit.call.prompt_tokens, visit.output_tokens)
+            self.engines[order.replica].submit(order, visit)
         elif isinstance(order, Cancel):
             for engine in self.engines.values():
                 engine.abort(order)

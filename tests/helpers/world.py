@@ -28,7 +28,7 @@ from penstock.core.events import (
 )
 from penstock.core.gate import Gate
 from penstock.core.route.presets import Adaptive, LeastLoaded, P2CPeakEwma, RoundRobin, Strategy, WeightedRoundRobin
-from penstock.core.spec import BreakerSpec, GateSpec, HedgeSpec, PoolSpec, QueueSpec, RetrySpec
+from penstock.core.spec import BreakerSpec, ExplainSpec, GateSpec, HedgeSpec, PoolSpec, QueueSpec, RetrySpec
 from penstock.drive.journal import Journal
 from penstock.drive.pump import CallAt, Clock, Pump, raise_bug
 
@@ -40,6 +40,9 @@ class At(Protocol):
     """Call `action(argument)` at a time."""
 
     def __call__(self, when: float, action: Callable[[Any], object], argument: Any, /) -> object: ...
+
+
+EXPLAIN = ExplainSpec(calls=1000)
 
 
 def scenario(seed: int) -> tuple[GateSpec, tuple[Replica, ...]]:
@@ -75,7 +78,7 @@ def scenario(seed: int) -> tuple[GateSpec, tuple[Replica, ...]]:
         )
         for number in range(rng.randint(2, 5))
     )
-    return GateSpec(pools=pools, fallback={"m1": ("m2",)}, max_waiting=60), replicas
+    return GateSpec(pools=pools, fallback={"m1": ("m2",)}, max_waiting=60, explain=EXPLAIN), replicas
 
 
 class World:
@@ -116,7 +119,7 @@ class World:
             self._at(when, self._arrive, call)
             if rng.random() < 0.15:
                 self._at(when + self._round(rng.expovariate(2.0)), self._leave, call.id)
-        quicker = GateSpec(pools=self.spec.pools[:1], aliases={"m2": "m1"}, max_waiting=20)
+        quicker = GateSpec(pools=self.spec.pools[:1], aliases={"m2": "m1"}, max_waiting=20, explain=EXPLAIN)
         self._at(start + self._round(over_s / 2), self.pump.tell, Reconfigured(quicker))
         self._at(start + self._round(over_s * 0.6), self.pump.tell, FleetSeen(self.replicas[1:]))
         self._at(start + self._round(over_s * 0.7), self.pump.tell, Reconfigured(self.spec))

@@ -9,7 +9,7 @@ ROW: dict[str, Any] = {
     "id": "c1", "client_id": "", "at": 100.0, "tenant": "demo", "key": "demo", "model": "tiny",
     "path": "/v1/chat/completions", "pool": "p", "replica": "r1", "outcome": "ok", "status": 200, "stream": True,
     "priority": 2, "attempts": 1, "latency_s": 2.1, "ttft_s": 0.1, "queue_s": 0.02, "usage": Usage(10, 21, 4),
-    "relayed_tokens": 20,
+    "relayed_tokens": 20, "cached_estimate": 3,
 }  # fmt: skip
 
 

@@ -155,6 +155,7 @@ def test_the_access_log() -> None:
         "id": "c1", "status": 200, "latency_ms": 2100.0, "ttft_ms": 100.0, "queue_ms": 20.0, "priority": "normal"
     }  # fmt: skip
     assert (first["prompt_tokens"], first["completion_tokens"], first["cached_tokens"]) == (10, 21, 4)
+    assert first["cached_estimate"] == 3
     assert (second["outcome"], second["ttft_ms"], second["completion_tokens"]) == ("died_mid_answer", None, 20)
 
 

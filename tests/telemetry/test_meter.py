@@ -22,6 +22,7 @@ def test_an_answered_stream() -> None:
     assert meter.calls == {("p", "tiny", "ok", 2, 2, True): [1]}
     model = meter.models["p", "tiny"]
     assert (model.prompt_tokens, model.completion_tokens, model.cached_tokens) == (10, 21, 4)
+    assert model.cached_estimate == 3
     assert (model.duration.sum, model.first_token.sum) == (2.1, 0.1)
     assert model.per_token.sum == pytest.approx(0.1)
     assert meter.queue["p", 2].sum == 0.02

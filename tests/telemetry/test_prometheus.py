@@ -104,6 +104,7 @@ def test_calls() -> None:
     assert value(PAGE, "penstock_time_to_first_token_seconds_count", **labels) == 1
     assert value(PAGE, "penstock_queue_time_seconds_sum", pool="p", priority="normal") == 0.02
     assert value(PAGE, "penstock_tokens_total", **labels, kind="cached") == 4
+    assert value(PAGE, "penstock_tokens_total", **labels, kind="cached_estimate") == 3
     assert value(PAGE, "penstock_tenant_tokens_total", tenant="demo", kind="completion") == 21
     assert value(PAGE, "penstock_refusals_total", reason="queue_full") == 1
     assert value(PAGE, "penstock_hedges_total", pool="p", result="won") == 1

@@ -48,6 +48,8 @@ class Call(Struct, frozen=True, gc=False):
     """The end user that the client names."""
     prefix: tuple[int, ...] = ()
     """Chained hashes of the prompt's leading blocks: equal hash, equal text up to and including that block."""
+    prompt_bytes: int = 0
+    """Length of the text that `prefix` was made of; 0: none was."""
     latency_s: float | None = None
     """How long the client can wait for the whole answer; None: it did not say."""
     tier: str = "standard"
@@ -123,6 +125,10 @@ class EngineStats(Struct, frozen=True, kw_only=True, gc=False):
     prefix_queries: int | None = None
     """Tokens looked up in the prefix cache since the engine started."""
     prefix_hits: int | None = None
+    kv_tokens: int | None = None
+    """Tokens that its KV cache holds."""
+    kv_block_tokens: int | None = None
+    """Tokens of one block of it: less is never shared between prompts."""
     gpu_utilisation: float | None = None
     """0..1."""
     loaded: tuple[str, ...] | None = None
@@ -189,6 +195,8 @@ class CallRow(Struct, frozen=True, kw_only=True, gc=False):
     relayed_tokens: int
     """Stream events with content that reached the client: the fallback where the engine gave no usage."""
     hedge: Hedge = ""
+    cached_estimate: int = 0
+    """Tokens of the prompt that the replica was believed to have cached when the call was sent there."""
 
 
 class ReplicaView(Struct, frozen=True, kw_only=True):

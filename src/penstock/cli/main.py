@@ -19,6 +19,8 @@ COMMANDS = {
     "serve": "Run the gateway: from a file, from replica URLs, or over three emulated replicas.",
     "emulate": "Run an emulated vLLM replica: OpenAI API, timing, metrics and faults of an engine, without a GPU.",
     "check": "Check a configuration file: every mistake at once, with its path and a way out.",
+    "explain": "Why a request went where it went, and what it waited for; or a list of the last calls.",
+    "top": "The fleet, its queues and rates, live in the terminal.",
     "load": "Replay a request trace against any OpenAI endpoint and show latencies, goodput and errors.",
 }
 """Command -> what help says of it. `penstock.cli.NAME` holds a function NAME; its parameters are the options."""

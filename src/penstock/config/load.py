@@ -120,6 +120,7 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
             for rule in file.routes
         ),
         max_waiting=file.max_waiting,
+        explain=file.explain,
     )  # fmt: skip
     return Settings(
         server=body, gate=gate, replicas=tuple(replicas.replicas.values()), access=replicas.access,

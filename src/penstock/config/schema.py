@@ -16,6 +16,7 @@ from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
     BreakerSpec,
     Count,
+    ExplainSpec,
     GateSpec,
     HedgeSpec,
     OutlierSpec,
@@ -204,6 +205,7 @@ class File(_Conf, frozen=True, kw_only=True):
     journal: Annotated[str | None, _doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     max_waiting: Annotated[Count, _doc("calls that may wait in all pools together")] = 10_000
+    explain: ExplainSpec = field(default_factory=ExplainSpec)
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     retries: RetrySpec = field(default_factory=RetrySpec)
     breaker: BreakerSpec = field(default_factory=BreakerSpec)

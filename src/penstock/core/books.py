@@ -15,6 +15,7 @@ from penstock.core.load import Seat
 from penstock.core.pool import Pool
 from penstock.core.shed import AGAIN_S
 from penstock.core.timers import Timers
+from penstock.core.trails import Trails
 
 RETRY_AFTER_S = (1.0, 60.0)
 """Bounds of the Retry-After that we work out ourselves."""
@@ -23,7 +24,7 @@ RETRY_AFTER_S = (1.0, 60.0)
 class Books:
     """The calls in flight and what they hold. Every method that takes `out` appends its orders there."""
 
-    __slots__ = ("_fleet", "_flights", "_limits", "_timers", "_waiting", "max_waiting")
+    __slots__ = ("_fleet", "_flights", "_limits", "_timers", "_waiting", "max_waiting", "trails")
 
     def __init__(self, fleet: Fleet, timers: Timers[Alarm]) -> None:
         self._fleet = fleet
@@ -33,6 +34,13 @@ class Books:
         self._waiting = 0
         self.max_waiting = 0
         """In all pools together."""
+        self.trails: Trails | None = None
+        """Where the ways of calls are remembered; None: nowhere."""
+
+    def find(self, id: str) -> Flight | None:
+        """A call in flight, by its id or its client's."""
+        found = self._flights.get(id)
+        return found or next((flight for flight in self._flights.values() if flight.call.client_id == id), None)
 
     def counts(self) -> dict[str, int]:
         """What is held right now; all zero when nothing is going on."""
@@ -50,6 +58,8 @@ class Books:
         flight.queued_at = now
         self._waiting += 1
         pin_wait_s = pool.push(flight, model, now)
+        if self.trails is not None:
+            self.trails.queued(flight, pool, model, now)
         until = flight.deadline if pin_wait_s is None else min(flight.deadline, now + pin_wait_s)
         if not pool.usable(model):
             queue = pool.spec.queue
@@ -60,6 +70,8 @@ class Books:
     def _unqueue(self, flight: Flight, now: float) -> None:
         name, model = flight.targets[flight.target]
         self._fleet.pools[name].drop(flight, model)
+        if self.trails is not None:
+            self.trails.unqueued(flight, self._fleet.pools[name], now)
         self._timers.cancel(("wait", flight.call.id))
         self._waiting -= 1
         flight.queue_s += now - flight.queued_at
@@ -74,12 +86,16 @@ class Books:
         flight.number = flight.attempt
         flight.target_attempts += 1
         flight.sent_at = now
+        if self.trails is not None:
+            self.trails.sent(flight, pool, seat, now)
         seat.in_flight += 1
         if pool.fair.caps and flight.flow is None:  # a hedge is not counted: it is made only where nobody waits
             flight.flow = pool.fair.takes(flight.call.tenant, now)
         if flight.attempt == 1:
             pool.budget.deposit(now)
-            pool.fair.charge(flight.call, now)
+            flight.expected = pool.fair.charge(flight.call, now)
+        if flight.call.prefix and pool.pipeline.prefix is not None:
+            flight.cached = pool.pipeline.prefix.sent(flight.call, model, seat)
         if pool.hedging is not None:
             self._watch(flight, pool.hedging, now)
         timeouts = pool.spec.timeouts
@@ -179,7 +195,10 @@ class Books:
         """Refuse a call that never entered: it holds nothing, and another with its id may be in flight."""
         status = REFUSALS[label].http
         out.append(Refuse(flight.call.id, label, status, detail))
-        out.append(Record(flight.row(label, status, None, 0, "", now)))
+        row = flight.row(label, status, None, 0, "", now)
+        if self.trails is not None:
+            self.trails.over(flight, row)
+        out.append(Record(row))
 
     def _retry_after_s(self, flight: Flight, now: float) -> float:
         """When it may be worth trying again: after the line has moved on, by the pace of the last seconds."""
@@ -197,4 +216,7 @@ class Books:
         flight.move("over")
         del self._flights[flight.call.id]
         self._limits.settle(flight.call)
-        out.append(Record(flight.row(outcome, status, usage, tokens, replica, now)))
+        row = flight.row(outcome, status, usage, tokens, replica, now)
+        if self.trails is not None:
+            self.trails.over(flight, row)
+        out.append(Record(row))

@@ -72,6 +72,8 @@ class Calls(Rivals):
         if refusal is None and pool.refuses(flight.call, now):
             refusal = "saturated"
         if refusal is not None:
+            if self.trails is not None:
+                self.trails.refused(flight, pool, model, refusal, self._waiting, now)
             return refusal
         flight.target = target
         self._enqueue(flight, pool, model, now)
@@ -123,6 +125,8 @@ class Calls(Rivals):
         usage = event.usage
         if usage is not None and (pool := self._fleet.pools.get(seat.pool)) is not None:
             pool.fair.served(flight.call.tenant, usage.prompt_tokens, usage.completion_tokens, now)
+            if flight.call.prefix:
+                pool.cached(flight, usage, seat)
         self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
         self.serve(seat.pool, out, now)
 
@@ -177,6 +181,8 @@ class Calls(Rivals):
         usable = (index for index, (name, model) in enumerate(flight.targets) if pools[name].usable(model))
         flight.target = next(usable, 0)
         name, model = flight.targets[flight.target]
+        if self.trails is not None:
+            self.trails.moved(flight, "configuration", now)
         self._enqueue(flight, pools[name], model, now)
 
     def waited(self, call_id: str, out: list[Effect], now: float) -> None:

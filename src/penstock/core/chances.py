@@ -36,6 +36,8 @@ class Chances(Books):
         if row.blames_replica or row.says_retry_after or flight.target_attempts > 1:  # else it is well: once again
             flight.tried = (flight.tried or frozenset()) | {seat.id}
         flight.last = event.label
+        if self.trails is not None:
+            self.trails.lost(flight, seat.id, event, now)
 
     def _again(self, flight: Flight, seat: Seat, event: Failed, out: list[Effect], now: float) -> None:
         """An attempt failed before its first byte: another attempt, another target, or the end."""
@@ -50,10 +52,15 @@ class Chances(Books):
                 else:
                     flight.move("pausing")
                     wait_s = max(pause_s(spec, flight.target_attempts, self._jitter), event.retry_after_s or 0.0)
-                    self._timers.set(("pause", flight.call.id), min(now + wait_s, flight.deadline))
+                    until = min(now + wait_s, flight.deadline)
+                    self._timers.set(("pause", flight.call.id), until)
+                    if self.trails is not None:
+                        self.trails.paused(flight, until, now)
                 return
             if self._next_target(flight, out, now):
                 return
+        if self.trails is not None:
+            self.trails.gave_up(flight, pool, row, now)
         label = told(event.label, pool is not None and pool.panic)
         self._refuse(flight, label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id)
 
@@ -87,6 +94,8 @@ class Chances(Books):
         if index is None:
             return False
         flight.target, flight.target_attempts = index, 0
+        if self.trails is not None:
+            self.trails.moved(flight, "fallback", now)
         self._rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)
         return True
 

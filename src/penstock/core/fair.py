@@ -117,19 +117,40 @@ class Fair:
         flow = self._flows[tenant] = Flow(tenant, self._weights.get(tenant, 1.0), self._floor, now)
         return flow
 
-    def charge(self, call: Call, now: float) -> None:
-        """A call is sent for the first time (later attempts are our misfortune, not the tenant's use)."""
+    def expected(self, call: Call) -> float:
+        """Output tokens that this call may take, by what its tenant's answers were."""
+        flow, most = self._flows.get(call.tenant), call.max_tokens
+        output = TYPICAL_OUTPUT if flow is None else flow.output
+        return output if most is None or most > output else most
+
+    def capped(self, tenant: str) -> bool:
+        """Whether it was kept from more seats when it was last looked at, because it has its share."""
+        flow = self._flows.get(tenant) if self.caps else None
+        return flow is not None and flow.capped
+
+    def standing(self, tenant: str) -> tuple[float, float]:
+        """How far a tenant's account is above (or below) where the pool has come, and its weight."""
+        flow = self._flows.get(tenant)
+        tag = self._floor if flow is None else max(flow.tag, self._floor)
+        return tag - self._virtual, self._weights.get(tenant, 1.0)
+
+    def charge(self, call: Call, now: float) -> float:
+        """A call is sent for the first time (later attempts are our misfortune, not the tenant's use). Returns the
+        output tokens that it is expected to take."""
         flow = self._flows.get(call.tenant)
         if flow is None:
             flow = self._open(call.tenant, now)
         output, most = flow.output, call.max_tokens
-        cost = call.prompt_tokens + OUTPUT_COST * (output if most is None or most > output else most) + 1.0
+        if most is not None and most < output:
+            output = most
+        cost = call.prompt_tokens + OUTPUT_COST * output + 1.0
         start = flow.tag
         flow.tag = start + cost / flow.weight
         self._mean += 0.01 * (cost - self._mean) if self._mean else cost
         if start > self._virtual:
             self._virtual = start
             self._floor = max(self._floor, start - self._burst * self._mean)
+        return output
 
     def served(self, tenant: str, prompt_tokens: int, completion_tokens: int, now: float) -> None:
         """An answer is complete: what it really took."""

@@ -195,6 +195,8 @@ class Fleet:
         if stats is not None:
             pool = self.pools[seat.pool]
             seat.observed(stats, pool.spec.scrape.stale_after_s, now)
+            if seat.cache.observed(stats) and pool.pipeline.prefix is not None:
+                pool.pipeline.prefix.index.forget(seat.cache)
             if stats.loaded is not None or stats.loras_running is not None:
                 pool.engines_tell()
             return self._changed(seat, seat.health.crowd(stats.waiting))

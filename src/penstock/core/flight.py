@@ -7,6 +7,8 @@ from penstock.base.nouns import Call, CallRow, Hedge, Usage
 from penstock.core.catalog import Target
 from penstock.core.fair import Flow
 from penstock.core.load import Seat
+from penstock.core.prefix import NOTHING
+from penstock.core.steps import Step
 
 State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
 
@@ -34,9 +36,9 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "call", "deadline", "flow", "free_used", "hedge", "hedged", "last", "loose",
-        "number", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at", "state", "target", "target_attempts",
-        "targets", "tried",
+        "arrived", "attempt", "began", "cached", "call", "deadline", "expected", "flow", "free_used", "hedge", "hedged",
+        "last", "loose", "number", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at", "state", "target",
+        "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -70,11 +72,17 @@ class Flight:
         self.free_used = False
         self.last: Label | None = None
         """How the last attempt failed."""
+        self.cached = NOTHING
+        """What of its prompt the replica is believed to have cached."""
         self.deadline = 0.0
         self.queued_at = 0.0
         self.queue_s = 0.0
         self.sent_at = 0.0
         self.began: float | None = None
+        self.expected: float | None = None
+        """Output tokens that were expected, once it waits or is sent."""
+        self.trail: Step | None = None
+        """Its last step, where ways are remembered."""
 
     def move(self, state: State) -> None:
         """Go to another state. Raises ValueError where the table has no such move: that is a bug."""
@@ -106,4 +114,5 @@ class Flight:
             stream=call.stream, priority=call.priority, attempts=self.attempt, latency_s=now - self.arrived,
             ttft_s=None if self.began is None else self.began - self.arrived, queue_s=self.queue_s, usage=usage,
             relayed_tokens=relayed_tokens, hedge="" if self.hedge == "due" else self.hedge,
+            cached_estimate=self.cached.tokens,
         )  # fmt: skip

@@ -4,7 +4,7 @@ limits → catalog → queue → route → (an attempt) → health → limits. W
 known of replicas in `fleet`; this file says which of them hears what, and keeps the one clockwork of alarms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from penstock.base.nouns import PoolView, ReplicaView
@@ -29,8 +29,11 @@ from penstock.core.events import (
 )
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.pool import Pool
-from penstock.core.spec import GateSpec
+from penstock.core.spec import ExplainSpec, GateSpec
+from penstock.core.steps import Trail
 from penstock.core.timers import Timers
+from penstock.core.trails import Trails
+from penstock.core.view import pool_view
 
 
 class Gate:
@@ -79,7 +82,18 @@ class Gate:
 
     def pools(self, now: float) -> list[PoolView]:
         """Every pool as it stands."""
-        return [pool.view(pool.models(), now) for pool in self._fleet.pools.values()]
+        return [pool_view(pool, now) for pool in self._fleet.pools.values()]
+
+    def trails(self) -> Iterable[Trail]:
+        """The ways of the last calls that are over, the last first."""
+        return () if self._calls.trails is None else self._calls.trails.newest()
+
+    def trail(self, id: str, now: float) -> Trail | None:
+        """The way of a call, by its id or its client's, whether it goes on or is over; None: not remembered."""
+        flight, trails = self._calls.find(id), self._calls.trails
+        if trails is None:
+            return None
+        return trails.find(id) if flight is None else trails.live(flight, now)
 
     def models(self) -> list[str]:
         """Every name that a client may use."""
@@ -133,6 +147,20 @@ class Gate:
                 pools[pool.name] = Pool(pool, self._rand.child(pool.name))
         self.spec = spec
         self._calls.max_waiting = spec.max_waiting
+        self._remember(spec.explain)
+
+    def _remember(self, spec: ExplainSpec) -> None:
+        """Keep the ways of so many calls from now on."""
+        trails = self._calls.trails
+        if not spec.calls:
+            trails = None
+        elif trails is None:
+            trails = Trails(spec)
+        else:
+            trails.spec = spec
+        self._calls.trails = trails
+        for pool in self._fleet.pools.values():
+            pool.take_notes(trails.notes if trails is not None else None)
 
     def _reconfigured(self, event: Reconfigured, out: list[Effect], now: float) -> None:
         waiting = self._calls.lift_waiting(now)

@@ -7,6 +7,7 @@ from math import exp, inf
 
 from penstock.base.nouns import EngineStats, GpuReading, Replica
 from penstock.core.health import Health
+from penstock.core.prefix import Cache
 
 ALPHA = 0.1
 """Weight of a new observation in the means [R4]."""
@@ -46,10 +47,10 @@ class Seat:
     """One replica with what routing may know of it."""
 
     __slots__ = (
-        "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id", "in_flight",
-        "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "queued_share",
-        "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until", "times_whole",
-        "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "cache", "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id",
+        "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool",
+        "queued_share", "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until",
+        "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -77,6 +78,7 @@ class Seat:
         """Mean time from sending a call to the end of its answer, streamed or not."""
         self.whole_at = 0.0
         self.peak = PeakEwma()
+        self.cache = Cache(replica.id)
         self.errors = 0.0
         self.errors_at = 0.0
         self.listed: tuple[str, ...] | None = None

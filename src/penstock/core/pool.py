@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from penstock.base.errors import Label
-from penstock.base.nouns import Call, PoolView
+from penstock.base.nouns import Call, Usage
 from penstock.base.rand import Rand
 from penstock.core.attempts import RetryBudget
 from penstock.core.fair import Fair
@@ -19,12 +19,14 @@ from penstock.core.load import Seat
 from penstock.core.order import EVERY
 from penstock.core.outliers import Outliers, look_for_panic
 from penstock.core.pins import Pins
+from penstock.core.prefix import NOTHING
 from penstock.core.queue import Counts, Line
+from penstock.core.route.notes import Notes
 from penstock.core.route.pipeline import Pipeline, build
 from penstock.core.route.presets import P2CPeakEwma
 from penstock.core.route.ramp import Ramp
 from penstock.core.route.sticky import Sticky
-from penstock.core.shed import NOBODY, Shed, saturation
+from penstock.core.shed import NOBODY, Shed
 from penstock.core.spec import PoolSpec
 
 
@@ -33,7 +35,7 @@ class Pool:
 
     __slots__ = (
         "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "hedging", "lines",
-        "outliers", "panic", "pins", "pipeline", "seats", "shed", "spec", "sticky",
+        "notes", "outliers", "panic", "pins", "pipeline", "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -60,6 +62,7 @@ class Pool:
         self.pins: Pins | None = None
         """None: nobody is ever pinned."""
         self.hedging: Hedging | None = None
+        self.notes: Notes | None = None
         self.respec(spec)
 
     def respec(self, spec: PoolSpec) -> None:
@@ -67,6 +70,7 @@ class Pool:
         if not hasattr(self, "pipeline") or spec.strategy != self.spec.strategy:
             self.pipeline = build(spec.strategy, self._rand)
             self.decay_s = spec.strategy.decay_s if isinstance(spec.strategy, P2CPeakEwma) else 10.0
+            self.pipeline.take_notes(self.notes)
             if self._tells:
                 self.pipeline.engines_tell()
         if spec.sticky is None:
@@ -93,6 +97,11 @@ class Pool:
             seat.health.respec(spec.breaker, spec.probe)
         self.changed()
 
+    def take_notes(self, notes: Notes | None) -> None:
+        """Leave there from now on what is chosen among."""
+        self.notes = notes
+        self.pipeline.take_notes(notes)
+
     # ===== seats =====
 
     def changed(self) -> None:
@@ -110,6 +119,14 @@ class Pool:
         for seat in self.seats:
             seat.times_whole = self.pipeline.times_whole
 
+    def cached(self, flight: Flight, usage: Usage, seat: Seat) -> None:
+        """An answer tells how much of its prompt was cached."""
+        if flight.cached.owner != seat.id:  # one of two attempts, and the other one was the last to be sent
+            flight.cached = NOTHING
+        if self.pipeline.prefix is not None:
+            model = flight.targets[flight.target].model
+            self.pipeline.prefix.index.ended(model, flight.call.prompt_bytes, flight.cached, usage, seat.cache)
+
     def engines_tell(self) -> None:
         """An engine told which models or adapters it has in memory."""
         if not self._tells:
@@ -120,14 +137,15 @@ class Pool:
         """Seats that can serve the model now or as soon as one frees. Backups only while no primary can."""
         found = self._usable.get(model)
         if found is None:
-            fit = [seat for seat in self.seats if seat.health.usable and self._serves(seat, model)]
+            fit = [seat for seat in self.seats if seat.health.usable and self.serves(seat, model)]
             found = [seat for seat in fit if not seat.replica.backup] or fit
             if len(self._usable) > 4096:  # names that clients made up must not pile up
                 self._usable.clear()
             self._usable[model] = found
         return found
 
-    def _serves(self, seat: Seat, model: str) -> bool:
+    def serves(self, seat: Seat, model: str) -> bool:
+        """Whether it has the model, well or ill."""
         if seat.replica.compatibility and seat.replica.compatibility.get(model) == "unsupported":
             return False
         if seat.replica.models:
@@ -154,6 +172,8 @@ class Pool:
             seats = [seat for seat in seats if seat.id not in tried] or seats
         if self._ramp is not None and now < self._ramp.until:
             seats = self._ramp.thin(call, seats, self.seats, now)
+        if self.notes is not None:
+            self.notes.begin(seats)
         pipeline = self.pipeline
         if pipeline.by_model and call.model != model:
             call = replace(call, model=model)
@@ -177,6 +197,7 @@ class Pool:
                 closed = self.shed.closed(self.seats, now) if self.shed.active else NOBODY
                 if seat.in_flight >= seat.health.limit or pins.waits(seat, closed) or self.full:
                     return None
+                self._note_pin(model)
                 pins.took(flight.call, model, seat, now)
                 return seat
         return self.choose(flight.call, model, None, now)
@@ -206,6 +227,8 @@ class Pool:
         seats: Sequence[Seat] = [seat for seat in self.usable(model) if seat.id not in shunned]
         if seats and self._ramp is not None and now < self._ramp.until:
             seats = self._ramp.thin(call, seats, self.seats, now)
+        if self.notes is not None:
+            self.notes.begin(seats, None, first.id)
         if self.pipeline.by_model and call.model != model:
             call = replace(call, model=model)
         return self.pipeline.choose(call, seats, now) if seats else None
@@ -353,8 +376,13 @@ class Pool:
                     flight.loose, seat = True, None
         if seat is None:
             return self.choose(flight.call, model, None, now)
+        self._note_pin(model)
         pins.took(flight.call, model, seat, now)
         return seat
+
+    def _note_pin(self, model: str) -> None:
+        if self.notes is not None:
+            self.notes.begin(self.usable(model), self.pipeline if self.sticky is None else None)
 
     def _next_retry(self, model: str, line: Line, now: float) -> tuple[Flight, Seat] | None:
         full: set[frozenset[str] | None] = set()  # after a replica's death hundreds wait who all tried the same
@@ -365,27 +393,3 @@ class Pool:
                     return flight, seat
                 full.add(flight.tried)
         return None
-
-    # ===== for people =====
-
-    def view(self, models: list[str], now: float) -> PoolView:
-        """What the admin API and the metrics show."""
-        waiting = [line.head_at() for line in self.lines.values()]
-        return PoolView(
-            name=self.spec.name,
-            strategy=str(self.spec.strategy.__struct_config__.tag),
-            models=models,
-            queued=self.counts.calls,
-            queued_bytes=self.counts.bytes,
-            oldest_s=now - min(waiting) if waiting else 0.0,
-            queued_by_priority=self.counts.shown_by_priority(),
-            queued_by_tenant=self.counts.shown_by_tenant(),
-            fairness=self.fair.index(now),
-            saturation=saturation(self.seats, self.shed.spec, now),
-            in_flight=sum(seat.in_flight for seat in self.seats),
-            seats=sum(seat.health.limit for seat in self.seats),
-            replicas=len(self.seats),
-            healthy=sum(seat.health.well for seat in self.seats),
-            panic=self.panic,
-            ejections={str(reason): count for reason, count in self.outliers.ejections.items() if count},
-        )

@@ -27,17 +27,24 @@ class Rivals(Chances):
             return
         if not pool.hedging.affords(now):  # asked first: when all replicas are slow, this is what every call hears
             flight.hedge = "no_budget"
+            self._note(flight, flight.hedge, now)
             return
         seat = pool.second(flight, flight.seat, now)
         if seat is None:
             flight.hedge = "no_room"
+            self._note(flight, flight.hedge, now)
             return
         pool.hedging.pay()
         flight.hedge = "neither"
         flight.hedged = flight.attempt + 1
         flight.rival = Running(flight.number, flight.seat, flight.sent_at)
+        self._note(flight, "sent", now)
         self._send(flight, pool, seat, out, now)
         flight.target_attempts -= 1  # a hedge is no retry
+
+    def _note(self, flight: Flight, what: str, now: float) -> None:
+        if self.trails is not None:
+            self.trails.hedged(flight, what, now)
 
     def _decide(self, flight: Flight, number: int, out: list[Effect], now: float) -> Seat | None:
         """The answer of this attempt is here: no other attempt is wanted. Whose seat that frees."""
@@ -60,6 +67,8 @@ class Rivals(Chances):
                 pool.hedging.took(flight.call.stream, now - loser.sent_at)
         flight.rival = None
         out.append(Cancel(flight.call.id, loser.number))
+        if self.trails is not None:
+            self.trails.stopped(flight, loser.number, loser.seat, now)
         loser.seat.in_vain(now - loser.sent_at, flight.call.stream, now)
         self._free(loser.seat, out)
         return loser.seat

@@ -27,7 +27,7 @@ def saturation(seats: Sequence[Seat], spec: ShedSpec, now: float) -> float:
 class Shed:
     """The gate of one pool: open, or closed to some priorities."""
 
-    __slots__ = ("_at", "_ceilings", "_closed", "active", "refuses", "spec")
+    __slots__ = ("_at", "_ceilings", "_closed", "active", "level", "refuses", "spec")
 
     def __init__(self, spec: ShedSpec) -> None:
         self.spec = spec
@@ -35,7 +35,14 @@ class Shed:
         self.refuses = spec.mode == "refuse"
         self._ceilings = (float("inf"), spec.high, spec.normal, spec.low, spec.batch)
         self._closed = NOBODY
+        self.level = 0.0
+        """The saturation that was last worked out."""
         self._at = float("-inf")
+
+    @property
+    def shut(self) -> tuple[bool, ...]:
+        """Who was kept away when it was last looked at."""
+        return self._closed
 
     def at_ease(self, seats: Sequence[Seat], now: float) -> bool:
         """Whether there is room for work that nobody may need: nobody is kept away and engines are not saturated."""
@@ -44,7 +51,7 @@ class Shed:
     def closed(self, seats: Sequence[Seat], now: float) -> tuple[bool, ...]:
         """For each priority, whether it is kept away now."""
         if now >= self._at + LOOK_S:
-            level = saturation(seats, self.spec, now)
+            level = self.level = saturation(seats, self.spec, now)
             self._closed = tuple(level >= ceiling for ceiling in self._ceilings) if level else NOBODY
             self._at = now
         return self._closed

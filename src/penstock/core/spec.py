@@ -241,6 +241,13 @@ class RouteRule(_Spec, frozen=True, kw_only=True):
     model: Annotated[str | None, _doc("the model to use whatever the request names; none: the request's own")] = None
 
 
+class ExplainSpec(_Spec, frozen=True, kw_only=True):
+    """Why the last calls went where they went, for `penstock explain` [R10]."""
+
+    calls: Annotated[NotNegative, _doc("so many of the last calls can be explained; 0: none, and it costs nothing")] = 10_000
+    memory_bytes: Annotated[Bytes, _doc("bytes that they may take; beyond, the oldest are forgotten")] = field(default=32 << 20, name="memory")
+
+
 class GateSpec(_Spec, frozen=True, kw_only=True):
     """Everything the Gate is configured with. Replicas come as facts (FleetSeen)."""
 
@@ -254,3 +261,4 @@ class GateSpec(_Spec, frozen=True, kw_only=True):
     routes: tuple[RouteRule, ...] = ()
     max_waiting: int = 10_000
     """Calls that may wait in all pools together."""
+    explain: ExplainSpec = field(default_factory=lambda: ExplainSpec(calls=0))

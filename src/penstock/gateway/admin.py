@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -25,11 +25,20 @@ from penstock.base.errors import ConfigError
 from penstock.base.nouns import PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.gateway.roster import Roster, RosterError
+from penstock.telemetry.explained import Explanation, Short
 
 MAX_BODY_BYTES = 1 << 20
 BODY_S = 30.0
 """How long a body may take."""
 CODES = {404: "not_found", 408: "request_timeout", 409: "conflict", 413: "body_too_large"}
+FILTERS = ("model", "tenant", "replica", "outcome")
+UNEXPLAINED = {
+    "off": (404, "Calls are not remembered here: set `explain.calls`."),
+    "forgotten": (410, "That call is forgotten: only the last ones are remembered (`explain.calls`)."),
+    "unknown": (404, "No call with that id is remembered. Requests that were refused before they could be decided about"
+        " (no key, not understood) have none, and a restart forgets all."),
+}  # fmt: skip
+"""Why a call cannot be explained: status and message."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -45,6 +54,8 @@ class Desk(Protocol):
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
     def journal_tail(self, last: int) -> Iterable[bytes]: ...
+    def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]: ...
+    def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]: ...
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]: ...
     def admin_key_hash(self) -> str | None: ...
     async def reload(self) -> list[str]: ...
@@ -143,6 +154,8 @@ class _Api:
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
             Route("/admin/reload", _said(self.reload), methods=["POST"]),
             Route("/admin/journal", _said(self.journal), methods=["GET"]),
+            Route("/admin/explain", _said(self.explain_last), methods=["GET"]),
+            Route("/admin/explain/{id:path}", _said(self.explain), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
         ]
@@ -185,16 +198,35 @@ class _Api:
         return _json({"changes": await self._desk.reload()})
 
     async def journal(self, request: Request) -> Response:
-        last = request.query_params.get("last", "100")
-        if not last.isascii() or not last.isdigit() or len(last) > 5 or not 1 <= int(last) <= 10_000:
-            raise RosterError(400, "`last` is a number of entries from 1 to 10000")
-        return Response(b"[" + b",".join(self._desk.journal_tail(int(last))) + b"]", media_type="application/json")
+        last = _last(request, "100")
+        return Response(b"[" + b",".join(self._desk.journal_tail(last)) + b"]", media_type="application/json")
+
+    async def explain(self, request: Request) -> Response:
+        found = self._desk.explain(request.path_params["id"])
+        return _json(found) if isinstance(found, Explanation) else error(*UNEXPLAINED[found], found)
+
+    async def explain_last(self, request: Request) -> Response:
+        asked = dict(request.query_params)
+        last = _last(request, "20")
+        asked.pop("last", None)
+        unknown = [name for name in asked if name not in FILTERS]
+        if unknown:
+            raise RosterError(400, f"`{unknown[0][:50]}` is no filter: there are {', '.join(FILTERS)}, and `last`")
+        return _json(self._desk.explain_last(last, asked))
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._desk.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def health(self, request: Request) -> Response:
         return _json({"status": "ok"})
+
+
+def _last(request: Request, usual: str) -> int:
+    """The query's `last`. Raises RosterError."""
+    last = request.query_params.get("last", usual)
+    if not last.isascii() or not last.isdigit() or len(last) > 5 or not 1 <= int(last) <= 10_000:
+        raise RosterError(400, "`last` is a number of entries from 1 to 10000")
+    return int(last)
 
 
 def _said(handler: Handler) -> Handler:

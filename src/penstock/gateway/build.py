@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvloop
@@ -38,6 +38,8 @@ from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.server import DataPlane
 from penstock.gateway.side import SideDoor
+from penstock.telemetry.explain import explain, newest
+from penstock.telemetry.explained import Explanation, Short
 from penstock.telemetry.logs import AccessLog, set_up
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import render
@@ -221,6 +223,19 @@ class Gateway:
         """The last turns, each as JSON, oldest first."""
         turns = self.journal.turns()
         return (msgspec.json.encode(turn) for turn in islice(turns, max(0, len(turns) - last), None))
+
+    def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]:
+        """Why the call of this id, ours or its client's, went where it went; or why nobody knows."""
+        trail = self.gate.trail(id, self.pump.now())
+        if trail is not None:
+            return explain(trail)
+        if not self.gate.spec.explain.calls:
+            return "off"
+        return "forgotten" if self.plane.gave(id) else "unknown"
+
+    def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]:
+        """The last calls that can be explained, the last first."""
+        return newest(self.gate.trails(), last, **wanted)
 
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]:
         """A replica from the admin API, checked like one from the file. Raises ConfigError."""

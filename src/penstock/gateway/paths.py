@@ -18,6 +18,8 @@ class Route(Struct, frozen=True):
     needs_model: bool = True
     may_ask_usage: bool = False
     """Its streams tell the usage when asked with `stream_options.include_usage`."""
+    prompt: bool = False
+    """Its body has a prompt that an engine's prefix cache may know."""
     open: bool = False
     """No key is asked for."""
 
@@ -32,14 +34,16 @@ def _forwarded(*paths: str, **flags: bool) -> list[Route]:
 
 
 _ROUTES = [
-    *_forwarded("/v1/chat/completions", "/chat/completions", "/v1/completions", "/completions", may_ask_usage=True),
-    *_forwarded("/v1/embeddings", "/embeddings", "/v1/responses", "/responses"),
-    *_forwarded("/v1/messages", "/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
+    *_forwarded(
+        "/v1/chat/completions", "/chat/completions", "/v1/completions", "/completions", may_ask_usage=True, prompt=True
+    ),
+    *_forwarded("/v1/responses", "/responses", "/v1/messages", prompt=True),
+    *_forwarded("/v1/embeddings", "/embeddings", "/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
     *_forwarded(
         "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify", needs_model=False
     ),
     *_forwarded("/tokenize", "/detokenize", "/v1/tokenize", "/v1/detokenize", needs_model=False),
-    *_forwarded("/generate", "/generate_stream", needs_model=False),
+    *_forwarded("/generate", "/generate_stream", needs_model=False, prompt=True),
     Route("/v1/audio/transcriptions", body="multipart"),
     Route("/v1/audio/translations", body="multipart"),
     Route("/v1/models", local="models"),

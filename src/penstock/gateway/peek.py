@@ -7,12 +7,14 @@ does itself.
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from penstock.adapters.wire.malformed import Malformed
+from penstock.base.prefix import chain
 
 MAX_MODEL_CHARS = 512
 MAX_CHOICES = 1024
@@ -50,13 +52,37 @@ class Fields(Struct, gc=False):
     """As it stands there, whatever it is: a hint, over which no request is refused."""
 
 
+class Prompted(Fields, gc=False):
+    """The same, and where the prompt lies: pieces of the body as they stand there, not copied, in the order in which
+    chat templates put them. Whatever they are, no request is refused over them."""
+
+    cache_salt: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.Raw()
+    system: msgspec.Raw = msgspec.Raw()
+    instructions: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+    inputs: msgspec.Raw = msgspec.Raw()
+    text: msgspec.Raw = msgspec.Raw()
+
+    def parts(self) -> list[memoryview]:
+        """Those that are there."""
+        found = (
+            self.cache_salt, self.tools, self.system, self.instructions, self.messages, self.prompt, self.input,
+            self.inputs, self.text,
+        )  # fmt: skip
+        return [memoryview(raw) for raw in found if raw]
+
+
 _DECODER = msgspec.json.Decoder(Fields)
+_PROMPT_DECODER = msgspec.json.Decoder(Prompted)
 
 
-def peek(body: bytes) -> Fields:
+def peek(body: bytes, decode: Callable[[bytes], Fields] = _DECODER.decode) -> Fields:
     """The inspected fields. Raises Malformed (400) for what is no JSON object, has a field of a wrong type or twice."""
     try:
-        fields = _DECODER.decode(body)
+        fields = decode(body)
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -69,6 +95,14 @@ def peek(body: bytes) -> Fields:
     if (len(found) > 1 and len(found) != len(set(found))) or (b"\\" in body and b"\\u00" in body):
         _check_keys(body)
     return fields
+
+
+def peek_prompt(body: bytes) -> tuple[Fields, tuple[int, ...], int]:
+    """The inspected fields, the hashes of the prompt's leading blocks, and its length in bytes. Raises Malformed."""
+    fields = peek(body, _PROMPT_DECODER.decode)
+    assert isinstance(fields, Prompted)
+    parts = fields.parts()
+    return (fields, *chain(parts)) if parts else (fields, (), 0)
 
 
 def user_of(fields: Fields) -> str:

@@ -19,6 +19,7 @@ from penstock.base.ports import Dialect
 from penstock.config.schema import ServerSpec, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import Arrived, ClientGone, Event
+from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
@@ -26,7 +27,7 @@ from penstock.gateway.inbound import BODY, BUSY, Inbound
 from penstock.gateway.multipart import peek_form
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.peek import Fields, peek, user_of
+from penstock.gateway.peek import Fields, peek, peek_prompt, user_of
 from penstock.gateway.perform import Performer
 
 log = logging.getLogger("penstock.gateway")
@@ -88,6 +89,8 @@ class DataPlane:
         self._probes: dict[str, ProbeSpec] = {}
         self._scrapes: dict[str, ScrapeSpec] = {}
         self._cookies: dict[str, bytes] = {}
+        self._reads_prefix = False
+        """A pool's strategy wants to know how prompts begin."""
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
@@ -109,6 +112,7 @@ class DataPlane:
         self.timeouts = settings.server.timeouts
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
+        self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
         self._cookies = {
             pool.name: cookie_line(pool.sticky.cookie, pool.sticky.ttl_s, settings.server.tls is not None)
@@ -229,9 +233,13 @@ class DataPlane:
         if self.buffered_bytes + len(body) > self.server.limits.buffered_bytes:
             raise Malformed("overloaded")
         route = head.route
-        if route.body == "json":
+        prefix: tuple[int, ...] = ()
+        prompt_bytes = 0
+        span = (0, 0)
+        if route.prompt and self._reads_prefix:
+            fields, prefix, prompt_bytes = peek_prompt(body)
+        elif route.body == "json":
             fields = peek(body)
-            span = (0, 0)
         else:
             form = peek_form(head.content_type, body)
             fields = Fields(model=form.model, stream=form.stream)
@@ -261,11 +269,17 @@ class DataPlane:
                     call_id, model, head.path, head.host, head.key or "anonymous", head.key, head.client_id, stream,
                     True, head.wishes.priority, len(body) // _BYTES_PER_TOKEN,
                     limit if limit is not None else fields.max_tokens, len(body),
-                    session, user_of(fields),
+                    session, user_of(fields), prefix, prompt_bytes,
                     latency_s=head.wishes.latency_s, tier=head.tier,
                 )
             )
         )  # fmt: skip
+
+    def gave(self, call_id: str) -> bool:
+        """Whether this process has given a request that id."""
+        prefix, dash, number = call_id.rpartition("-")
+        made = number.isascii() and number.isdigit() and len(number) < 16 and 0 < int(number) <= self._requests
+        return bool(dash) and prefix == self._prefix and made
 
     def fail(self, call_id: str) -> None:
         """A bug has cost this call: end it."""

@@ -44,7 +44,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("queue_time_seconds", "histogram", ("pool", "priority"), "Time that calls spent in the gateway's queue."),
     Family(
         "tokens", "counter", ("pool", "model", "kind"),
-        "Tokens as engines counted them (prompt, completion, and cached ones among the prompt's). "
+        "Tokens as engines counted them (prompt, completion, and cached ones among the prompt's), and cached_estimate: "
+        "those that we believed to be cached where we sent the call. "
         "Where an engine gave no usage: relayed stream events count as completion.",
     ),
     Family("refusals", "counter", ("reason",), "Calls that were refused or broken off, by reason."),

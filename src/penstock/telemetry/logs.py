@@ -253,4 +253,5 @@ def access_fields(row: CallRow) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens if usage else None,
         "completion_tokens": usage.completion_tokens if usage else row.relayed_tokens,
         "cached_tokens": usage.cached_tokens if usage else None,
+        "cached_estimate": row.cached_estimate,
     }

@@ -25,7 +25,15 @@ CallKey = tuple[str, str, str, int, int, bool]
 class ModelMeter:
     """What is measured for one model in one pool."""
 
-    __slots__ = ("cached_tokens", "completion_tokens", "duration", "first_token", "per_token", "prompt_tokens")
+    __slots__ = (
+        "cached_estimate",
+        "cached_tokens",
+        "completion_tokens",
+        "duration",
+        "first_token",
+        "per_token",
+        "prompt_tokens",
+    )
 
     def __init__(self) -> None:
         self.duration = Histogram(DURATION_S)
@@ -34,6 +42,7 @@ class ModelMeter:
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.cached_tokens = 0
+        self.cached_estimate = 0
 
 
 class TenantMeter:
@@ -230,6 +239,7 @@ class Meter:
 def _measure(row: CallRow, kind: _Kind, model: ModelMeter) -> None:
     """Times and tokens of a call that reached a replica."""
     usage = row.usage
+    model.cached_estimate += row.cached_estimate
     if usage is None:
         tokens = row.relayed_tokens
     else:

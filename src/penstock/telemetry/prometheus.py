@@ -129,6 +129,7 @@ def _calls(meter: Meter) -> Iterator[str]:
                 ("prompt", one.prompt_tokens),
                 ("completion", one.completion_tokens),
                 ("cached", one.cached_tokens),
+                ("cached_estimate", one.cached_estimate),
             )
         ],
     )

@@ -63,3 +63,15 @@ def test_another_page_is_an_error() -> None:
     """A page of another engine, as of SGLang without --enable-metrics, is no look at all."""
     with pytest.raises(ValueError, match="not an SGLang metrics page"):
         SGLANG.stats(b"vllm:num_requests_running 3\n")
+
+
+def test_the_size_of_the_kv_cache() -> None:
+    """Told once by each rank of an engine; the engines beside each other add up, their pages do not."""
+    body = b"".join(
+        b'sglang:max_total_num_tokens{dp_rank="%d",tp_rank="%d"} 1000\nsglang:page_size{dp_rank="%d"} 64\n'
+        % (n, rank, n)
+        for n in range(2)
+        for rank in range(2)
+    )
+    stats = SGLANG.stats(body)
+    assert (stats.kv_tokens, stats.kv_block_tokens) == (2000, 64)

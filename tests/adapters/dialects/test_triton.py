@@ -63,3 +63,9 @@ def test_another_page_is_an_error() -> None:
 def test_not_ready_is_not_alive() -> None:
     """The frontend says 400 while its engine is not ready, which is no mistake of ours."""
     assert [TRITON.alive(status) for status in (200, 400, 500)] == [True, False, False]
+
+
+def test_the_size_of_the_kv_cache() -> None:
+    """TensorRT-LLM tells its blocks and how many tokens one has."""
+    stats = TRITON.stats((DATA / "triton_trtllm_metrics.txt").read_bytes())
+    assert (stats.kv_tokens, stats.kv_block_tokens) == (6240 * 64, 64)

@@ -20,7 +20,13 @@ def page(**values: str) -> bytes:
 def test_a_real_page() -> None:
     """The page of a real vLLM with four running requests and a warm prefix cache is read exactly."""
     assert VLLM.stats((DATA / "vllm_0_32_metrics.txt").read_bytes()) == EngineStats(
-        running=4, waiting=0, kv_usage=0.0021975338786472953, prefix_queries=5467, prefix_hits=4608
+        running=4,
+        waiting=0,
+        kv_usage=0.0021975338786472953,
+        prefix_queries=5467,
+        prefix_hits=4608,
+        kv_tokens=1_048_576,
+        kv_block_tokens=128,
     )
 
 
@@ -130,3 +136,14 @@ def test_no_adapter_is_known_where_none_runs() -> None:
     """With LoRA on and idle there are none, which is more than not knowing."""
     body = b'vllm:lora_requests_info{max_lora="many",running_lora_adapters="",waiting_lora_adapters=""} 1.0\n'
     assert VLLM.stats(body) == EngineStats(loras_running=(), loras_waiting=())
+
+
+def test_the_size_of_the_kv_cache() -> None:
+    """Engines add up; an older server tells its blocks alone; nonsense is no size."""
+    newer = b'vllm:cache_config_info{block_size="16",engine="%d",kv_cache_size_tokens="1600",num_gpu_blocks="99"} 1.0\n'
+    stats = VLLM.stats(newer % 0 + newer % 1)
+    assert (stats.kv_tokens, stats.kv_block_tokens) == (3200, 16)
+    older = VLLM.stats(b'vllm:cache_config_info{block_size="16",num_gpu_blocks="64"} 1.0\n')
+    assert (older.kv_tokens, older.kv_block_tokens) == (1024, 16)
+    broken = VLLM.stats(b'vllm:num_requests_running 1\nvllm:cache_config_info{block_size="x",num_gpu_blocks="-1"} 1\n')
+    assert (broken.kv_tokens, broken.kv_block_tokens) == (None, None)

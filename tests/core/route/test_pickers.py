@@ -129,3 +129,15 @@ def test_a_lot_takes_each_equally_often() -> None:
     counted = Counter(picker.pick(seats, [], 0.0).id for _ in range(3000))
     assert all(abs(count - 1000) < 80 for count in counted.values())
     assert len(counted) == 3
+
+
+def test_two_choices_tell_what_was_drawn() -> None:
+    """The two of the last choice with their costs, for explanations; of a single seat there is no drawing."""
+    picker = PeakEwmaOfTwo(Rand(1).stream("x"), 10.0)
+    one, other = seat("a", in_flight=1), seat("b", 1)
+    one.peak.observe(0.5, 10.0, 0.0)
+    assert picker.pick([one, other], [], 0.0) is other
+    drawn = picker.drawn()
+    assert sorted([drawn[:2], drawn[2:]]) == [("a", 1.0), ("b", 0.5)]
+    picker.pick([one], [], 0.0)
+    assert picker.drawn() == ()

@@ -5,11 +5,11 @@ import pytest
 
 from penstock.base.rand import Rand
 from penstock.core.route.pipeline import build
-from penstock.core.route.presets import STRATEGIES, Adaptive, P2CPeakEwma, Strategy
+from penstock.core.route.presets import STRATEGIES, Adaptive, P2CPeakEwma, Strategy, reads_prefix
 
 NAMES = [
     "round_robin", "random", "weighted_round_robin", "least_connections", "least_loaded", "least_response_time",
-    "p2c_peak_ewma", "adaptive", "consistent_hash", "gpu_aware", "resource_based",
+    "p2c_peak_ewma", "adaptive", "adaptive_classic", "prefix_aware", "consistent_hash", "gpu_aware", "resource_based",
 ]  # fmt: skip
 
 
@@ -33,3 +33,11 @@ def test_settings_are_read_and_bounded() -> None:
     for wrong in ({"load": -0.1}, {"latency_reference_s": -1}, {"laod": 1}):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert({"kind": "adaptive", **wrong}, Adaptive)
+
+
+def test_who_reads_prompts() -> None:
+    """Strategies that know prefix caches, and hashing by the prompt's beginning, unless that is switched off."""
+    readers = [name for name in NAMES if reads_prefix(msgspec.convert({"kind": name}, Strategy))]
+    assert readers == ["adaptive", "prefix_aware", "consistent_hash"]
+    off = {"kind": "adaptive", "prefix": 0}, {"kind": "consistent_hash", "prefix_blocks": 0}
+    assert not any(reads_prefix(msgspec.convert(each, Strategy)) for each in off)

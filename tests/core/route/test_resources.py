@@ -145,15 +145,15 @@ def test_adaptive_prefers_who_has_it_once_an_engine_tells() -> None:
     """Nothing is asked before; then a busier replica with the adapter wins against an idle one without, until it is
     much busier. A strategy that does not weigh it is left alone."""
     made = house("a", "b", seats=8, strategy=Adaptive())
-    assert scorers(made) == 4
+    assert scorers(made) == 5
     made.on(Observed("b", stats(kv_usage=0.1)), 0.0)
-    assert scorers(made) == 4
+    assert scorers(made) == 5
     for _ in range(2):
         made.on(Observed("a", stats(kv_usage=0.1, loras_running=(), loras_waiting=(), lora_slots=1)), 0.0)
         made.on(Observed("b", stats(kv_usage=0.1, loras_running=("m",), loras_waiting=(), lora_slots=1)), 0.0)
-    assert scorers(made) == 5
+    assert scorers(made) == 6
     assert [sends(made.on(arrived(f"c{n}"), 0.0))[0][1] for n in range(3)] == ["b", "b", "a"]
     plain = house("a", strategy=Adaptive(affinity=0.0))
     plain.on(Observed("a", stats(loaded=("m",))), 0.0)
-    assert scorers(plain) == 4
+    assert scorers(plain) == 5
     assert refusals(plain.on(arrived("c"), 0.0)) == []

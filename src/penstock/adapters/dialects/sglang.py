@@ -34,6 +34,8 @@ class Sglang:
             kv_usage=mean_share(_by_engine(page, "sglang:token_usage")),
             prefix_queries=page.count("sglang:prompt_tokens_total"),
             prefix_hits=page.count("sglang:cached_tokens_total"),
+            kv_tokens=total(_by_engine(page, "sglang:max_total_num_tokens")) or None,
+            kv_block_tokens=total(_by_engine(page, "sglang:page_size")[:1]) or None,
         )
         if stats == EngineStats():
             raise ValueError("not an SGLang metrics page")

@@ -45,6 +45,8 @@ class Triton:
             running=running,
             waiting=page.count("nv_inference_pending_request_count") if waiting is None else waiting,
             kv_usage=_kv_usage(page),
+            kv_tokens=_kv_tokens(page),
+            kv_block_tokens=page.count(_BLOCKS, kv_cache_block_type="tokens_per") or None,
             gpu_utilisation=page.share("nv_gpu_utilization"),
         )
         if stats == EngineStats():
@@ -54,6 +56,11 @@ class Triton:
     def models(self, body: bytes) -> tuple[str, ...]:
         """The names on its models page. Raises ValueError."""
         return listed_models(body)
+
+
+def _kv_tokens(page: Page) -> int | None:
+    blocks, each = page.count(_BLOCKS, kv_cache_block_type="max"), page.count(_BLOCKS, kv_cache_block_type="tokens_per")
+    return blocks * each if blocks and each else None
 
 
 def _kv_usage(page: Page) -> float | None:

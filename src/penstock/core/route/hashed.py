@@ -29,7 +29,7 @@ def key_of(call: Call, prefix_blocks: int) -> int | None:
 class Around:
     """The ring with the seats that stand on it. Calls without a key are not its business."""
 
-    __slots__ = ("_capacity", "_members", "_seats", "_spec", "ring")
+    __slots__ = ("_capacity", "_members", "_seats", "_spec", "last", "ring")
 
     def __init__(self, spec: ConsistentHash) -> None:
         self._spec = spec
@@ -37,6 +37,8 @@ class Around:
         self._seats: Sequence[Seat] = ()
         self._members: dict[str, Seat] = {}
         self._capacity = 0
+        self.last = 0
+        """The key that was placed last."""
 
     def changed(self, seats: Sequence[Seat]) -> None:
         """These are the pool's. Ill health moves no member off the ring: its keys walk past it, and return."""
@@ -65,6 +67,7 @@ class Around:
         """The first free seat within the bound, else the first free one; None: all are taken."""
         if seats is not self._seats:
             self._look(seats)
+        self.last = key
         total = sum([seat.in_flight for seat in seats]) + 1
         most = self._spec.load_factor * total / self._capacity if self._capacity else 0.0
         beyond: Seat | None = None

@@ -90,6 +90,7 @@ class PeakEwmaOfTwo:
     def __init__(self, rng: Random, decay_s: float) -> None:
         self.rng = rng
         self.decay_s = decay_s
+        self._two: tuple[Seat, float, Seat, float] | None = None
 
     def cost(self, seat: Seat, other: Seat, now: float) -> float:
         """Expected time behind those already there, seconds."""
@@ -99,8 +100,18 @@ class PeakEwmaOfTwo:
     def pick(self, seats: Sequence[Seat], scores: Sequence[float], now: float) -> Seat:
         count = len(seats)
         if count == 1:
+            self._two = None
             return seats[0]
         first = int(self.rng.random() * count)
         second = int(self.rng.random() * (count - 1))
         one, other = seats[first], seats[second + (second >= first)]
-        return one if self.cost(one, other, now) <= self.cost(other, one, now) else other
+        a, b = self.cost(one, other, now), self.cost(other, one, now)
+        self._two = (one, a, other, b)
+        return one if a <= b else other
+
+    def drawn(self) -> tuple[str | float, ...]:
+        """For explanations: the two of the last choice, each with its cost; empty: there was only one seat."""
+        if self._two is None:
+            return ()
+        one, a, other, b = self._two
+        return (one.id, a, other.id, b)

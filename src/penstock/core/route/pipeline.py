@@ -7,11 +7,14 @@ from typing import Any
 from penstock.base.nouns import Call
 from penstock.base.rand import Rand
 from penstock.core.load import Seat
+from penstock.core.prefix import Index
 from penstock.core.route import presets
 from penstock.core.route.filters import SCORE_ALL, Filter, free, sample
 from penstock.core.route.gpus import BelowHeatLimit, Headroom, WithinLimits
 from penstock.core.route.hashed import Around
+from penstock.core.route.notes import Notes
 from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, Picker, SmoothTurns, Turns
+from penstock.core.route.prefixed import Prefix
 from penstock.core.route.resources import Cheapness, Compatible, InMemory, Knee, Performance, Reliability
 from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, ResponseTime, Scorer
 
@@ -22,11 +25,14 @@ class Pipeline:
     __slots__ = (
         "_filters",
         "_otherwise",
+        "_plain",
         "_rng",
         "by_model",
         "in_memory",
+        "notes",
         "picker",
         "placer",
+        "prefix",
         "scorers",
         "times_whole",
     )
@@ -34,40 +40,64 @@ class Pipeline:
     def __init__(
         self, scorers: Sequence[tuple[float, Scorer]], picker: Picker, rand: Rand, *,
         filters: Sequence[Filter] = (), otherwise: "Pipeline | None" = None,
-        placer: Around | None = None,
+        placer: Around | None = None, prefix: tuple[float, Prefix] | None = None,
     ) -> None:  # fmt: skip
-        self.scorers = tuple((weight, scorer) for weight, scorer in scorers if weight)
+        self._plain = tuple((weight, scorer) for weight, scorer in scorers if weight)
+        """For calls whose beginning is not known."""
+        self.scorers = self._plain
+        self.prefix: Prefix | None = None
+        """What it knows of prefix caches."""
+        if prefix is not None and prefix[0]:
+            self.scorers, self.prefix = (*self._plain, prefix), prefix[1]
         self.picker = picker
         self._filters = tuple(filters)
         self._otherwise = otherwise
         self.placer = placer
         """Has the first word about calls that have a key."""
         self._rng = rand.stream("sample")
-        self.by_model = False
+        self.by_model = self.prefix is not None
         """It reads the call's model, and wants the served name there rather than an alias."""
         self.times_whole = False
         """It reads `Seat.whole_s`."""
         self.in_memory = 0.0
         """Weight of what engines have in memory, once one has told."""
+        self.notes: Notes | None = None
+        """Where what is chosen among is left for explanations; None: nobody wants any."""
 
     def changed(self, seats: Sequence[Seat]) -> None:
         """These are the pool's seats now, whatever their health."""
         if self.placer is not None:
             self.placer.changed(seats)
+        if self.prefix is not None:
+            self.prefix.changed(seats)
 
     def engines_tell(self) -> None:
         """An engine told which models or adapters it has in memory: from now on that counts."""
         if self.in_memory and not any(isinstance(scorer, InMemory) for _, scorer in self.scorers):
-            self.scorers = (*self.scorers, (self.in_memory, InMemory()))
+            more = (self.in_memory, InMemory())
+            self._plain, self.scorers = (*self._plain, more), (*self.scorers, more)
             self.by_model = True
+
+    def take_notes(self, notes: Notes | None) -> None:
+        """Leave there from now on what is chosen among."""
+        self.notes = notes
+        if self._otherwise is not None:
+            self._otherwise.take_notes(notes)
 
     def choose(self, call: Call, seats: Sequence[Seat], now: float) -> Seat | None:
         """A seat that is free for this call; None: all are taken."""
         if self.placer is not None:
             key = self.placer.key(call)
             if key is not None:
+                if self.notes is not None:
+                    self.notes.pipeline, self.notes.found = self, None
                 return self.placer.place(key, seats)
-        found = free(sample(seats, self._rng) if len(seats) > SCORE_ALL else seats)
+        looked = sample(seats, self._rng) if len(seats) > SCORE_ALL else seats
+        if looked is not seats and call.prefix and self.prefix is not None:
+            looked = self.prefix.invite(call, seats, looked)
+        if self.notes is not None:
+            self.notes.looked = looked
+        found = free(looked)
         if not found:
             if len(seats) <= SCORE_ALL:
                 return None
@@ -77,23 +107,34 @@ class Pipeline:
         if self._filters:
             kept = found
             for each in self._filters:
-                kept = each.keep(call, kept, now)
+                before, kept = kept, each.keep(call, kept, now)
+                if self.notes is not None:
+                    self.notes.filtered.append((each, before, kept))
             if not kept and self._otherwise is not None:
                 return self._otherwise.choose(call, found, now)
             found = kept or found
-        return self.picker.pick(found, self.scores(call, found, now), now)
+        scores = self.scores(call, found, now)
+        if self.notes is not None:
+            self.notes.pipeline, self.notes.found = self, found
+        return self.picker.pick(found, scores, now)
 
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """The weighted sum for each seat."""
-        parts = [scorer.score(call, seats, now) for _, scorer in self.scorers]
+        scorers = self.scorers if call.prefix else self._plain
+        parts = [scorer.score(call, seats, now) for _, scorer in scorers]
+        if self.notes is not None:
+            self.notes.parts, self.notes.scorers = parts, scorers
         if len(parts) == 4:  # the default strategy: written out, it costs a third
-            (a, _), (b, _), (c, _), (d, _) = self.scorers
+            (a, _), (b, _), (c, _), (d, _) = scorers
             return [a * w + b * x + c * y + d * z for w, x, y, z in zip(*parts, strict=False)]
-        weights = [weight for weight, _ in self.scorers]
+        if len(parts) == 5:
+            (a, _), (b, _), (c, _), (d, _), (e, _) = scorers
+            return [a * v + b * w + c * x + d * y + e * z for v, w, x, y, z in zip(*parts, strict=False)]
+        weights = [weight for weight, _ in scorers]
         return [sum(map(mul, weights, column)) for column in zip(*parts, strict=False)]
 
 
-def _adaptive(spec: presets.Adaptive, rand: Rand) -> Pipeline:
+def _adaptive(spec: presets.Adaptive | presets.AdaptiveClassic, rand: Rand) -> Pipeline:
     scorers: list[tuple[float, Scorer]] = [
         (spec.load, Load()),
         (spec.latency, Latency(spec.latency_reference_s)),
@@ -101,7 +142,19 @@ def _adaptive(spec: presets.Adaptive, rand: Rand) -> Pipeline:
         (spec.gpu, Gpu()),
     ]
     weighed = any(weight for weight, _ in scorers)
-    pipeline = Pipeline(scorers if weighed else [(1.0, Load())], Best(rand.stream("ties")), rand)
+    prefix = None if isinstance(spec, presets.AdaptiveClassic) else _prefix(spec)
+    pipeline = Pipeline(scorers if weighed else [(1.0, Load())], Best(rand.stream("ties")), rand, prefix=prefix)
+    if not isinstance(spec, presets.AdaptiveClassic):
+        pipeline.in_memory = spec.affinity
+    return pipeline
+
+
+def _prefix(spec: presets.Adaptive | presets.PrefixAware) -> tuple[float, Prefix]:
+    return spec.prefix, Prefix(Index(spec.kv_tokens, spec.max_blocks), spec.load_factor)
+
+
+def _prefix_aware(spec: presets.PrefixAware, rand: Rand) -> Pipeline:
+    pipeline = Pipeline([(spec.load or 1e-6, Load())], Best(rand.stream("ties")), rand, prefix=_prefix(spec))
     pipeline.in_memory = spec.affinity
     return pipeline
 
@@ -148,6 +201,8 @@ _BUILD: dict[type, Callable[[Any, Rand], Pipeline]] = {
     presets.LeastResponseTime: lambda spec, rand: Pipeline([(1.0, ResponseTime())], Best(rand.stream("ties")), rand),
     presets.P2CPeakEwma: lambda spec, rand: Pipeline([], PeakEwmaOfTwo(rand.stream("two"), spec.decay_s), rand),
     presets.Adaptive: _adaptive,
+    presets.AdaptiveClassic: _adaptive,
+    presets.PrefixAware: _prefix_aware,
     presets.ConsistentHash: _consistent_hash,
     presets.GpuAware: _gpu_aware,
     presets.ResourceBased: _resource_based,

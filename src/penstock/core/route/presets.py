@@ -47,8 +47,16 @@ class P2CPeakEwma(_Strategy, frozen=True, kw_only=True, tag="p2c_peak_ewma"):
     decay_s: Annotated[Seconds, Meta(description="time in which an old peak fades to 1/e")] = 10.0
 
 
-class Adaptive(_Strategy, frozen=True, kw_only=True, tag="adaptive"):
-    """Weighs load, latency, errors and GPU of each replica."""
+class _Prefixed(_Strategy, frozen=True, kw_only=True):
+    """What strategies that know prefix caches have in common."""
+
+    load_factor: Annotated[float, Meta(ge=1, description="a replica with more than this multiple of the mean load gets no call for the sake of its prefix cache")] = 1.25
+    kv_tokens: Annotated[int, Meta(ge=1, description="tokens that a replica's KV cache holds, where its engine does not tell")] = 200_000
+    max_blocks: Annotated[int, Meta(ge=1, description="blocks of prompts that are remembered of a replica (some 150 bytes each); of all replicas of a pool at most 500,000")] = 8192
+
+
+class Adaptive(_Prefixed, frozen=True, kw_only=True, tag="adaptive"):
+    """Weighs load, latency, errors and GPU of each replica, and what of the prompt is in its prefix cache."""
 
     load: Annotated[Weight, Meta(description="weight of the load score")] = 0.3
     latency: Annotated[Weight, Meta(description="weight of the latency score")] = 0.3
@@ -56,6 +64,26 @@ class Adaptive(_Strategy, frozen=True, kw_only=True, tag="adaptive"):
     gpu: Annotated[Weight, Meta(description="weight of GPU (else KV cache) usage")] = 0.2
     latency_reference_s: Annotated[Seconds, Meta(description="mean TTFT that scores one half")] = 1.0
     affinity: Annotated[Weight, Meta(description="weight of having the model or LoRA adapter in memory; costs nothing until an engine tells what it has")] = 0.2
+    prefix: Annotated[Weight, Meta(description="weight of the share of the prompt that is in its prefix cache already; 0: prompts are not looked at")] = 0.3
+
+
+class AdaptiveClassic(_Strategy, frozen=True, kw_only=True, tag="adaptive_classic"):
+    """The four plain weights of adaptive, and nothing else: no prefix, no affinity."""
+
+    load: Annotated[Weight, Meta(description="weight of the load score")] = 0.3
+    latency: Annotated[Weight, Meta(description="weight of the latency score")] = 0.3
+    errors: Annotated[Weight, Meta(description="weight of the error score")] = 0.2
+    gpu: Annotated[Weight, Meta(description="weight of GPU (else KV cache) usage")] = 0.2
+    latency_reference_s: Annotated[Seconds, Meta(description="mean TTFT that scores one half")] = 1.0
+
+
+class PrefixAware(_Prefixed, frozen=True, kw_only=True, tag="prefix_aware"):
+    """The replica with the longest part of the prompt in its prefix cache, weighed against load: a hot prefix spreads,
+    and prompts that begin like no other go to the least loaded."""
+
+    load: Annotated[Weight, Meta(description="weight of the load score")] = 1.0
+    prefix: Annotated[Weight, Meta(description="weight of the share of the prompt that is in its prefix cache already")] = 1.0
+    affinity: Annotated[Weight, Meta(description="weight of having the model or LoRA adapter in memory; costs nothing until an engine tells what it has")] = 0.5
 
 
 class ConsistentHash(_Strategy, frozen=True, kw_only=True, tag="consistent_hash"):
@@ -103,6 +131,13 @@ class ResourceBased(_Strategy, frozen=True, kw_only=True, tag="resource_based"):
 
 Strategy = (
     RoundRobin | Random | WeightedRoundRobin | LeastConnections | LeastLoaded | LeastResponseTime | P2CPeakEwma | Adaptive
-    | ConsistentHash | GpuAware | ResourceBased
+    | AdaptiveClassic | PrefixAware | ConsistentHash | GpuAware | ResourceBased
 )  # fmt: skip
 STRATEGIES = Registry("strategy", Strategy.__args__)
+
+
+def reads_prefix(strategy: Strategy) -> bool:
+    """Whether it wants to know how a call's prompt begins."""
+    if isinstance(strategy, ConsistentHash):
+        return strategy.prefix_blocks > 0
+    return isinstance(strategy, _Prefixed) and strategy.prefix > 0

@@ -1,0 +1,46 @@
+"""Hashes of a prompt's leading blocks: how texts that begin alike are known without keeping any text.
+
+Bytes are hashed, not tokens: no tokenizer is needed, and equal bytes are equal tokens. The hash of a block is the
+CRC-32 of the text from its beginning to the end of that block, so that one pass over the bytes gives them all. It
+depends on nothing but the bytes: every process on every machine finds the same. Two texts that collide (one pair in
+2^32) are taken for one, and that may send a call to a replica that is not the best for it; nothing else rests on it.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from zlib import crc32
+
+SMALLEST_BYTES = 256
+"""The first blocks' length: some 64 tokens. A shorter common beginning is not worth a detour."""
+MAX_BLOCKS = 64
+"""Blocks of one prompt; they end at 32 MiB."""
+
+
+def _steps() -> list[int]:
+    """Eight blocks of 256 bytes, then four to every doubling of the length: what is known of a match is at most a fifth
+    too short, and a long prompt has few blocks."""
+    steps = [SMALLEST_BYTES] * 8
+    while len(steps) < MAX_BLOCKS:
+        steps += [sum(steps) // 4] * 4
+    return steps[:MAX_BLOCKS]
+
+
+STEPS: tuple[int, ...] = tuple(_steps())
+"""Length of each block in bytes."""
+ENDS: tuple[int, ...] = (0, *accumulate(STEPS))
+"""ENDS[n]: how many bytes the first n blocks cover."""
+_SPANS = tuple(pairwise(ENDS))
+
+
+def chain(parts: Sequence[memoryview | bytes]) -> tuple[tuple[int, ...], int]:
+    """The hashes of the full blocks of a text that is given in parts, in order, and its length in bytes."""
+    text = memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
+    length = len(text)
+    found: list[int] = []
+    state = 0
+    for start, end in _SPANS:
+        if end > length:
+            break
+        state = crc32(text[start:end], state)
+        found.append(state)
+    return tuple(found), length

@@ -1,0 +1,294 @@
+"""Which replica's engine is believed to have which beginnings of prompts in its prefix cache [R6].
+
+Learnt from what was sent where, and bounded like the engines' own caches: by replica, least recently used first. What
+engines tell (tokens that they found cached) corrects the estimates. Knows hashes and numbers, no replicas' health or
+load, and no text.
+
+Blocks of one prompt are kept so that a block never outlives the one before it: whenever a block is used, all before
+it are used after it. That is why the longest match can be found by bisection.
+"""
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+from zlib import crc32
+
+from penstock.base.nouns import EngineStats, Usage
+from penstock.base.prefix import ENDS, MAX_BLOCKS, STEPS
+
+BYTES_PER_TOKEN = 4.0
+"""Until answers have told better."""
+MOST_BLOCKS = 500_000
+"""Blocks of all replicas of a pool together, some 150 bytes each."""
+MARKED = (0, *range(3, MAX_BLOCKS, 4))
+"""Places of the blocks whose holders are remembered: the first, and every fourth."""
+_BACKWARDS = tuple(reversed(STEPS))
+_HOLDERS = 16
+"""Replicas that are remembered as holders of one block; the latest."""
+_MODELS = 256
+"""Models that have their own bytes per token; more share one."""
+_KEEP = 0.98
+"""What a new lesson leaves of the old ones: some fifty count."""
+_PRIOR_TOKENS = 1024
+"""Tokens that an estimate counts as right before anything was told."""
+_MOST_TRUST = 1.5
+_ALL = 0.9
+"""What we sent and what an engine looked up are counted at other times: from such a share on all of it was ours."""
+
+
+class Cached(NamedTuple):
+    """How many tokens of a prompt a replica is believed to have cached."""
+
+    counted: int
+    """By the blocks that were sent there."""
+    tokens: int
+    """The same, as far as such counts were right lately."""
+    owner: str = ""
+    """Which replica: a call may be sent to several, and another one than the last may answer it."""
+
+
+NOTHING = Cached(0, 0)
+Keys = tuple[int, ...]
+"""The blocks of one prompt for one model, the longest prefix first."""
+
+
+class Cache:
+    """What one replica is believed to have."""
+
+    __slots__ = (
+        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "blocks", "bytes", "owner", "tells",
+        "tokens", "trust", "turn", "unit",
+    )  # fmt: skip
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        """The replica's id."""
+        self.blocks: OrderedDict[int, int] = OrderedDict()
+        """Block -> its bytes, least recently used first. Negative: what nobody can ask for again, such as an answer."""
+        self.bytes = 0
+        self.tokens: int | None = None
+        """What its engine's KV cache holds; None: it does not say."""
+        self.unit = 1
+        """Tokens of one block of its engine: less is never shared."""
+        self.turn = 0
+        """When it last got a prompt of which nobody knew anything."""
+        self.tells = False
+        """Its answers tell how many tokens were cached; else the engine's counters are read."""
+        self._queries = -1
+        self._hits = 0
+        self._given = self._asked = 0.0
+        """Prompt tokens that we sent there, and that it looked up, lately."""
+        self._estimated = 0
+        self._right = self._said = float(_PRIOR_TOKENS)
+        self.trust = 1.0
+        """What was found cached over what had been estimated, lately."""
+
+    def depth(self, keys: Keys, guess: int = 0) -> int:
+        """How many leading blocks it has. A guess that is right costs two look-ups rather than a bisection."""
+        blocks, count = self.blocks, len(keys)
+        if keys[-1] not in blocks:
+            return 0
+        if guess and keys[count - guess] in blocks and (guess == count or keys[count - guess - 1] not in blocks):
+            return guess
+        return count - bisect_left(keys, True, key=blocks.__contains__)
+
+    def sent(self, estimated: int, prompt_tokens: float) -> None:
+        """A call of so many tokens was sent there, with so many of them cached as far as we know."""
+        self._estimated += estimated
+        self._given += prompt_tokens
+
+    def learn(self, said: float, right: float) -> None:
+        """So many cached tokens were estimated (before trust), and so many found."""
+        self._said = _PRIOR_TOKENS + _KEEP * (self._said - _PRIOR_TOKENS) + said
+        self._right = _PRIOR_TOKENS + _KEEP * (self._right - _PRIOR_TOKENS) + right
+        self.trust = min(_MOST_TRUST, self._right / self._said)
+
+    def observed(self, stats: EngineStats) -> bool:
+        """Its engine's own numbers. Whether it must have been started anew: its counters went backwards.
+
+        The counters tell of all traffic; where others use the engine too, our share of it is taken."""
+        if stats.kv_tokens is not None:
+            self.tokens = stats.kv_tokens
+        if stats.kv_block_tokens is not None:
+            self.unit = max(1, stats.kv_block_tokens)
+        queries, hits = stats.prefix_queries, stats.prefix_hits
+        if queries is None or hits is None:
+            return False
+        anew = queries < self._queries
+        if self._queries < 0 or anew:
+            self._given = self._asked = 0.0
+        elif queries > self._queries:
+            self._asked += queries - self._queries
+            if self._estimated and not self.tells:
+                ours = self._given / self._asked
+                self.learn(self._estimated, (hits - self._hits) * (1.0 if ours > _ALL else ours))
+            self._asked *= _KEEP
+            self._given *= _KEEP
+        self._queries, self._hits, self._estimated = queries, hits, 0
+        return anew
+
+
+class Index:
+    """The caches of a pool's replicas, and who has a block."""
+
+    __slots__ = (
+        "_answers", "_caches", "_holders", "_keys", "_last", "_most", "_rates", "max_blocks", "tokens", "turn",
+    )  # fmt: skip
+
+    def __init__(self, tokens: int, max_blocks: int) -> None:
+        self.tokens = tokens
+        """Of the KV cache of an engine that does not tell."""
+        self.max_blocks = max_blocks
+        self._most = max_blocks
+        self._caches: dict[str, Cache] = {}
+        self._holders: dict[int, list[Cache]] = {}
+        """Block -> who has it, the latest last; for some blocks (`MARKED`)."""
+        self._rates: dict[str, list[float]] = {}
+        """Model -> bytes, tokens."""
+        self._last: tuple[tuple[int, ...], str] = ((), "")
+        self._keys: Keys = ()
+        self._answers = 0
+        self.turn = 0
+        """Prompts so far of which nobody knew anything."""
+
+    def __len__(self) -> int:
+        return sum(len(cache.blocks) for cache in self._caches.values())
+
+    # ===== reads =====
+
+    def keys(self, prefix: tuple[int, ...], model: str) -> Keys:
+        """The blocks of a prompt for this model: another model, or LoRA adapter, shares nothing with it."""
+        last, of = self._last
+        if last is not prefix or of != model:  # one call asks twice: when it is placed, and when it is sent
+            salt = crc32(model.encode()) << 32
+            self._keys = tuple([block | salt for block in reversed(prefix)])
+            self._last = (prefix, model)
+        return self._keys
+
+    def known(self, keys: Keys) -> bool:
+        """Whether anybody has the first block."""
+        return keys[-1] in self._holders
+
+    def holders(self, keys: Keys) -> list[Cache]:
+        """Some who have the longest known part of it."""
+        count = len(keys)
+        for at in reversed(MARKED):
+            if at < count and (found := self._holders.get(keys[count - 1 - at])):
+                return found
+        return []
+
+    def bytes_per_token(self, model: str) -> float:
+        """Of this model's prompts, as far as answers have told."""
+        rate = self._rates.get(model)
+        return rate[0] / rate[1] if rate is not None and rate[1] else BYTES_PER_TOKEN
+
+    # ===== what happens =====
+
+    def keep(self, caches: Iterable[Cache]) -> None:
+        """Only these exist any longer."""
+        now = {cache.owner: cache for cache in caches}
+        for owner, cache in list(self._caches.items()):
+            if now.get(owner) is not cache:
+                self.forget(cache)
+                del self._caches[owner]
+        self._caches.update(now)
+        self._most = min(self.max_blocks, MOST_BLOCKS // max(1, len(now)))
+
+    def forget(self, cache: Cache) -> None:
+        """Its engine has lost everything."""
+        for key in cache.blocks:
+            self._unmark(key, cache)
+        cache.blocks.clear()
+        cache.bytes = 0
+
+    def sent(self, prefix: tuple[int, ...], model: str, prompt_bytes: int, cache: Cache) -> Cached:
+        """A call goes there and will leave its prompt in the cache. What of it is there already.
+
+        Where all of its full blocks are known it is taken to be known to its end, and the engine finds whole blocks of
+        its own, all but the last token. Where prompts part in a block, that may be anywhere: the middle is taken, of
+        its block and of the engine's."""
+        keys = self.keys(prefix, model)
+        depth = cache.depth(keys)
+        found = NOTHING
+        rate = self.bytes_per_token(model)
+        if depth:
+            if depth == len(keys):
+                tokens = max(0, int(prompt_bytes / rate) - 1)
+                tokens -= tokens % cache.unit
+            else:
+                tokens = max(0, int((ENDS[depth] + ENDS[depth + 1]) / 2 / rate - (cache.unit - 1) / 2))
+            found = Cached(tokens, int(tokens * cache.trust), cache.owner)
+        elif not self.known(keys):
+            self.turn += 1
+            cache.turn = self.turn
+        cache.sent(found.counted, prompt_bytes / rate)
+        self._use(cache, keys, depth, model)
+        return found
+
+    def ended(self, model: str, prompt_bytes: int, cached: Cached, usage: Usage, cache: Cache) -> None:
+        """An answer is complete: its tokens have taken room too, and it tells what a token is in bytes."""
+        if usage.prompt_tokens:
+            self._learn_rate(model, prompt_bytes, usage.prompt_tokens)
+        if usage.cached_tokens and not cache.tells:
+            cache.tells = True
+        if cache.tells and cached.counted:
+            cache.learn(cached.counted, usage.cached_tokens)
+        if usage.completion_tokens:
+            self._answers -= 1
+            size = int(usage.completion_tokens * self.bytes_per_token(model))
+            cache.blocks[self._answers] = size
+            cache.bytes += size
+            self._shrink(cache, model)
+
+    def _learn_rate(self, model: str, prompt_bytes: int, prompt_tokens: int) -> None:
+        rate = self._rates.get(model)
+        if rate is None:
+            rate = self._rates.setdefault(model if len(self._rates) < _MODELS else "", [0.0, 0.0])
+        rate[0] = rate[0] * _KEEP + prompt_bytes
+        rate[1] = rate[1] * _KEEP + prompt_tokens
+
+    def _use(self, cache: Cache, keys: Keys, depth: int, model: str) -> None:
+        """All blocks become the latest, the first one last of all; so many of them are there already."""
+        blocks, count = cache.blocks, len(keys)
+        new = count - depth
+        blocks.update(zip(keys[:new], _BACKWARDS[MAX_BLOCKS - count :], strict=False))
+        cache.bytes += ENDS[count] - ENDS[depth]
+        for at in MARKED:
+            if at >= count:
+                break
+            if at >= depth:
+                self._mark(keys[count - 1 - at], cache)
+        for key in keys[new:]:
+            blocks.move_to_end(key)
+        self._shrink(cache, model)
+
+    def _shrink(self, cache: Cache, model: str) -> None:
+        """Let go what its engine has let go by now."""
+        tokens = self.tokens if cache.tokens is None else cache.tokens
+        most_bytes = tokens * self.bytes_per_token(model)
+        blocks, holders, held_bytes = cache.blocks, self._holders, cache.bytes
+        beyond = len(blocks) - self._most
+        while held_bytes > most_bytes or beyond > 0:
+            key, size = blocks.popitem(last=False)
+            held_bytes -= size
+            beyond -= 1
+            if key in holders:
+                self._unmark(key, cache)
+        cache.bytes = held_bytes
+
+    def _mark(self, key: int, cache: Cache) -> None:
+        holders = self._holders.get(key)
+        if holders is None:
+            self._holders[key] = [cache]
+            return
+        holders.append(cache)
+        if len(holders) > _HOLDERS:
+            del holders[0]
+
+    def _unmark(self, key: int, cache: Cache) -> None:
+        holders = self._holders.get(key)
+        if holders == [cache]:
+            del self._holders[key]
+        elif holders is not None and cache in holders:
+            holders.remove(cache)

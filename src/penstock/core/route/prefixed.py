@@ -1,0 +1,95 @@
+"""Choosing by what is in the engines' prefix caches already [R6]: the longest match, weighed against load.
+
+A match counts only for a replica whose load is within a bound of the mean, as in consistent hashing with bounded loads:
+so a hot prefix spills over, and whoever it spilled to has it from then on. The only holder of the longest match may
+have one call more: otherwise chance alone would copy every prefix at light load, and the caches would hold less.
+
+Where nobody knows anything of a prompt the replica whose turn was longest ago is better by a hair: cold prompts spread
+where loads are equal, and nobody is preferred for having an empty cache (a replica that was just started would be
+flooded).
+"""
+
+from collections.abc import Sequence
+from math import ceil
+
+from penstock.base.nouns import Call
+from penstock.base.prefix import ENDS
+from penstock.core.load import Seat
+from penstock.core.prefix import Cached, Index, Keys
+
+HALF_TOKENS = 256
+"""A match of so many tokens counts half of its share of the prompt: a few hundred cost less than a detour."""
+_HAIR = 1e-3
+MOST_GUESTS = 4
+"""Holders that join a sample which was drawn from a large fleet."""
+BESIDE_GUESTS = 16
+"""Others of that sample that stay in it then."""
+
+
+class Prefix:
+    """Share of the prompt that is cached, for replicas within the load bound."""
+
+    def __init__(self, index: Index, load_factor: float) -> None:
+        self.index = index
+        self._load_factor = load_factor
+        self._seats: Sequence[Seat] = ()
+        self._by_id: dict[str, Seat] = {}
+
+    def changed(self, seats: Sequence[Seat]) -> None:
+        """These are the pool's. Whoever is ill by its probes may have been started anew: what it had is forgotten."""
+        self.index.keep([seat.cache for seat in seats])
+        for seat in seats:
+            if seat.health.life == "unhealthy":
+                self.index.forget(seat.cache)
+
+    def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
+        """See `Scorer`."""
+        if not call.prefix:
+            return [0.0] * len(seats)
+        index = self.index
+        keys = index.keys(call.prefix, call.model)
+        if not index.known(keys):
+            turn = index.turn + 1
+            return [_HAIR * (1 - seat.cache.turn / turn) for seat in seats]
+        total = sum([seat.in_flight for seat in seats]) + 1
+        most = self._load_factor * total / sum([seat.seats for seat in seats])
+        rate = index.bytes_per_token(call.model)
+        whole = max(call.prompt_bytes, ENDS[len(keys)])
+        worth = [0.0, *[end / whole * end / (end + HALF_TOKENS * rate) for end in ENDS[1 : len(keys) + 1]]]
+        depths = self._depths(keys, seats)
+        more = 1 if depths.count(max(depths)) == 1 else 0
+        return [
+            worth[depth] * min(1.0, seat.cache.trust)
+            if depth and seat.in_flight < ceil(most * seat.seats) + more
+            else 0.0
+            for depth, seat in zip(depths, seats, strict=False)
+        ]
+
+    def sent(self, call: Call, model: str, seat: Seat) -> Cached:
+        """The call goes there; what of its prompt is there already."""
+        return self.index.sent(call.prefix, model, call.prompt_bytes, seat.cache)
+
+    def _depths(self, keys: Keys, seats: Sequence[Seat]) -> list[int]:
+        """How much of it each has; many have the same, so the last one's is the guess for the next."""
+        root, guess, found = keys[-1], 0, []
+        for seat in seats:
+            cache = seat.cache
+            if root in cache.blocks:
+                guess = cache.depth(keys, guess)
+                found.append(guess)
+            else:
+                found.append(0)
+        return found
+
+    def invite(self, call: Call, seats: Sequence[Seat], sample: Sequence[Seat]) -> Sequence[Seat]:
+        """Those of a large fleet that have most of the prompt, and some of the sample to weigh them against; the sample
+        itself where nobody has any of it."""
+        keys = self.index.keys(call.prefix, call.model)
+        holders = self.index.holders(keys)
+        if not holders:
+            return sample
+        if seats is not self._seats:
+            self._seats, self._by_id = seats, {seat.id: seat for seat in seats}
+        found = [self._by_id.get(cache.owner) for cache in holders[-MOST_GUESTS:]]
+        others = sample[:BESIDE_GUESTS]
+        return [*[seat for seat in found if seat is not None and seat not in others], *others]

@@ -1,0 +1,58 @@
+"""Hashes of a prompt's blocks: equal beginnings and nothing else are equal, in every process, however cut."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.base.prefix import ENDS, MAX_BLOCKS, SMALLEST_BYTES, STEPS, chain
+
+
+def test_blocks_are_small_at_first_and_never_more_than_a_quarter_of_what_is_before_them() -> None:
+    """So what is known of a match is at most a fifth too short, and a long prompt has few blocks."""
+    assert STEPS[:8] == (SMALLEST_BYTES,) * 8
+    assert all(step * 4 <= end for step, end in zip(STEPS[8:], ENDS[8:], strict=False))
+    assert len(STEPS) == MAX_BLOCKS
+    assert ENDS[-1] == 32 << 20
+    assert (len(chain([bytes(8192)])[0]), len(chain([bytes(400_000)])[0])) == (16, 38)
+
+
+def test_only_full_blocks_count() -> None:
+    """A text shorter than a block has none, and its length is told all the same."""
+    assert chain([b"x" * 255]) == ((), 255)
+    assert len(chain([b"x" * 511])[0]) == 1
+    assert chain([b""]) == ((), 0)
+
+
+@given(st.integers(0, 5000), st.integers(0, 4999))
+def test_texts_share_blocks_up_to_where_they_part(length: int, at: int) -> None:
+    """A changed byte changes its block and all behind it, and none before it."""
+    one = bytes(length)
+    other = one[:at] + b"x" + one[at + 1 :] if at < length else one
+    same = sum(a == b for a, b in zip(chain([one])[0], chain([other])[0], strict=True))
+    assert same == sum(end <= min(at, length) for end in ENDS[1:])
+
+
+@given(st.binary(max_size=3000), st.lists(st.integers(0, 3000), max_size=4))
+def test_parts_are_one_text(text: bytes, cuts: list[int]) -> None:
+    """However a text is cut, its hashes are the same: no part is looked at by itself."""
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    view = memoryview(text)
+    parts = [view[start:end] for start, end in pairwise(edges)]
+    assert chain(parts) == chain([text])
+
+
+@pytest.mark.slow
+def test_every_process_finds_the_same() -> None:
+    """Whatever seed Python's own hashes have."""
+    code = "from penstock.base.prefix import chain; print(chain([b'as it was in the beginning ' * 100]))"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True, timeout=60
+        ).stdout
+        for seed in ("0", "1", "12345")
+    }
+    assert said == {f"{chain([b'as it was in the beginning ' * 100])}\n".encode()}
