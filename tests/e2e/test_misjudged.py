@@ -176,7 +176,11 @@ def test_where_all_probes_fail_calls_are_served(start: Start, trio: Emulators) -
             for port in trio.ports:
                 await ails(port, {"kind": "status", "path": "/health"})
             await eventually(lambda: in_panic(gateway), "panic")
-            assert {one["state"] for one in await said(gateway.admin_port, "/admin/fleet")} == {"unhealthy"}
+
+            async def all_ill() -> bool:  # panic begins with the second of three
+                return {one["state"] for one in await said(gateway.admin_port, "/admin/fleet")} == {"unhealthy"}
+
+            await eventually(all_ill, "all replicas ill")
             page = (await ask(gateway.admin_port, None, "/metrics")).body
             assert b'penstock_pool_panic{pool="tiny"} 1' in page
             await traffic.more(200)
