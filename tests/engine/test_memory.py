@@ -76,6 +76,44 @@ def test_a_block_that_was_computed_twice_is_kept_once() -> None:
     assert memory.used_blocks == 1
 
 
+def test_an_answer_becomes_known_when_it_is_over() -> None:
+    """Blocks that were filled while generating can be found once they are released, as far as they are full of computed
+    tokens; what is beyond them is free."""
+    memory, hold = Memory(8, 4), Hold((1, 2, 3, 4))
+    memory.grow(hold, 6)
+    assert memory.found((1, 2, 3, 4), 100) == 4
+    memory.take(2)
+    memory.settle(hold, 14)
+    assert (hold.known, hold.private, memory.used_blocks) == (1, 3, 4)
+    memory.release(hold, 13)
+    assert memory.found((1, 2, 3, 4), 100) == 12
+    assert (memory.used_blocks, memory.free_blocks, memory.available) == (0, 5, 8)
+
+
+def test_an_answer_that_is_known_already_is_kept_once() -> None:
+    """Where another sequence made the same blocks known, the own copies are free again."""
+    memory, one, other = Memory(8, 4), Hold((1, 2)), Hold((1, 2))
+    for hold in (one, other):
+        memory.take(2)
+        memory.settle(hold, 8)
+    memory.release(one, 8)
+    memory.release(other, 8)
+    assert (memory.known_blocks, memory.free_blocks) == (2, 6)
+
+
+def test_whether_a_whole_sequence_fits() -> None:
+    """What is known needs no space, but what nobody holds of it stops being space."""
+    memory, held, gone = Memory(6, 4), Hold((1, 2)), Hold((3, 4))
+    memory.grow(held, 8)
+    memory.grow(gone, 8)
+    memory.release(gone)
+    assert memory.available == 4
+    assert memory.fits(Hold((1, 2, 5)), 24, 8)
+    assert not memory.fits(Hold((1, 2, 5)), 25, 8)
+    assert memory.fits(Hold((3, 4, 5)), 16, 8)
+    assert not memory.fits(Hold((3, 4, 5)), 17, 8)
+
+
 MOVES = ("new", "grow", "leave")
 
 

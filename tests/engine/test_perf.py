@@ -12,6 +12,12 @@ def test_a_step_costs_the_sum_of_its_parts() -> None:
     assert cost.step_s(3, 4, 5) == pytest.approx(1.0 + 0.3 + 0.04 + 0.005)
 
 
+def test_a_step_is_linear_in_its_context() -> None:
+    """The promise that the Batcher jumps by: one step on, a step is longer by `growth_s`."""
+    for cost in PRESETS.values():
+        assert cost.step_s(0, 9, 1009) - cost.step_s(0, 9, 1000) == pytest.approx(cost.growth_s(9), abs=1e-12)
+
+
 def test_demo_decodes_in_about_20_ms() -> None:
     """Ten sequences of 1,000 tokens take about 20 ms a step in the preset for people to watch."""
     assert PRESETS["demo"].step_s(0, 10, 10_000) == pytest.approx(0.020, abs=0.001)

@@ -1,17 +1,23 @@
 """The Batcher: a pure machine that *is* an engine replica like a vLLM. Time and memory are modelled, text is not.
 
 Continuous batching, first come first served. A step takes tokens of running sequences first (one of each that
-generates, a chunk of each whose prompt is still being read), then admits waiting ones, until its token budget, the
+generates, a chunk of the one whose prompt is still being read), then admits waiting ones, until its token budget, the
 seats or the KV blocks run out. When a running sequence finds no block, the youngest running one is preempted: its
 blocks are freed and it is computed again later, from its prompt and what it had generated. This is the scheduling of
 vLLM's V1 engine; left out are its priorities, speculative decoding, LoRA and multimodal budgets.
 
-The schedule knows no late clock: every fact first brings the engine up to `now`, step by step, and a step begins
-exactly where the one before it ended. So a pump that is late changes when tokens are seen, not how many there are.
+It does not step a token at a time. Between two changes of the batch all steps are alike and get longer by the same bit
+of time, so they are one `Run` in closed form; a fact in the middle of it ends it after the step under way. With
+`each_token` it asks to be woken after every step and tells every token, as somebody who streams them needs it; without,
+it tells the first token of a sequence and the rest with its end, and the very same times come out.
+
+The schedule knows no late clock: every fact first brings the engine up to `now`, and a step begins exactly where the
+one before it ended. So a pump that is late changes when tokens are seen, not how many there are.
 """
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -19,6 +25,10 @@ from msgspec import Meta, Struct
 from penstock.engine.counters import Counters
 from penstock.engine.memory import Hold, Memory
 from penstock.engine.perf import PRESETS, StepCost
+from penstock.engine.profile import Profile
+from penstock.engine.roofline import Roofline
+from penstock.engine.run import Run
+from penstock.engine.sequence import Group, Sequence
 from penstock.engine.words import Abort, Emit, Event, Finish, Order, Reason, Reject, Slowed, Submit, WhyNot, Woke
 
 Count = Annotated[int, Meta(ge=1)]
@@ -27,57 +37,42 @@ Count = Annotated[int, Meta(ge=1)]
 class EngineSpec(Struct, frozen=True, kw_only=True, tag="batcher", tag_field="kind", forbid_unknown_fields=True):
     """One engine replica: its speed, its seats and its memory. Names and defaults follow vLLM's arguments."""
 
-    cost: StepCost = PRESETS["demo"]
+    cost: StepCost | Roofline | Profile = PRESETS["demo"]
     speed: Annotated[float, Meta(gt=0, description="2: steps take half of the cost model's time")] = 1.0
-    max_num_seqs: Annotated[Count, Meta(description="sequences that run at once")] = 256
+    max_num_seqs: Annotated[
+        Count, Meta(description="sequences that run at once (never more than `max_num_batched_tokens`)")
+    ] = 256
     max_num_batched_tokens: Annotated[Count, Meta(description="tokens that one step takes")] = 2048
     kv_blocks: Annotated[Count, Meta(description="blocks of the KV cache")] = 8192
     block_size: Annotated[Count, Meta(description="tokens of a block")] = 16
     max_model_len: Annotated[Count, Meta(description="longest prompt and answer together, in tokens")] = 32_768
     max_waiting: Annotated[Count, Meta(description="sequences that may wait; more are rejected")] = 100_000
-
-
-class _Sequence:
-    """One request on its way. `hold` is None while it waits and after its end."""
-
-    __slots__ = (
-        "admitted_at", "arrived_at", "cached_tokens", "chunk", "computed", "first_at", "generated", "hold", "last_at",
-        "told",
-    )  # fmt: skip
-
-    def __init__(self, told: Submit, now: float) -> None:
-        self.told = told
-        self.arrived_at = now
-        self.admitted_at: float | None = None
-        self.first_at = 0.0
-        self.last_at = 0.0
-        self.cached_tokens = 0
-        self.generated = 0
-        self.computed = 0
-        """Tokens whose keys and values are in its blocks."""
-        self.chunk = 0
-        """Tokens that the running step takes of it."""
-        self.hold: Hold | None = None
-
-    @property
-    def tokens(self) -> int:
-        """Prompt and answer so far."""
-        return self.told.prompt_tokens + self.generated
+    reserve_full_prompt: Annotated[
+        bool, Meta(description="admit a sequence when its whole prompt fits, not its first chunk alone (as vLLM does)")
+    ] = True
 
 
 class Batcher:
-    """One engine replica. Facts and orders are in `engine.words`."""
+    """One engine replica. Facts and orders are in `engine.words`.
 
-    def __init__(self, spec: EngineSpec) -> None:
+    `each_token`: wake after every step and tell every token. Otherwise the tokens after the first are told when their
+    sequence ends, and the engine is woken only when its batch changes.
+    """
+
+    def __init__(self, spec: EngineSpec, each_token: bool = True) -> None:
         self.spec = spec
         self.memory = Memory(spec.kv_blocks, spec.block_size)
         self.counters = Counters()
+        self._each_token = each_token
+        self._seats = min(spec.max_num_seqs, spec.max_num_batched_tokens)
         self._pace = 1.0 / spec.speed
-        self._sequences: dict[str, _Sequence] = {}
-        self._waiting: deque[_Sequence] = deque()
-        self._running: list[_Sequence] = []
-        self._step: list[_Sequence] = []
-        self._step_ends: float | None = None
+        self._sequences: dict[str, Sequence] = {}
+        self._waiting: deque[Sequence] = deque()
+        self._group = Group(spec.block_size)
+        self._reading: list[Sequence] = []
+        """Whose prompt the step under way reads on, oldest first; they are younger than the group."""
+        self._run = Run()
+        self._running = 0
         self._handlers: dict[type, Callable[[Any, float, list[Order]], None]] = {
             Submit: self._submit,
             Abort: self._abort,
@@ -90,23 +85,32 @@ class Batcher:
     def on(self, event: Event, now: float) -> list[Order]:
         """Take one fact. Raises ValueError when a Submit repeats the id of a sequence that has not ended."""
         orders: list[Order] = []
-        while self._step_ends is not None and self._step_ends <= now:
-            self._end_step(self._step_ends, orders)
+        run = self._run
+        while run.ends_at <= now:
+            self._end_run(run.ends_at, orders)
+        if run.steps > run.done + 1:
+            self._pass(run.done_by(now), orders)
         self._handlers[type(event)](event, now, orders)
-        if self._step_ends is None:
-            self._begin_step(now)
+        if run.ends_at == inf:
+            self._begin_run(now)
         return orders
 
     def next_wake(self) -> float | None:
-        """The end of the running step; None while the engine has nothing to do."""
-        return self._step_ends
+        """The end of the step under way, or without `each_token` of the last one before the batch changes.
+
+        None while the engine has nothing to do.
+        """
+        run = self._run
+        if run.steps == 0:
+            return None
+        return run.end_of(run.done + 1) if self._each_token else run.ends_at
 
     # ===== its state, for readers =====
 
     @property
     def running(self) -> int:
         """Sequences that have a seat."""
-        return len(self._running)
+        return self._running
 
     @property
     def waiting(self) -> int:
@@ -123,8 +127,11 @@ class Batcher:
             self.counters.rejected[why] += 1
             orders.append(Reject(event.id, why))
             return
-        sequence = _Sequence(event, now)
+        sequence = Sequence(event, now)
         self._sequences[event.id] = sequence
+        # Behind somebody who waits, or without a seat, it changes nothing: whoever is first goes first.
+        if not self._waiting and self._running < self._seats:
+            self._run.cut()
         self._waiting.append(sequence)
 
     def _why_not(self, event: Submit) -> WhyNot | None:
@@ -142,146 +149,236 @@ class Batcher:
         if sequence is None:
             return
         # The step that is under way was paid for with it: it still ends when it was going to.
+        self._run.cut()
         if sequence.hold is None:
             self._waiting.remove(sequence)
-        else:
-            self._running.remove(sequence)
-        self._finish(sequence, "abort", now, orders)
+        self._finish(sequence, "abort", now, orders, 1)
 
     def _slowed(self, event: Slowed, now: float, orders: list[Order]) -> None:
+        self._run.cut()
         self._pace = event.factor / self.spec.speed
 
     def _woke(self, event: Woke, now: float, orders: list[Order]) -> None:
         pass  # being told the time is all
 
-    # ===== steps =====
+    # ===== the next run =====
 
-    def _begin_step(self, at: float) -> None:
-        """Choose what the next step takes, and when it ends. With nothing to do there is no step."""
-        step: list[_Sequence] = []
-        self._step = step
-        budget, preempted = self._extend_running(step, self.spec.max_num_batched_tokens)
-        if not preempted:
-            self._admit(step, budget, at)
-        if not step:
-            self._step_ends = None
-            return
-        prefill = decodes = context = 0
-        for sequence in step:
-            context += sequence.computed
-            if sequence.generated and sequence.chunk == 1:
-                decodes += 1
+    def _begin_run(self, at: float) -> None:
+        """Choose what the next step takes, and how long all steps are like it. With nothing to do there is none."""
+        group, reading, preempted = self._group, self._reading, self._make_room(at)
+        partial = reading[0] if reading else None
+        reading.clear()
+        budget = self.spec.max_num_batched_tokens - len(group.members)
+        if partial is not None:
+            if self._read_on(partial, budget):
+                budget -= partial.chunk
             else:
-                prefill += sequence.chunk
-        self.counters.steps += 1
-        self.counters.step_tokens.observe(prefill + decodes)
-        self._step_ends = at + self.spec.cost.step_s(prefill, decodes, context) * self._pace
-
-    def _extend_running(self, step: list[_Sequence], budget: int) -> tuple[int, bool]:
-        """Take tokens of the running ones, oldest first. Returns the budget left and whether one was preempted."""
-        running, grow, preempted, index = self._running, self.memory.grow, False, 0
-        while index < len(running) and budget > 0:
-            sequence = running[index]
-            chunk = min(sequence.tokens - sequence.computed, budget)
-            if sequence.hold is not None and grow(sequence.hold, sequence.computed + chunk):
-                sequence.chunk = chunk
-                budget -= chunk
-                step.append(sequence)
-                index += 1
-            else:
-                self._preempt(running.pop())
+                self._preempt(partial, at)
                 preempted = True
-        return budget, preempted
+        if self._waiting and not preempted:
+            self._admit(budget, at)
+        if reading or group.members:
+            self._start(preempted, at)
+        elif preempted:
+            self._begin_run(at)  # only the one that was preempted is left, and now it has all the memory
+        else:
+            self._run.rest()
 
-    def _preempt(self, sequence: _Sequence) -> None:
-        self._free(sequence)
+    def _start(self, preempted: bool, at: float) -> None:
+        group = self._group
+        decodes = len(group.members)
+        prefill, context, pairs = 0, group.context, 0
+        for sequence in self._reading:
+            chunk, computed = sequence.chunk, sequence.computed
+            prefill += chunk
+            context += computed
+            pairs += chunk * (computed + computed + chunk + 1) // 2
+        cost = self.spec.cost
+        first_s, growth_s = cost.step_s(prefill, decodes, context, pairs) * self._pace, 0.0
+        steps = 1
+        if not prefill and not preempted:  # after a step that preempted, those that wait are looked at again
+            growth_s = cost.growth_s(decodes) * self._pace
+            steps = self._steps_alike()
+        self.counters.count_steps(prefill + decodes, 1)
+        self._run.begin(first_s, growth_s, steps, at)
+
+    def _steps_alike(self) -> int:
+        """Until one has all its tokens, or memory runs out.
+
+        Who waits for memory now finds no more in any of these steps: the group only takes blocks, and evicting one of
+        the waiting prompt's own known blocks (its last one first) makes it need one more.
+        """
+        group = self._group
+        steps = group.steps_to_end()
+        if steps == 1:
+            return 1
+        return 1 + group.steps_within(self.memory.available, 1, steps - 1)
+
+    def _make_room(self, at: float) -> bool:
+        """Take the blocks of the group's next step. Returns whether one was preempted for it."""
+        group, memory = self._group, self.memory
+        blocks = group.blocks(0, 1)
+        if blocks <= memory.available:
+            memory.take(blocks)
+            return False
+        for sequence in list(group.members):
+            if not sequence.generates:
+                break  # it was preempted for one before it, and so were all after it
+            if not group.crosses(sequence):
+                continue
+            while sequence.hold is not None and not memory.available:
+                self._preempt(self._reading.pop() if self._reading else next(reversed(group.members)), at)
+            if sequence.hold is not None:
+                memory.take(1)
+        return True
+
+    def _read_on(self, sequence: Sequence, budget: int) -> bool:
+        """Take the next chunk of a prompt. False: there is no memory for it."""
+        chunk = min(sequence.tokens - sequence.computed, budget)
+        if sequence.hold is None or not self.memory.grow(sequence.hold, sequence.computed + chunk):
+            return False
+        sequence.chunk = chunk
+        self._reading.append(sequence)
+        return True
+
+    def _preempt(self, sequence: Sequence, at: float) -> None:
+        sequence.last_at = at if sequence.generates else sequence.last_at
+        self._free(sequence, 0)
         sequence.computed = 0
         self._waiting.appendleft(sequence)
         self.counters.preemptions += 1
 
-    def _admit(self, step: list[_Sequence], budget: int, at: float) -> None:
+    def _admit(self, budget: int, at: float) -> None:
         """Take in waiting ones, oldest first; the first that does not fit ends it, so that none is overtaken."""
-        waiting, running, memory = self._waiting, self._running, self.memory
-        while waiting and budget > 0 and len(running) < self.spec.max_num_seqs:
+        waiting, memory, whole = self._waiting, self.memory, self.spec.reserve_full_prompt
+        while waiting and budget > 0 and self._running < self._seats:
             sequence = waiting[0]
             hold = Hold(sequence.told.hashes)
             # At least one token is computed: the next one is sampled from what it gives.
-            found = memory.found(hold.hashes, sequence.tokens - 1)
-            chunk = min(sequence.tokens - found, budget)
-            if not memory.grow(hold, found + chunk):
+            tokens = sequence.tokens
+            found = memory.found(hold.hashes, tokens - 1)
+            chunk = min(tokens - found, budget)
+            fits = not whole or chunk == tokens - found or memory.fits(hold, tokens, found)
+            if not fits or not memory.grow(hold, found + chunk):
                 return
             waiting.popleft()
-            running.append(sequence)
-            step.append(sequence)
+            self._reading.append(sequence)
+            self._running += 1
             sequence.hold, sequence.computed, sequence.chunk = hold, found, chunk
             budget -= chunk
             if sequence.admitted_at is None:
                 self._count_admission(sequence, found, at)
 
-    def _count_admission(self, sequence: _Sequence, found: int, at: float) -> None:
+    def _count_admission(self, sequence: Sequence, found: int, at: float) -> None:
         sequence.admitted_at = at
         sequence.cached_tokens = found
         self.counters.prefix_queries += sequence.told.prompt_tokens
         self.counters.prefix_hits += found
         self.counters.queue_s.observe(at - sequence.arrived_at)
 
-    def _end_step(self, at: float, orders: list[Order]) -> None:
-        """What the step took is computed: tokens come out, sequences end, and the next step begins."""
-        ended = False
-        for sequence in self._step:
+    # ===== steps that are over =====
+
+    def _pass(self, done: int, orders: list[Order]) -> None:
+        """Steps up to this number are over; the one after them, if the run has one, is under way."""
+        run, group, counters = self._run, self._group, self.counters
+        steps, members = done - run.done, len(group.members)
+        if members and steps:
+            if self._each_token:
+                orders += [Emit(sequence.told.id, 1, False) for sequence in group.members] * steps
+                for sequence in group.members:
+                    sequence.emitted += steps
+            counters.generation_tokens += members * steps
+            counters.inter_token_s.observe_line(
+                run.first_s + run.growth_s * run.done, run.growth_s, steps, times=members
+            )  # fmt: skip
+        more = min(done + 1, run.steps) - min(run.done + 1, run.steps)
+        if more:
+            self.memory.take(group.blocks(1, more))
+            counters.count_steps(members, more)
+        group.advance(steps)
+        run.done = done
+
+    def _end_run(self, at: float, orders: list[Order]) -> None:
+        """The run is over: sequences end, prompts are read, first tokens come out, and the next run begins."""
+        run = self._run
+        if run.steps > run.done + 1:
+            self._pass(run.steps - 1, orders)
+        self._last_step(at, orders)
+        reading, partial = self._reading, None
+        for sequence in reading:
             if sequence.hold is None:
                 continue  # aborted while the step ran
             sequence.computed += sequence.chunk
             if sequence.computed < sequence.tokens:
-                continue  # more of its prompt is to come
-            if sequence.generated < sequence.told.max_tokens:
-                self._emit(sequence, at, orders)
+                partial = sequence  # the youngest: with it the budget ran out
             else:
-                self.counters.prompt_tokens += sequence.told.prompt_tokens
-            if sequence.generated >= sequence.told.max_tokens:
-                self._finish(sequence, sequence.told.reason, at, orders)
-                ended = True
-        if ended:
-            self._running = [sequence for sequence in self._running if sequence.hold is not None]
-        self._begin_step(at)
+                self._read(sequence, at, orders)
+        reading.clear()
+        if partial is not None:
+            reading.append(partial)
+        self._begin_run(at)
 
-    def _emit(self, sequence: _Sequence, at: float, orders: list[Order]) -> None:
+    def _last_step(self, at: float, orders: list[Order]) -> None:
+        """The one step of a run after which members of the group end."""
+        run, group, counters = self._run, self._group, self.counters
+        members = len(group.members)
+        if members:
+            counters.generation_tokens += members
+            counters.inter_token_s.observe_line(run.first_s + run.growth_s * run.done, 0.0, 1, times=members)
+        group.advance(1)
+        if not self._each_token:
+            for sequence in group.ended():
+                self._finish(sequence, sequence.told.reason, at, orders, 0)
+            return
+        over = group.ended()
+        for sequence in list(group.members) if over else group.members:
+            sequence.emitted += 1
+            orders.append(Emit(sequence.told.id, 1, False))
+            if sequence.end_tick == group.ticks:
+                self._finish(sequence, sequence.told.reason, at, orders, 0)
+
+    def _read(self, sequence: Sequence, at: float, orders: list[Order]) -> None:
+        """Its prompt is read to the end, which gives a token: the first, or the next after it was preempted."""
         counters, told = self.counters, sequence.told
-        first = sequence.generated == 0
-        if first:
-            sequence.first_at = at
-            counters.prompt_tokens += told.prompt_tokens
-            counters.ttft_s.observe(at - sequence.arrived_at)
+        if sequence.generated < told.max_tokens:
+            first = sequence.generated == 0
+            if first:
+                sequence.first_at = at
+                counters.prompt_tokens += told.prompt_tokens
+                counters.ttft_s.observe(at - sequence.arrived_at)
+            else:
+                counters.inter_token_s.observe(at - sequence.last_at)
+            sequence.generated += 1
+            counters.generation_tokens += 1
+            if first or self._each_token:
+                sequence.emitted += 1
+                orders.append(Emit(told.id, 1, first))
         else:
-            counters.inter_token_s.observe(at - sequence.last_at)
-        sequence.last_at = at
-        sequence.generated += 1
-        counters.generation_tokens += 1
-        orders.append(Emit(told.id, 1, first))
+            counters.prompt_tokens += told.prompt_tokens
+        if sequence.generated >= told.max_tokens:
+            self._finish(sequence, told.reason, at, orders, 0)
+        else:
+            self._group.join(sequence)
 
-    def _finish(self, sequence: _Sequence, reason: Reason, at: float, orders: list[Order]) -> None:
+    def _finish(self, sequence: Sequence, reason: Reason, at: float, orders: list[Order], under_way: int) -> None:
+        """It is over. `under_way`: the tokens of it that a step has taken and not finished."""
         told = sequence.told
         del self._sequences[told.id]
-        self._free(sequence)
+        self._free(sequence, under_way)
         self.counters.finished[reason] += 1
         if reason != "abort":
-            self._count_end(sequence, at)
+            sequence.count_end(self.counters, at)
+        if sequence.generated > sequence.emitted:
+            orders.append(Emit(told.id, sequence.generated - sequence.emitted, False))
         orders.append(Finish(told.id, told.prompt_tokens, sequence.generated, sequence.cached_tokens, reason))
 
-    def _free(self, sequence: _Sequence) -> None:
-        if sequence.hold is not None:
-            self.memory.release(sequence.hold)
-            sequence.hold = None
-
-    def _count_end(self, sequence: _Sequence, at: float) -> None:
-        counters, told = self.counters, sequence.told
-        admitted_at = sequence.admitted_at or 0.0
-        first_at = sequence.first_at if sequence.generated else at
-        counters.e2e_s.observe(at - sequence.arrived_at)
-        counters.inference_s.observe(at - admitted_at)
-        counters.prefill_s.observe(first_at - admitted_at)
-        counters.decode_s.observe(at - first_at)
-        counters.request_prompt_tokens.observe(told.prompt_tokens)
-        counters.request_generation_tokens.observe(sequence.generated)
-        if sequence.generated > 1:
-            counters.time_per_output_token_s.observe((at - first_at) / (sequence.generated - 1))
+    def _free(self, sequence: Sequence, under_way: int) -> None:
+        hold = sequence.hold
+        if hold is None:
+            return
+        if sequence.generates:
+            self._group.leave(sequence)
+            self.memory.settle(hold, sequence.computed + under_way)
+        self.memory.release(hold, sequence.computed)
+        sequence.hold = None
+        self._running -= 1

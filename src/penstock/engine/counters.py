@@ -34,6 +34,25 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def observe_line(self, first: float, growth: float, values: int, times: int) -> None:
+        """Count `values` values, each `times` times: `first`, and each larger than the one before by `growth` ≥ 0."""
+        counts, bounds = self.counts, self.bounds
+        self.sum += times * values * (first + 0.5 * growth * (values - 1))
+        bucket = bisect_left(bounds, first)
+        last = bisect_left(bounds, first + growth * (values - 1))
+        below = 0
+        while bucket < last:
+            bound = bounds[bucket]
+            upto = max(below, min(values, int((bound - first) / growth) + 1))
+            while upto > below and first + growth * (upto - 1) > bound:
+                upto -= 1
+            while upto < values and first + growth * upto <= bound:
+                upto += 1
+            counts[bucket] += times * (upto - below)
+            below = upto
+            bucket += 1
+        counts[bucket] += times * (values - below)
+
     @property
     def count(self) -> int:
         """Values seen."""
@@ -72,3 +91,8 @@ class Counters:
         self.request_prompt_tokens = Histogram(TOKENS)
         self.request_generation_tokens = Histogram(TOKENS)
         self.step_tokens = Histogram(STEP_TOKENS)
+
+    def count_steps(self, tokens: int, steps: int) -> None:
+        """So many steps were begun that take so many tokens each."""
+        self.steps += steps
+        self.step_tokens.observe_line(tokens, 0.0, steps, 1)

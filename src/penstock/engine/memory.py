@@ -48,6 +48,16 @@ class Memory:
         """Share of the blocks that sequences hold, 0..1."""
         return self.used_blocks / self.total_blocks
 
+    @property
+    def free_blocks(self) -> int:
+        """Blocks without content."""
+        return self._free
+
+    @property
+    def available(self) -> int:
+        """Blocks that can be taken: free ones, and known ones that nobody holds."""
+        return self._free + len(self._idle)
+
     def blocks_for(self, tokens: int) -> int:
         """Blocks that so many tokens fill or begin."""
         return -(-tokens // self.block_tokens)
@@ -61,6 +71,12 @@ class Memory:
             blocks += 1
         return blocks * self.block_tokens
 
+    def fits(self, hold: Hold, tokens: int, found: int) -> bool:
+        """Whether a new sequence of so many tokens, of which `found` are known, could be held as a whole now."""
+        holders, known = self._holders, found // self.block_tokens
+        revived = sum(holders[block] == 0 for block in hold.hashes[:known])
+        return self.blocks_for(tokens) - known <= self.available - revived
+
     def grow(self, hold: Hold, tokens: int) -> bool:
         """Make room for a sequence of so many tokens (never fewer than before). False: there is none, nothing changed.
 
@@ -71,41 +87,51 @@ class Memory:
         private = self.blocks_for(tokens) - max(full, hold.known)
         if full <= hold.known and private == hold.private:
             return True
-        fresh = revived = 0
-        for block in hold.hashes[hold.known : full]:
-            holders = self._holders.get(block)
-            fresh += holders is None
-            revived += holders == 0
-        if fresh + private - hold.private > self._free + len(self._idle) - revived:
+        holders, new = self._holders, hold.hashes[hold.known : full]
+        counts = [holders.get(block) for block in new]
+        if counts.count(None) + private - hold.private > self.available - counts.count(0):
             return False
         self._free += hold.private
-        for block in hold.hashes[hold.known : full]:
-            self._hold(block)
-        self._take(private)
+        made = 0
+        for block, count in zip(new, counts):
+            if count is None:
+                made += 1 - (block in holders)
+            elif count == 0:
+                self._idle.pop(block, None)
+            holders[block] = holders.get(block, 0) + 1
+        self.take(made + private)
         hold.known, hold.private = max(full, hold.known), private
         return True
 
-    def release(self, hold: Hold) -> None:
-        """Give everything back. Known blocks stay findable; the end of a prefix is evicted before its beginning."""
-        self._free += hold.private
-        for block in reversed(hold.hashes[: hold.known]):
-            self._holders[block] -= 1
-            if self._holders[block] == 0:
-                self._idle[block] = None
-        hold.known = hold.private = 0
-
-    def _hold(self, block: int) -> None:
-        holders = self._holders.get(block)
-        if holders is None:
-            self._take(1)
-            holders = 0
-        elif holders == 0:
-            del self._idle[block]
-        self._holders[block] = holders + 1
-
-    def _take(self, blocks: int) -> None:
+    def take(self, blocks: int) -> None:
+        """Take so many blocks for sequences that generate, without saying whose. There must be so many `available`."""
         spare = min(blocks, self._free)
         self._free -= spare
         for _ in range(blocks - spare):
             evicted, _nothing = self._idle.popitem(last=False)
             del self._holders[evicted]
+
+    def settle(self, hold: Hold, tokens: int) -> None:
+        """This sequence has come to so many tokens with blocks that were taken without saying whose."""
+        hold.private = self.blocks_for(tokens) - hold.known
+
+    def release(self, hold: Hold, computed: int = 0) -> None:
+        """Give everything back. Known blocks stay findable; the end of a prefix is evicted before its beginning.
+
+        Own blocks with a hash that are full of the `computed` tokens become findable now: an answer is a prefix for
+        others once it is over. (vLLM does it block by block; nobody asks for half an answer, and here it would end
+        every run of equal steps.)
+        """
+        holders, idle, hashes = self._holders, self._idle, hold.hashes
+        for block in reversed(hashes[hold.known : computed // self.block_tokens]):
+            if block not in holders:
+                holders[block] = 0
+                idle[block] = None
+                hold.private -= 1
+        self._free += hold.private
+        for block in reversed(hashes[: hold.known]):
+            left = holders[block] - 1
+            holders[block] = left
+            if left == 0:
+                idle[block] = None
+        hold.known = hold.private = 0

@@ -1,4 +1,8 @@
-"""How long a step of an engine takes: a linear model, and a few named ones."""
+"""How long a step of an engine takes: a linear model, and a few named ones.
+
+What every model promises, because the Batcher jumps by it: with the same new tokens and the same sequences, a step's
+time is linear in the context (`step_s(0, n, c + n) = step_s(0, n, c) + growth_s(n)`).
+"""
 
 from msgspec import Struct
 
@@ -20,14 +24,18 @@ class StepCost(Struct, frozen=True, kw_only=True, tag="linear", tag_field="kind"
     context_token_s: float = 0.0
     """One token of context whose keys and values are read."""
 
-    def step_s(self, prefill_tokens: int, decode_sequences: int, context_tokens: int) -> float:
-        """Duration of one step in seconds."""
+    def step_s(self, prefill_tokens: int, decode_sequences: int, context_tokens: int, pairs: int = 0) -> float:
+        """Duration of one step in seconds. `pairs` (new tokens x tokens they look at) do not matter here."""
         return (
             self.base_s
             + self.prefill_token_s * prefill_tokens
             + self.decode_sequence_s * decode_sequences
             + self.context_token_s * context_tokens
         )
+
+    def growth_s(self, decode_sequences: int) -> float:
+        """How much longer each step takes than the one before, while so many sequences generate and nothing else."""
+        return self.context_token_s * decode_sequences
 
 
 PRESETS: dict[str, StepCost] = {
