@@ -148,6 +148,25 @@ def test_answers_take_room() -> None:
     assert depth(made, a, prompt(1)) == 0
 
 
+def test_short_answers_take_room_together() -> None:
+    """Ten tokens a hundred times are as many as a thousand at once, to a block of them."""
+    made, (a,) = index("a", tokens=1024)
+    made.sent(prompt(1), "m", 4096, a)
+    for _ in range(103):
+        made.ended("m", 4096, NOTHING, Usage(1024, 10), a)
+    assert depth(made, a, prompt(1)) == 0
+    assert a.bytes + a.answers <= 1024 * 4
+
+
+def test_models_share_nothing() -> None:
+    """The first model that is asked for, those that follow, and calls that name none have blocks of their own."""
+    made, (a,) = index("a")
+    for model in ("m", "", "n"):
+        assert made.sent(prompt(1), model, 4096, a).tokens == 0
+    for model in ("m", "", "n"):
+        assert made.sent(prompt(1), model, 4096, a).tokens > 0
+
+
 def test_what_an_answer_tells_corrects_the_estimate() -> None:
     """An engine that finds half of what was expected is expected to find half."""
     made, (a,) = index("a")

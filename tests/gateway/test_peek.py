@@ -120,6 +120,27 @@ def test_the_same_word_elsewhere_is_no_duplicate(body: bytes) -> None:
     assert peek(body).model in ("a", "model")
 
 
+LONG = b'[{"role":"user","content":"%b"}]' % (b"word \\n " * 200)
+HIDING = b'[{"model":"x","stream":1,"content":"%b\\u0041"},{"model":"y"}]' % (b"word " * 200)
+
+
+@pytest.mark.parametrize("field", [b"messages", b"prompt", b"input"])
+@pytest.mark.parametrize("value", [LONG, HIDING])
+def test_a_long_prompt_hides_no_key(field: bytes, value: bytes) -> None:
+    """Keys before and behind a long value, and in a copy of it that stands elsewhere, count as they do beside a short."""
+    named = b'"%b":%b' % (field, value)
+    for body in (
+        b'{"model":"a",%b,"model":"b"}' % named,
+        b'{"model":"a","x":{%b},%b,"model":"b"}' % (named, named),
+        b'{"model":"a",%b,"m\\u006fdel":"b"}' % named,
+        b'{"model":"a","z\\"%b": %b,"model":"b",%b}' % (field, value, named),
+    ):
+        with pytest.raises(Malformed, match="twice"):
+            peek_prompt(body)
+    for body in (b'{"model":"a",%b,"n":1}' % named, b'{%b,"x":{"model":1,%b},"model":"a"}' % (named, named)):
+        assert peek_prompt(body)[0].model == "a"
+
+
 def test_top_level_keys_are_found_with_their_values() -> None:
     """The exact scan agrees with a JSON parser about every key and value."""
     body = b'{ "a" : [1,{"b":"}"}] , "c\\"d":"\\\\", "e":{}\n,"f": 1.5e3 , "g":null }'

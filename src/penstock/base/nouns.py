@@ -166,7 +166,7 @@ Hedge = Literal["", "won", "lost", "neither", "no_budget", "no_room"]
 it was made and neither's was; it was due with the budget spent; it was due and no other replica had room to spare."""
 
 
-class CallRow(Struct, frozen=True, kw_only=True, gc=False):
+class CallRow(Struct, frozen=True, gc=False):
     """How one call ended: exactly one a call. The future ledger's row; today metrics and the access log read it."""
 
     id: str

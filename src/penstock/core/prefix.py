@@ -15,7 +15,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from penstock.base.nouns import EngineStats, Usage
-from penstock.base.prefix import ENDS, MAX_BLOCKS, STEPS
+from penstock.base.prefix import ENDS, MAX_BLOCKS, SHORTEST_BYTES, STEPS
 
 BYTES_PER_TOKEN = 4.0
 """Until answers have told better."""
@@ -41,6 +41,10 @@ _ALL = 0.9
 """What we sent and what an engine looked up are counted at other times: from such a share on all of it was ours."""
 
 
+def _salt(model: str) -> int:
+    return (crc32(model.encode()) << 1 | 1) << 32
+
+
 class Cached(NamedTuple):
     """How many tokens of a prompt a replica is believed to have cached."""
 
@@ -61,8 +65,8 @@ class Cache:
     """What one replica is believed to have."""
 
     __slots__ = (
-        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "blocks", "bytes", "owner", "tells",
-        "tokens", "trust", "turn", "unit",
+        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "answers", "blocks", "bytes",
+        "owner", "tells", "tokens", "trust", "turn", "unit",
     )  # fmt: skip
 
     def __init__(self, owner: str) -> None:
@@ -71,6 +75,8 @@ class Cache:
         self.blocks: OrderedDict[int, int] = OrderedDict()
         """Block -> its bytes, least recently used first. Negative: what nobody can ask for again, such as an answer."""
         self.bytes = 0
+        self.answers = 0
+        """Bytes of short answers that have no block yet: one for each would cost more than it tells."""
         self.tokens: int | None = None
         """What its engine's KV cache holds; None: it does not say."""
         self.unit = 1
@@ -137,7 +143,7 @@ class Index:
     """The caches of a pool's replicas, and who has a block."""
 
     __slots__ = (
-        "_answers", "_caches", "_holders", "_keys", "_large", "_last", "_model", "_most", "_rates", "_salted",
+        "_answers", "_caches", "_first", "_holders", "_keys", "_large", "_last", "_model", "_most", "_rates", "_salted",
         "max_blocks", "tokens", "turn",
     )  # fmt: skip
 
@@ -154,7 +160,8 @@ class Index:
         """Model -> bytes, tokens."""
         self._last: tuple[tuple[int, ...], str] = ((), "")
         self._keys: Keys = ()
-        self._model, self._salted = "", crc32(b"") << 32
+        self._model, self._salted = "", _salt("")
+        self._first: str | None = None
         self._answers = 0
         self.turn = 0
         """Prompts so far of which nobody knew anything."""
@@ -165,9 +172,11 @@ class Index:
     # ===== reads =====
 
     def _salt(self, model: str) -> int:
-        """What makes one model's blocks others than another's."""
-        if model != self._model:
-            self._model, self._salted = model, crc32(model.encode()) << 32
+        """What makes one model's blocks others than another's: most pools have one, which needs nothing."""
+        if model != self._model or self._first is None:
+            if self._first is None:
+                self._first = model
+            self._model, self._salted = model, 0 if model == self._first else _salt(model)
         return self._salted
 
     def keys(self, prefix: tuple[int, ...], model: str) -> Keys:
@@ -175,7 +184,7 @@ class Index:
         last, of = self._last
         if last is not prefix or of != model:  # one call asks twice: when it is placed, and when it is sent
             salt = self._salt(model)
-            self._keys = tuple([block | salt for block in reversed(prefix)])
+            self._keys = tuple([block | salt for block in reversed(prefix)]) if salt else prefix[::-1]
             self._last = (prefix, model)
         return self._keys
 
@@ -218,7 +227,7 @@ class Index:
         for key in cache.blocks:
             self._unmark(key, cache)
         cache.blocks.clear()
-        cache.bytes = 0
+        cache.bytes = cache.answers = 0
 
     def sent(self, prefix: tuple[int, ...], model: str, prompt_bytes: int, cache: Cache) -> Cached:
         """A call goes there and will leave its prompt in the cache. What of it is there already.
@@ -253,12 +262,15 @@ class Index:
         if cache.tells and cached.counted:
             cache.learn(cached.counted, usage.cached_tokens)
         if usage.completion_tokens:
-            self._answers -= 1
             rate = self.bytes_per_token(model)
-            size = int(usage.completion_tokens * rate)
-            cache.blocks[self._answers] = size
-            cache.bytes += size
-            self._shrink(cache, rate)
+            size = cache.answers + int(usage.completion_tokens * rate)
+            if size >= SHORTEST_BYTES:
+                self._answers -= 1
+                cache.blocks[self._answers] = size
+                cache.bytes += size
+                size = 0
+                self._shrink(cache, rate)
+            cache.answers = size
 
     def _learn_rate(self, model: str, prompt_bytes: int, prompt_tokens: int) -> None:
         rate = self._rates.get(model)

@@ -23,6 +23,9 @@ MAX_TOKENS = 1 << 31
 INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "n", "stream_options")
 
 _KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_)?tokens|n)"')
+_MESSAGES, _PROMPT, _INPUT = (
+    re.compile(rb'"%b"[ \t\r\n]*+:[ \t\r\n]*+' % name) for name in (b"messages", b"prompt", b"input")
+)
 _MAX_STEPS = 20_000
 """Braces, brackets and strings that the exact scan looks at; some 10 ms."""
 _STRUCTURE = re.compile(rb'["{}\[\]]')
@@ -91,10 +94,28 @@ def peek(body: bytes, decode: Callable[[bytes], Fields] = _DECODER.decode) -> Fi
         raise Malformed("bad_request", "The JSON of the body is nested too deeply.") from None
     if not body.isascii():
         _check_utf8(body)
-    found = _KEYS.findall(body)
-    if (len(found) > 1 and len(found) != len(set(found))) or (b"\\" in body and b"\\u00" in body):
+    outside = body if len(body) < SHORTEST_BYTES or type(fields) is Fields else _outside(body, fields)
+    found = _KEYS.findall(outside)
+    if (len(found) > 1 and len(found) != len(set(found))) or (b"\\" in outside and b"\\u00" in outside):
         _check_keys(body)
     return fields
+
+
+def _outside(body: bytes, fields: Fields) -> bytes:
+    """The body without the value of the field that is mostly the longest, where that is easily found: what stands
+    within one value is no key of the body, and looking for keys there would cost as much as reading it all.
+
+    In valid JSON a quoted name that a colon follows is a key, whatever stands before it: its second quote is escaped
+    by nothing, so it ends a string (or else the name itself would stand outside of any). A value begins there, and
+    where it has the bytes of a whole value it is that value, at whatever depth."""
+    assert isinstance(fields, Prompted)
+    for name, raw in ((_MESSAGES, fields.messages), (_PROMPT, fields.prompt), (_INPUT, fields.input)):
+        if len(raw) >= SHORTEST_BYTES // 2:
+            key = name.search(body)
+            if key is not None and body.startswith(raw, at := key.end()):
+                return body[:at] + b" " + body[at + len(raw) :]
+            break
+    return body
 
 
 def peek_prompt(body: bytes) -> tuple[Fields, tuple[int, ...], int]:
