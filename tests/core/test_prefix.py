@@ -155,7 +155,6 @@ def test_short_answers_take_room_together() -> None:
     for _ in range(103):
         made.ended("m", 4096, NOTHING, Usage(1024, 10), a)
     assert depth(made, a, prompt(1)) == 0
-    assert a.bytes + a.answers <= 1024 * 4
 
 
 def test_models_share_nothing() -> None:

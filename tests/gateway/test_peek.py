@@ -127,7 +127,7 @@ HIDING = b'[{"model":"x","stream":1,"content":"%b\\u0041"},{"model":"y"}]' % (b"
 @pytest.mark.parametrize("field", [b"messages", b"prompt", b"input"])
 @pytest.mark.parametrize("value", [LONG, HIDING])
 def test_a_long_prompt_hides_no_key(field: bytes, value: bytes) -> None:
-    """Keys before and behind a long value, and in a copy of it that stands elsewhere, count as they do beside a short."""
+    """Keys before and behind a long value, and of a copy of it elsewhere, count as they do beside a short one."""
     named = b'"%b":%b' % (field, value)
     for body in (
         b'{"model":"a",%b,"model":"b"}' % named,
