@@ -7,7 +7,7 @@ import pytest
 from penstock.base.errors import ConfigError
 from penstock.config.scenarios import Die, Policy, Slow, open_scenario, policy_of, read_scenario
 from penstock.core.route.presets import ConsistentHash, PrefixAware
-from penstock.core.spec import ProbeSpec
+from penstock.core.spec import PoolSpec, ProbeSpec
 
 WHOLE = """
 workload: {kind: trace, file: azure}
@@ -82,6 +82,13 @@ def test_a_policy_is_a_pools_blocks() -> None:
     pool = Policy(probe=ProbeSpec(enabled=False)).pool()
     assert not pool.probe.enabled
     assert pool.models == ("model",)
+
+
+def test_a_policy_has_every_block_of_a_pool() -> None:
+    """A block that comes to pools must be taken in here, or be named as what a scenario itself says."""
+    said_by_the_scenario = {"name", "models"}
+    assert set(PoolSpec.__struct_fields__) - set(Policy.__struct_fields__) == said_by_the_scenario
+    assert Policy().pool() == PoolSpec(name="sim", models=("model",)), "the defaults are the gateway's"
 
 
 def test_the_policy_of_a_gateways_file_is_its_first_pools(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from penstock.base.rand import Rand
 from penstock.config.scenarios import Die, Flap, Freeze, Group, MetricsOutage, Policy, Slow
-from penstock.core.route.presets import Adaptive, LeastLoaded
-from penstock.core.spec import TimeoutSpec
+from penstock.core.route.presets import Adaptive, LeastLoaded, LeastResponseTime, RoundRobin
+from penstock.core.spec import BenchmarkSpec, HedgeSpec, TimeoutSpec
 from penstock.sim.run import Run, simulate
 from penstock.workload.request import Request
 from tests.sim.support import request, scenario, steady
@@ -111,3 +111,27 @@ def test_memory_does_not_grow_with_what_is_over() -> None:
     run.go()
     assert not run._flying
     assert not any(run.gate.counts().values())
+
+
+def test_a_slow_beginning_gets_a_second_attempt() -> None:
+    """With hedging, the calls of a replica that crawls are answered by the other one after the delay."""
+    made = scenario(faults=(Slow(at_s=0.0, factor=5000.0, replicas=(0,)),))
+    plain = simulate(made, Policy(strategy=RoundRobin()), steady(20, 1.0), 1)
+    hedged = Policy(strategy=RoundRobin(), hedge=HedgeSpec(delay_s=0.1, budget=1.0))
+    result = simulate(made, hedged, steady(20, 1.0), 1)
+    assert plain.ttft_p95_s > 1.0
+    assert result.ttft_p95_s < 0.2
+    assert result.ok == 20
+
+
+def test_benchmarks_tell_new_replicas_apart() -> None:
+    """Before the first call: the quicker of two gets it, whichever was listed first."""
+    policy = Policy(strategy=LeastResponseTime(), benchmark=BenchmarkSpec(enabled=True))
+    made = scenario(fleet=(Group(cost="demo"), Group(cost="fast")))
+    assert simulate(made, policy, [request(10.0)], 1).replicas == {"r0": 0, "r1": 1}
+
+
+def test_a_traces_model_names_are_no_hindrance() -> None:
+    """One pool serves whatever model a recorded request was for."""
+    made = scenario()
+    assert simulate(made, made.policy, [request(0.0, model="gpt-4")], 1).ok == 1

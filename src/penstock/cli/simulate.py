@@ -33,7 +33,11 @@ Strategies = Annotated[
 ]
 Compare = Annotated[
     list[Path] | None,
-    typer.Option("--compare", metavar="CONFIG", help="A gateway's own configuration whose first pool's policy is tried; repeatable."),
+    typer.Option(
+        "--compare",
+        metavar="CONFIG",
+        help="A gateway's own configuration whose first pool's policy is tried; repeatable.",
+    ),
 ]
 Seeds = Annotated[str | None, typer.Option(metavar="1,2,…", help="Instead of the scenario's.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file.")]
@@ -42,8 +46,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 def simulate(
-    file: File, strategies: Strategies = None, compare_with: Compare = None, seeds: Seeds = None, html_file: Html = None,
-    json: Json = None, quiet: Quiet = False,
+    file: File, strategies: Strategies = None, compare_with: Compare = None, seeds: Seeds = None,
+    html_file: Html = None, json: Json = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 

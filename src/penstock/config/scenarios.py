@@ -17,7 +17,11 @@ from penstock.config.mistakes import Mistakes, Place
 from penstock.config.shape import Shape
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
+    BenchmarkSpec,
     BreakerSpec,
+    HedgeSpec,
+    OutlierSpec,
+    PanicSpec,
     PoolSpec,
     ProbeSpec,
     QueueSpec,
@@ -83,9 +87,13 @@ class Policy(_Conf, frozen=True, kw_only=True):
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
+    hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+    benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
 
     def pool(self) -> PoolSpec:
         """As the Gate reads it."""

@@ -13,11 +13,11 @@ from penstock.sim.run import simulate
 from penstock.sim.tally import Result
 from penstock.workload.request import Request
 
-METRICS = tuple(name for name in Result.__struct_fields__ if Result.__annotations__[name] in ("int", "float", int, float))
-"""Numbers of a result."""
-HIGHER_IS_BETTER = frozenset(
-    {"goodput", "good_per_s", "ok", "output_tokens_per_s", "prefix_hits", "fairness"}
+METRICS = tuple(
+    name for name in Result.__struct_fields__ if Result.__annotations__[name] in ("int", "float", int, float)
 )
+"""Numbers of a result."""
+HIGHER_IS_BETTER = frozenset({"goodput", "good_per_s", "ok", "output_tokens_per_s", "prefix_hits", "fairness"})
 """Of all others, less is better."""
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
 """Student's t for 95 %, two-sided, from one degree of freedom on."""

@@ -1,7 +1,7 @@
 """What the gateway and the engines would see of a prompt that a workload only describes by blocks.
 
-A token is four bytes of text here. Equal blocks at equal places are equal text, and what stands behind a prompt's blocks
-is nobody else's.
+A token is four bytes of text here. Equal blocks at equal places are equal text, and what stands behind a prompt's
+blocks is nobody else's.
 """
 
 from bisect import bisect_right

@@ -33,7 +33,8 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 860, 240, 64, 28
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2430}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid #dde3ea}
 th:first-child,td:first-child{text-align:left}td.best{font-weight:600}svg{width:100%;height:auto}
-small,figcaption{color:#5c677d}figure{margin:1.5rem 0}i{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 1rem}
+small,figcaption{color:#5c677d}figure{margin:1.5rem 0}
+i{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 1rem}
 .no{color:#b00020}.yes{color:#20703a}"""
 
 
@@ -111,12 +112,12 @@ def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], floa
         for at, line in enumerate(lines)
     )
     marks = "".join(
-        f'<text x={_LEFT - 6} y={_y(top * part, top) + 4:.0f} text-anchor=end font-size=11>{top * part:.3g}</text>'
+        f"<text x={_LEFT - 6} y={_y(top * part, top) + 4:.0f} text-anchor=end font-size=11>{top * part:.3g}</text>"
         f'<line x1={_LEFT} x2={_WIDTH} y1={_y(top * part, top):.0f} y2={_y(top * part, top):.0f} stroke="#dde3ea"/>'
         for part in (0.0, 0.5, 1.0)
     )
     times = "".join(
-        f'<text x={_x(end * part, end):.0f} y={_HEIGHT - 8} text-anchor=middle font-size=11>{show_seconds(end * part)}'
+        f"<text x={_x(end * part, end):.0f} y={_HEIGHT - 8} text-anchor=middle font-size=11>{show_seconds(end * part)}"
         "</text>"
         for part in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
@@ -134,12 +135,13 @@ def _loads(columns: Sequence[Column]) -> str:
     names = list(columns[0].runs[0].replicas)
     if not 1 < len(names) <= 64:
         return ""
+    wide = (_WIDTH - _LEFT) / len(names)
     rows = []
     for at, column in enumerate(columns):
         counts = column.runs[0].replicas
         most = max(counts.values(), default=1) or 1
         bars = "".join(
-            f'<rect x={_LEFT + number * (_WIDTH - _LEFT) / len(names):.1f} width={(_WIDTH - _LEFT) / len(names) - 2:.1f} '
+            f"<rect x={_LEFT + number * wide:.1f} width={wide - 2:.1f} "
             f'y={40 - 36 * counts[name] / most:.1f} height={36 * counts[name] / most:.1f} fill="{_colour(at)}">'
             f"<title>{escape(name)}: {counts[name]:,}</title></rect>"
             for number, name in enumerate(names)

@@ -88,7 +88,7 @@ class Run:
         self._flying[call_id] = request, number
         length = request.prompt_tokens * TOKEN_BYTES
         call = Call(
-            call_id, request.model or MODEL, tenant=request.tenant or "anonymous", stream=True,
+            call_id, MODEL, tenant=request.tenant or "anonymous", stream=True,
             priority=request.priority, prompt_tokens=request.prompt_tokens, max_tokens=request.output_tokens,
             body_bytes=length, session=request.session, prefix=seen_by_gateway(request, number), prompt_bytes=length,
             latency_s=None if request.deadline_ns is None else request.deadline_ns / 1e9,
@@ -122,6 +122,8 @@ class Run:
             engine.probe()
         elif order.look == "stats":
             engine.scrape()
+        elif order.look == "bench":
+            engine.bench(order)
 
     def _observe(self, now: float, event: Event, orders: list[Effect]) -> None:
         if self._digesting:

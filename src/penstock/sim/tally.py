@@ -33,7 +33,7 @@ class Sketch:
 
     def add(self, value: float) -> None:
         """Count a value."""
-        bucket = int(log(value if value > _LEAST else _LEAST) / _WIDTH)
+        bucket = int(log(max(_LEAST, value)) / _WIDTH)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self.count += 1
         self.total += value
