@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 from penstock.config.scenarios import Expect, Policy
 from penstock.core.route.presets import LeastLoaded, RoundRobin
-from penstock.sim.compare import Number, compare, verdicts
+from penstock.sim.compare import Number, Trial, compare, verdicts
 from penstock.sim.report import html, shown, shown_number
 from tests.sim.support import scenario, steady
 
@@ -30,7 +30,8 @@ class Page(HTMLParser):
 def page(name: str = "b") -> str:
     """Two policies' report."""
     policies = {"a": Policy(strategy=RoundRobin()), name: Policy(strategy=LeastLoaded())}
-    found = compare(scenario(seeds=(1, 2)), policies, lambda seed: steady(200), lambda policy, seed: None)
+    trials = {each: Trial(scenario(), policy) for each, policy in policies.items()}
+    found = compare(trials, (1, 2), lambda seed: steady(200), lambda policy, seed: None)
     return html("A title", ["what was run"], found, list(verdicts(found, [Expect(metric="failed", at_most=0)])))
 
 

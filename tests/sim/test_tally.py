@@ -68,6 +68,17 @@ def test_a_long_run_has_no_more_windows_than_a_short_one() -> None:
     assert sum(point.arrived_per_s * width for point in points) == pytest.approx(10 * WINDOWS)
 
 
+def test_a_run_lasts_from_its_first_arrival() -> None:
+    """What was before is no part of it."""
+    kernel = Kernel()
+    tally = Tally(Slo(), ["r0"], kernel)
+    kernel.run(1.0)
+    tally.arrived()
+    kernel.run(3.0)
+    tally.over(row())
+    assert tally.result(0.0).duration_s == 2.0
+
+
 def test_cost_is_the_fleets_for_the_time_it_ran() -> None:
     """Two hours of ten an hour are twenty."""
     kernel = Kernel()

@@ -18,7 +18,7 @@ from penstock.base.errors import ConfigError
 from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_of
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
-from penstock.sim.compare import Comparison, Verdict, best, compare, verdicts
+from penstock.sim.compare import Comparison, Trial, Verdict, best, compare, unknown, verdicts
 from penstock.sim.report import ROWS, html, shown_number
 from penstock.workload.combine import Workload
 from penstock.workload.lines import TraceError
@@ -39,6 +39,10 @@ Compare = Annotated[
         help="A gateway's own configuration whose first pool's policy is tried; repeatable.",
     ),
 ]
+Replicas = Annotated[
+    str | None,
+    typer.Option(metavar="2,3,…", help="Try each policy with so many replicas, where the fleet is one group."),
+]
 Seeds = Annotated[str | None, typer.Option(metavar="1,2,…", help="Instead of the scenario's.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON; -: to stdout.")]
@@ -46,8 +50,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 def simulate(
-    file: File, strategies: Strategies = None, compare_with: Compare = None, seeds: Seeds = None,
-    html_file: Html = None, json: Json = None, quiet: Quiet = False,
+    file: File, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
+    seeds: Seeds = None, html_file: Html = None, json: Json = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 
@@ -56,14 +60,16 @@ def simulate(
     """
     scenario = open_scenario(str(file))
     if seeds is not None:
-        scenario = replace(scenario, seeds=_seeds(seeds))
-    policies = _policies(scenario, strategies, compare_with or [])
+        scenario = replace(scenario, seeds=_whole_numbers("--seeds", seeds))
+    if mistakes := unknown(scenario.expect):
+        raise ConfigError(mistakes)
+    trials = _trials(scenario, _policies(scenario, strategies, compare_with or []), replicas)
     try:
-        comparison = _run(scenario, policies, file.parent, quiet or json == "-" or not sys.stderr.isatty())
-        found = list(verdicts(comparison, scenario.expect))
-    except (TraceError, ValueError) as error:
+        comparison = _run(scenario, trials, file.parent, quiet or json == "-" or not sys.stderr.isatty())
+    except TraceError as error:
         raise ConfigError([str(error)]) from None
-    told = _told(scenario, file)
+    found = list(verdicts(comparison, scenario.expect))
+    told = _told(scenario, trials, file)
     if json is not None:
         _write_json(json, comparison, found)
     if json != "-":
@@ -75,21 +81,21 @@ def simulate(
         raise typer.Exit(MISSED)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError([f"--seeds: {text!r}: expected whole numbers with commas between them"]) from None
+        raise ConfigError([f"{option}: {text!r}: expected whole numbers with commas between them"]) from None
 
 
 def _policies(scenario: Scenario, strategies: str | None, files: list[Path]) -> dict[str, Policy]:
     found: dict[str, Policy] = {}
-    for name in strategies.split(",") if strategies else ():
-        found[name] = replace(scenario.policy, strategy=_strategy(name.strip()))
+    own = str(scenario.policy.strategy.__struct_config__.tag)
+    for name in map(str.strip, strategies.split(",") if strategies else ()):
+        found[name] = scenario.policy if name == own else replace(scenario.policy, strategy=_strategy(name))
     for path in files:
         found[path.stem if path.stem not in found else str(path)] = policy_of(str(path), dict(os.environ))
-    tag = str(scenario.policy.strategy.__struct_config__.tag)
-    return found or {tag: scenario.policy}
+    return found or {own: scenario.policy}
 
 
 def _strategy(name: str) -> Strategy:
@@ -99,23 +105,42 @@ def _strategy(name: str) -> Strategy:
     return made
 
 
-def _run(scenario: Scenario, policies: dict[str, Policy], folder: Path, quiet: bool) -> Comparison:
+def _trials(scenario: Scenario, policies: dict[str, Policy], replicas: str | None) -> dict[str, Trial]:
+    if replicas is None:
+        return {name: Trial(scenario, policy) for name, policy in policies.items()}
+    found: dict[str, Trial] = {}
+    if len(scenario.fleet) != 1:
+        raise ConfigError(["--replicas: the fleet has several groups: change their counts in the scenario"])
+    for count in _whole_numbers("--replicas", replicas):
+        if count < 1:
+            raise ConfigError([f"--replicas: {count}: expected numbers from 1"])
+        try:
+            sized = replace(scenario, fleet=(replace(scenario.fleet[0], count=count),))
+        except ValueError as error:  # a fault of a replica that there is not
+            raise ConfigError([f"--replicas: {count}: {error}"]) from None
+        found |= {f"{name} x{count}": Trial(sized, policy) for name, policy in policies.items()}
+    return found
+
+
+def _run(scenario: Scenario, trials: dict[str, Trial], folder: Path, quiet: bool) -> Comparison:
     def requests(seed: int) -> Iterator[Request]:
         return iter(Workload(scenario.workload, seed, reader(folder)))
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet) as progress:
-        task = progress.add_task("simulating", total=len(policies) * len(scenario.seeds))
-        return compare(scenario, policies, requests, lambda policy, seed: progress.advance(task))
+        task = progress.add_task("simulating", total=len(trials) * len(scenario.seeds))
+        return compare(trials, scenario.seeds, requests, lambda name, seed: progress.advance(task))
 
 
-def _told(scenario: Scenario, file: Path) -> list[str]:
-    count = sum(group.count for group in scenario.fleet)
-    kinds = ", ".join(f"{group.count} × {group.cost} (speed {group.speed:g})" for group in scenario.fleet)
+def _told(scenario: Scenario, trials: dict[str, Trial], file: Path) -> list[str]:
+    fleets = dict.fromkeys(trial.scenario.fleet for trial in trials.values())
+    kinds = " or ".join(
+        ", ".join(f"{group.count} × {group.cost} (speed {group.speed:g})" for group in fleet) for fleet in fleets
+    )
     seeds = ", ".join(map(str, scenario.seeds))
     workload = str(scenario.workload.__struct_config__.tag)
     return [
-        f"{file.name}: workload {workload}, {count} replicas: {kinds}; {len(scenario.faults)} faults; seeds {seeds}.",
+        f"{file.name}: workload {workload}; replicas: {kinds}; {len(scenario.faults)} faults; seeds {seeds}.",
         f"A good answer: TTFT within {scenario.slo.ttft_s:g} s and {scenario.slo.per_token_s:g} s per further token.",
     ]
 
@@ -133,15 +158,17 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
     for metric, name, kind in ROWS:
         if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
             continue
-        winner = best(comparison, metric) if several and metric != "requests" else ""
+        winners = best(comparison, metric) if metric != "requests" else frozenset()
         cells = [
-            shown_number(column.numbers[metric], kind) + (" *" if column.policy == winner else "")
+            shown_number(column.numbers[metric], kind) + (" *" if column.policy in winners else "")
             for column in comparison.columns
         ]
         table.add_row(name, *cells)
     console.print(table)
     if several:
-        console.print(f"* the best of its row; means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
+        console.print("* the best of its row, with those that the seeds cannot tell from it; none where all are alike")
+    if len(comparison.seeds) > 1:
+        console.print(f"means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
     for verdict in found:
         word = "holds " if verdict.holds else "MISSED"
         console.print(f"{word} {verdict.policy}: {verdict.metric} {verdict.value:g}, expected {verdict.bound}")

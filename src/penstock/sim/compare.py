@@ -3,8 +3,9 @@
 A number is the mean over the seeds with half the width of its 95 % confidence interval (Student's t).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import sqrt
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -31,10 +32,19 @@ class Number(Struct, frozen=True, kw_only=True):
     """Of the 95 % interval; None with one seed."""
 
 
+class Trial(NamedTuple):
+    """What one column tries."""
+
+    scenario: Scenario
+    """Its fleet and faults; workload and seeds are the same for all."""
+    policy: Policy
+
+
 class Column(Struct, frozen=True, kw_only=True):
-    """What one policy made of the workload."""
+    """What one trial made of the workload."""
 
     policy: str
+    """Its name: the policy's, and the size of the fleet where several are tried."""
     numbers: dict[str, Number]
     runs: list[Result]
     """One a seed."""
@@ -69,26 +79,30 @@ def number(values: list[float]) -> Number:
 
 
 def compare(
-    scenario: Scenario, policies: Mapping[str, Policy], requests: Callable[[int], Iterable[Request]],
+    trials: Mapping[str, Trial], seeds: Sequence[int], requests: Callable[[int], Iterable[Request]],
     done: Callable[[str, int], None],
 ) -> Comparison:  # fmt: skip
-    """Run every policy with every seed. `requests(seed)` is the workload; `done(policy, seed)` hears of each run."""
+    """Run every trial with every seed. `requests(seed)` is the workload; `done(trial, seed)` hears of each run."""
     columns = []
-    for name, policy in policies.items():
+    for name, trial in trials.items():
         runs = []
-        for seed in scenario.seeds:
-            runs.append(simulate(scenario, policy, requests(seed), seed))
+        for seed in seeds:
+            runs.append(simulate(trial.scenario, trial.policy, requests(seed), seed))
             done(name, seed)
         numbers = {metric: number([float(getattr(run, metric)) for run in runs]) for metric in METRICS}
         columns.append(Column(policy=name, numbers=numbers, runs=runs))
-    return Comparison(seeds=list(scenario.seeds), columns=columns)
+    return Comparison(seeds=list(seeds), columns=columns)
+
+
+def unknown(expected: Iterable[Expect]) -> list[str]:
+    """Expectations of numbers that there are not, each told with those that there are."""
+    there_are = f"is no number of a result: there are {', '.join(METRICS)}"
+    return [f"{expect.metric!r} {there_are}" for expect in expected if expect.metric not in METRICS]
 
 
 def verdicts(comparison: Comparison, expected: Iterable[Expect]) -> Iterator[Verdict]:
-    """Each expectation of each policy, by the mean over the seeds. Raises ValueError for an unknown metric."""
+    """Each expectation of each column, by the mean over the seeds; all are of known numbers."""
     for expect in expected:
-        if expect.metric not in METRICS:
-            raise ValueError(f"{expect.metric!r} is no number of a result: there are {', '.join(METRICS)}")
         for column in comparison.columns:
             value = column.numbers[expect.metric].mean
             low, high = expect.at_least, expect.at_most
@@ -99,7 +113,18 @@ def verdicts(comparison: Comparison, expected: Iterable[Expect]) -> Iterator[Ver
             yield Verdict(policy=column.policy, metric=expect.metric, value=value, bound=bound, holds=holds)
 
 
-def best(comparison: Comparison, metric: str) -> str:
-    """The policy with the best mean; ties: the first."""
+def best(comparison: Comparison, metric: str) -> frozenset[str]:
+    """The columns with the best mean, and those that the seeds cannot tell from it; none where that is everybody.
+
+    Every column met the same luck, so it is the differences seed by seed that count, not whether intervals overlap.
+    """
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
-    return min(comparison.columns, key=lambda column: sign * column.numbers[metric].mean).policy
+    first = min(comparison.columns, key=lambda column: sign * column.numbers[metric].mean)
+    found = frozenset(column.policy for column in comparison.columns if _alike(column, first, metric))
+    return found if len(found) < len(comparison.columns) else frozenset()
+
+
+def _alike(one: Column, other: Column, metric: str) -> bool:
+    pairs = zip(one.runs, other.runs, strict=True)
+    difference = number([float(getattr(mine, metric)) - float(getattr(its, metric)) for mine, its in pairs])
+    return abs(difference.mean) <= (difference.half_width or 0.0)

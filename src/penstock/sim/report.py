@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("cost", "cost of the fleet", "number"),
 )
 """Metric, how people call it, and how it is shown."""
+NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
 COLOURS = ("#1b6ca8", "#c8553d", "#3c8d40", "#7b4ea3", "#b8860b", "#2a9d8f", "#8d5524", "#5c677d", "#d1495b", "#00798c")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 860, 240, 64, 28
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2430}
@@ -64,8 +65,8 @@ def html(title: str, told: Sequence[str], comparison: Comparison, verdicts: Sequ
         *(f"<p>{escape(line)}</p>" for line in told),
         _table(comparison),
         _verdicts(verdicts),
-        _figure("TTFT, p95 of each moment, seconds", columns, lambda point: point.ttft_p95_s),
-        _figure("TTFT, p50 of each moment, seconds", columns, lambda point: point.ttft_p50_s),
+        _figure("TTFT, p95 of each moment, seconds", columns, lambda point: point.ttft_p95_s or None),
+        _figure("TTFT, p50 of each moment, seconds", columns, lambda point: point.ttft_p50_s or None),
         _figure("Good answers per second", columns, lambda point: point.good_per_s),
         _figure("Failures and refusals per second", columns, lambda point: point.failed_per_s),
         _loads(columns),
@@ -79,13 +80,13 @@ def _table(comparison: Comparison) -> str:
     for metric, name, kind in ROWS:
         if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
             continue
-        winner = best(comparison, metric) if len(comparison.columns) > 1 and metric != "requests" else ""
+        winners = best(comparison, metric) if metric != "requests" else frozenset()
         cells = "".join(
-            f"<td{' class=best' if column.policy == winner else ''}>{shown_number(column.numbers[metric], kind)}"
+            f"<td{' class=best' if column.policy in winners else ''}>{shown_number(column.numbers[metric], kind)}"
             for column in comparison.columns
         )
         rows.append(f"<tr><td>{name}{cells}")
-    note = f"Means over {len(comparison.seeds)} seeds with their 95 % intervals; the best of a row stands out."
+    note = f"Means over {len(comparison.seeds)} seed(s) with their 95 % intervals. {NOTE}"
     return f"<table><tr><th>{heads}{''.join(rows)}</table><small>{note}</small>"
 
 
@@ -100,9 +101,9 @@ def _verdicts(verdicts: Sequence[Verdict]) -> str:
     return f"<h2>What was expected</h2><table><tr><th>policy<th>metric<th>found<th>expected<th>{rows}</table>"
 
 
-def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], float]) -> str:
-    """Lines over time, of each policy's first seed."""
-    lines = [[(point.at_s, value(point)) for point in column.runs[0].points] for column in columns]
+def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], float | None]) -> str:
+    """Lines over time, of each policy's first seed; None: there was nothing at that time."""
+    lines = [[(it.at_s, y) for it in column.runs[0].points if (y := value(it)) is not None] for column in columns]
     top = max((y for line in lines for _, y in line), default=0.0)
     end = max((x for line in lines for x, _ in line), default=0.0)
     if not top or not end:
@@ -132,10 +133,10 @@ def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], floa
 
 def _loads(columns: Sequence[Column]) -> str:
     """Requests of each replica, of each policy's first seed."""
-    names = list(columns[0].runs[0].replicas)
-    if not 1 < len(names) <= 64:
+    most_names = max(len(column.runs[0].replicas) for column in columns)
+    if not 1 < most_names <= 64:
         return ""
-    wide = (_WIDTH - _LEFT) / len(names)
+    wide = (_WIDTH - _LEFT) / most_names
     rows = []
     for at, column in enumerate(columns):
         counts = column.runs[0].replicas
@@ -144,7 +145,7 @@ def _loads(columns: Sequence[Column]) -> str:
             f"<rect x={_LEFT + number * wide:.1f} width={wide - 2:.1f} "
             f'y={40 - 36 * counts[name] / most:.1f} height={36 * counts[name] / most:.1f} fill="{_colour(at)}">'
             f"<title>{escape(name)}: {counts[name]:,}</title></rect>"
-            for number, name in enumerate(names)
+            for number, name in enumerate(counts)
         )
         rows.append(f'<svg viewBox="0 0 {_WIDTH + 20} 42">{bars}</svg><small>{escape(column.policy)}</small>')
     return f"<figure><figcaption>Requests of each replica</figcaption>{''.join(rows)}</figure>"

@@ -150,12 +150,16 @@ class Tally:
         self._tenants: dict[str, int] = {}
         self._window_s = 1.0
         self._windows: list[Window] = []
+        self.began_at: float | None = None
         self.ended_at = 0.0
 
     def arrived(self) -> None:
         """A request came."""
+        now = self._kernel.clock()
+        if self.began_at is None:
+            self.began_at = now
         self.requests += 1
-        self._window(self._kernel.clock()).arrived += 1
+        self._window(now).arrived += 1
 
     def over(self, row: CallRow) -> None:
         """A request ended."""
@@ -211,7 +215,7 @@ class Tally:
 
     def result(self, hourly_cost: float) -> Result:
         """All numbers. `hourly_cost` of the whole fleet."""
-        duration_s = self.ended_at or 1.0
+        duration_s = self.ended_at - (self.began_at or 0.0) or 1.0
         loads = list(self._replicas.values())
         cost = hourly_cost * duration_s / 3600
         return Result(
