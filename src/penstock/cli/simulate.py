@@ -19,6 +19,7 @@ from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_of
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.sim.compare import Comparison, Trial, Verdict, best, compare, unknown, verdicts
+from penstock.sim.reference import markdown
 from penstock.sim.report import ROWS, html, shown_number
 from penstock.workload.combine import Workload
 from penstock.workload.lines import TraceError
@@ -49,9 +50,23 @@ Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Writ
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
+def _print_reference(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(markdown())
+        raise typer.Exit
+
+
+Reference = Annotated[
+    bool,
+    typer.Option(
+        "--reference", is_eager=True, callback=_print_reference, help="Print the scenario reference page, Markdown."
+    ),
+]
+
+
 def simulate(
     file: File, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
-    seeds: Seeds = None, html_file: Html = None, json: Json = None, quiet: Quiet = False,
+    seeds: Seeds = None, html_file: Html = None, json: Json = None, quiet: Quiet = False, reference: Reference = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 

@@ -82,7 +82,9 @@ class Policy(_Conf, frozen=True, kw_only=True):
     strategy: Annotated[Strategy, _doc("how a replica is chosen: a name, or {kind: name, …its settings}")] = field(
         default_factory=Adaptive
     )
-    sticky: Annotated[StickySpec | None, _doc("sticky sessions; none: every call is balanced")] = None
+    sticky: Annotated[StickySpec | None, _doc("sticky sessions, by the workload's; none: every call is balanced")] = (
+        None
+    )
     slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
@@ -102,7 +104,7 @@ class Policy(_Conf, frozen=True, kw_only=True):
 
 
 class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    at_s: Annotated[Seconds, _doc("when it begins, after the first arrival's second 0")] = field(name="at")
+    at_s: Annotated[Seconds, _doc("when it begins, counted from the workload's start")] = field(name="at")
     for_s: Annotated[Seconds | None, _doc("how long; none: to the end")] = field(default=None, name="for")
     replicas: Annotated[tuple[int, ...], _doc("numbers of the replicas it befalls, from 0; empty: all")] = ()
 
@@ -118,7 +120,7 @@ class Slow(_Fault, frozen=True, kw_only=True, tag="slow"):
 
 
 class Freeze(_Fault, frozen=True, kw_only=True, tag="freeze"):
-    """It takes requests and answers probes, and nothing comes."""
+    """It takes requests and answers probes, and nothing comes; what it held is lost when it ends."""
 
 
 class Flap(_Fault, frozen=True, kw_only=True, tag="flap"):
