@@ -146,7 +146,6 @@ def knots(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 STARTS: dict[str, str] = {
-    "penstock.drive.kernel": "the second pump: the agreement tests turn it, and it is the simulator's",
     "penstock.drive.virtual_loop": "only tests run the live body on virtual time",
     "penstock.engine.capacity": "the simulator's and the planner's; the benchmark of the engine model sizes by it",
     "penstock.engine.kernels": "who has a profile of kernels makes a cost model of it; agreement tests prove it",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -66,12 +66,22 @@ _TEXTS = {
 
 def markdown() -> str:
     """The reference page."""
-    blocks = list(_blocks())
-    links = {block.cls: f"#{_anchor(path)}" for path, block in reversed(blocks)}
-    parts = [_HEAD, "\n## Fields\n"]
-    for path, block in blocks:
-        parts.append(f"\n### {path}\n\n{_first_paragraph(block.cls)}\n\n" + "\n".join(_rows(block, links)) + "\n")
-    return "".join(parts)
+    return f"{_HEAD}\n## Fields\n{tables(File, {})}"
+
+
+def tables(root: type, elsewhere: Mapping[type, str]) -> str:
+    """A heading and a table for every block of a file, but those that are told `elsewhere` (the type -> its link)."""
+    blocks = _blocks(root, elsewhere)
+    links = {**elsewhere, **places(root, elsewhere)}
+    return "".join(
+        f"\n### {path}\n\n{_first_paragraph(block.cls)}\n\n" + "\n".join(_rows(block, links)) + "\n"
+        for path, block in blocks
+    )
+
+
+def places(root: type, elsewhere: Mapping[type, str]) -> dict[type, str]:
+    """Block -> link to its heading in the page of `root`."""
+    return {block.cls: f"#{_anchor(path)}" for path, block in reversed(_blocks(root, elsewhere))}
 
 
 def json_schema() -> dict[str, Any]:
@@ -119,12 +129,12 @@ def _with_variables(node: Any) -> Any:
 # ===== the page =====
 
 
-def _blocks() -> list[tuple[str, ty.StructType]]:
+def _blocks(root: type, elsewhere: Mapping[type, str]) -> list[tuple[str, ty.StructType]]:
     """Every block with its path, in the file's order; each type once, at the first place where it stands."""
     found: dict[type, tuple[str, ty.StructType]] = {}
 
     def visit(path: str, block: ty.StructType) -> None:
-        if block.cls in found:
+        if block.cls in found or block.cls in elsewhere:
             return
         found[block.cls] = (path or "Top level", block)
         for field in block.fields:
@@ -132,9 +142,9 @@ def _blocks() -> list[tuple[str, ty.StructType]]:
                 tag = f" ({member.tag})" if member.tag else ""
                 visit((f"{path}." if path else "") + field.encode_name + suffix + tag, member)
 
-    root = ty.type_info(File)
-    assert isinstance(root, ty.StructType)
-    visit("", root)
+    top = ty.type_info(root)
+    assert isinstance(top, ty.StructType)
+    visit("", top)
     return list(found.values())
 
 

@@ -1,0 +1,220 @@
+"""Scenario files: what comes, over which fleet, under which policy, and what goes wrong meanwhile.
+
+The policy's blocks are the same as a pool's in the gateway's own file, so what was tried here is copied there.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from penstock.base.errors import ConfigError
+from penstock.base.units import Seconds
+from penstock.config.document import NotYaml, parse
+from penstock.config.load import load_file, read_text
+from penstock.config.mistakes import Mistakes, Place
+from penstock.config.shape import Shape
+from penstock.core.route.presets import Adaptive, Strategy
+from penstock.core.spec import (
+    BenchmarkSpec,
+    BreakerSpec,
+    HedgeSpec,
+    OutlierSpec,
+    PanicSpec,
+    PoolSpec,
+    ProbeSpec,
+    QueueSpec,
+    RetrySpec,
+    ScrapeSpec,
+    SlowStartSpec,
+    StickySpec,
+    TimeoutSpec,
+)
+from penstock.engine.batcher import EngineSpec
+from penstock.engine.perf import PRESETS
+from penstock.workload.combine import Spec
+
+POOL = "sim"
+MODEL = "model"
+Count = Annotated[int, Meta(ge=1)]
+
+
+def _doc(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Group(_Conf, frozen=True, kw_only=True):
+    """Replicas that are alike. Names and defaults follow vLLM's arguments where it has them."""
+
+    count: Annotated[Count, _doc("how many")] = 1
+    cost: Annotated[str, Meta(description=f"how long a step takes: {', '.join(PRESETS)}")] = "demo"
+    speed: Annotated[float, Meta(gt=0, description="2: twice as fast as the cost model says")] = 1.0
+    seats: Annotated[Count, _doc("max_concurrent_requests: calls that the gateway sends at once")] = 8
+    max_num_seqs: Annotated[Count, _doc("sequences that run at once")] = 256
+    max_num_batched_tokens: Annotated[Count, _doc("tokens that one step takes")] = 2048
+    kv_blocks: Annotated[Count, _doc("blocks of the KV cache")] = 8192
+    block_size: Annotated[Count, _doc("tokens of a block")] = 16
+    max_model_len: Annotated[Count, _doc("longest prompt and answer together, in tokens")] = 131_072
+    weight: Annotated[float, Meta(gt=0, description="for strategies that weigh")] = 1.0
+    hourly_cost: Annotated[float, Meta(ge=0, description="money per replica and hour")] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cost not in PRESETS:
+            raise ValueError(f"{self.cost!r} is no cost model: there are {', '.join(PRESETS)}")
+
+    def engine(self) -> EngineSpec:
+        """The engine of one of them."""
+        return EngineSpec(
+            cost=PRESETS[self.cost], speed=self.speed, max_num_seqs=self.max_num_seqs,
+            max_num_batched_tokens=self.max_num_batched_tokens, kv_blocks=self.kv_blocks, block_size=self.block_size,
+            max_model_len=self.max_model_len,
+        )  # fmt: skip
+
+
+class Policy(_Conf, frozen=True, kw_only=True):
+    """What is tried: the blocks of a pool, with the gateway's own defaults."""
+
+    strategy: Annotated[Strategy, _doc("how a replica is chosen: a name, or {kind: name, …its settings}")] = field(
+        default_factory=Adaptive
+    )
+    sticky: Annotated[StickySpec | None, _doc("sticky sessions, by the workload's; none: every call is balanced")] = (
+        None
+    )
+    slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
+    queue: QueueSpec = field(default_factory=QueueSpec)
+    timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
+    retries: RetrySpec = field(default_factory=RetrySpec)
+    hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
+    breaker: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec = field(default_factory=OutlierSpec)
+    panic: PanicSpec = field(default_factory=PanicSpec)
+    probe: ProbeSpec = field(default_factory=ProbeSpec)
+    scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
+    benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+
+    def pool(self) -> PoolSpec:
+        """As the Gate reads it."""
+        blocks = {name: getattr(self, name) for name in self.__struct_fields__}
+        return PoolSpec(name=POOL, models=(MODEL,), **blocks)
+
+
+class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    at_s: Annotated[Seconds, _doc("when it begins, counted from the workload's start")] = field(name="at")
+    for_s: Annotated[Seconds | None, _doc("how long; none: to the end")] = field(default=None, name="for")
+    replicas: Annotated[tuple[int, ...], _doc("numbers of the replicas it befalls, from 0; empty: all")] = ()
+
+
+class Die(_Fault, frozen=True, kw_only=True, tag="die"):
+    """The engine is gone: what it had fails, connections are refused; it comes back with an empty cache."""
+
+
+class Slow(_Fault, frozen=True, kw_only=True, tag="slow"):
+    """Every step takes longer."""
+
+    factor: Annotated[float, Meta(gt=1, description="10: ten times as long")]
+
+
+class Freeze(_Fault, frozen=True, kw_only=True, tag="freeze"):
+    """It takes requests and answers probes, and nothing comes; what it held is lost when it ends."""
+
+
+class Flap(_Fault, frozen=True, kw_only=True, tag="flap"):
+    """Dead and alive by turns."""
+
+    period_s: Annotated[Seconds, _doc("of one turn, half of it dead")] = field(default=2.0, name="period")
+
+
+class MetricsOutage(_Fault, frozen=True, kw_only=True, tag="metrics_outage"):
+    """Its metrics cannot be read."""
+
+
+Fault = Die | Slow | Freeze | Flap | MetricsOutage
+
+
+class Network(_Conf, frozen=True, kw_only=True):
+    """How long messages are under way."""
+
+    round_trip_s: Annotated[Seconds, _doc("between the gateway and a replica, there and back")] = field(
+        default=0.001, name="round_trip"
+    )
+    metrics_lag_s: Annotated[Seconds, _doc("how old the engines' numbers are when they are read")] = field(
+        default=0.0, name="metrics_lag"
+    )
+
+
+class Slo(_Conf, frozen=True, kw_only=True):
+    """What a good answer is; refusals and failures never are one."""
+
+    ttft_s: Annotated[Seconds, _doc("time to the first token")] = field(default=1.0, name="ttft")
+    per_token_s: Annotated[Seconds, _doc("mean time per further token")] = field(default=0.1, name="per_token")
+
+
+class Expect(_Conf, frozen=True, kw_only=True):
+    """What must come out."""
+
+    metric: Annotated[str, _doc("a number of the result, e.g. ttft_p95_s, goodput, failed")]
+    at_most: Annotated[float | None, _doc("highest value")] = None
+    at_least: Annotated[float | None, _doc("lowest value")] = None
+
+
+class Scenario(_Conf, frozen=True, kw_only=True):
+    """One experiment."""
+
+    workload: Annotated[Spec, _doc("what comes")]
+    fleet: Annotated[tuple[Group, ...], Meta(min_length=1, description="groups of replicas")]
+    policy: Policy = field(default_factory=Policy)
+    network: Network = field(default_factory=Network)
+    slo: Slo = field(default_factory=Slo)
+    faults: Annotated[tuple[Fault, ...], _doc("what goes wrong")] = ()
+    seeds: Annotated[tuple[int, ...], Meta(min_length=1, description="of all luck; one run each")] = (1, 2, 3)
+    expect: Annotated[tuple[Expect, ...], _doc("what must come out, or the command fails")] = ()
+
+    def __post_init__(self) -> None:
+        count = sum(group.count for group in self.fleet)
+        for fault in self.faults:
+            for number in fault.replicas:
+                if not 0 <= number < count:
+                    raise ValueError(f"there is no replica {number}: the fleet's are 0 to {count - 1}")
+
+
+def read_scenario(text: str, name: str) -> Scenario:
+    """What a scenario file says. Raises ConfigError with all mistakes, each with its path and line."""
+    mistakes = Mistakes()
+    try:
+        parsed = parse(text)
+    except NotYaml as error:
+        raise ConfigError([f"{name}: {error}"]) from None
+    mistakes.places = {path: Place(line, f"{name}, line {line}") for path, line in parsed.lines.items() if path}
+    for path, problem in parsed.problems:
+        mistakes.say(path, problem)
+    if not isinstance(parsed.tree, dict):
+        raise ConfigError([f"{name}: expected a mapping with the fields `workload` and `fleet`"])
+    tree: dict[str, Any] = Shape(Scenario, mistakes).read(parsed.tree)
+    mistakes.raise_if_any()
+    try:
+        return msgspec.convert(tree, Scenario)
+    except msgspec.ValidationError as error:  # what only a spec itself can judge: how its fields fit together
+        raise ConfigError([f"{name}: {error}".replace("`$.", "`")]) from None
+
+
+def open_scenario(path: str) -> Scenario:
+    """A scenario file on disk. Raises ConfigError, also where it cannot be read."""
+    try:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{path}: cannot be read ({error})"]) from None
+    return read_scenario(text, Path(path).name)
+
+
+def policy_of(path: str, environment: dict[str, str]) -> Policy:
+    """The policy of the first pool of a gateway's own configuration file. Raises ConfigError."""
+    settings = load_file(path, environment)
+    if not settings.gate.pools:
+        raise ConfigError([f"{path}: it has no pool whose policy could be tried"])
+    pool = settings.gate.pools[0]
+    return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__})

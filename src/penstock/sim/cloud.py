@@ -1,0 +1,338 @@
+"""What the Gate's orders meet in a simulation: engines, the way to them, and what goes wrong with them.
+
+An engine is the emulator's own Batcher. Whoever sends to a replica hears of it as a gateway would: after the way there
+and back, and of a death as a closed connection.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from math import inf
+
+from penstock.base.errors import Label
+from penstock.base.nouns import EngineStats, Replica, Usage
+from penstock.config.scenarios import POOL, Die, Fault, Flap, Freeze, Group, MetricsOutage, Network, Slow
+from penstock.core.effects import Cancel, Probe, Send
+from penstock.core.events import Began, Ended, Event, Failed, Observed, Probed
+from penstock.drive.kernel import Kernel
+from penstock.drive.pump import Pump, raise_bug
+from penstock.engine import words
+from penstock.engine.batcher import Batcher
+from penstock.sim.benchmark import Benchmark
+from penstock.sim.prompts import seen_by_engine
+from penstock.workload.request import Request
+
+Tell = Callable[[Event], None]
+KEPT_STATS = 64
+"""Old numbers of an engine that are kept for a network whose metrics lag."""
+
+
+class _Attempt:
+    """A connection that the gateway holds open for an answer."""
+
+    __slots__ = ("begun", "name", "order")
+
+    def __init__(self, name: str, order: Send) -> None:
+        self.name = name
+        self.order = order
+        self.begun = False
+
+
+class Engine:
+    """One replica's engine, the way to it, and whether it is well."""
+
+    def __init__(self, replica: Replica, group: Group, network: Network, kernel: Kernel, tell: Tell) -> None:
+        self.replica = replica
+        self.group = group
+        self.dead = False
+        self.frozen = False
+        self.mute = False
+        """Its metrics cannot be read."""
+        self.slowed = 1.0
+        self._network = network
+        self._way_s = network.round_trip_s / 2
+        self._kernel = kernel
+        self._tell = tell
+        self._open: dict[str, _Attempt] = {}
+        """The gateway's connections by attempt: nothing is told of one that it has closed."""
+        self._due: deque[tuple[float, _Attempt]] = deque()
+        """Until when they must have begun, the earliest first; those that have may stand in it for a while."""
+        self._watching = False
+        self._running: dict[str, bool] = {}
+        """What the engine works on -> whether its first token is out."""
+        self._held: dict[str, bool] = {}
+        """The same of a frozen one."""
+        self._benchmark: Benchmark | None = None
+        self._past: deque[tuple[float, EngineStats]] = deque(maxlen=KEPT_STATS)
+        self._start()
+
+    def _start(self) -> None:
+        self.batcher = Batcher(self.group.engine(), each_token=False)
+        self._pump: Pump[words.Event, words.Order] = Pump(
+            self.batcher, self._perform, self._kernel.clock, self._kernel.call_at, _unseen, words.Woke(), raise_bug
+        )
+        if self.slowed != 1.0:
+            self._pump.tell(words.Slowed(self.slowed))
+
+    # ===== the gateway's side =====
+
+    def submit(self, order: Send, request: Request, number: int) -> None:
+        """An attempt is on its way."""
+        now, attempt = self._kernel.clock(), _Attempt(f"{order.id}/{order.attempt}", order)
+        self._open[attempt.name] = attempt
+        if order.first_byte_timeout_s != inf:
+            self._watch(attempt, now + order.first_byte_timeout_s)
+        self._kernel.at(now + self._way_s, self._arrive, (attempt, request, number))
+
+    def abort(self, order: Cancel) -> None:
+        """The gateway closes the connection; the engine learns of it in time."""
+        if self._benchmark is not None and self._benchmark.id == order.id:
+            self._benchmark = None
+        self._hang_up(f"{order.id}/{order.attempt}")
+
+    def _hang_up(self, name: str) -> None:
+        if self._open.pop(name, None) is not None:
+            self._kernel.at(self._kernel.clock() + self._way_s, self._stop, name)
+
+    def _watch(self, attempt: _Attempt, until: float) -> None:
+        due = self._due
+        while due and self._in_time(due[0][1]):
+            due.popleft()
+        due.append((until, attempt))
+        if not self._watching:
+            self._watching = True
+            self._kernel.at(until, self._look, None)
+
+    def _look(self, _: None) -> None:
+        due, now = self._due, self._kernel.clock()
+        while due and (due[0][0] <= now or self._in_time(due[0][1])):
+            attempt = due.popleft()[1]
+            if not self._in_time(attempt):
+                self._give_up(attempt, "first_byte_timeout")
+        self._watching = bool(due)
+        if due:
+            self._kernel.at(due[0][0], self._look, None)
+
+    def _in_time(self, attempt: _Attempt) -> bool:
+        return attempt.begun or self._open.get(attempt.name) is not attempt
+
+    def _give_up(self, attempt: _Attempt, label: Label) -> None:
+        self._hang_up(attempt.name)
+        self._hear(Failed(attempt.order.id, attempt.order.attempt, label))
+
+    def _hear(self, event: Began | Ended | Failed) -> None:
+        """What the gateway learns of an attempt."""
+        benchmark = self._benchmark
+        if benchmark is None or benchmark.id != event.id:
+            self._tell(event)
+        elif (result := benchmark.heard(event, self._kernel.clock())) is not None:
+            self._benchmark = None
+            self._tell(result)
+        elif not isinstance(event, Began):
+            self._ask(benchmark)
+
+    def probe(self) -> None:
+        """A health probe is on its way."""
+        self._say(Probed(self.replica.id, ok=not self.dead))
+
+    def scrape(self) -> None:
+        """Somebody reads its numbers."""
+        self._say(Observed(self.replica.id, None if self.dead or self.mute else self._told()))
+
+    def bench(self, order: Probe) -> None:
+        """A benchmark begins."""
+        benchmark = self._benchmark = Benchmark(order)
+        self._ask(benchmark)
+        self._kernel.at(self._kernel.clock() + order.timeout_s, self._bench_late, benchmark)
+
+    def _ask(self, benchmark: Benchmark) -> None:
+        self.submit(*benchmark.next(self._kernel.clock()))
+
+    def _bench_late(self, benchmark: Benchmark) -> None:
+        if self._benchmark is benchmark:
+            self.abort(Cancel(benchmark.id, benchmark.number))
+            self._tell(benchmark.failed("timeout"))
+
+    def _told(self) -> EngineStats:
+        lag_s, now = self._network.metrics_lag_s, self._kernel.clock()
+        stats = self.stats()
+        if not lag_s:
+            return stats
+        self._past.append((now, stats))
+        return next((old for at, old in reversed(self._past) if at <= now - lag_s), self._past[0][1])
+
+    def stats(self) -> EngineStats:
+        """What a scrape would read."""
+        counters, spec = self.batcher.counters, self.batcher.spec
+        return EngineStats(
+            running=self.batcher.running, waiting=self.batcher.waiting, kv_usage=self.batcher.memory.usage,
+            prefix_queries=counters.prefix_queries, prefix_hits=counters.prefix_hits,
+            kv_tokens=spec.kv_blocks * spec.block_size, kv_block_tokens=spec.block_size,
+        )  # fmt: skip
+
+    # ===== the engine's side =====
+
+    def _arrive(self, what: tuple[_Attempt, Request, int]) -> None:
+        attempt, request, number = what
+        if self.dead:
+            self._say(Failed(attempt.order.id, attempt.order.attempt, "connect_refused"))
+        elif self.frozen:
+            self._held[attempt.name] = False
+        else:
+            self._running[attempt.name] = False
+            blocks = seen_by_engine(request, number, self.batcher.spec.block_size)
+            self._pump.tell(words.Submit(attempt.name, request.prompt_tokens, request.output_tokens, blocks))
+
+    def _stop(self, name: str) -> None:
+        if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
+            self._pump.tell(words.Abort(name))
+
+    def _perform(self, order: words.Order) -> None:
+        if order.id not in self._running:
+            return  # aborted
+        call_id, _, attempt = order.id.rpartition("/")
+        if isinstance(order, words.Emit):
+            if order.first:
+                self._running[order.id] = True
+                self._say(Began(call_id, int(attempt)))
+            return
+        del self._running[order.id]
+        if isinstance(order, words.Finish):
+            usage = Usage(order.prompt_tokens, order.completion_tokens, order.cached_tokens)
+            self._say(Ended(call_id, int(attempt), 200, usage, order.completion_tokens))
+        elif order.why == "queue_full":
+            self._say(Failed(call_id, int(attempt), "upstream_busy", 503))
+        else:  # too long for this engine: the client's mistake, answered as one
+            self._say(Ended(call_id, int(attempt), 400))
+
+    def _say(self, event: Began | Ended | Failed | Probed | Observed) -> None:
+        """What has left the engine arrives, whatever becomes of the engine."""
+        self._kernel.at(self._kernel.clock() + self._way_s, self._said, event)
+
+    def _said(self, event: Began | Ended | Failed | Probed | Observed) -> None:
+        if isinstance(event, Probed | Observed):
+            self._tell(event)
+            return
+        name = f"{event.id}/{event.attempt}"
+        attempt = self._open.get(name)
+        if attempt is None:
+            return
+        if isinstance(event, Began):
+            attempt.begun = True
+        else:
+            del self._open[name]
+        self._hear(event)
+
+    # ===== what goes wrong =====
+
+    def die(self) -> None:
+        """The process is gone; whoever waited for it hears a closed connection."""
+        if not self.dead:
+            self.dead = True
+            self._pump.close()
+            self._close(self._running)
+            self._close(self._held)
+
+    def _close(self, taken: dict[str, bool]) -> None:
+        for name, begun in taken.items():
+            call_id, _, attempt = name.rpartition("/")
+            self._say(Failed(call_id, int(attempt), "died_mid_answer" if begun else "closed_early"))
+        taken.clear()
+
+    def revive(self) -> None:
+        """It was started anew: nothing is cached."""
+        if self.dead:
+            self.dead = False
+            self._start()
+
+    def slow(self, factor: float) -> None:
+        """Every step takes so many times as long."""
+        self.slowed = factor
+        if not self.dead:
+            self._pump.tell(words.Slowed(factor))
+
+    def freeze(self) -> None:
+        """Nothing comes any more, neither of what it works on nor of what it takes in."""
+        self.frozen = True
+        self._held, self._running = {**self._held, **self._running}, {}
+        for name, begun in self._held.items():
+            self._pump.tell(words.Abort(name))
+            if begun and (attempt := self._open.get(name)) is not None:
+                self._kernel.at(self._kernel.clock() + attempt.order.idle_timeout_s, self._silent, attempt)
+
+    def _silent(self, attempt: _Attempt) -> None:
+        if attempt.name in self._held and self._open.get(attempt.name) is attempt:
+            self._give_up(attempt, "idle_timeout")
+
+    def thaw(self) -> None:
+        """What it held while it was frozen is lost: its connections are closed."""
+        self.frozen = False
+        self._close(self._held)
+
+
+class Cloud:
+    """All engines of a scenario."""
+
+    def __init__(self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell) -> None:
+        self._kernel = kernel
+        groups = [group for group in fleet for _ in range(group.count)]
+        width = len(str(len(groups) - 1))
+        self.engines: dict[str, Engine] = {}
+        for number, group in enumerate(groups):
+            name = f"r{number:0{width}d}"
+            replica = Replica(
+                id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
+                weight=group.weight, hourly_cost=group.hourly_cost,
+            )  # fmt: skip
+            self.engines[name] = Engine(replica, group, network, kernel, tell)
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """As a discovery would hand them over."""
+        return tuple(engine.replica for engine in self.engines.values())
+
+    def plan(self, faults: tuple[Fault, ...]) -> None:
+        """These go wrong in time."""
+        engines = list(self.engines.values())
+        for fault in faults:
+            for number in fault.replicas or range(len(engines)):
+                self._plan(fault, engines[number])
+
+    def _plan(self, fault: Fault, engine: Engine) -> None:
+        until = inf if fault.for_s is None else fault.at_s + fault.for_s
+        match fault:
+            case Die():
+                self._between(fault.at_s, until, lambda _: engine.die(), lambda _: engine.revive())
+            case Slow():
+                self._between(fault.at_s, until, lambda _: engine.slow(fault.factor), lambda _: engine.slow(1.0))
+            case Freeze():
+                self._between(fault.at_s, until, lambda _: engine.freeze(), lambda _: engine.thaw())
+            case MetricsOutage():
+                self._between(fault.at_s, until, lambda _: _mute(engine, True), lambda _: _mute(engine, False))
+            case Flap():
+                self._kernel.at(fault.at_s, self._flap, (engine, fault.period_s / 2, until))
+
+    def _between(
+        self, start: float, end: float, begin: Callable[[None], object], over: Callable[[None], object]
+    ) -> None:
+        self._kernel.at(start, begin, None)
+        if end != inf:
+            self._kernel.at(end, over, None)
+
+    def _flap(self, what: tuple[Engine, float, float]) -> None:
+        engine, half_s, until = what
+        now = self._kernel.clock()
+        if now >= until:
+            engine.revive()
+            return
+        if engine.dead:
+            engine.revive()
+        else:
+            engine.die()
+        self._kernel.at(min(now + max(half_s, 0.01), until), self._flap, what)
+
+
+def _mute(engine: Engine, mute: bool) -> None:
+    engine.mute = mute
+
+
+def _unseen(now: float, event: object, orders: list[words.Order]) -> None:
+    pass

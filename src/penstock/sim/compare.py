@@ -1,0 +1,130 @@
+"""Several policies on one workload, each with the same seeds: what differs is the policy, never the luck.
+
+A number is the mean over the seeds with half the width of its 95 % confidence interval (Student's t).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import sqrt
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from penstock.config.scenarios import Expect, Policy, Scenario
+from penstock.sim.run import simulate
+from penstock.sim.tally import Result
+from penstock.workload.request import Request
+
+METRICS = tuple(
+    name for name in Result.__struct_fields__ if Result.__annotations__[name] in ("int", "float", int, float)
+)
+"""Numbers of a result."""
+HIGHER_IS_BETTER = frozenset({"goodput", "good_per_s", "ok", "output_tokens_per_s", "prefix_hits", "fairness"})
+"""Of all others, less is better."""
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
+"""Student's t for 95 %, two-sided, from one degree of freedom on."""
+
+
+class Number(Struct, frozen=True, kw_only=True):
+    """A number over several seeds."""
+
+    mean: float
+    half_width: float | None
+    """Of the 95 % interval; None with one seed."""
+
+
+class Trial(NamedTuple):
+    """What one column tries."""
+
+    scenario: Scenario
+    """Its fleet and faults; workload and seeds are the same for all."""
+    policy: Policy
+
+
+class Column(Struct, frozen=True, kw_only=True):
+    """What one trial made of the workload."""
+
+    policy: str
+    """Its name: the policy's, and the size of the fleet where several are tried."""
+    numbers: dict[str, Number]
+    runs: list[Result]
+    """One a seed."""
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """All policies, in the order that was asked for."""
+
+    seeds: list[int]
+    columns: list[Column]
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """Whether what was expected came out."""
+
+    policy: str
+    metric: str
+    value: float
+    bound: str
+    holds: bool
+
+
+def number(values: list[float]) -> Number:
+    """Mean and interval."""
+    count = len(values)
+    mean = sum(values) / count
+    if count == 1:
+        return Number(mean=mean, half_width=None)
+    spread = sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+    t = _T[count - 2] if count - 2 < len(_T) else 1.96
+    return Number(mean=mean, half_width=t * spread / sqrt(count))
+
+
+def compare(
+    trials: Mapping[str, Trial], seeds: Sequence[int], requests: Callable[[int], Iterable[Request]],
+    done: Callable[[str, int], None],
+) -> Comparison:  # fmt: skip
+    """Run every trial with every seed. `requests(seed)` is the workload; `done(trial, seed)` hears of each run."""
+    columns = []
+    for name, trial in trials.items():
+        runs = []
+        for seed in seeds:
+            runs.append(simulate(trial.scenario, trial.policy, requests(seed), seed))
+            done(name, seed)
+        numbers = {metric: number([float(getattr(run, metric)) for run in runs]) for metric in METRICS}
+        columns.append(Column(policy=name, numbers=numbers, runs=runs))
+    return Comparison(seeds=list(seeds), columns=columns)
+
+
+def unknown(expected: Iterable[Expect]) -> list[str]:
+    """Expectations of numbers that there are not, each told with those that there are."""
+    there_are = f"is no number of a result: there are {', '.join(METRICS)}"
+    return [f"{expect.metric!r} {there_are}" for expect in expected if expect.metric not in METRICS]
+
+
+def verdicts(comparison: Comparison, expected: Iterable[Expect]) -> Iterator[Verdict]:
+    """Each expectation of each column, by the mean over the seeds; all are of known numbers."""
+    for expect in expected:
+        for column in comparison.columns:
+            value = column.numbers[expect.metric].mean
+            low, high = expect.at_least, expect.at_most
+            holds = (low is None or value >= low) and (high is None or value <= high)
+            bound = " and ".join(
+                f"{word} {number:g}" for word, number in (("at least", low), ("at most", high)) if number is not None
+            )
+            yield Verdict(policy=column.policy, metric=expect.metric, value=value, bound=bound, holds=holds)
+
+
+def best(comparison: Comparison, metric: str) -> frozenset[str]:
+    """The columns with the best mean, and those that the seeds cannot tell from it; none where that is everybody.
+
+    Every column met the same luck, so it is the differences seed by seed that count, not whether intervals overlap.
+    """
+    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+    first = min(comparison.columns, key=lambda column: sign * column.numbers[metric].mean)
+    found = frozenset(column.policy for column in comparison.columns if _alike(column, first, metric))
+    return found if len(found) < len(comparison.columns) else frozenset()
+
+
+def _alike(one: Column, other: Column, metric: str) -> bool:
+    pairs = zip(one.runs, other.runs, strict=True)
+    difference = number([float(getattr(mine, metric)) - float(getattr(its, metric)) for mine, its in pairs])
+    return abs(difference.mean) <= (difference.half_width or 0.0)

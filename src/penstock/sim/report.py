@@ -1,0 +1,167 @@
+"""A comparison as a page for people: one HTML file with its pictures in it, that needs nothing from anywhere."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+from penstock.base.units import show_seconds
+from penstock.sim.compare import Column, Comparison, Number, Verdict, best
+from penstock.sim.tally import Point
+
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("requests", "requests", "count"),
+    ("failed", "failed or refused", "count"),
+    ("goodput", "goodput (share within the SLO, refusals counted)", "share"),
+    ("good_per_s", "good answers per second", "number"),
+    ("ttft_mean_s", "TTFT, mean", "time"),
+    ("ttft_p50_s", "TTFT, p50", "time"),
+    ("ttft_p95_s", "TTFT, p95", "time"),
+    ("ttft_p99_s", "TTFT, p99", "time"),
+    ("e2e_p50_s", "end to end, p50", "time"),
+    ("e2e_p95_s", "end to end, p95", "time"),
+    ("queue_p95_s", "wait in the gateway's queue, p95", "time"),
+    ("per_token_p50_s", "time per further token, p50", "time"),
+    ("prefix_hits", "prompt tokens found cached", "share"),
+    ("output_tokens_per_s", "output tokens per second", "number"),
+    ("load_max_mean", "busiest replica / mean", "number"),
+    ("fairness", "fairness between tenants (Jain)", "number"),
+    ("attempts", "attempts per request", "number"),
+    ("cost", "cost of the fleet", "number"),
+)
+"""Metric, how people call it, and how it is shown."""
+NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
+COLOURS = ("#1b6ca8", "#c8553d", "#3c8d40", "#7b4ea3", "#b8860b", "#2a9d8f", "#8d5524", "#5c677d", "#d1495b", "#00798c")
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 860, 240, 64, 28
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2430}
+table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid #dde3ea}
+th:first-child,td:first-child{text-align:left}td.best{font-weight:600}svg{width:100%;height:auto}
+small,figcaption{color:#5c677d}figure{margin:1.5rem 0}
+i{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 1rem}
+.no{color:#b00020}.yes{color:#20703a}"""
+
+
+def shown(value: float, kind: str) -> str:
+    """A number for people."""
+    if kind == "time":
+        return show_seconds(value)
+    if kind == "share":
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if kind == "count" or abs(value) >= 1000 else f"{value:.3g}"
+
+
+def shown_number(number: Number, kind: str) -> str:
+    """A mean with its interval."""
+    text = shown(number.mean, kind)
+    if number.half_width is None or number.half_width <= 0.005 * abs(number.mean):
+        return text
+    return f"{text} ± {shown(number.half_width, kind)}"
+
+
+def html(title: str, told: Sequence[str], comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
+    """The page. `told`: lines about what was run."""
+    columns = comparison.columns
+    parts = [
+        f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>",
+        f"<h1>{escape(title)}</h1>",
+        *(f"<p>{escape(line)}</p>" for line in told),
+        _table(comparison),
+        _verdicts(verdicts),
+        _figure("TTFT, p95 of each moment, seconds", columns, lambda point: point.ttft_p95_s or None),
+        _figure("TTFT, p50 of each moment, seconds", columns, lambda point: point.ttft_p50_s or None),
+        _figure("Good answers per second", columns, lambda point: point.good_per_s),
+        _figure("Failures and refusals per second", columns, lambda point: point.failed_per_s),
+        _loads(columns),
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _table(comparison: Comparison) -> str:
+    heads = "".join(f"<th>{escape(column.policy)}" for column in comparison.columns)
+    rows = []
+    for metric, name, kind in ROWS:
+        if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
+            continue
+        winners = best(comparison, metric) if metric != "requests" else frozenset()
+        cells = "".join(
+            f"<td{' class=best' if column.policy in winners else ''}>{shown_number(column.numbers[metric], kind)}"
+            for column in comparison.columns
+        )
+        rows.append(f"<tr><td>{name}{cells}")
+    note = f"Means over {len(comparison.seeds)} seed(s) with their 95 % intervals. {NOTE}"
+    return f"<table><tr><th>{heads}{''.join(rows)}</table><small>{note}</small>"
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(it.policy)}<td>{escape(it.metric)}<td>{it.value:g}<td>{escape(it.bound)}"
+        f"<td class={'yes' if it.holds else 'no'}>{'holds' if it.holds else 'MISSED'}"
+        for it in verdicts
+    )
+    return f"<h2>What was expected</h2><table><tr><th>policy<th>metric<th>found<th>expected<th>{rows}</table>"
+
+
+def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], float | None]) -> str:
+    """Lines over time, of each policy's first seed; None: there was nothing at that time."""
+    lines = [[(it.at_s, y) for it in column.runs[0].points if (y := value(it)) is not None] for column in columns]
+    top = max((y for line in lines for _, y in line), default=0.0)
+    end = max((x for line in lines for x, _ in line), default=0.0)
+    if not top or not end:
+        return ""
+    paths = "".join(
+        f'<polyline fill=none stroke="{_colour(at)}" stroke-width=1.5 points="{_points(line, end, top)}"/>'
+        for at, line in enumerate(lines)
+    )
+    marks = "".join(
+        f"<text x={_LEFT - 6} y={_y(top * part, top) + 4:.0f} text-anchor=end font-size=11>{top * part:.3g}</text>"
+        f'<line x1={_LEFT} x2={_WIDTH} y1={_y(top * part, top):.0f} y2={_y(top * part, top):.0f} stroke="#dde3ea"/>'
+        for part in (0.0, 0.5, 1.0)
+    )
+    times = "".join(
+        f"<text x={_x(end * part, end):.0f} y={_HEIGHT - 8} text-anchor=middle font-size=11>{show_seconds(end * part)}"
+        "</text>"
+        for part in (0.0, 0.25, 0.5, 0.75, 1.0)
+    )
+    legend = "".join(
+        f'<i style="background:{_colour(at)}"></i>{escape(column.policy)}' for at, column in enumerate(columns)
+    )
+    return (
+        f'<figure><figcaption>{title}{legend}</figcaption><svg viewBox="0 -8 {_WIDTH + 20} {_HEIGHT + 8}">'
+        f"{marks}{times}{paths}</svg></figure>"
+    )
+
+
+def _loads(columns: Sequence[Column]) -> str:
+    """Requests of each replica, of each policy's first seed."""
+    most_names = max(len(column.runs[0].replicas) for column in columns)
+    if not 1 < most_names <= 64:
+        return ""
+    wide = (_WIDTH - _LEFT) / most_names
+    rows = []
+    for at, column in enumerate(columns):
+        counts = column.runs[0].replicas
+        most = max(counts.values(), default=1) or 1
+        bars = "".join(
+            f"<rect x={_LEFT + number * wide:.1f} width={wide - 2:.1f} "
+            f'y={40 - 36 * counts[name] / most:.1f} height={36 * counts[name] / most:.1f} fill="{_colour(at)}">'
+            f"<title>{escape(name)}: {counts[name]:,}</title></rect>"
+            for number, name in enumerate(counts)
+        )
+        rows.append(f'<svg viewBox="0 0 {_WIDTH + 20} 42">{bars}</svg><small>{escape(column.policy)}</small>')
+    return f"<figure><figcaption>Requests of each replica</figcaption>{''.join(rows)}</figure>"
+
+
+def _colour(at: int) -> str:
+    return COLOURS[at % len(COLOURS)]
+
+
+def _points(line: Sequence[tuple[float, float]], end: float, top: float) -> str:
+    return " ".join(f"{_x(x, end):.1f},{_y(y, top):.1f}" for x, y in line)
+
+
+def _x(x: float, end: float) -> float:
+    return _LEFT + (_WIDTH - _LEFT) * x / end
+
+
+def _y(y: float, top: float) -> float:
+    return (_HEIGHT - _BOTTOM) * (1 - y / top)

@@ -1,0 +1,246 @@
+"""What came out of one run: counted as it happens, in memory that does not grow with the number of requests.
+
+Percentiles are read from buckets that are 1 % wide (Masson, Rim, Lee: "DDSketch", VLDB 2019, has the same error bound).
+"""
+
+from collections.abc import Iterable
+from math import exp, log
+
+from msgspec import Struct
+
+from penstock.base.nouns import CallRow
+from penstock.config.scenarios import Slo
+from penstock.core.fair import jain
+from penstock.drive.kernel import Kernel
+
+_WIDTH = log(1.01)
+_LEAST = 1e-6
+MAX_TENANTS = 1000
+WINDOWS = 240
+"""Windows of the picture over time; when a run is longer, two become one."""
+
+
+class Sketch:
+    """Values above zero, by buckets of equal ratio."""
+
+    __slots__ = ("_buckets", "count", "largest", "total")
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, int] = {}
+        self.count = 0
+        self.total = 0.0
+        self.largest = 0.0
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        bucket = int(log(max(_LEAST, value)) / _WIDTH)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self.count += 1
+        self.total += value
+        if value > self.largest:
+            self.largest = value
+
+    def quantile(self, share: float) -> float:
+        """The value below which this share of them lies, within 1 %; 0 where there are none."""
+        rank, seen = share * self.count, 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= rank:
+                return min(exp((bucket + 0.5) * _WIDTH), self.largest)
+        return 0.0
+
+    @property
+    def mean(self) -> float:
+        """0 where there are none."""
+        return self.total / self.count if self.count else 0.0
+
+    def merge(self, other: "Sketch") -> None:
+        """Take in the values of another one."""
+        for bucket, count in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+        self.count += other.count
+        self.total += other.total
+        self.largest = max(self.largest, other.largest)
+
+
+class Window:
+    """A piece of time."""
+
+    __slots__ = ("arrived", "ended", "failed", "good", "ttft")
+
+    def __init__(self) -> None:
+        self.arrived = 0
+        self.ended = 0
+        self.good = 0
+        self.failed = 0
+        self.ttft = Sketch()
+
+    def merge(self, other: "Window") -> None:
+        """Take in the next piece."""
+        self.arrived += other.arrived
+        self.ended += other.ended
+        self.good += other.good
+        self.failed += other.failed
+        self.ttft.merge(other.ttft)
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """One window of the picture over time."""
+
+    at_s: float
+    arrived_per_s: float
+    good_per_s: float
+    failed_per_s: float
+    ttft_p50_s: float
+    ttft_p95_s: float
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """The numbers of one run. Times in seconds of virtual time; shares from 0 to 1."""
+
+    requests: int
+    ok: int
+    failed: int
+    """Refused, timed out or broken off; the reasons are in `outcomes`."""
+    duration_s: float
+    """From the first arrival to the last end."""
+    ttft_mean_s: float
+    ttft_p50_s: float
+    ttft_p90_s: float
+    ttft_p95_s: float
+    ttft_p99_s: float
+    e2e_mean_s: float
+    e2e_p50_s: float
+    e2e_p95_s: float
+    e2e_p99_s: float
+    queue_p95_s: float
+    per_token_p50_s: float
+    goodput: float
+    """Share of all requests, refused ones too, that were answered within the SLO."""
+    good_per_s: float
+    output_tokens_per_s: float
+    prefix_hits: float
+    """Share of prompt tokens that engines found in their caches."""
+    load_max_mean: float
+    """Requests of the busiest replica over the mean."""
+    fairness: float
+    """Jain's index of the tokens that tenants were served; 1 where there is one tenant."""
+    attempts: float
+    """Per request that was sent at all."""
+    cost: float
+    """Of all replicas over the duration, in the scenario's money."""
+    cost_per_million_tokens: float
+    outcomes: dict[str, int]
+    replicas: dict[str, int]
+    """Requests that ended at each."""
+    points: list[Point]
+
+
+class Tally:
+    """Reads rows; knows the clock only to place them."""
+
+    def __init__(self, slo: Slo, replicas: Iterable[str], kernel: Kernel) -> None:
+        self._slo = slo
+        self._kernel = kernel
+        self.requests = 0
+        self._ttft, self._e2e, self._queue, self._per_token = Sketch(), Sketch(), Sketch(), Sketch()
+        self._good = self._prompt = self._cached = self._output = self._attempts = self._sent = 0
+        self._outcomes: dict[str, int] = {}
+        self._replicas = dict.fromkeys(replicas, 0)
+        self._tenants: dict[str, int] = {}
+        self._window_s = 1.0
+        self._windows: list[Window] = []
+        self.began_at: float | None = None
+        self.ended_at = 0.0
+
+    def arrived(self) -> None:
+        """A request came."""
+        now = self._kernel.clock()
+        if self.began_at is None:
+            self.began_at = now
+        self.requests += 1
+        self._window(now).arrived += 1
+
+    def over(self, row: CallRow) -> None:
+        """A request ended."""
+        now = self.ended_at = self._kernel.clock()
+        window = self._window(now)
+        window.ended += 1
+        ok = row.outcome == "ok" and row.status < 400
+        label = row.outcome if row.outcome != "ok" or ok else f"status_{row.status}"
+        self._outcomes[label] = self._outcomes.get(label, 0) + 1
+        if row.attempts:
+            self._sent += 1
+            self._attempts += row.attempts
+            self._queue.add(row.queue_s)
+        if row.replica:
+            self._replicas[row.replica] = self._replicas.get(row.replica, 0) + 1
+        if not ok:
+            window.failed += 1
+            return
+        usage, ttft_s = row.usage, row.ttft_s if row.ttft_s is not None else row.latency_s
+        tokens = 0 if usage is None else usage.completion_tokens
+        per_token_s = (row.latency_s - ttft_s) / (tokens - 1) if tokens > 1 else 0.0
+        self._ttft.add(ttft_s)
+        window.ttft.add(ttft_s)
+        self._e2e.add(row.latency_s)
+        if tokens > 1:
+            self._per_token.add(per_token_s)
+        if usage is not None:
+            self._count(row.tenant, usage.prompt_tokens, usage.cached_tokens, tokens)
+        if ttft_s <= self._slo.ttft_s and per_token_s <= self._slo.per_token_s:
+            self._good += 1
+            window.good += 1
+
+    def _count(self, tenant: str, prompt: int, cached: int, output: int) -> None:
+        self._prompt += prompt
+        self._cached += cached
+        self._output += output
+        if tenant in self._tenants or len(self._tenants) < MAX_TENANTS:
+            self._tenants[tenant] = self._tenants.get(tenant, 0) + prompt + output
+
+    def _window(self, now: float) -> Window:
+        at = int(now / self._window_s)
+        while at >= WINDOWS:
+            old, self._windows = self._windows, self._windows[::2]
+            for window, following in zip(self._windows, old[1::2], strict=False):
+                window.merge(following)
+            self._window_s *= 2
+            at = int(now / self._window_s)
+        while len(self._windows) <= at:
+            self._windows.append(Window())
+        return self._windows[at]
+
+    # ===== the end =====
+
+    def result(self, hourly_cost: float) -> Result:
+        """All numbers. `hourly_cost` of the whole fleet."""
+        duration_s = self.ended_at - (self.began_at or 0.0) or 1.0
+        loads = list(self._replicas.values())
+        cost = hourly_cost * duration_s / 3600
+        return Result(
+            requests=self.requests, ok=self._e2e.count, failed=self.requests - self._e2e.count, duration_s=duration_s,
+            ttft_mean_s=self._ttft.mean, ttft_p50_s=self._ttft.quantile(0.5), ttft_p90_s=self._ttft.quantile(0.9),
+            ttft_p95_s=self._ttft.quantile(0.95), ttft_p99_s=self._ttft.quantile(0.99), e2e_mean_s=self._e2e.mean,
+            e2e_p50_s=self._e2e.quantile(0.5), e2e_p95_s=self._e2e.quantile(0.95), e2e_p99_s=self._e2e.quantile(0.99),
+            queue_p95_s=self._queue.quantile(0.95), per_token_p50_s=self._per_token.quantile(0.5),
+            goodput=self._good / self.requests if self.requests else 0.0, good_per_s=self._good / duration_s,
+            output_tokens_per_s=self._output / duration_s,
+            prefix_hits=self._cached / self._prompt if self._prompt else 0.0,
+            load_max_mean=max(loads) * len(loads) / sum(loads) if sum(loads) else 0.0,
+            fairness=jain(self._tenants.values()) or 1.0,
+            attempts=self._attempts / self._sent if self._sent else 0.0, cost=cost,
+            cost_per_million_tokens=cost / self._output * 1e6 if self._output else 0.0,
+            outcomes=dict(sorted(self._outcomes.items())), replicas=dict(self._replicas), points=self._points(),
+        )  # fmt: skip
+
+    def _points(self) -> list[Point]:
+        width = self._window_s
+        return [
+            Point(
+                at_s=at * width, arrived_per_s=window.arrived / width, good_per_s=window.good / width,
+                failed_per_s=window.failed / width, ttft_p50_s=window.ttft.quantile(0.5),
+                ttft_p95_s=window.ttft.quantile(0.95),
+            )
+            for at, window in enumerate(self._windows)
+        ]  # fmt: skip

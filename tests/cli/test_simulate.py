@@ -1,0 +1,116 @@
+"""`penstock simulate`: a scenario in, a table, JSON and a page out."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from penstock.base.errors import ConfigError
+from penstock.cli.main import app
+from penstock.cli.simulate import _policies
+from penstock.config.scenarios import read_scenario
+
+SCENARIO = """
+workload: {kind: synthetic, arrivals: {kind: poisson, rate: 50}, requests: 60}
+fleet: [{count: 2, cost: fast, seats: 4}]
+seeds: [1, 2]
+"""
+
+
+def run(tmp_path: Path, *options: str, more: str = "") -> Result:
+    """The command on a small scenario."""
+    file = tmp_path / "try.yaml"
+    file.write_text(SCENARIO + more)
+    return CliRunner().invoke(app, ["simulate", str(file), "--quiet", *options])
+
+
+def test_a_scenario_ends_in_a_table(tmp_path: Path) -> None:
+    """Its own policy alone: the default strategy, with its percentiles."""
+    done = run(tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "adaptive" in done.output
+    assert "TTFT, p95" in done.output
+
+
+@pytest.mark.slow
+def test_strategies_stand_side_by_side(tmp_path: Path) -> None:
+    """Two strategies and a page with plots."""
+    page = tmp_path / "report.html"
+    done = run(tmp_path, "--strategies", "round_robin,least_loaded", "--html", str(page))
+    assert done.exit_code == 0, done.output
+    assert "round_robin" in done.output
+    assert "the best of its row" in done.output
+    assert "<svg" in page.read_text()
+
+
+@pytest.mark.slow
+def test_a_gateways_own_file_can_be_compared(tmp_path: Path) -> None:
+    """Two configurations, named by their files."""
+    for name, strategy in (("today", "round_robin"), ("tomorrow", "least_connections")):
+        text = f"pools: [{{name: a, strategy: {strategy}, replicas: [{{url: 'http://h:1'}}]}}]\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    files = [part for name in ("today", "tomorrow") for part in ("--compare", str(tmp_path / f"{name}.yaml"))]
+    done = run(tmp_path, *files, "--json", "-")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [column["policy"] for column in found["comparison"]["columns"]] == ["today", "tomorrow"]
+    assert found["comparison"]["columns"][0]["numbers"]["requests"]["mean"] == 60.0
+
+
+def test_a_missed_expectation_fails_the_command(tmp_path: Path) -> None:
+    """For a team's continuous integration: the exit status says it."""
+    done = run(tmp_path, "--seeds", "3", more="expect: [{metric: ttft_p95_s, at_most: 0.0000001}]\n")
+    assert done.exit_code == 1
+    assert "MISSED adaptive: ttft_p95_s" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--strategies", "psychic"], "'psychic' is none: there are round_robin"),
+        (["--seeds", "one"], "expected whole numbers"),
+        (["--compare", "/nowhere.yaml"], "cannot be read"),
+        (["--replicas", "two"], "--replicas: 'two': expected whole numbers"),
+        (["--replicas", "0"], "expected numbers from 1"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, options: list[str], said: str) -> None:
+    """What was given that cannot be used."""
+    done = run(tmp_path, *options)
+    assert done.exit_code != 0
+    assert said in str(done.exception)
+
+
+def test_fleets_of_several_sizes_stand_side_by_side(tmp_path: Path) -> None:
+    """Each policy with each number of replicas, and a page with their loads."""
+    page = tmp_path / "report.html"
+    done = run(tmp_path, "--replicas", "1,3", "--seeds", "1", "--json", "-", "--html", str(page))
+    assert done.exit_code == 0, done.output
+    columns = json.loads(done.stdout)["comparison"]["columns"]
+    assert [column["policy"] for column in columns] == ["adaptive x1", "adaptive x3"]
+    assert [len(column["runs"][0]["replicas"]) for column in columns] == [1, 3]
+    assert "<title>r2: " in page.read_text()
+
+
+def test_a_strategy_by_name_keeps_the_scenarios_own_settings(tmp_path: Path) -> None:
+    """Naming the scenario's own strategy tries it as it is configured there."""
+    scenario = read_scenario(SCENARIO + "policy: {strategy: {kind: adaptive, prefix: 0}}\n", "s.yaml")
+    assert _policies(scenario, "adaptive, random", [])["adaptive"] == scenario.policy
+    assert list(_policies(scenario, "adaptive, random", [])) == ["adaptive", "random"]
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "said"),
+    [
+        ("expect: [{metric: ttft}]\n", [], "'ttft' is no number of a result"),
+        ("faults: [{kind: die, at: 1s, replicas: [1]}]\n", ["--replicas", "1"], "there is no replica 1"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_runs(
+    tmp_path: Path, more: str, options: list[str], said: str
+) -> None:
+    """A slip costs no simulation."""
+    done = run(tmp_path, *options, more=more)
+    assert isinstance(done.exception, ConfigError)
+    assert said in str(done.exception)

@@ -1,0 +1,63 @@
+"""The report: one page that says what was run and shows it."""
+
+from html.parser import HTMLParser
+
+from penstock.config.scenarios import Expect, Policy
+from penstock.core.route.presets import LeastLoaded, RoundRobin
+from penstock.sim.compare import Number, Trial, compare, verdicts
+from penstock.sim.report import html, shown, shown_number
+from tests.sim.support import scenario, steady
+
+
+class Page(HTMLParser):
+    """What stands in a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note it."""
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        """Note it."""
+        self.text += data
+
+
+def page(name: str = "b") -> str:
+    """Two policies' report."""
+    policies = {"a": Policy(strategy=RoundRobin()), name: Policy(strategy=LeastLoaded())}
+    trials = {each: Trial(scenario(), policy) for each, policy in policies.items()}
+    found = compare(trials, (1, 2), lambda seed: steady(200), lambda policy, seed: None)
+    return html("A title", ["what was run"], found, list(verdicts(found, [Expect(metric="failed", at_most=0)])))
+
+
+def test_a_page_shows_the_table_the_lines_and_the_bars() -> None:
+    """Every number has its row, and there is a picture over time and one of the load."""
+    made = Page(page())
+    assert {"table", "svg", "polyline", "rect"} <= set(made.tags)
+    assert "TTFT, p95" in made.text
+    assert "what was run" in made.text
+    assert "holds" in made.text
+
+
+def test_a_page_needs_nothing_from_elsewhere() -> None:
+    """No script, no style, no picture is fetched."""
+    assert not {"script", "link", "img", "iframe"} & set(Page(page()).tags)
+
+
+def test_names_cannot_break_out_of_the_page() -> None:
+    """A policy's name is a file's name: it is text."""
+    made = page("<script>alert(1)</script>")
+    assert "<script>" not in made
+    assert "&lt;script&gt;" in made
+
+
+def test_numbers_are_shown_by_their_kind() -> None:
+    """Times with units, shares in percent, large numbers with commas, intervals where they matter."""
+    assert (shown(0.25, "time"), shown(0.5, "share"), shown(12345.0, "count")) == ("250 ms", "50.0 %", "12,345")
+    assert shown_number(Number(mean=0.2, half_width=0.05), "time") == "200 ms ± 50 ms"
+    assert shown_number(Number(mean=0.2, half_width=0.0), "time") == "200 ms"
