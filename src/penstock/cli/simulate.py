@@ -20,6 +20,7 @@ from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_fr
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.engine.perf import PRESETS
+from penstock.sim import engines
 from penstock.sim.compare import Comparison, Trial, Verdict, beside, best, compare, unknown, verdicts
 from penstock.sim.recorded import Recorded
 from penstock.sim.reference import markdown
@@ -214,13 +215,15 @@ def _run(
 def _told(scenario: Scenario, trials: dict[str, Trial], file: Path, recorded: bool) -> list[str]:
     fleets = dict.fromkeys(trial.scenario.fleet for trial in trials.values())
     kinds = " or ".join(
-        ", ".join(f"{group.count} × {group.cost} (speed {group.speed:g})" for group in fleet) for fleet in fleets
+        ", ".join(f"{group.count} × {engines.title(group)} (speed {group.speed:g})" for group in fleet)
+        for fleet in fleets
     )
     seeds = ", ".join(map(str, scenario.seeds))
     workload = "recorded" if recorded else str(scenario.workload.__struct_config__.tag)
     return [
         f"{file.name}: workload {workload}; replicas: {kinds}; {len(scenario.faults)} faults; seeds {seeds}.",
         f"A good answer: TTFT within {scenario.slo.ttft_s:g} s and {scenario.slo.per_token_s:g} s per further token.",
+        *engines.told(group for fleet in fleets for group in fleet),
     ]
 
 

@@ -59,7 +59,7 @@ class Run:
         )
         self.cloud = Cloud(scenario.fleet, scenario.network, self.kernel, self.pump.tell)
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
-        self._hourly_cost = fsum(group.hourly_cost * group.count for group in scenario.fleet)
+        self._hourly_cost = fsum(group.money_per_hour() * group.count for group in scenario.fleet)
         self._faults = scenario.faults
         self._requests: Iterator[Request] = iter(requests)
         self._flying: dict[str, _Flying] = {}
