@@ -19,8 +19,10 @@ from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_of
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.sim.compare import Comparison, Trial, Verdict, best, compare, unknown, verdicts
+from penstock.sim.opponents import MARK, TOLD, opposed, split
+from penstock.sim.oracle import with_yardsticks
 from penstock.sim.reference import markdown
-from penstock.sim.report import ROWS, html, shown_number
+from penstock.sim.report import BESIDE, ROWS, beside_cells, html, names, shown_number
 from penstock.workload.combine import Workload
 from penstock.workload.lines import TraceError
 from penstock.workload.request import Request
@@ -30,7 +32,10 @@ MISTAKE, MISSED = 2, 1
 File = Annotated[Path, typer.Argument(help="The scenario, YAML.", show_default=False)]
 Strategies = Annotated[
     str | None,
-    typer.Option(metavar="A,B,…", help=f"Compare these, else the scenario's own: {', '.join(STRATEGIES.names())}."),
+    typer.Option(
+        metavar="A,B,…",
+        help=f"Compare these, else the scenario's own: {', '.join(STRATEGIES.names())}; {TOLD}.",
+    ),
 ]
 Compare = Annotated[
     list[Path] | None,
@@ -47,6 +52,9 @@ Replicas = Annotated[
 Seeds = Annotated[str | None, typer.Option(metavar="1,2,…", help="Instead of the scenario's.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON; -: to stdout.")]
+Oracle = Annotated[
+    bool, typer.Option("--oracle", help="Beside them: who knows how long answers will be, and what nobody can beat.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
@@ -66,7 +74,8 @@ Reference = Annotated[
 
 def simulate(
     file: File, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
-    seeds: Seeds = None, html_file: Html = None, json: Json = None, quiet: Quiet = False, reference: Reference = False,
+    seeds: Seeds = None, html_file: Html = None, json: Json = None, oracle: Oracle = False, quiet: Quiet = False,
+    reference: Reference = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 
@@ -78,12 +87,14 @@ def simulate(
         scenario = replace(scenario, seeds=_whole_numbers("--seeds", seeds))
     if mistakes := unknown(scenario.expect):
         raise ConfigError(mistakes)
+    strategies, opponents = split(strategies)
     trials = _trials(scenario, _policies(scenario, strategies, compare_with or []), replicas)
+    trials |= opposed(trials, opponents)
     try:
-        comparison = _run(scenario, trials, file.parent, quiet or json == "-" or not sys.stderr.isatty())
+        comparison = _run(scenario, trials, file.parent, oracle, quiet or json == "-" or not sys.stderr.isatty())
     except TraceError as error:
         raise ConfigError([str(error)]) from None
-    found = list(verdicts(comparison, scenario.expect))
+    found = [it for it in verdicts(comparison, scenario.expect) if not it.policy.startswith(MARK)]
     told = _told(scenario, trials, file)
     if json is not None:
         _write_json(json, comparison, found)
@@ -137,14 +148,15 @@ def _trials(scenario: Scenario, policies: dict[str, Policy], replicas: str | Non
     return found
 
 
-def _run(scenario: Scenario, trials: dict[str, Trial], folder: Path, quiet: bool) -> Comparison:
+def _run(scenario: Scenario, trials: dict[str, Trial], folder: Path, oracle: bool, quiet: bool) -> Comparison:
     def requests(seed: int) -> Iterator[Request]:
         return iter(Workload(scenario.workload, seed, reader(folder)))
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("simulating", total=len(trials) * len(scenario.seeds))
-        return compare(trials, scenario.seeds, requests, lambda name, seed: progress.advance(task))
+        found = compare(trials, scenario.seeds, requests, lambda name, seed: progress.advance(task))
+        return with_yardsticks(found, trials, requests) if oracle else found
 
 
 def _told(scenario: Scenario, trials: dict[str, Trial], file: Path) -> list[str]:
@@ -167,8 +179,8 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
         console.print(line, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
     table.add_column("", overflow="fold")
-    for column in comparison.columns:
-        table.add_column(column.policy, justify="right")
+    for name in names(comparison):
+        table.add_column(name, justify="right")
     several = len(comparison.columns) > 1
     for metric, name, kind in ROWS:
         if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
@@ -178,12 +190,14 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
             shown_number(column.numbers[metric], kind) + (" *" if column.policy in winners else "")
             for column in comparison.columns
         ]
-        table.add_row(name, *cells)
+        table.add_row(name, *cells, *beside_cells(comparison, metric, kind))
     console.print(table)
     if several:
         console.print("* the best of its row, with those that the seeds cannot tell from it; none where all are alike")
     if len(comparison.seeds) > 1:
         console.print(f"means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
+    if comparison.yardsticks:
+        console.print(BESIDE)
     for verdict in found:
         word = "holds " if verdict.holds else "MISSED"
         console.print(f"{word} {verdict.policy}: {verdict.metric} {verdict.value:g}, expected {verdict.bound}")
