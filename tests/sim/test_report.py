@@ -44,6 +44,13 @@ def test_a_page_shows_the_table_the_lines_and_the_bars() -> None:
     assert "holds" in made.text
 
 
+def test_rows_that_say_nothing_are_left_out() -> None:
+    """Without prices, impatience and retries there is no row for them; what failed is always told."""
+    text = Page(page()).text
+    assert "failed or refused" in text
+    assert not [row for row in ("cost of the fleet", "left by their clients", "had been refused") if row in text]
+
+
 def test_a_page_needs_nothing_from_elsewhere() -> None:
     """No script, no style, no picture is fetched."""
     assert not {"script", "link", "img", "iframe"} & set(Page(page()).tags)

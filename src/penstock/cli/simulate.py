@@ -20,7 +20,7 @@ from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.sim.compare import Comparison, Trial, Verdict, best, compare, unknown, verdicts
 from penstock.sim.reference import markdown
-from penstock.sim.report import ROWS, html, shown_number
+from penstock.sim.report import ROWS, SHY, html, shown_number
 from penstock.workload.combine import Workload
 from penstock.workload.lines import TraceError
 from penstock.workload.request import Request
@@ -171,7 +171,7 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
         table.add_column(column.policy, justify="right")
     several = len(comparison.columns) > 1
     for metric, name, kind in ROWS:
-        if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
+        if metric in SHY and not any(column.numbers[metric].mean for column in comparison.columns):
             continue
         winners = best(comparison, metric) if metric != "requests" else frozenset()
         cells = [

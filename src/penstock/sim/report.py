@@ -10,6 +10,8 @@ from penstock.sim.tally import Point
 ROWS: tuple[tuple[str, str, str], ...] = (
     ("requests", "requests", "count"),
     ("failed", "failed or refused", "count"),
+    ("gave_up", "left by their clients", "count"),
+    ("client_retries", "tries of clients that had been refused", "count"),
     ("goodput", "goodput (share within the SLO, refusals counted)", "share"),
     ("good_per_s", "good answers per second", "number"),
     ("ttft_mean_s", "TTFT, mean", "time"),
@@ -28,6 +30,8 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("cost", "cost of the fleet", "number"),
 )
 """Metric, how people call it, and how it is shown."""
+SHY = frozenset({"cost", "gave_up", "client_retries"})
+"""Not shown where they are nothing everywhere."""
 NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
 COLOURS = ("#1b6ca8", "#c8553d", "#3c8d40", "#7b4ea3", "#b8860b", "#2a9d8f", "#8d5524", "#5c677d", "#d1495b", "#00798c")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 860, 240, 64, 28
@@ -78,7 +82,7 @@ def _table(comparison: Comparison) -> str:
     heads = "".join(f"<th>{escape(column.policy)}" for column in comparison.columns)
     rows = []
     for metric, name, kind in ROWS:
-        if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
+        if metric in SHY and not any(column.numbers[metric].mean for column in comparison.columns):
             continue
         winners = best(comparison, metric) if metric != "requests" else frozenset()
         cells = "".join(
