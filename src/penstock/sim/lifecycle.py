@@ -5,7 +5,7 @@ means for whoever waits for them is `cloud`'s business.
 """
 
 from collections.abc import Callable
-from math import inf
+from math import fsum, inf
 
 from msgspec.structs import replace
 
@@ -103,7 +103,7 @@ class Lifecycle:
     def _leave(self, engine: Engine) -> None:
         name = engine.replica.id
         if self._members.pop(name, None) is not None:
-            self._left.append((self._since.pop(name), self._kernel.clock(), engine.group.hourly_cost))
+            self._left.append((self._since.pop(name), self._kernel.clock(), engine.group.money_per_hour()))
             self._announce()
 
     def _taken_back(self, engine: Engine) -> None:
@@ -116,7 +116,7 @@ class Lifecycle:
         """Of the whole fleet, as the mean over this time: a replica costs from its joining to its leaving."""
         engines = self._cloud.engines
         if not self._left and not any(self._since.values()):
-            return sum(engines[name].group.hourly_cost for name in self._members)
-        stays = [(since, end, engines[name].group.hourly_cost) for name, since in self._since.items()]
-        spent = sum(cost * max(0.0, min(end, until) - max(start, since)) for since, until, cost in stays + self._left)
+            return fsum(engines[name].group.money_per_hour() for name in self._members)
+        stays = [(since, end, engines[name].group.money_per_hour()) for name, since in self._since.items()]
+        spent = fsum(cost * max(0.0, min(end, until) - max(start, since)) for since, until, cost in stays + self._left)
         return spent / (end - start) if end > start else 0.0
