@@ -31,7 +31,7 @@ from penstock.core.spec import QueueSpec
 from penstock.engine.batcher import Batcher
 from penstock.engine.words import Emit, Finish, Order, Submit, Woke
 from penstock.loadgen.tally import percentile
-from penstock.sim.prompts import seen_by_engine
+from penstock.sim.prompts import own_text, seen_by_engine
 from penstock.sim.run import simulate
 from penstock.workload.arrivals import Poisson
 from penstock.workload.lengths import Fixed, Independent, LogNormal
@@ -110,8 +110,9 @@ def alone(requests: list[Request], group: Group) -> list[Ends]:
     for number, request in enumerate(requests):
         while (wake := batcher.next_wake()) is not None and wake <= request.at_s:
             take(batcher.on(Woke(), wake), wake)
-        hashes = seen_by_engine(request, batcher.spec.block_size)
-        fact = Submit(str(number), request.prompt_tokens, request.output_tokens, hashes)
+        blocks = seen_by_engine(request, batcher.spec.block_size)
+        own = own_text(number)
+        fact = Submit(str(number), request.prompt_tokens, request.output_tokens, blocks, "length", own)
         take(batcher.on(fact, request.at_s), request.at_s)
     while (wake := batcher.next_wake()) is not None:
         take(batcher.on(Woke(), wake), wake)
