@@ -20,11 +20,14 @@ from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_fr
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.engine.perf import PRESETS
+from penstock.sim import engines
 from penstock.sim.compare import Comparison, Trial, Verdict, beside, best, compare, unknown, verdicts
+from penstock.sim.opponents import MARK, TOLD, opposed, split
+from penstock.sim.oracle import with_yardsticks
 from penstock.sim.recorded import Recorded
 from penstock.sim.reference import markdown
 from penstock.sim.replay import NotReplayable
-from penstock.sim.report import ROWS, html, shown_number
+from penstock.sim.report import BESIDE, ROWS, beside_cells, html, names, shown_number
 from penstock.workload.combine import Trace, Workload
 from penstock.workload.lines import TraceError
 from penstock.workload.request import Request
@@ -38,7 +41,10 @@ File = Annotated[
 ]
 Strategies = Annotated[
     str | None,
-    typer.Option(metavar="A,B,…", help=f"Compare these, else the scenario's own: {', '.join(STRATEGIES.names())}."),
+    typer.Option(
+        metavar="A,B,…",
+        help=f"Compare these, else the scenario's own: {', '.join(STRATEGIES.names())}; {TOLD}.",
+    ),
 ]
 Compare = Annotated[
     list[Path] | None,
@@ -70,6 +76,9 @@ Cost = Annotated[
 Seeds = Annotated[str | None, typer.Option(metavar="1,2,…", help="Instead of the scenario's.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON; -: to stdout.")]
+Oracle = Annotated[
+    bool, typer.Option("--oracle", help="Beside them: who knows how long answers will be, and what nobody can beat.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
@@ -90,7 +99,8 @@ Reference = Annotated[
 def simulate(
     file: File = None, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
     from_journal: FromJournal = None, what_if: WhatIf = None, cost: Cost = None,
-    seeds: Seeds = None, html_file: Html = None, json: Json = None, quiet: Quiet = False, reference: Reference = False,
+    seeds: Seeds = None, html_file: Html = None, json: Json = None, oracle: Oracle = False, quiet: Quiet = False,
+    reference: Reference = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 
@@ -108,21 +118,23 @@ def simulate(
         scenario = replace(scenario, seeds=_whole_numbers("--seeds", seeds))
     if mistakes := unknown(scenario.expect):
         raise ConfigError(mistakes)
+    strategies, opponents = split(strategies)
     policies = _policies(scenario, strategies, [*(what_if or []), *(compare_with or [])])
     if recorded is not None:
         tried = policies if strategies or what_if or compare_with else {}
         policies = {AS_IT_WAS: scenario.policy, **tried}
     trials = _trials(scenario, policies, replicas)
+    trials |= opposed(trials, opponents)
     try:
         requests = _workload(scenario, source.parent) if recorded is None else recorded.requests
-        comparison = _run(scenario, trials, requests, quiet or json == "-" or not sys.stderr.isatty())
+        comparison = _run(scenario, trials, requests, oracle, quiet or json == "-" or not sys.stderr.isatty())
     except TraceError as error:
         raise ConfigError([str(error)]) from None
     told = _told(scenario, trials, source, recorded is not None)
     if recorded is not None:
         comparison = beside(recorded.measured(scenario.slo), MEASURED, comparison)
         told = [*described(source, recorded), *told]
-    found = list(verdicts(comparison, scenario.expect))
+    found = [it for it in verdicts(comparison, scenario.expect) if not it.policy.startswith(MARK)]
     if json is not None:
         _write_json(json, comparison, found)
     if json != "-":
@@ -203,24 +215,28 @@ def _trials(scenario: Scenario, policies: dict[str, Policy], replicas: str | Non
 
 
 def _run(
-    scenario: Scenario, trials: dict[str, Trial], requests: Callable[[int], Iterator[Request]], quiet: bool
-) -> Comparison:
+    scenario: Scenario, trials: dict[str, Trial], requests: Callable[[int], Iterator[Request]], oracle: bool,
+    quiet: bool,
+) -> Comparison:  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("simulating", total=len(trials) * len(scenario.seeds))
-        return compare(trials, scenario.seeds, requests, lambda name, seed: progress.advance(task))
+        found = compare(trials, scenario.seeds, requests, lambda name, seed: progress.advance(task))
+        return with_yardsticks(found, trials, requests) if oracle else found
 
 
 def _told(scenario: Scenario, trials: dict[str, Trial], file: Path, recorded: bool) -> list[str]:
     fleets = dict.fromkeys(trial.scenario.fleet for trial in trials.values())
     kinds = " or ".join(
-        ", ".join(f"{group.count} × {group.cost} (speed {group.speed:g})" for group in fleet) for fleet in fleets
+        ", ".join(f"{group.count} × {engines.title(group)} (speed {group.speed:g})" for group in fleet)
+        for fleet in fleets
     )
     seeds = ", ".join(map(str, scenario.seeds))
     workload = "recorded" if recorded else str(scenario.workload.__struct_config__.tag)
     return [
         f"{file.name}: workload {workload}; replicas: {kinds}; {len(scenario.faults)} faults; seeds {seeds}.",
         f"A good answer: TTFT within {scenario.slo.ttft_s:g} s and {scenario.slo.per_token_s:g} s per further token.",
+        *engines.told(group for fleet in fleets for group in fleet),
     ]
 
 
@@ -231,8 +247,8 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
         console.print(line, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
     table.add_column("", overflow="fold")
-    for column in comparison.columns:
-        table.add_column(column.policy, justify="right")
+    for name in names(comparison):
+        table.add_column(name, justify="right")
     several = len(comparison.columns) > 1
     for metric, name, kind in ROWS:
         if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
@@ -242,12 +258,14 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
             shown_number(column.numbers[metric], kind) + (" *" if column.policy in winners else "")
             for column in comparison.columns
         ]
-        table.add_row(name, *cells)
+        table.add_row(name, *cells, *beside_cells(comparison, metric, kind))
     console.print(table)
     if several:
         console.print("* the best of its row, with those that the seeds cannot tell from it; none where all are alike")
     if len(comparison.seeds) > 1:
         console.print(f"means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
+    if comparison.yardsticks:
+        console.print(BESIDE)
     for verdict in found:
         word = "holds " if verdict.holds else "MISSED"
         console.print(f"{word} {verdict.policy}: {verdict.metric} {verdict.value:g}, expected {verdict.bound}")

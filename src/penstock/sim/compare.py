@@ -39,6 +39,8 @@ class Trial(NamedTuple):
     scenario: Scenario
     """Its fleet and faults; workload and seeds are the same for all."""
     policy: Policy
+    shape: Callable[[Request], Request] | None = None
+    """What it makes of each request before the gateway sees it; None: nothing."""
 
 
 class Column(Struct, frozen=True, kw_only=True):
@@ -53,11 +55,20 @@ class Column(Struct, frozen=True, kw_only=True):
     """It really happened, and is no trial: it is not judged."""
 
 
+class Yardstick(Struct, frozen=True, kw_only=True):
+    """What stands beside the policies and is none."""
+
+    name: str
+    numbers: dict[str, Number]
+    """Those that it has."""
+
+
 class Comparison(Struct, frozen=True, kw_only=True):
     """All policies, in the order that was asked for."""
 
     seeds: list[int]
     columns: list[Column]
+    yardsticks: list[Yardstick] = []
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -68,6 +79,17 @@ class Verdict(Struct, frozen=True, kw_only=True):
     value: float
     bound: str
     holds: bool
+
+
+def fleets(trials: Mapping[str, Trial]) -> dict[str, Scenario]:
+    """What tells the fleets apart that are tried (nothing, where it is one) -> its scenario."""
+    scenarios: list[Scenario] = []
+    for trial in trials.values():
+        if not any(trial.scenario is each for each in scenarios):
+            scenarios.append(trial.scenario)
+    if len(scenarios) == 1:
+        return {"": scenarios[0]}
+    return {f" x{sum(group.count for group in each.fleet)}": each for each in scenarios}
 
 
 def number(values: list[float]) -> Number:
@@ -81,6 +103,11 @@ def number(values: list[float]) -> Number:
     return Number(mean=mean, half_width=t * spread / sqrt(count))
 
 
+def numbers_of(runs: Sequence[Result]) -> dict[str, Number]:
+    """Every number, over one run a seed."""
+    return {metric: number([float(getattr(run, metric)) for run in runs]) for metric in METRICS}
+
+
 def compare(
     trials: Mapping[str, Trial], seeds: Sequence[int], requests: Callable[[int], Iterable[Request]],
     done: Callable[[str, int], None],
@@ -90,21 +117,18 @@ def compare(
     for name, trial in trials.items():
         runs = []
         for seed in seeds:
-            runs.append(simulate(trial.scenario, trial.policy, requests(seed), seed))
+            coming = requests(seed) if trial.shape is None else map(trial.shape, requests(seed))
+            runs.append(simulate(trial.scenario, trial.policy, coming, seed))
             done(name, seed)
-        columns.append(Column(policy=name, numbers=_numbers(runs), runs=runs))
+        columns.append(Column(policy=name, numbers=numbers_of(runs), runs=runs))
     return Comparison(seeds=list(seeds), columns=columns)
 
 
 def beside(measured: Result, name: str, comparison: Comparison) -> Comparison:
     """A comparison with what really happened as its first column."""
     runs = [measured] * len(comparison.seeds)
-    column = Column(policy=name, numbers=_numbers(runs), runs=runs, measured=True)
+    column = Column(policy=name, numbers=numbers_of(runs), runs=runs, measured=True)
     return replace(comparison, columns=[column, *comparison.columns])
-
-
-def _numbers(runs: list[Result]) -> dict[str, Number]:
-    return {metric: number([float(getattr(run, metric)) for run in runs]) for metric in METRICS}
 
 
 def unknown(expected: Iterable[Expect]) -> list[str]:

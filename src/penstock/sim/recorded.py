@@ -150,13 +150,14 @@ class Recorded:
         return tuple(msgspec.structs.replace(group, count=len(list(alike))) for group, alike in groupby(each))
 
     def _group(self, replica: Replica, cost: str) -> Group:
-        plain, stats = Group(), self._stats.get(replica.id)
-        block = stats.kv_block_tokens if stats is not None and stats.kv_block_tokens else plain.block_size
-        tokens = stats.kv_tokens if stats is not None and stats.kv_tokens else plain.kv_blocks * plain.block_size
+        stats = self._stats.get(replica.id)
+        block = None if stats is None else stats.kv_block_tokens
+        tokens = None if stats is None else stats.kv_tokens
+        kv_blocks = None if block is None or tokens is None else max(1, tokens // block)
         return Group(
             cost=cost, seats=replica.max_concurrent_requests, weight=replica.weight, hourly_cost=replica.hourly_cost,
-            kv_blocks=max(1, tokens // block), block_size=block,
-            max_model_len=replica.max_model_len or plain.max_model_len,
+            kv_blocks=kv_blocks, block_size=block,
+            max_model_len=replica.max_model_len or Group().max_model_len,
         )  # fmt: skip
 
     def requests(self, seed: int) -> Iterator[Request]:

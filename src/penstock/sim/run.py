@@ -13,13 +13,13 @@ import msgspec
 from penstock.base.nouns import Call
 from penstock.base.rand import Rand
 from penstock.config.scenarios import MODEL, Policy, Scenario
-from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Arrived, Event, FleetSeen, Woke
 from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
-from penstock.sim.cloud import Cloud
+from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.tally import Result, Tally
@@ -38,6 +38,16 @@ class Outcome(NamedTuple):
     """A digest of every fact and order: equal digests, equal runs."""
 
 
+class _Flying(NamedTuple):
+    """A request that is not over."""
+
+    request: Request
+    number: int
+    """Which of the run's."""
+    asked: list[Engine]
+    """Who got its attempts."""
+
+
 class Run:
     """One simulation."""
 
@@ -49,10 +59,10 @@ class Run:
         )
         self.cloud = Cloud(scenario.fleet, scenario.network, self.kernel, self.pump.tell)
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
-        self._hourly_cost = fsum(group.hourly_cost * group.count for group in scenario.fleet)
+        self._hourly_cost = fsum(group.money_per_hour() * group.count for group in scenario.fleet)
         self._faults = scenario.faults
         self._requests: Iterator[Request] = iter(requests)
-        self._flying: dict[str, tuple[Request, int]] = {}
+        self._flying: dict[str, _Flying] = {}
         self._number = 0
         self._exhausted = False
         self.watch: Callable[[float, Event, list[Effect]], None] | None = None
@@ -88,7 +98,7 @@ class Run:
     def _arrive(self, request: Request) -> None:
         number, self._number = self._number, self._number + 1
         call_id = f"c{number}"
-        self._flying[call_id] = request, number
+        self._flying[call_id] = _Flying(request, number, [])
         length = request.prompt_tokens * TOKEN_BYTES
         call = Call(
             call_id, MODEL, tenant=request.tenant or "anonymous", stream=True,
@@ -106,12 +116,16 @@ class Run:
         self._table[type(order)](order)
 
     def _send(self, order: Send) -> None:
-        request, number = self._flying[order.id]
-        self.cloud.engines[order.replica].submit(order, request, number)
+        request, number, asked = self._flying[order.id]
+        engine = self.cloud.engines[order.replica]
+        asked.append(engine)  # attempts count from 1
+        engine.submit(order, request, number)
 
     def _cancel(self, order: Cancel) -> None:
-        for engine in self.cloud.engines.values():
-            engine.abort(order)
+        if order.id.startswith(BENCHMARK):
+            self.cloud.engines[order.id.removeprefix(BENCHMARK)].abort(order)
+        else:
+            self._flying[order.id].asked[order.attempt - 1].abort(order)
 
     def _record(self, order: Record) -> None:
         del self._flying[order.row.id]
