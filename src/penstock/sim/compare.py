@@ -4,10 +4,11 @@ A number is the mean over the seeds with half the width of its 95 % confidence i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import sqrt
+from math import fsum, sqrt
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.config.scenarios import Expect, Policy, Scenario
 from penstock.sim.run import simulate
@@ -50,6 +51,8 @@ class Column(Struct, frozen=True, kw_only=True):
     numbers: dict[str, Number]
     runs: list[Result]
     """One a seed."""
+    measured: bool = False
+    """It really happened, and is no trial: it is not judged."""
 
 
 class Yardstick(Struct, frozen=True, kw_only=True):
@@ -92,10 +95,10 @@ def fleets(trials: Mapping[str, Trial]) -> dict[str, Scenario]:
 def number(values: list[float]) -> Number:
     """Mean and interval."""
     count = len(values)
-    mean = sum(values) / count
+    mean = fsum(values) / count
     if count == 1:
         return Number(mean=mean, half_width=None)
-    spread = sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+    spread = sqrt(fsum((value - mean) ** 2 for value in values) / (count - 1))
     t = _T[count - 2] if count - 2 < len(_T) else 1.96
     return Number(mean=mean, half_width=t * spread / sqrt(count))
 
@@ -121,6 +124,13 @@ def compare(
     return Comparison(seeds=list(seeds), columns=columns)
 
 
+def beside(measured: Result, name: str, comparison: Comparison) -> Comparison:
+    """A comparison with what really happened as its first column."""
+    runs = [measured] * len(comparison.seeds)
+    column = Column(policy=name, numbers=numbers_of(runs), runs=runs, measured=True)
+    return replace(comparison, columns=[column, *comparison.columns])
+
+
 def unknown(expected: Iterable[Expect]) -> list[str]:
     """Expectations of numbers that there are not, each told with those that there are."""
     there_are = f"is no number of a result: there are {', '.join(METRICS)}"
@@ -130,7 +140,7 @@ def unknown(expected: Iterable[Expect]) -> list[str]:
 def verdicts(comparison: Comparison, expected: Iterable[Expect]) -> Iterator[Verdict]:
     """Each expectation of each column, by the mean over the seeds; all are of known numbers."""
     for expect in expected:
-        for column in comparison.columns:
+        for column in _tried(comparison):
             value = column.numbers[expect.metric].mean
             low, high = expect.at_least, expect.at_most
             holds = (low is None or value >= low) and (high is None or value <= high)
@@ -146,9 +156,14 @@ def best(comparison: Comparison, metric: str) -> frozenset[str]:
     Every column met the same luck, so it is the differences seed by seed that count, not whether intervals overlap.
     """
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
-    first = min(comparison.columns, key=lambda column: sign * column.numbers[metric].mean)
-    found = frozenset(column.policy for column in comparison.columns if _alike(column, first, metric))
-    return found if len(found) < len(comparison.columns) else frozenset()
+    columns = _tried(comparison)
+    first = min(columns, key=lambda column: sign * column.numbers[metric].mean)
+    found = frozenset(column.policy for column in columns if _alike(column, first, metric))
+    return found if len(found) < len(columns) else frozenset()
+
+
+def _tried(comparison: Comparison) -> list[Column]:
+    return [column for column in comparison.columns if not column.measured]
 
 
 def _alike(one: Column, other: Column, metric: str) -> bool:

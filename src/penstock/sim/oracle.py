@@ -95,7 +95,9 @@ class LeastWork(Run):
     def __init__(self, scenario: Scenario, policy: Policy, requests: Iterable[Request], seed: int) -> None:
         super().__init__(scenario, policy, requests, seed)
         self._prices = {
-            name: price(engine.batcher.spec, min(engine.group.seats, engine.group.max_num_seqs), USUAL_CONTEXT_TOKENS)
+            name: price(
+                engine.batcher.spec, min(engine.group.seats, engine.batcher.spec.max_num_seqs), USUAL_CONTEXT_TOKENS
+            )
             for name, engine in self.cloud.engines.items()
         }
         ties = Best(Rand(seed).stream("oracle"))
@@ -103,14 +105,14 @@ class LeastWork(Run):
 
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """1 / (1 + seconds until all that a replica has, and this, is done). See `Scorer`."""
-        request, number = self._flying[call.id]
-        return [1.0 / (1.0 + self._work_s(seat.id, request, number, now)) for seat in seats]
+        request = self._flying[call.id].request
+        return [1.0 / (1.0 + self._work_s(seat.id, request, now)) for seat in seats]
 
-    def _work_s(self, name: str, request: Request, number: int, now: float) -> float:
+    def _work_s(self, name: str, request: Request, now: float) -> float:
         engine, each = self.cloud.engines[name], self._prices[name]
         if engine.dead or engine.frozen:
             return 1e9
-        hashes = seen_by_engine(request, number, engine.batcher.spec.block_size)
+        hashes = seen_by_engine(request, engine.batcher.spec.block_size)
         new = request.prompt_tokens - engine.batcher.memory.found(hashes, request.prompt_tokens - 1)
         there = left(engine.batcher, now)
         return engine.slowed * each.of(new + there.read, request.output_tokens + there.made)
