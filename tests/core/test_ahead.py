@@ -15,7 +15,7 @@ from penstock.core.gate import Gate
 from penstock.core.route.pipeline import build
 from penstock.core.route.presets import Adaptive, AdaptiveClassic, LeastLoaded, PrefixAware
 from penstock.core.spec import GateSpec, QueueSpec, SlowStartSpec, StickySpec
-from tests.core.playbook import call, house, pool, sends
+from tests.core.playbook import call, fleet, house, pool, sends
 
 TEXTS = {name: Random(name).randbytes(8192) for name in "pqrs"}
 
@@ -29,8 +29,10 @@ def asked(id: str, **fields: Any) -> Arrived:
 
 def busy(strategy: PrefixAware | Adaptive | None = None, **fields: Any) -> Gate:
     """A Gate with two replicas of one seat: `a` works on a prompt that begins with p, `b` on one that begins with q."""
-    made = house("a", "b", strategy=strategy or PrefixAware(), slow_start=SlowStartSpec(window_s=0.0), **fields)
-    assert sends([*made.on(asked("p"), 0.0), *made.on(asked("q"), 0.0)]) == [("p", "a"), ("q", "b")]
+    made = house("a", strategy=strategy or PrefixAware(), slow_start=SlowStartSpec(window_s=0.0), **fields)
+    assert sends(made.on(asked("p"), 0.0)) == [("p", "a")]
+    made.on(fleet("a", "b", max_concurrent_requests=1), 0.0)
+    assert sends(made.on(asked("q"), 0.0)) == [("q", "b")]
     return made
 
 
