@@ -28,7 +28,7 @@ def filled(at: Desk) -> None:
     world.load = 90
     world.run(30)
     world.units["p-2"] = unit("p-2", "ended", detail="boom")
-    world.run(3)
+    world.run(4)
     views = world.governor.views(world.now)
     at.pages["/admin/pools"] = views
     for last in (10, 20, 50):
@@ -43,7 +43,7 @@ def test_all_pools_in_a_table() -> None:
         filled(at)
         status, out, _ = run("pools", "--admin", at.url)
     assert status == 0
-    line = next(line for line in out.splitlines() if line.startswith("p "))
+    line = next(line for line in out.splitlines() if line.strip().startswith("p "))
     assert line.split()[:8] == ["p", "8", "0", "0", "8", "1-8", "0", "0"]
     assert "stays at 8: utilisation is 1.1 (target 0.7): wants 13; bounded by max 8" in " ".join(out.split())
 

@@ -24,7 +24,9 @@ def settings(scale: str, rest: str = "models: [m]") -> Settings:
 
 def test_a_pool_that_scales_itself() -> None:
     """The block becomes a spec, an actuator, and the description of the replicas; no replica stands in the file."""
-    made = settings(f"min: 1, max: 4, interval: 5s, {ACTUATOR}, replica: {{engine: vllm, max_concurrent_requests: 32, hourly_cost: 2.5}}")
+    made = settings(
+        f"min: 1, max: 4, interval: 5s, {ACTUATOR}, replica: {{engine: vllm, max_concurrent_requests: 32, hourly_cost: 2.5}}"
+    )
     (pool,) = made.scaled
     assert (pool.pool, pool.spec.min, pool.spec.max, pool.spec.interval_s) == ("p", 1, 4, 5.0)
     assert isinstance(pool.actuator, ProcessSpec)
@@ -41,10 +43,19 @@ def test_the_defaults() -> None:
     assert (spec.min, spec.max, spec.tolerance, spec.health) == (2, 20, 0.1, 0.8)
     assert spec.targets.utilisation is not None
     assert spec.targets.queue is not None
-    assert (spec.targets.utilisation.target, spec.targets.utilisation.up, spec.targets.utilisation.down) == (0.7, 0.8, 0.5)
+    assert (spec.targets.utilisation.target, spec.targets.utilisation.up, spec.targets.utilisation.down) == (
+        0.7,
+        0.8,
+        0.5,
+    )
     assert (spec.targets.queue.target, spec.targets.queue.up, spec.targets.queue.down) == (10.0, 20.0, 5.0)
     assert (spec.up.stabilisation_s, spec.up.percent, spec.up.replicas, spec.up.select) == (60.0, 100.0, 4, "max")
-    assert (spec.down.stabilisation_s, spec.down.percent, spec.down.replicas, spec.down.select) == (300.0, 50.0, 2, "min")
+    assert (spec.down.stabilisation_s, spec.down.percent, spec.down.replicas, spec.down.select) == (
+        300.0,
+        50.0,
+        2,
+        "min",
+    )
 
 
 def test_secrets_of_its_replicas_are_kept_outside() -> None:
@@ -84,7 +95,10 @@ def test_mistakes(scale: str, said: str) -> None:
 
 def test_it_needs_probes_and_models() -> None:
     """Probes tell when a replica has started; a pool that may have none must list its models."""
-    assert "probes tell when a replica has started" in mistakes_of(scaled(ACTUATOR, "models: [m], probe: {enabled: false}"))[0]
+    assert (
+        "probes tell when a replica has started"
+        in mistakes_of(scaled(ACTUATOR, "models: [m], probe: {enabled: false}"))[0]
+    )
     assert "list them in the pool's `models`" in mistakes_of(scaled("min: 0, " + ACTUATOR, "queue: {max: 5}"))[0]
 
 

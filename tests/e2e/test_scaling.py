@@ -94,7 +94,7 @@ def test_it_grows_with_its_load_and_shrinks_after_it(start: Start, tmp_path: Pat
 
     traffic = run(main, 90.0)
     assert traffic.errors() == []
-    assert "1 -> 3 replicas: utilisation is" in gateway.log()
+    assert "-> 3 replicas: utilisation is" in gateway.log()
     assert gateway.stop() == 0
     assert processes(tmp_path) == {}
 
@@ -122,7 +122,8 @@ def test_killed_replicas_are_replaced(start: Start, tmp_path: Path) -> None:
         return traffic
 
     traffic = run(main, 90.0)
-    assert set(traffic.errors()) <= {"cut", "event", "closed", "error", "stream"}, traffic.errors()
+    assert set(traffic.errors()) <= {"stream_error died_mid_answer"}
+    assert len(traffic.errors()) <= 8, "two replicas have eight seats"
     assert sorted(processes(tmp_path)) == ["tiny-3", "tiny-4", "tiny-5"]
 
 
@@ -145,8 +146,8 @@ def test_a_gateway_that_is_killed_loses_no_replica(start: Start, tmp_path: Path)
 
     assert b"choices" in run(again, 60.0)
     assert processes(tmp_path) == before
-    assert second.log().count("found running") == 2
     assert second.stop() == 0
+    assert second.log().count("found running") == 2
     until(lambda: not any(map(alive, before.values())), 5.0, lambda: f"the end of {before}")
 
 

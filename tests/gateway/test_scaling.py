@@ -279,9 +279,7 @@ def test_nothing_is_held_without_scaled_pools(monkeypatch: pytest.MonkeyPatch) -
     run(main)
 
 
-def test_leftovers_are_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_leftovers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """What another pool left running is a warning at the start."""
     monkeypatch.setattr(scaling, "leftovers", lambda specs, pools: ["pool old runs still"])
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -10,6 +11,8 @@ from penstock.core.scale.guards import Guard
 from penstock.core.scale.spec import DownPace, ScaleSpec, UpPace
 from penstock.core.scale.words import Drain, Start, Stop
 from tests.core.scale.pools import QUICK, World, unit
+
+pytestmark = pytest.mark.slow
 
 SPEC = replace(QUICK, min=2, max=7, max_hourly_cost=12.0)
 PRICE = 2.0

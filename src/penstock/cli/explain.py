@@ -33,9 +33,7 @@ Model = Annotated[str | None, typer.Option(help="Only calls for this model.")]
 Tenant = Annotated[str | None, typer.Option(help="Only calls of this tenant (a key's name).")]
 Replica = Annotated[str | None, typer.Option(help="Only calls that ended at this replica.")]
 Outcome = Annotated[str | None, typer.Option(help="Only calls that ended so: ok, queue_full, …; error: all but ok.")]
-Pool = Annotated[
-    str | None, typer.Option("--pool", metavar="NAME", help="Why a pool has as many replicas as it has.")
-]
+Pool = Annotated[str | None, typer.Option("--pool", metavar="NAME", help="Why a pool has as many replicas as it has.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the admin API's JSON.")]
 
 

@@ -73,7 +73,8 @@ def _add_source(
     name = describe(conf)
     if any(other.pool == pool.name and describe(other.spec) == name for other in fleet.sources):
         mistakes.say(path, f"the pool asks for {name} already")
-    alone = _described(conf.replica, f"{conf.scheme}://discovered:1", name, pool, path, fleet, mistakes, read_file)
+    alone = _described(conf.replica, f"{conf.scheme}://discovered:1", name, pool, path, mistakes, read_file)
+    fleet.warnings += alone.warnings
     if not alone.replicas:
         return
     access = alone.access[name]
@@ -90,21 +91,19 @@ def _add_scale(
     if mistakes.is_broken(path):
         return
     check_scale(conf, pool, path, mistakes)
-    alone = _described(conf.replica, "http://scaled:1", "scaled", pool, path, fleet, mistakes, read_file)
+    alone = _described(conf.replica, "http://scaled:1", "scaled", pool, path, mistakes, read_file)
     if alone.replicas:
         template, access = alone.replicas["scaled"], alone.access["scaled"]
         fleet.scaled.append(ScaledPool(pool=pool.name, spec=conf, template=template, access=access))
 
 
 def _described(
-    like: TemplateConf, url: str, name: str, pool: PoolConf, path: Path, fleet: Fleet, mistakes: Mistakes,
-    read_file: ReadFile,
-) -> Fleet:  # fmt: skip
+    like: TemplateConf, url: str, name: str, pool: PoolConf, path: Path, mistakes: Mistakes, read_file: ReadFile
+) -> Fleet:
     """One replica as a template describes it, by this name and URL; none where something is wrong."""
     fields = {field.name: getattr(like, field.name) for field in msgspec.structs.fields(TemplateConf)}
     alone = Fleet()
     add_replica(ReplicaConf(url=url, id=name, **fields), pool, (*path, "replica"), alone, mistakes, read_file)
-    fleet.warnings += alone.warnings
     return alone
 
 

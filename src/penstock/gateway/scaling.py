@@ -16,6 +16,7 @@ from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.record import Decision, Step
+from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
@@ -127,7 +128,7 @@ class Scaling:
             return
         for name, ward in self._wards.items():
             ward.pool = self._pools.get(name, ward.pool)
-        specs = {name: pool.spec for name, pool in self._pools.items()}
+        specs: dict[str, ScaleSpec] = {name: pool.spec for name, pool in self._pools.items()}
         costs = {name: pool.template.hourly_cost for name, pool in self._pools.items()}
         self._pump.tell(Reconfigured(specs, costs))
         self._tell_fleet()

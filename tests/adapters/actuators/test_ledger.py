@@ -64,8 +64,8 @@ def test_a_full_disk_is_remembered(tmp_path: Path) -> None:
     (tmp_path / "processes.new").mkdir()
     with pytest.raises(OSError):
         ledger.save()
-    assert ledger.unsaved
+    states = [ledger.unsaved]
     (tmp_path / "processes.new").rmdir()
     ledger.save()
-    assert not ledger.unsaved
+    assert [*states, ledger.unsaved] == [True, False]
     ledger.close()

@@ -170,7 +170,7 @@ def test_all_may_be_told_to_end_at_the_end(tmp_path: Path) -> None:
     try:
         run(main)
         process = mark(actuator.processes)
-        until(lambda: not kernel.lives(process), "its end")  # type: ignore[arg-type]
+        until(lambda: not kernel.lives(process), "its end")
     finally:
         end_all(actuator.processes)
 

@@ -161,7 +161,7 @@ def test_a_pool_that_scales_itself_no_more() -> None:
     world.run(30)
     world.busy = {"p-1"}
     world.tell(Reconfigured({}, {}))
-    world.run(3)
+    world.run(4)
     assert world.states == {"draining": 1}
     world.blind = True
     world.run(3)

@@ -31,7 +31,7 @@ def through(made: Guard, wants: list[int | None], start: int, every_s: float = 1
 
 def test_growing_waits_until_it_was_wanted_throughout() -> None:
     """The pool grows to the least that was wanted in the window, so a peak that is shorter starts nothing."""
-    spec = {"up": UpPace(stabilisation_s=30.0, percent=1e6, replicas=1000)}
+    spec: dict[str, Any] = {"up": UpPace(stabilisation_s=30.0, percent=1e6, replicas=1000)}
     assert through(guard(**spec), [8, 8, 8, 8, 8], 2) == [2, 2, 2, 8, 8]
     assert through(guard(**spec), [8, 8, 2, 8, 8], 2) == [2, 2, 2, 2, 2]
     assert through(guard(**spec), [5, 9, 7, 6, 6, 6, 6], 2) == [2, 2, 2, 6, 6, 6, 6]
@@ -39,7 +39,7 @@ def test_growing_waits_until_it_was_wanted_throughout() -> None:
 
 def test_shrinking_waits_until_it_was_wanted_throughout() -> None:
     """The pool shrinks to the most that was wanted in the window."""
-    spec = {"down": DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0)}
+    spec: dict[str, Any] = {"down": DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0)}
     assert through(guard(**spec), [2, 2, 2, 2, 2], 8) == [8, 8, 8, 2, 2]
     assert through(guard(**spec), [2, 3, 5, 4, 2, 2, 2, 2], 8) == [8, 8, 8, 5, 5, 4, 2, 2]
 

@@ -29,7 +29,7 @@ def test_the_same_again_is_counted() -> None:
 def test_what_differs_is_kept() -> None:
     """A change, another bound, another recommendation, an alarm, or a step in between are entries of their own."""
     history = History()
-    entries = [
+    entries: list[Decision | Step] = [
         decision(1.0), decision(2.0, 2, 3), decision(3.0, 3, 4), decision(4.0, 4, 4), step(5.0), decision(6.0, 4, 4),
         decision(7.0, 4, 4, bounds=("max 4",)), decision(8.0, 4, 4, bounds=("max 4",), recommended=9),
         decision(9.0, 4, 4, bounds=("max 4",), recommended=9, alarm="a"),

@@ -6,6 +6,8 @@ comes every `look`, and brings the replicas' lives in line; every `interval` it 
 
 from math import inf
 
+from msgspec.structs import replace
+
 from penstock.core.scale.crew import Crew
 from penstock.core.scale.guards import Bounded, Guard, ceiling
 from penstock.core.scale.life import STATES
@@ -16,8 +18,6 @@ from penstock.core.scale.view import ScaleView, UnitView
 from penstock.core.scale.window import Window
 from penstock.core.scale.words import Fact, Look, Order, Reconfigured, Record, Scaled, Seen, Woke
 
-CLOSING = ScaleSpec(min=0, max=1)
-"""What holds for a pool that does not scale itself any more, until its replicas are gone."""
 LEAST_LOOK_S = 0.05
 
 
@@ -181,7 +181,7 @@ class Governor:
                 known.respec(spec, cost, False)
         for name, pool in self._pools.items():
             if name not in event.pools:
-                pool.respec(CLOSING, pool.guard.hourly_cost, True)
+                pool.respec(replace(pool.spec, min=0), pool.guard.hourly_cost, True)
 
     @staticmethod
     def _remember(pool: _Pool, out: list[Order]) -> None:

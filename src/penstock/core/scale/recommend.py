@@ -40,9 +40,7 @@ def up_to(number: float) -> int:
     return ceil(number - _SLIP) if isfinite(number) and number < MOST else MOST
 
 
-def want_each(
-    values: list[float], missing: int, unready: int, target: float, band: Band, current: int
-) -> int | None:
+def want_each(values: list[float], missing: int, unready: int, target: float, band: Band, current: int) -> int | None:
     """Replicas by a metric that each replica has: `values` of those that are ready and told it; `missing` are ready and
     did not, `unready` are not ready yet. None: nobody told.
 
