@@ -1,4 +1,4 @@
-"""What every actuator keeps to, whether it runs processes or only says what it would run."""
+"""What every actuator keeps to, whether it runs processes, only says what it would run, or is a fake of ours."""
 
 import asyncio
 import contextlib
@@ -10,31 +10,36 @@ import pytest
 
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.adapters.actuators.process import ProcessActuator
-from penstock.adapters.actuators.registry import Spec, actuator_of
+from penstock.adapters.actuators.registry import actuator_of
 from penstock.base.nouns import Unit
 from penstock.base.ports import Actuator
 from tests.adapters.actuators.programs import end_all, spec
+from tests.helpers.actuators import Obedient
 from tests.helpers.wire import run
 
 pytestmark = pytest.mark.slow
 
-Make = Callable[[Path], Spec]
+Make = Callable[[Path, str], Actuator]
 
 
-def processes(folder: Path) -> Spec:
+def processes(folder: Path, pool: str) -> Actuator:
     """Real ones."""
-    return spec(folder, stop_s=5.0)
+    return actuator_of(spec(folder, stop_s=5.0), pool)
 
 
-def dry_run(folder: Path) -> Spec:
+def dry_run(folder: Path, pool: str) -> Actuator:
     """None at all."""
-    return DryRunSpec()
+    return actuator_of(DryRunSpec(), pool)
+
+
+def fake(folder: Path, pool: str) -> Actuator:
+    """What our tests take for one."""
+    return Obedient()
 
 
 @contextlib.asynccontextmanager
-async def acting(made: Spec, pool: str = "p") -> AsyncIterator[Actuator]:
+async def acting(actuator: Actuator) -> AsyncIterator[Actuator]:
     """An actuator; whatever it runs ends with the block."""
-    actuator = actuator_of(made, pool)
     try:
         yield actuator
     finally:
@@ -54,12 +59,12 @@ async def shows(actuator: Actuator, *names: str) -> tuple[Unit, ...]:
         await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("make", [processes, dry_run])
+@pytest.mark.parametrize("make", [processes, dry_run, fake])
 def test_what_is_started_is_shown_until_it_is_stopped(make: Make, tmp_path: Path) -> None:
     """A look is a whole snapshot: who was started and not stopped, each with a state and an address of its own."""
 
     async def main() -> None:
-        async with acting(make(tmp_path)) as actuator:
+        async with acting(make(tmp_path, "p")) as actuator:
             assert await actuator.look(5.0) == ()
             await actuator.start("p-1")
             await actuator.start("p-2")
@@ -72,12 +77,12 @@ def test_what_is_started_is_shown_until_it_is_stopped(make: Make, tmp_path: Path
     run(main)
 
 
-@pytest.mark.parametrize("make", [processes, dry_run])
+@pytest.mark.parametrize("make", [processes, dry_run, fake])
 def test_orders_may_come_twice(make: Make, tmp_path: Path) -> None:
     """The second time an order changes nothing, and one about somebody unknown is no mistake."""
 
     async def main() -> None:
-        async with acting(make(tmp_path)) as actuator:
+        async with acting(make(tmp_path, "p")) as actuator:
             await actuator.start("p-1")
             before = await shows(actuator, "p-1")
             await actuator.start("p-1")
@@ -91,12 +96,12 @@ def test_orders_may_come_twice(make: Make, tmp_path: Path) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("make", [processes, dry_run])
+@pytest.mark.parametrize("make", [processes, dry_run, fake])
 def test_orders_at_once(make: Make, tmp_path: Path) -> None:
     """Orders that are given at once are all done."""
 
     async def main() -> None:
-        async with acting(make(tmp_path)) as actuator:
+        async with acting(make(tmp_path, "p")) as actuator:
             names = [f"p-{number}" for number in range(5)]
             await asyncio.gather(*(actuator.start(name) for name in names))
             assert sorted(unit.id for unit in await actuator.look(5.0)) == names
@@ -106,12 +111,12 @@ def test_orders_at_once(make: Make, tmp_path: Path) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("make", [processes, dry_run])
+@pytest.mark.parametrize("make", [processes, dry_run, fake])
 def test_any_name_will_do(make: Make, tmp_path: Path) -> None:
     """Names of pools are whatever users write."""
 
     async def main() -> None:
-        async with acting(make(tmp_path), pool="a b/ü..") as actuator:
+        async with acting(make(tmp_path, "a b/ü..")) as actuator:
             await actuator.start("a b/ü..-1")
             await shows(actuator, "a b/ü..-1")
 

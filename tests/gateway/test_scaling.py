@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from penstock.adapters.actuators.dry_run import DryRunSpec
-from penstock.base.nouns import Replica, Unit
+from penstock.base.nouns import Replica
 from penstock.config.schema import Access, ScaleConf, ScaledPool
 from penstock.core.scale.spec import DownPace, UpPace
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.drive.pump import monotonic_clock
 from penstock.gateway import scaling
 from penstock.gateway.scaling import Scaling
+from tests.helpers.actuators import Obedient
 from tests.helpers.wire import run, until
 
 CONF = ScaleConf(
@@ -27,38 +28,6 @@ CONF = ScaleConf(
 def pool(name: str = "p", conf: ScaleConf = CONF) -> ScaledPool:
     """One that scales itself."""
     return ScaledPool(pool=name, spec=conf, template=Replica(id="x", url="http://x", pool=name), access=Access())
-
-
-class Obedient:
-    """An actuator in memory that does what it is told, unless it is told not to."""
-
-    def __init__(self) -> None:
-        self.units: dict[str, Unit] = {}
-        self.fails: Exception | None = None
-        self.closed: bool | None = None
-
-    def _check(self) -> None:
-        if self.fails is not None:
-            raise self.fails
-
-    async def look(self, timeout_s: float) -> tuple[Unit, ...]:
-        """All of them."""
-        self._check()
-        return tuple(self.units.values())
-
-    async def start(self, unit: str) -> None:
-        """One more."""
-        self._check()
-        self.units[unit] = Unit(id=unit, state="running", url=f"http://{unit}")
-
-    async def stop(self, unit: str) -> None:
-        """One fewer."""
-        self._check()
-        self.units.pop(unit, None)
-
-    def close(self, end: bool = False) -> None:
-        """No more orders."""
-        self.closed = end
 
 
 class Place:

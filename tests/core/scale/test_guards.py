@@ -39,7 +39,9 @@ def test_growing_waits_until_it_was_wanted_throughout() -> None:
 
 def test_shrinking_waits_until_it_was_wanted_throughout() -> None:
     """The pool shrinks to the most that was wanted in the window."""
-    spec: dict[str, Any] = {"down": DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0)}
+    spec: dict[str, Any] = {
+        "down": DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0)
+    }
     assert through(guard(**spec), [2, 2, 2, 2, 2], 8) == [8, 8, 8, 2, 2]
     assert through(guard(**spec), [2, 3, 5, 4, 2, 2, 2, 2], 8) == [8, 8, 8, 5, 5, 4, 2, 2]
 
