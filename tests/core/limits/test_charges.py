@@ -1,0 +1,55 @@
+"""What calls are charged: what their tenants got, and nothing for what others broke."""
+
+import pytest
+
+from penstock.base.nouns import Usage
+from penstock.core.limits.charges import NANO, NOTHING, Charge, charge, cost, most_output
+from penstock.core.limits.spec import PriceSpec
+from tests.core.playbook import call
+
+USED = Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=4)
+
+
+@pytest.mark.parametrize(
+    "outcome, status, usage, relayed, begun, sent, stream, charged",
+    [
+        ("ok", 200, USED, 5, True, True, True, Charge(True, 10, 5, 4)),
+        ("ok", 400, None, 0, False, True, False, Charge(True)),
+        ("ok", 200, None, 7, True, True, True, Charge(True, 12, 7)),
+        ("ok", 200, None, 0, False, True, False, Charge(True, 12, 50)),
+        ("client_gone", 499, None, 3, True, True, True, Charge(True, 12, 3)),
+        ("client_gone", 499, None, 0, False, True, False, Charge(True, 12)),
+        ("client_gone", 499, None, 0, False, False, False, NOTHING),
+        ("died_mid_answer", 502, None, 3, True, True, True, Charge(True, 12, 3)),
+        ("upstream_5xx", 502, None, 0, False, True, False, NOTHING),
+        ("queue_full", 429, None, 0, False, False, False, NOTHING),
+        ("queue_timeout", 504, None, 0, False, False, False, NOTHING),
+    ],
+)
+def test_a_call_is_charged_what_its_tenant_got(
+    outcome: str, status: int, usage: Usage | None, relayed: int, begun: bool, sent: bool, stream: bool, charged: Charge
+) -> None:
+    """Whole answers by the engine's count, broken ones by what was relayed, refusals and failures nothing."""
+    found = charge(
+        call(stream=stream), outcome, status, usage, relayed, begun=begun, sent=sent, prompt=12, output=50
+    )  # fmt: skip
+    assert found == charged
+
+
+def test_only_paths_that_generate_have_output() -> None:
+    """Answers are as long as the request says, times how many it asks for, and embeddings have none."""
+    assert most_output(call(max_tokens=20), 1024) == 20
+    assert most_output(call(max_tokens=20, choices=3), 1024) == 60
+    assert most_output(call(), 1024) == 1024
+    assert most_output(call(path="/v1/embeddings"), 1024) == 0
+
+
+def test_money_is_counted_in_billionths() -> None:
+    """Prompt, cached prompt and answer have their prices; what is no whole billionth is rounded up."""
+    price = PriceSpec(prompt=0.15, completion=0.6, cached=0.075)
+    assert cost(price, 1_000_000, 1_000_000) == 750_000_000
+    assert cost(price, 10, 5, 4) == 6 * 150 + 4 * 75 + 5 * 600
+    assert cost(PriceSpec(prompt=0.0001), 1, 0) == 1
+    assert cost(PriceSpec(prompt=1.0), 10, 0, 4) == 10_000
+    assert cost(None, 10, 10) == 0
+    assert NANO == 10**9
