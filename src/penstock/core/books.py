@@ -235,8 +235,10 @@ class Books:
     ) -> None:  # fmt: skip
         flight.move("over")
         del self._flights[flight.call.id]
-        self._limits.leave(flight.call)
-        self._limits.settle(flight, outcome, status, usage, tokens, replica != "")
+        limits = self._limits
+        limits.leave(flight.call)
+        if limits.on or flight.hold is not None:
+            limits.settle(flight, outcome, status, usage, tokens, replica != "")
         row = flight.row(outcome, status, usage, tokens, replica, now)
         if self.trails is not None:
             self.trails.over(flight, row)

@@ -29,7 +29,7 @@ class Calls(Doors):
         refusal = self._limits.enter(call)
         if refusal is not None:
             self._refuse_unheld(flight, refusal, "", out, now)
-        elif self._admit(flight, out, now):
+        elif not self._limits.on or self._admit(flight, out, now):
             self._flights[call.id] = flight
             self._enter(flight, out, now)
 

@@ -25,7 +25,8 @@ class Limits:
     """What calls in flight hold of their tenants' allowances, and who waits for some."""
 
     __slots__ = (
-        "_accounts", "_estimates", "_holds", "_ids", "_now", "_purses", "_shared", "_spec", "freed", "room",
+        "_accounts", "_estimates", "_holds", "_ids", "_now", "_purses", "_shared", "_spec", "freed",
+        "on", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -35,6 +36,8 @@ class Limits:
         """By kind (tenant, key, everybody), name, and model, where it is one model's."""
         self._purses: dict[Lane, Purse | None] = {}
         """None: nothing limits them."""
+        self.on = False
+        """Somebody is limited, or something has a price."""
         self._shared = False
         """There are limits that all tenants share: what one gives back another may take."""
         self._estimates = Estimates()
@@ -58,6 +61,7 @@ class Limits:
         if spec == self._spec:
             return
         self._spec = spec
+        self.on = spec is not None
         self._shared = spec is not None and spec.everybody is not None
         self._purses.clear()
         self._accounts = {name: account for name, account in self._accounts.items() if not account.idle}
@@ -142,8 +146,6 @@ class Limits:
     def settle(self, flight: Flight, outcome: str, status: int, usage: Usage | None, relayed: int, sent: bool) -> None:
         """The call is over: charge what it used, give back the rest."""
         spec, call = self._spec, flight.call
-        if spec is None and flight.hold is None:
-            return
         hold = flight.hold
         model = flight.targets[0].model if flight.targets else ""
         if usage is not None:
