@@ -92,6 +92,10 @@ class Gate:
         """What everybody may use and has used, where there are limits."""
         return self._calls.accounts(now)
 
+    def pool(self, name: str) -> Pool:
+        """A pool itself, for who wants to try another strategy than there is a name for. Raises KeyError."""
+        return self._fleet.pools[name]
+
     def trails(self) -> Iterable[Trail]:
         """The ways of the last calls that are over, the last first."""
         return () if self._calls.trails is None else self._calls.trails.newest()
