@@ -186,7 +186,14 @@ def main() -> None:
         costs = {
             size: round(
                 cost_us(
-                    strategy, size, asked.calls, asked.rounds, asked.hedge, asked.explain, asked.prompts, asked.waiting,
+                    strategy,
+                    size,
+                    asked.calls,
+                    asked.rounds,
+                    asked.hedge,
+                    asked.explain,
+                    asked.prompts,
+                    asked.waiting,
                     asked.limits,
                 ),
                 1,

@@ -89,11 +89,9 @@ class Flight:
         self.expected: float | None = None
         """Output tokens that were expected, once it waits or is sent."""
         self.hold: Hold | None = None
-        """What it holds of its tenant's limits, where there are any."""
         self.bar: Bar | None = None
-        """The limit for which it waits."""
         self.lane: tuple[str, str, str, str] | None = None
-        """Where it waits for that."""
+        """Of limits: what it holds of them; or which it waits for, and where."""
         self.cost = 0.0
         self.trail: Step | None = None
         """Its last step, where ways are remembered."""
