@@ -12,7 +12,7 @@ from penstock.core.limits.spec import RateSpec
 
 def purse(**limits: Any) -> Purse:
     """One tenant's."""
-    return Purse([Account("tenant", "t", "", RateSpec(**limits))])
+    return Purse([Account("tenant", "t", "", RateSpec(**limits))], 1024)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_what_is_only_held_is_worth_a_wait() -> None:
     paying = purse(tokens_per_minute=100, wait_s=7.0)
     (tokens,) = paying.tokens
     tokens.roll(0.0)
-    tokens.take(60, 60)
+    taken = tokens.take(60, 60)
     bar = bar_of(paying, 50, 0, 1.0)
     assert bar is not None
     assert bar.wait_s == 7.0
-    tokens.change(0.0, 0, -60)
+    taken.change(0, -60)
     bar = bar_of(paying, 50, 0, 1.0)
     assert bar is not None
     assert bar.wait_s == 0.0

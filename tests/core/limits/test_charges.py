@@ -2,36 +2,32 @@
 
 import pytest
 
-from penstock.base.nouns import Usage
-from penstock.core.limits.charges import NANO, NOTHING, Charge, charge, cost, most_output
+from penstock.core.limits.charges import NANO, NOTHING, Charge, charge, cost, most_output, price_of
 from penstock.core.limits.spec import PriceSpec
 from tests.core.playbook import call
 
-USED = Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=4)
-
 
 @pytest.mark.parametrize(
-    "outcome, status, usage, relayed, begun, sent, stream, charged",
+    "outcome, status, relayed, begun, sent, stream, charged",
     [
-        ("ok", 200, USED, 5, True, True, True, Charge(True, 10, 5, 4)),
-        ("ok", 400, None, 0, False, True, False, Charge(True)),
-        ("ok", 200, None, 7, True, True, True, Charge(True, 12, 7)),
-        ("ok", 200, None, 0, False, True, False, Charge(True, 12, 50)),
-        ("client_gone", 499, None, 3, True, True, True, Charge(True, 12, 3)),
-        ("client_gone", 499, None, 0, False, True, False, Charge(True, 12)),
-        ("client_gone", 499, None, 0, False, False, False, NOTHING),
-        ("died_mid_answer", 502, None, 3, True, True, True, Charge(True, 12, 3)),
-        ("upstream_5xx", 502, None, 0, False, True, False, NOTHING),
-        ("queue_full", 429, None, 0, False, False, False, NOTHING),
-        ("queue_timeout", 504, None, 0, False, False, False, NOTHING),
+        ("ok", 400, 0, False, True, False, Charge(True)),
+        ("ok", 200, 7, True, True, True, Charge(True, 12, 7)),
+        ("ok", 200, 0, False, True, False, Charge(True, 12, 50)),
+        ("client_gone", 499, 3, True, True, True, Charge(True, 12, 3)),
+        ("client_gone", 499, 0, False, True, False, Charge(True, 12)),
+        ("client_gone", 499, 0, False, False, False, NOTHING),
+        ("died_mid_answer", 502, 3, True, True, True, Charge(True, 12, 3)),
+        ("upstream_5xx", 502, 0, False, True, False, NOTHING),
+        ("queue_full", 429, 0, False, False, False, NOTHING),
+        ("queue_timeout", 504, 0, False, False, False, NOTHING),
     ],
 )
 def test_a_call_is_charged_what_its_tenant_got(
-    outcome: str, status: int, usage: Usage | None, relayed: int, begun: bool, sent: bool, stream: bool, charged: Charge
+    outcome: str, status: int, relayed: int, begun: bool, sent: bool, stream: bool, charged: Charge
 ) -> None:
-    """Whole answers by the engine's count, broken ones by what was relayed, refusals and failures nothing."""
+    """Without a count: what was held, or relayed; of broken answers what was relayed; of refusals and failures nothing."""
     found = charge(
-        call(stream=stream), outcome, status, usage, relayed, begun=begun, sent=sent, prompt=12, output=50
+        call(stream=stream), outcome, status, relayed, begun=begun, sent=sent, prompt=12, output=50
     )  # fmt: skip
     assert found == charged
 
@@ -46,10 +42,11 @@ def test_only_paths_that_generate_have_output() -> None:
 
 def test_money_is_counted_in_billionths() -> None:
     """Prompt, cached prompt and answer have their prices; what is no whole billionth is rounded up."""
-    price = PriceSpec(prompt=0.15, completion=0.6, cached=0.075)
+    price = price_of(PriceSpec(prompt=0.15, completion=0.6, cached=0.075))
+    assert price_of(PriceSpec(prompt=0.15, completion=0.6)) == (150.0, 150.0, 600.0)
     assert cost(price, 1_000_000, 1_000_000) == 750_000_000
     assert cost(price, 10, 5, 4) == 6 * 150 + 4 * 75 + 5 * 600
-    assert cost(PriceSpec(prompt=0.0001), 1, 0) == 1
-    assert cost(PriceSpec(prompt=1.0), 10, 0, 4) == 10_000
+    assert cost(price_of(PriceSpec(prompt=0.0001)), 1, 0) == 1
+    assert cost(price_of(PriceSpec(prompt=1.0)), 10, 0, 4) == 10_000
     assert cost(None, 10, 10) == 0
     assert NANO == 10**9

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.limits.estimates import HIGHEST, MOST_MODELS, Estimates
+from penstock.core.limits.estimates import HIGHEST, MOST_CLASSES, Estimates
 
 
 def test_what_is_unknown_is_taken_for_much() -> None:
@@ -50,9 +50,9 @@ def test_nonsense_teaches_nothing() -> None:
 
 
 def test_what_is_known_is_bounded() -> None:
-    """Models beyond the bound make it begin anew."""
+    """Models and lengths beyond the bound make it begin anew."""
     estimates = Estimates()
-    for number in range(MOST_MODELS + 1):
+    for number in range(MOST_CLASSES + 1):
         estimates.learn(f"m{number}", 10, 10)
     assert len(estimates._known) == 1
 

@@ -28,10 +28,10 @@ def test_what_is_held_may_come_back() -> None:
     """A limit is firmly reached only where what is held would not help."""
     window = Window("tokens per minute", 100, "minute")
     window.roll(1000.0)
-    window.take(80, 80)
+    taken = window.take(80, 80)
     assert window.over(50, 1000.0)
     assert not window.firm(50)
-    window.change(1000.0, 60 - 80, -80)
+    taken.change(60 - 80, -80)
     assert window.firm(50)
     assert (window.used, window.held, window.left) == (60, 0, 40)
 
@@ -40,11 +40,11 @@ def test_what_is_forgotten_is_not_given_back() -> None:
     """A call that outlives the window changes nothing any more: its hold has gone with its bucket."""
     window = Window("tokens per minute", 100, "minute")
     window.roll(0.0)
-    window.take(80, 80)
+    taken = window.take(80, 80)
     window.roll(70.0)
     assert (window.used, window.held) == (0, 0)
     window.take(10, 10)
-    window.change(0.0, -80, -80)
+    taken.change(-80, -80)
     assert (window.used, window.held) == (10, 10)
 
 
@@ -111,14 +111,14 @@ def test_a_budget_begins_anew_at_midnight() -> None:
     """What a call of yesterday gives back is nobody's today."""
     budget = Calendar("budget per day", 100, "day")
     assert not budget.over(100, 86399.0)
-    budget.take(100, 100)
+    yesterday = budget.take(100, 100)
     assert budget.over(1, 86399.5)
     assert budget.allows_at(1) == budget.free_at(86399.5) == 86400.0
     assert not budget.over(100, 86400.0)
-    budget.take(30, 0)
-    budget.change(86399.0, -100, -100)
+    today = budget.take(30, 0)
+    yesterday.change(-100, -100)
     assert (budget.used, budget.held, budget.left) == (30, 0, 70)
-    budget.change(86400.0, -10, 0)
+    today.change(-10, 0)
     assert budget.used == 20
 
 
@@ -128,6 +128,9 @@ def test_clients_are_told_of_the_tightest() -> None:
     for window in (minute, day):
         window.roll(0.0)
         window.take(5, 0)
-    assert tightest([day, minute], 1.0) == (10, 5, 60.0)
-    assert tightest([day, minute], 61.0) == (12, 7, 97 * 900.0 - 61.0)
+    assert tightest([day, minute], 1.0) is minute
+    assert (minute.left, minute.free_at(1.0)) == (5, 61.0)
+    assert tightest([day, minute], 61.0) is day
+    assert (day.left, day.free_at(61.0)) == (7, 97 * 900.0)
+    assert (minute.left, minute.free_at(61.0)) == (10, 61.0)
     assert tightest([], 0.0) is None

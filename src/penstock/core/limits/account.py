@@ -86,9 +86,11 @@ class Account:
 class Purse:
     """The accounts that pay for calls of one tenant with one key to one model, and all their windows."""
 
-    __slots__ = ("accounts", "budgets", "crowded", "least_budget", "least_tokens", "requests", "tokens")
+    __slots__ = (
+        "accounts", "budgets", "crowded", "least_budget", "least_tokens", "requests", "tokens", "usual_output",
+    )  # fmt: skip
 
-    def __init__(self, accounts: Sequence[Account]) -> None:
+    def __init__(self, accounts: Sequence[Account], default_output: int) -> None:
         self.accounts = tuple(accounts)
         self.requests = [gauge for account in accounts for gauge in account.requests]
         self.tokens = [gauge for account in accounts for gauge in account.tokens]
@@ -98,22 +100,67 @@ class Purse:
         self.least_tokens = min((gauge.limit for gauge in self.tokens), default=0)
         stopping = [account for account in accounts if account.spec.over_budget == "stop"]
         self.least_budget = min((gauge.limit for account in stopping for gauge in account.budgets), default=0)
-
-    def usual_output(self, default: int) -> int:
+        self.usual_output = min(default_output, max(1, self.least_tokens // SHARE)) if self.tokens else default_output
         """Tokens of an answer where the call does not say: the default, and a share of the least limit at most, else a
         small limit would let nobody in beside it."""
-        return min(default, max(1, self.least_tokens // SHARE)) if self.tokens else default
+
+    def passes(self, tokens: int, money: int, now: float) -> bool:
+        """Whether so much, and one more call, is within all limits."""
+        for gauge in self.requests:
+            if now >= gauge.until:
+                gauge.roll(now)
+            if gauge.used >= gauge.limit:
+                return False
+        for gauge in self.tokens:
+            if now >= gauge.until:
+                gauge.roll(now)
+            if gauge.used + tokens > gauge.limit:
+                return False
+        for gauge in self.budgets:
+            if now >= gauge.until:
+                gauge.roll(now)
+            if gauge.used + money > gauge.limit:
+                return False
+        return not (self.crowded and any(account.full for account in self.crowded))
 
 
 class Hold:
     """What a call in flight holds."""
 
-    __slots__ = ("at", "money", "output", "purse", "tokens")
+    __slots__ = ("budgets", "money", "output", "purse", "requests", "tokens", "used_tokens")
 
-    def __init__(self, purse: Purse, tokens: int, money: int, output: int, at: float) -> None:
+    def __init__(self, purse: Purse, tokens: int, money: int, output: int) -> None:
         self.purse = purse
         self.tokens = tokens
         self.money = money
         self.output = output
         """Tokens of its answer, among the tokens."""
-        self.at = at
+        # what `Gauge.take` does, written out: every call does it for every window
+        self.requests = [gauge.bucket or gauge.begin() for gauge in purse.requests]
+        for bucket in self.requests:
+            bucket.used += 1
+            bucket.gauge.used += 1
+        self.used_tokens = [gauge.bucket or gauge.begin() for gauge in purse.tokens]
+        for bucket in self.used_tokens:
+            bucket.used += tokens
+            bucket.held += tokens
+            gauge = bucket.gauge
+            gauge.used += tokens
+            gauge.held += tokens
+        self.budgets = [gauge.take(money, money) for gauge in purse.budgets]
+        for account in purse.accounts:
+            account.calls += 1
+
+    def settle(self, served: bool, tokens: int, money: int) -> None:
+        """Charge this, and give back the rest."""
+        if not served:
+            for bucket in self.requests:
+                bucket.change(-1, 0)
+        held = self.tokens
+        for bucket in self.used_tokens:
+            bucket.change(tokens - held, -held)
+        held = self.money
+        for bucket in self.budgets:
+            bucket.change(money - held, -held)
+        for account in self.purse.accounts:
+            account.calls -= 1

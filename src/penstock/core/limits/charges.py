@@ -6,7 +6,7 @@ Only what its tenant got: an attempt that failed, or lost against another, costs
 from math import ceil
 from typing import Final, NamedTuple
 
-from penstock.base.nouns import Call, Usage
+from penstock.base.nouns import Call
 from penstock.core.limits.spec import PriceSpec
 
 NANO: Final = 1_000_000_000
@@ -30,11 +30,6 @@ class Charge(NamedTuple):
     cached: int = 0
     """Of the prompt."""
 
-    @property
-    def tokens(self) -> int:
-        """Of the prompt and the answer."""
-        return self.prompt + self.completion
-
 
 NOTHING = Charge(False)
 _MISTAKEN = Charge(True)
@@ -48,11 +43,10 @@ def most_output(call: Call, default: int) -> int:
 
 
 def charge(
-    call: Call, outcome: str, status: int, usage: Usage | None, relayed: int, *, begun: bool, sent: bool, prompt: int,
-    output: int,
+    call: Call, outcome: str, status: int, relayed: int, *, begun: bool, sent: bool, prompt: int, output: int
 ) -> Charge:  # fmt: skip
-    """What a call is charged that ended so. `prompt` is what its prompt was believed to have, `output` what was held
-    for its answer; `sent`: a replica was working on it when it ended.
+    """What a call is charged that ended so, of which no engine said what it used. `prompt` is what its prompt was
+    believed to have, `output` what was held for its answer; `sent`: a replica was working on it when it ended.
 
     An answer whose engine tells no usage is charged what was relayed, or, where it came in one piece, all that was
     held. Who leaves early is charged the prompt once an engine has it, and what was relayed of the answer.
@@ -60,19 +54,27 @@ def charge(
     if outcome == "ok":
         if status >= 400:  # the client's mistake, found by the engine: an answer, but no tokens
             return _MISTAKEN
-        if usage is not None:
-            return Charge(True, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
         return Charge(True, prompt, relayed if call.stream else output)
     if begun:
         return Charge(True, prompt, relayed)
     return Charge(True, prompt) if outcome == "client_gone" and sent else NOTHING
 
 
-def cost(price: PriceSpec | None, prompt: int, completion: int, cached: int = 0) -> int:
+Price = tuple[float, float, float]
+"""Billionths for a token of a prompt, of a cached prompt, and of an answer."""
+
+
+def price_of(spec: PriceSpec) -> Price:
+    """A price as it is reckoned with."""
+    cached = spec.prompt if spec.cached is None else spec.cached
+    return spec.prompt * _PER_TOKEN, cached * _PER_TOKEN, spec.completion * _PER_TOKEN
+
+
+def cost(price: Price | None, prompt: int, completion: int, cached: int = 0) -> int:
     """What it costs, in billionths, rounded up. No price: nothing."""
     if price is None:
         return 0
-    cheap = price.prompt if price.cached is None else price.cached
-    cached = min(cached, prompt)
-    money = (prompt - cached) * price.prompt + cached * cheap + completion * price.completion
-    return ceil(money * _PER_TOKEN - 1e-6)  # less than a thousandth of a billionth is the float's
+    if cached > prompt:
+        cached = prompt
+    money = (prompt - cached) * price[0] + cached * price[1] + completion * price[2]
+    return ceil(money - 1e-6)  # less than a millionth of a billionth is the float's

@@ -7,23 +7,13 @@ quarter of its distance with every lower one.
 """
 
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final
 
 HIGHEST: Final = 4.0
 """The guess is a quarter of the bytes."""
 SINKS: Final = 0.25
 ALPHA: Final = 0.1
-MOST_MODELS: Final = 256
-
-
-class Ratio(NamedTuple):
-    """What prompts were, as multiples of what was guessed."""
-
-    high: float = HIGHEST
-    typical: float = 1.0
-
-
-_UNKNOWN = Ratio()
+MOST_CLASSES: Final = 4096
 
 
 class Estimates:
@@ -32,34 +22,29 @@ class Estimates:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[int, Ratio]] = {}
-
-    def _of(self, model: str, guess: int) -> Ratio:
-        known = self._known.get(model)
-        return _UNKNOWN if known is None else known.get(guess.bit_length(), _UNKNOWN)
+        self._known: dict[tuple[str, int], list[float]] = {}
+        """Model and class of length -> what prompts were as multiples of what was guessed: at most, and typically."""
 
     def high(self, model: str, guess: int) -> int:
         """What is held for a prompt of that guess."""
-        return ceil(guess * self._of(model, guess).high)
+        known = self._known.get((model, guess.bit_length()))
+        return ceil(guess * (HIGHEST if known is None else known[0]))
 
     def typical(self, model: str, guess: int) -> int:
         """What is charged for it where the engine does not say."""
-        return round(guess * self._of(model, guess).typical)
+        known = self._known.get((model, guess.bit_length()))
+        return guess if known is None else round(guess * known[1])
 
     def learn(self, model: str, guess: int, tokens: int) -> None:
         """An engine said how many they were."""
         if guess <= 0 or tokens <= 0:
             return
-        known = self._known.get(model)
+        ratio, key = tokens / guess, (model, guess.bit_length())
+        known = self._known.get(key)
         if known is None:
-            if len(self._known) >= MOST_MODELS:
+            if len(self._known) >= MOST_CLASSES:
                 self._known.clear()
-            known = self._known[model] = {}
-        size, ratio = guess.bit_length(), tokens / guess
-        before = known.get(size)
-        if before is None:
-            known[size] = Ratio(max(ratio, HIGHEST + SINKS * (ratio - HIGHEST)), ratio)
-        else:
-            high, typical = before
-            high = ratio if ratio >= high else high + SINKS * (ratio - high)
-            known[size] = Ratio(high, typical + ALPHA * (ratio - typical))
+            known = self._known[key] = [HIGHEST, ratio]
+        high = known[0]
+        known[0] = ratio if ratio >= high else high + SINKS * (ratio - high)
+        known[1] += ALPHA * (ratio - known[1])

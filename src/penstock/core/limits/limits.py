@@ -11,21 +11,20 @@ from penstock.base.nouns import AccountView, Call, GaugeView, Rates, Usage
 from penstock.core.flight import Flight
 from penstock.core.limits.account import Account, Hold, Purse
 from penstock.core.limits.bars import Bar, bar_of
-from penstock.core.limits.charges import NANO, charge, cost, most_output
+from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
 from penstock.core.limits.estimates import Estimates
 from penstock.core.limits.room import Lane, Room
 from penstock.core.limits.spec import LimitsSpec, RateSpec
 from penstock.core.limits.windows import tightest
 
 MOST_PURSES = 4096
-_NONE = (None, None, None)
 
 
 class Limits:
     """What calls in flight hold of their tenants' allowances, and who waits for some."""
 
     __slots__ = (
-        "_accounts", "_estimates", "_holds", "_ids", "_now", "_purses", "_shared", "_spec", "freed",
+        "_accounts", "_estimates", "_holds", "_ids", "_prices", "_purses", "_shared", "_spec", "freed",
         "on", "room",
     )  # fmt: skip
 
@@ -42,7 +41,7 @@ class Limits:
         """There are limits that all tenants share: what one gives back another may take."""
         self._estimates = Estimates()
         self._holds = 0
-        self._now = -inf
+        self._prices: dict[str, Price] = {}
         self.room = Room()
         self.freed: list[str] = []
         """Tenants of whom calls wait, and for whom something may have come free since it was last asked."""
@@ -62,6 +61,7 @@ class Limits:
             return
         self._spec = spec
         self.on = spec is not None
+        self._prices = {} if spec is None else {model: price_of(price) for model, price in spec.prices.items()}
         self._shared = spec is not None and spec.everybody is not None
         self._purses.clear()
         self._accounts = {name: account for name, account in self._accounts.items() if not account.idle}
@@ -90,93 +90,66 @@ class Limits:
         purse = self._purse(self.lane(flight), spec)
         if purse is None:
             return None
-        now = self._now = max(self._now, now)
         tokens = money = output = 0
         if purse.tokens or purse.budgets:
-            output = most_output(flight.call, purse.usual_output(spec.default_max_tokens))
-            if purse.budgets:
+            output = most_output(flight.call, purse.usual_output)
+            if purse.budgets and spec.unknown_price == "refuse":
                 for _, model in flight.targets:
-                    if model not in spec.prices and spec.unknown_price == "refuse":
+                    if model not in self._prices:
                         return Bar("no_price", "", model, 0, 0, 0, 0, inf, 0.0)
-            tokens, money = self._needs(flight, purse, output, spec)
-        for gauge in purse.requests:
-            if gauge.over(1, now):
-                return bar_of(purse, tokens, money, now)
-        for gauge in purse.tokens:
-            if gauge.over(tokens, now):
-                return bar_of(purse, tokens, money, now)
-        for gauge in purse.budgets:
-            if gauge.over(money, now) and (bar := bar_of(purse, tokens, money, now)) is not None:
-                return bar
-        for account in purse.crowded:
-            if account.full:
-                return bar_of(purse, tokens, money, now)
-        self._take(flight, Hold(purse, tokens, money, output, now))
-        return None
+            tokens, money = self._needs(flight, purse, output)
+        if purse.passes(tokens, money, now) or (bar := bar_of(purse, tokens, money, now)) is None:
+            flight.hold = Hold(purse, tokens, money, output)
+            self._holds += 1
+            return None
+        return bar
 
-    def _take(self, flight: Flight, hold: Hold) -> None:
-        purse = hold.purse
-        for gauge in purse.requests:
-            gauge.take(1, 0)
-        for gauge in purse.tokens:
-            gauge.take(hold.tokens, hold.tokens)
-        for gauge in purse.budgets:
-            gauge.take(hold.money, hold.money)
-        for account in purse.accounts:
-            account.calls += 1
-        self._holds += 1
-        flight.hold = hold
-
-    def _needs(self, flight: Flight, purse: Purse, output: int, spec: LimitsSpec) -> tuple[int, int]:
+    def _needs(self, flight: Flight, purse: Purse, output: int) -> tuple[int, int]:
         """Tokens and money to hold: what will hardly be passed, or all of the limit where the usual guess is within it:
         whoever is alone may pass."""
         guess = flight.call.prompt_tokens
         prompt = self._estimates.high(flight.targets[0].model, guess)
         tokens = prompt + output
-        if purse.tokens and tokens > purse.least_tokens:
+        if tokens > purse.least_tokens and purse.tokens:
             tokens = max(guess + output, purse.least_tokens)
         if not purse.budgets:
             return tokens, 0
-        prices = [spec.prices.get(model) for _, model in flight.targets]
-        money = max(cost(price, prompt, output) for price in prices)
+        money = self._dearest(flight, prompt, output)
         if money > purse.least_budget:
-            money = max(max(cost(price, guess, output) for price in prices), min(money, purse.least_budget))
+            money = max(self._dearest(flight, guess, output), min(money, purse.least_budget))
         return tokens, money
+
+    def _dearest(self, flight: Flight, prompt: int, output: int) -> int:
+        """What it costs at most, whichever of its targets serves it."""
+        prices, targets = self._prices, flight.targets
+        if len(targets) == 1:
+            return cost(prices.get(targets[0].model), prompt, output)
+        return max([cost(prices.get(model), prompt, output) for _, model in targets])
 
     def settle(self, flight: Flight, outcome: str, status: int, usage: Usage | None, relayed: int, sent: bool) -> None:
         """The call is over: charge what it used, give back the rest."""
-        spec, call = self._spec, flight.call
-        hold = flight.hold
-        model = flight.targets[0].model if flight.targets else ""
-        if usage is not None:
-            self._estimates.learn(model, call.prompt_tokens, usage.prompt_tokens)
-        used = charge(
-            call, outcome, status, usage, relayed, begun=flight.began is not None, sent=sent,
-            prompt=self._estimates.typical(model, call.prompt_tokens), output=0 if hold is None else hold.output,
-        )  # fmt: skip
+        call, hold, targets = flight.call, flight.hold, flight.targets
+        model = targets[0].model if targets else ""
+        if usage is not None and outcome == "ok" and status < 400:
+            served, prompt, completion = True, usage.prompt_tokens, usage.completion_tokens
+            cached = usage.cached_tokens
+            self._estimates.learn(model, call.prompt_tokens, prompt)
+        else:
+            served, prompt, completion, cached = charge(
+                call, outcome, status, relayed, begun=flight.began is not None, sent=sent,
+                prompt=self._estimates.typical(model, call.prompt_tokens), output=0 if hold is None else hold.output,
+            )  # fmt: skip
         money = 0
-        if spec is not None and spec.prices and flight.targets:
-            price = spec.prices.get(flight.targets[flight.target].model)
-            money = cost(price, used.prompt, used.completion, used.cached)
+        if self._prices and targets:
+            price = self._prices.get(targets[flight.target].model)
+            money = cost(price, prompt, completion, cached)
             flight.cost = money / NANO
         if hold is not None:
             flight.hold = None
-            self._give_back(hold, used.served, used.tokens, money)
+            hold.settle(served, prompt + completion, money)
+            self._holds -= 1
             if len(self.room):
                 self.freed += self.room.tenants() if self._shared else (call.tenant,)
-
-    def _give_back(self, hold: Hold, served: bool, tokens: int, money: int) -> None:
-        purse, at = hold.purse, hold.at
-        if not served:
-            for gauge in purse.requests:
-                gauge.change(at, -1, 0)
-        for gauge in purse.tokens:
-            gauge.change(at, tokens - hold.tokens, -hold.tokens)
-        for gauge in purse.budgets:
-            gauge.change(at, money - hold.money, -hold.money)
-        for account in purse.accounts:
-            account.calls -= 1
-        self._holds -= 1
 
     # ===== accounts =====
 
@@ -205,7 +178,7 @@ class Limits:
                     accounts.append(self._account(kind, name, model, given.models[model]))
         if len(self._purses) >= MOST_PURSES:
             self._purses.clear()
-        purse = self._purses[lane] = Purse(accounts) if accounts else None
+        purse = self._purses[lane] = Purse(accounts, spec.default_max_tokens) if accounts else None
         return purse
 
     def _account(self, kind: str, name: str, model: str, spec: RateSpec) -> Account:
@@ -226,12 +199,20 @@ class Limits:
         purse = self._purse(self.lane(flight), spec)
         if purse is None or not (purse.requests or purse.tokens):
             return None
-        now = max(self._now, now)
-        return Rates(*(tightest(purse.requests, now) or _NONE), *(tightest(purse.tokens, now) or _NONE))
+        requests, tokens = tightest(purse.requests, now), tightest(purse.tokens, now)
+        if tokens is None:
+            assert requests is not None
+            return Rates(requests.limit, requests.left, requests.free_at(now) - now, None, None, None)
+        if requests is None:
+            return Rates(None, None, None, tokens.limit, tokens.left, tokens.free_at(now) - now)
+        return Rates(
+            requests.limit, requests.left, requests.free_at(now) - now, tokens.limit, tokens.left,
+            tokens.free_at(now) - now,
+        )  # fmt: skip
 
     def views(self, now: float) -> list[AccountView]:
         """Every account as it stands: those that the settings name, and those of whom calls have come."""
-        spec, now = self._spec, max(self._now, now)
+        spec = self._spec
         if spec is None:
             return []
         for kind, given in (("tenant", spec.tenants), ("key", spec.keys)):

@@ -11,7 +11,8 @@ to one bucket late, a sixtieth of a minute or an hour, a ninety-sixth of a day.
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from math import inf
+from typing import Final
 
 PERIODS: Final[dict[str, tuple[float, int]]] = {
     "second": (0.0625, 16), "minute": (1.0, 60), "hour": (60.0, 60), "day": (900.0, 96),
@@ -20,10 +21,33 @@ PERIODS: Final[dict[str, tuple[float, int]]] = {
 product, falls into the next bucket."""
 
 
-class Gauge:
-    """What all windows tell and do."""
+class Bucket:
+    """What was taken of a window in one stretch of time. Whoever took something keeps it, to change that later."""
 
-    __slots__ = ("held", "limit", "name", "used")
+    __slots__ = ("gauge", "gone", "held", "index", "used")
+
+    def __init__(self, gauge: "Gauge", index: int = 0) -> None:
+        self.gauge = gauge
+        self.index = index
+        self.used = 0
+        self.held = 0
+        self.gone = False
+        """It is older than the window: whatever becomes of it means nothing."""
+
+    def change(self, used: int, held: int) -> None:
+        """What was taken was more or less."""
+        if not self.gone:
+            self.used += used
+            self.held += held
+            gauge = self.gauge
+            gauge.used += used
+            gauge.held += held
+
+
+class Gauge:
+    """What all windows tell and do. Its numbers are right up to `until`; then it must be rolled on."""
+
+    __slots__ = ("bucket", "held", "limit", "name", "until", "used")
 
     is_money = False
 
@@ -35,10 +59,15 @@ class Gauge:
         """Taken in this window: held and settled."""
         self.held = 0
         """The part of it that calls in flight may give back."""
+        self.until = -inf
+        """When its present bucket ends."""
+        self.bucket: Bucket | None = None
+        """The present one, once something was taken in it."""
 
     def over(self, amount: int, now: float) -> bool:
         """Whether so much more would pass the limit."""
-        self.roll(now)
+        if now >= self.until:
+            self.roll(now)
         return self.used + amount > self.limit
 
     def firm(self, amount: int) -> bool:
@@ -51,16 +80,22 @@ class Gauge:
         return max(0, self.limit - self.used)
 
     def roll(self, now: float) -> None:
-        """Forget what is older than the window."""
+        """Forget what is older than the window. A time before the latest one that was seen changes nothing."""
         raise NotImplementedError
 
-    def take(self, amount: int, held: int) -> None:
-        """Take it now (`over` or `roll` was told the time); `held` of it may be given back."""
-        raise NotImplementedError
+    def take(self, amount: int, held: int) -> Bucket:
+        """Take it now; `held` of it may be given back. Where: to change it later."""
+        bucket = self.bucket or self.begin()
+        bucket.used += amount
+        bucket.held += held
+        self.used += amount
+        self.held += held
+        return bucket
 
-    def change(self, at: float, used: int, held: int) -> None:
-        """What was taken at that time was more or less. It means nothing where that time is forgotten."""
-        raise NotImplementedError
+    def begin(self) -> Bucket:
+        """Begin the present bucket."""
+        bucket = self.bucket = Bucket(self)
+        return bucket
 
     def allows_at(self, amount: int) -> float:
         """When so much fits, if nothing is given back and nothing more is taken. The amount is within the limit."""
@@ -69,15 +104,6 @@ class Gauge:
     def free_at(self, now: float) -> float:
         """When all of the limit is there again, if nothing more is taken."""
         raise NotImplementedError
-
-
-class _Bucket:
-    __slots__ = ("held", "index", "used")
-
-    def __init__(self, index: int, used: int, held: int) -> None:
-        self.index = index
-        self.used = used
-        self.held = held
 
 
 class Window(Gauge):
@@ -89,54 +115,28 @@ class Window(Gauge):
         super().__init__(name, limit)
         self._bucket_s, self._count = PERIODS[period]
         self._index = 0
-        self._buckets: deque[_Bucket] = deque()
+        self._buckets: deque[Bucket] = deque()
         """Those in which something was taken, the oldest first: `_count` + 1 at most."""
-
-    def over(self, amount: int, now: float) -> bool:
-        """See `Gauge`. Written out, because every call asks every window."""
-        index = int(now // self._bucket_s)
-        if index > self._index:
-            self._forget(index)
-        return self.used + amount > self.limit
 
     def roll(self, now: float) -> None:
         """See `Gauge`."""
         index = int(now // self._bucket_s)
-        if index > self._index:
-            self._forget(index)
+        if index > self._index or self.until == -inf:
+            self._index = index
+            self.until = (index + 1) * self._bucket_s
+            self.bucket = None
+            buckets, oldest = self._buckets, index - self._count
+            while buckets and buckets[0].index < oldest:
+                bucket = buckets.popleft()
+                bucket.gone = True
+                self.used -= bucket.used
+                self.held -= bucket.held
 
-    def _forget(self, index: int) -> None:
-        self._index = index
-        buckets, oldest = self._buckets, index - self._count
-        while buckets and buckets[0].index < oldest:
-            bucket = buckets.popleft()
-            self.used -= bucket.used
-            self.held -= bucket.held
-
-    def take(self, amount: int, held: int) -> None:
+    def begin(self) -> Bucket:
         """See `Gauge`."""
-        self.used += amount
-        self.held += held
-        buckets = self._buckets
-        if buckets:
-            last = buckets[-1]
-            if last.index == self._index:
-                last.used += amount
-                last.held += held
-                return
-        buckets.append(_Bucket(self._index, amount, held))
-
-    def change(self, at: float, used: int, held: int) -> None:
-        """See `Gauge`."""
-        index = int(at // self._bucket_s)
-        for bucket in reversed(self._buckets):
-            if bucket.index <= index:
-                if bucket.index == index:
-                    bucket.used += used
-                    bucket.held += held
-                    self.used += used
-                    self.held += held
-                return
+        bucket = self.bucket = Bucket(self, self._index)
+        self._buckets.append(bucket)
+        return bucket
 
     def allows_at(self, amount: int) -> float:
         """See `Gauge`."""
@@ -149,40 +149,31 @@ class Window(Gauge):
 
     def free_at(self, now: float) -> float:
         """See `Gauge`."""
-        return next((self._end_of(bucket) for bucket in reversed(self._buckets) if bucket.used), now)
+        return self._end_of(self._buckets[-1]) if self.used else now
 
-    def _end_of(self, bucket: _Bucket) -> float:
+    def _end_of(self, bucket: Bucket) -> float:
         return (bucket.index + 1 + self._count) * self._bucket_s
 
 
 class Calendar(Gauge):
-    """A day or a month of UTC."""
+    """A day or a month of UTC: one bucket."""
 
-    __slots__ = ("_from", "_period", "until")
+    __slots__ = ("_period",)
 
     is_money = True
 
     def __init__(self, name: str, limit: int, period: str) -> None:
         super().__init__(name, limit)
         self._period = period
-        self._from = self.until = 0.0
 
     def roll(self, now: float) -> None:
         """See `Gauge`."""
         if now >= self.until:
-            self._from, self.until = bounds(self._period, now)
+            self.until = bounds(self._period, now)[1]
+            if self.bucket is not None:
+                self.bucket.gone = True
+                self.bucket = None
             self.used = self.held = 0
-
-    def take(self, amount: int, held: int) -> None:
-        """See `Gauge`."""
-        self.used += amount
-        self.held += held
-
-    def change(self, at: float, used: int, held: int) -> None:
-        """See `Gauge`."""
-        if at >= self._from:
-            self.used += used
-            self.held += held
 
     def allows_at(self, amount: int) -> float:
         """See `Gauge`."""
@@ -204,19 +195,12 @@ def bounds(period: str, now: float) -> tuple[float, float]:
     return begins.timestamp(), ends.timestamp()
 
 
-class Tightest(NamedTuple):
-    """The window of several that has least left."""
-
-    limit: int
-    left: int
-    free_s: float
-
-
-def tightest(windows: Sequence[Gauge], now: float) -> Tightest | None:
+def tightest(windows: Sequence[Gauge], now: float) -> Gauge | None:
     """The one with least left; None: there is none."""
     found: Gauge | None = None
     for window in windows:
-        window.roll(now)
+        if now >= window.until:
+            window.roll(now)
         if found is None or window.limit - window.used < found.limit - found.used:
             found = window
-    return None if found is None else Tightest(found.limit, found.left, found.free_at(now) - now)
+    return found
