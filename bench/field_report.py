@@ -49,9 +49,11 @@ def read(files: list[Path]) -> Field:
 
 
 def _mean(some: list[dict[str, Any]]) -> Mean:
-    names = ("goodput", "ttft_p50_s", "ttft_p95_s", "prefix_hits", "failed")
+    goodput, p50_s, p95_s, hits, failed = (
+        mean(one[name] for one in some) for name in ("goodput", "ttft_p50_s", "ttft_p95_s", "prefix_hits", "failed")
+    )
     shares = [one["goodput"] for one in some]
-    return Mean(*(mean(one[name] for one in some) for name in names), len(some), min(shares), max(shares))
+    return Mean(goodput, p50_s, p95_s, hits, failed, len(some), min(shares), max(shares))
 
 
 def strategies(found: dict[str, Mean]) -> dict[str, Mean]:
@@ -82,7 +84,9 @@ def verdict(found: dict[str, Mean], who: str = "adaptive") -> Verdict:
         best = min(tried, key=lambda name: tried[name].ttft_p95_s)
         worst = max(tried, key=lambda name: tried[name].ttft_p95_s)
         least = tried[best].ttft_p95_s
-        return Verdict("TTFT p95", own.ttft_p95_s, best, least, worst, own.ttft_p95_s <= (1 + WITHIN) * least, worst == who)
+        return Verdict(
+            "TTFT p95", own.ttft_p95_s, best, least, worst, own.ttft_p95_s <= (1 + WITHIN) * least, worst == who
+        )
     best = max(tried, key=lambda name: tried[name].goodput)
     worst = min(tried, key=lambda name: tried[name].goodput)
     return Verdict("goodput", own.goodput, best, top, worst, own.goodput >= (1 - WITHIN) * top, worst == who)
@@ -110,14 +114,20 @@ def _table(title: str, field: Field, whos: list[str], cell: Any) -> str:
 
 
 def _verdicts(field: Field) -> str:
-    lines = ["### adaptive against the best", "", "| workload | by | adaptive | best | within 5 % | the worst |", "|---|---|---:|---:|---|---|"]
+    lines = [
+        "### adaptive against the best",
+        "",
+        "| workload | by | adaptive | best | within 5 % | the worst |",
+        "|---|---|---:|---:|---|---|",
+    ]
     for workload, found in field.items():
         if "adaptive" not in found:
             continue
         one = verdict(found)
         scale, unit = (100, " %") if one.by == "goodput" else (1000, " ms")
         lines.append(
-            f"| {workload} | {one.by} | {scale * one.value:.1f}{unit} | {scale * one.best_value:.1f}{unit} (`{one.best}`) | "
+            f"| {workload} | {one.by} | {scale * one.value:.1f}{unit} "
+            f"| {scale * one.best_value:.1f}{unit} (`{one.best}`) | "
             f"{'yes' if one.holds else '**no**'} | {'**adaptive**' if one.is_worst else f'`{one.worst}`'} |"
         )
     return "\n".join(lines)
@@ -127,8 +137,8 @@ def picture(field: Field) -> str:
     """Goodput of everybody, one line a workload."""
     high = TOP_PX + ROW_PX * len(field) + 40
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT_PX + WIDE_PX + 40} {high}" font-family="sans-serif" '
-        'font-size="12"><rect width="100%" height="100%" fill="white"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT_PX + WIDE_PX + 40} {high}" '
+        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
     ]
     for share in (0, 25, 50, 75, 100):
         x = LEFT_PX + WIDE_PX * share / 100
@@ -150,7 +160,8 @@ def _dot(who: str, one: Mean, y: float) -> str:
         return ""
     x = LEFT_PX + WIDE_PX * one.goodput
     colour, size = COLOURS.get(who, "#9aa5b1"), 6 if who in COLOURS else 4
-    return f'<circle cx="{x:.1f}" cy="{y}" r="{size}" fill="{colour}" fill-opacity="0.8"><title>{who}: {one.goodput:.3f}</title></circle>'
+    look = f'cx="{x:.1f}" cy="{y}" r="{size}" fill="{colour}" fill-opacity="0.8"'
+    return f"<circle {look}><title>{who}: {one.goodput:.3f}</title></circle>"
 
 
 def main() -> None:

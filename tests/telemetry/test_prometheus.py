@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
@@ -23,6 +24,7 @@ from penstock.core.outliers import REASONS
 from penstock.telemetry.families import FAMILIES
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import STATES, render
+from tests.core.scale.pools import QUICK, World
 from tests.telemetry.rows import record, send
 
 REPLICA = ReplicaView(
@@ -50,6 +52,7 @@ SOURCE = SourceView(
 )  # fmt: skip
 
 
+SCALED = World(replace(QUICK, max=3), hourly_cost=2.5).run(5).governor.views(5.0)
 ACCOUNT = AccountView(
     kind="tenant", name="acme", model="", in_flight=1, waiting=3, concurrency=None,
     limits=[
@@ -91,6 +94,7 @@ PAGE = render(
     lambda: [POOL],
     lambda: {"connections": 4, "accepted_total": 9, "idle_s": 0.5},
     lambda: [SOURCE],
+    lambda: SCALED,
     lambda: [ACCOUNT],
 )
 
@@ -175,6 +179,17 @@ def test_sources_of_replicas() -> None:
     assert value(PAGE, "penstock_source_looks_total", **labels, result="failed") == 2
 
 
+def test_pools_that_scale_themselves() -> None:
+    """What such a pool runs, by state, what it should run, and what it costs."""
+    assert value(PAGE, "penstock_scale_replicas", pool="p", state="ready") == 1
+    assert value(PAGE, "penstock_scale_replicas", pool="p", state="loading") == 0
+    assert value(PAGE, "penstock_scale_wanted", pool="p") == 1
+    assert value(PAGE, "penstock_scale_recommended", pool="p") == 0
+    assert value(PAGE, "penstock_scale_hourly_cost", pool="p") == 2.5
+    assert value(PAGE, "penstock_scale_changes_total", pool="p", direction="up") == 0
+    assert value(PAGE, "penstock_scale_alarms_total", pool="p") == 0
+
+
 def test_ejections_and_panic() -> None:
     """Who is put out, whether the pool panics, and a counter for each of the three reasons, those at 0 too."""
     page = render(busy_meter(), lambda: [REPLICA, SILENT], lambda: [POOL], dict)
@@ -189,7 +204,7 @@ def test_limits_and_cost() -> None:
     """How much of each limit is used, who waits for one, and what calls cost."""
     meter = Meter()
     meter.observe(1.0, Woke(), [record(tenant="acme", cost=0.5), record(tenant="acme", cost=0.25)])
-    page = render(meter, list, list, dict, list, lambda: [ACCOUNT])
+    page = render(meter, list, list, dict, list, list, lambda: [ACCOUNT])
     labels = {"kind": "tenant", "account": "acme", "model": ""}
     assert value(page, "penstock_limit_used_ratio", **labels, limit="tokens per minute") == 0.25
     assert b"budget per day" not in page
