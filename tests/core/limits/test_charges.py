@@ -25,7 +25,7 @@ from tests.core.playbook import call
 def test_a_call_is_charged_what_its_tenant_got(
     outcome: str, status: int, relayed: int, begun: bool, sent: bool, stream: bool, charged: Charge
 ) -> None:
-    """Without a count: what was held or relayed; of broken answers what was relayed; of refusals nothing."""
+    """Without a count: what was held, or relayed; of broken ones what was relayed; of refusals and failures nothing."""
     found = charge(
         call(stream=stream), outcome, status, relayed, begun=begun, sent=sent, prompt=12, output=50
     )  # fmt: skip
