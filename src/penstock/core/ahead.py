@@ -29,6 +29,8 @@ LOOK = 16
 MARGIN = 0.25
 """How much more of a prompt must be cached (by the prefix score, 0..1) to go before another: less is not worth the
 disorder."""
+FAITH = 0.5
+"""Nobody waits for an engine that found less than this share of what it was believed to have."""
 
 
 class Ahead:
@@ -70,13 +72,21 @@ class Ahead:
         return self._sticky and bool(flight.call.session)
 
     def _worth(self, call: Call, seats: Sequence[Seat], model: str, now: float) -> float:
-        """The best prefix score among these seats."""
-        prefix = self._prefix
-        if not call.prefix or not prefix.index.begins(call.prefix, model):
+        """The best prefix score among these seats; below 0 where others alone have its beginning: then the call had
+        better wait for one of theirs, and go behind prompts that must be computed anyway."""
+        if not call.prefix or not self._prefix.index.begins(call.prefix, model):
             return 0.0
         if call.model != model:
             call = replace(call, model=model)
-        return max(prefix.score(call, seats, now))
+        best = max(self._prefix.score(call, seats, now))
+        return -MARGIN if not best and self._elsewhere(call, seats) else best
+
+    def _elsewhere(self, call: Call, seats: Sequence[Seat]) -> bool:
+        """Whether others have its beginning, whose engines really keep what they are believed to keep."""
+        index = self._prefix.index
+        holders = index.holders(index.keys(call.prefix, call.model))
+        here = [seat.id for seat in seats]
+        return any(cache.owner not in here and cache.trust > FAITH for cache in holders)
 
 
 def ahead(spec: PoolSpec, pipeline: Pipeline) -> Ahead | None:
