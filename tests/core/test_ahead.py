@@ -87,6 +87,21 @@ def test_prompts_that_nobody_knows_go_strictly_in_turn() -> None:
     assert served(machine) == ["x1", "x2", "x3", "x4"]
 
 
+def test_a_prompt_that_nobody_has_goes_before_one_that_a_busy_replica_has() -> None:
+    """It must be computed anyway; the other one would be computed once more. Whoever has it here goes before both."""
+    machine = busy()
+    wait(machine, "q2", "x1", "p2")
+    assert served(machine) == ["p2", "x1", "q2"]
+
+
+def test_nobody_waits_for_an_engine_that_keeps_nothing() -> None:
+    """Where its replica was found to have much less than was believed, a call is as good as unknown."""
+    machine = busy()
+    machine._fleet.seats["b"].cache.trust = 0.1
+    wait(machine, "q2", "x1")
+    assert served(machine) == ["q2", "x1"]
+
+
 def test_a_little_more_is_not_enough() -> None:
     """The first one has 72 % of its prompt there, the second 79 %: less than the margin apart."""
     machine = busy()
