@@ -20,9 +20,9 @@ MAX_MODEL_CHARS = 512
 MAX_CHOICES = 1024
 MAX_USER_BYTES = 4096
 MAX_TOKENS = 1 << 31
-INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "n", "stream_options")
+INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "stream_options")
 
-_KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_)?tokens|n)"')
+_KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n)"')
 _MESSAGES, _PROMPT, _INPUT = (
     re.compile(rb'"%b"[ \t\r\n]*+:[ \t\r\n]*+' % name) for name in (b"messages", b"prompt", b"input")
 )
@@ -49,10 +49,18 @@ class Fields(Struct, gc=False):
     stream: bool | None = None
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
+    max_output_tokens: Tokens | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     stream_options: StreamOptions | None = None
     user: msgspec.Raw = msgspec.Raw()
     """As it stands there, whatever it is: a hint, over which no request is refused."""
+
+    def most_tokens(self) -> int | None:
+        """Tokens that one answer may have; None: the body does not say."""
+        most = self.max_completion_tokens
+        if most is None:
+            most = self.max_tokens
+        return self.max_output_tokens if most is None else most
 
 
 class Prompted(Fields, gc=False):

@@ -258,7 +258,9 @@ class DataPlane:
         self.exchanges[call_id] = exchange
         inbound.exchange = exchange
         self._requests += 1
-        limit = fields.max_completion_tokens
+        most = fields.most_tokens()
+        if most is None and head.most_tokens is not None and route.most_tokens:
+            most = exchange.most_tokens = head.most_tokens
         session = head.session
         if self._cookies and not session:
             exchange.cookie, exchange.cookies = os.urandom(12).hex().encode(), self._cookies
@@ -266,11 +268,11 @@ class DataPlane:
         self.tell(
             Arrived(
                 Call(
-                    call_id, model, head.path, head.host, head.key or "anonymous", head.key, head.client_id, stream,
+                    call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
                     True, head.wishes.priority, len(body) // _BYTES_PER_TOKEN,
-                    limit if limit is not None else fields.max_tokens, len(body),
+                    most, len(body),
                     session, user_of(fields), prefix, prompt_bytes,
-                    latency_s=head.wishes.latency_s, tier=head.tier,
+                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1,
                 )
             )
         )  # fmt: skip

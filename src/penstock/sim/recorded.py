@@ -156,8 +156,8 @@ class Recorded:
         tokens = None if stats is None else stats.kv_tokens
         kv_blocks = None if block is None or tokens is None else max(1, tokens // block)
         return Group(
-            cost=cost, seats=replica.max_concurrent_requests, weight=replica.weight, hourly_cost=replica.hourly_cost,
-            kv_blocks=kv_blocks, block_size=block,
+            cost=cost, seats=replica.max_concurrent_requests, weight=replica.weight,
+            hourly_cost=replica.hourly_cost or None, kv_blocks=kv_blocks, block_size=block,
             max_model_len=replica.max_model_len or Group().max_model_len,
         )  # fmt: skip
 
