@@ -11,7 +11,8 @@ from penstock.cli.main import app
 from tests.helpers.journals import write_run, write_story
 from tests.sim.support import request, steady
 
-CONFIG = "pools: [{name: a, strategy: least_loaded, replicas: [{url: 'http://h:1'}]}]\n"
+LIMITS = "tiers: {standard: {requests_per_minute: 1}}\n"
+CONFIG = LIMITS + "pools: [{name: a, strategy: least_loaded, replicas: [{url: 'http://h:1'}]}]\n"
 
 
 def simulate(*words: object) -> Result:
@@ -85,6 +86,7 @@ def test_its_traffic_meets_other_policies(tmp_path: Path) -> None:
     columns = json.loads(simulate(*words, "--json", "-").stdout)["comparison"]["columns"]
     assert [column["policy"] for column in columns] == ["measured", "as it was", "random", "tomorrow"]
     assert [column["measured"] for column in columns] == [True, False, False, False]
+    assert columns[3]["numbers"]["ok"]["mean"] == 41, "limits are not tried"
     assert columns[0]["runs"][0]["ttft_mean_s"] == pytest.approx(columns[1]["runs"][0]["ttft_mean_s"])
 
 

@@ -126,7 +126,7 @@ def simulate(
     policies = _policies(scenario, strategies, [*(what_if or []), *(compare_with or [])])
     if recorded is not None:
         tried = policies if strategies or what_if or compare_with else {}
-        policies = {AS_IT_WAS: scenario.policy, **tried}
+        policies = {AS_IT_WAS: scenario.policy, **{name: replace(each, limits=None) for name, each in tried.items()}}
     trials = _trials(scenario, policies, replicas)
     trials |= opposed(trials, opponents)
     try:

@@ -47,7 +47,7 @@ class Left(Struct, kw_only=True):
     """What does not come again in a simulation."""
 
     mistakes: int = 0
-    """Calls that were wrong in themselves: no policy could have answered them."""
+    """Calls that were wrong in themselves, or beyond a limit: no policy of a pool could have answered them."""
     elsewhere: int = 0
     """Calls of other pools."""
     missing: int = 0
