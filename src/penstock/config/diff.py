@@ -88,14 +88,14 @@ def _scaled(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _run(pool: ScaledPool) -> tuple[str, dict[str, str]] | None:
-    return (pool.actuator.command, pool.actuator.env) if isinstance(pool.actuator, ProcessSpec) else None
+    return (pool.spec.actuator.command, pool.spec.actuator.env) if isinstance(pool.spec.actuator, ProcessSpec) else None
 
 
 def _plain(was: ScaledPool, now: ScaledPool) -> ScaleConf:
     """The new spec, with the old command and environment."""
-    actuator = now.actuator
-    if isinstance(actuator, ProcessSpec) and isinstance(was.actuator, ProcessSpec):
-        actuator = msgspec.structs.replace(actuator, command=was.actuator.command, env=was.actuator.env)
+    actuator = now.spec.actuator
+    if isinstance(actuator, ProcessSpec) and isinstance(was.spec.actuator, ProcessSpec):
+        actuator = msgspec.structs.replace(actuator, command=was.spec.actuator.command, env=was.spec.actuator.env)
     return msgspec.structs.replace(now.spec, actuator=actuator)
 
 
