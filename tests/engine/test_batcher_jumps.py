@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.engine.batcher import Batcher, EngineSpec
 from penstock.engine.perf import StepCost
@@ -152,6 +153,40 @@ def test_counters_do_not_know_who_wakes(moves: list[Move], spec: EngineSpec) -> 
             assert one.sum == pytest.approx(other.sum), name
         else:
             assert one == other, name
+
+
+def named(facts: list[tuple[float, Event]]) -> list[tuple[float, Event]]:
+    """The same, with the blocks of families 2 and 3 hashed to their half at most, and a name for the rest of them."""
+    return [
+        (at, replace(fact, hashes=fact.hashes[: fact.hashes[0] % 3], own=-number))
+        if isinstance(fact, Submit) and fact.hashes and fact.hashes[0] >= 2000 else (at, fact)
+        for number, (at, fact) in enumerate(facts, 1)
+    ]  # fmt: skip
+
+
+def hashed(facts: list[tuple[float, Event]]) -> list[tuple[float, Event]]:
+    """The same, with a hash like no other for each block that is named by one name for all."""
+    told: list[tuple[float, Event]] = []
+    for at, fact in facts:
+        if isinstance(fact, Submit) and fact.own:
+            blocks = range(len(fact.hashes), (fact.prompt_tokens + fact.max_tokens) // BLOCK)
+            own = tuple(-fact.own * 1_000_000 + block for block in blocks)
+            fact = replace(fact, hashes=(*fact.hashes, *own), own=0)
+        told.append((at, fact))
+    return told
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None)
+@given(st.lists(MOVES, min_size=1, max_size=25), SPECS)
+def test_one_name_for_own_text_is_as_good_as_hashes(moves: list[Move], spec: EngineSpec) -> None:
+    """Text that only one sequence has costs the same space and is found again, after a preemption, to the same block,
+    whether each of its blocks has a hash or all of them one name."""
+    facts = named(history(moves, spec))
+    (one, by_name), (other, by_hashes) = jumped(facts, spec, False), jumped(hashed(facts), spec, False)
+    assert one == other
+    assert by_name.memory.known_blocks == by_hashes.memory.known_blocks
+    assert by_name.counters.prefix_hits == by_hashes.counters.prefix_hits
 
 
 def test_a_jump_is_one_turn() -> None:

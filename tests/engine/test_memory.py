@@ -114,6 +114,43 @@ def test_whether_a_whole_sequence_fits() -> None:
     assert not memory.fits(Hold((3, 4, 5)), 17, 8)
 
 
+def test_own_text_is_found_again_as_a_whole() -> None:
+    """What is full of computed tokens behind the hashes is kept under one name, behind the known hashes only."""
+    memory, hold = Memory(8, 4), Hold((1,), own=-1)
+    memory.grow(hold, 14)
+    assert (hold.known, hold.private, memory.known_blocks) == (1, 3, 1)
+    memory.release(hold, 13)
+    assert (memory.known_blocks, memory.used_blocks, memory.free_blocks) == (3, 0, 5)
+    assert memory.found((1,), 100, own=-1) == 12
+    assert memory.found((1,), 11, own=-1) == 8
+    assert memory.found((2,), 100, own=-1) == 0
+    again = Hold((1,), own=-1)
+    assert memory.grow(again, 13)
+    assert (again.known, again.private, memory.known_blocks, memory.used_blocks) == (1, 3, 1, 4)
+
+
+def test_own_text_is_evicted_from_its_end() -> None:
+    """As far as space is needed, and before what it stood behind."""
+    memory, hold = Memory(4, 4), Hold((1,), own=-1)
+    memory.grow(hold, 16)
+    memory.release(hold, 16)
+    assert memory.grow(Hold(), 4)
+    assert memory.found((1,), 100, own=-1) == 12
+    assert memory.grow(Hold(), 8)
+    assert memory.found((1,), 100, own=-1) == 4
+    assert (memory.known_blocks, memory.available) == (1, 1)
+
+
+def test_two_with_one_name_at_once_lose_nothing() -> None:
+    """It is not meant to be; the second one's text is then not found, and all blocks come back."""
+    memory, one, other = Memory(8, 4), Hold((), own=-1), Hold((), own=-1)
+    for hold in (one, other):
+        memory.grow(hold, 8)
+    for hold in (one, other):
+        memory.release(hold, 8)
+    assert (memory.known_blocks, memory.free_blocks, memory.available) == (2, 6, 8)
+
+
 MOVES = ("new", "grow", "leave")
 
 
@@ -123,11 +160,11 @@ def test_blocks_are_conserved(data: st.DataObject) -> None:
     """Whatever sequences grow and leave in whatever order, no block is lost, made, or given back twice."""
     memory = Memory(data.draw(st.integers(1, 12)), data.draw(st.integers(1, 4)))
     holds: list[tuple[Hold, int]] = []
-    for _ in range(data.draw(st.integers(1, 25))):
+    for number in range(data.draw(st.integers(1, 25))):
         move = data.draw(st.sampled_from(MOVES)) if holds else "new"
         if move == "leave":
-            hold, _tokens = holds.pop(data.draw(st.integers(0, len(holds) - 1)))
-            memory.release(hold)
+            hold, tokens = holds.pop(data.draw(st.integers(0, len(holds) - 1)))
+            memory.release(hold, data.draw(st.integers(0, tokens)))
         elif move == "grow":
             at = data.draw(st.integers(0, len(holds) - 1))
             hold, tokens = holds[at]
@@ -136,7 +173,7 @@ def test_blocks_are_conserved(data: st.DataObject) -> None:
                 holds[at] = (hold, more)
         else:
             hold, tokens = (
-                Hold(tuple(data.draw(st.lists(st.integers(0, 5), max_size=5)))),
+                Hold(tuple(data.draw(st.lists(st.integers(0, 5), max_size=5))), data.draw(st.integers(-number, 0))),
                 data.draw(st.integers(1, 12)),
             )
             if memory.grow(hold, tokens):

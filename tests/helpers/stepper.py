@@ -116,8 +116,8 @@ class Stepper:
 
     def admit(self, walker: Walker, budget: int) -> bool:
         """Give a waiting one a seat and its first blocks, if they are there."""
-        hold = Hold(walker.told.hashes)
-        found = self.memory.found(hold.hashes, walker.tokens - 1)
+        hold = Hold(walker.told.hashes, walker.told.own)
+        found = self.memory.found(hold.hashes, walker.tokens - 1, hold.own)
         chunk = min(walker.tokens - found, budget)
         whole = chunk == walker.tokens - found or not self.spec.reserve_full_prompt
         if not whole and not self.memory.fits(hold, walker.tokens, found):

@@ -244,5 +244,9 @@ def policy_of(path: str, environment: dict[str, str]) -> Policy:
     settings = load_file(path, environment)
     if not settings.gate.pools:
         raise ConfigError([f"{path}: it has no pool whose policy could be tried"])
-    pool = settings.gate.pools[0]
+    return policy_from(settings.gate.pools[0])
+
+
+def policy_from(pool: PoolSpec) -> Policy:
+    """The policy of a pool."""
     return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__})

@@ -253,10 +253,10 @@ class Batcher:
         waiting, memory, whole = self._waiting, self.memory, self.spec.reserve_full_prompt
         while waiting and budget > 0 and self._running < self._seats:
             sequence = waiting[0]
-            hold = Hold(sequence.told.hashes)
+            hold = Hold(sequence.told.hashes, sequence.told.own)
             # At least one token is computed: the next one is sampled from what it gives.
             tokens = sequence.tokens
-            found = memory.found(hold.hashes, tokens - 1)
+            found = memory.found(hold.hashes, tokens - 1, hold.own)
             chunk = min(tokens - found, budget)
             fits = not whole or chunk == tokens - found or memory.fits(hold, tokens, found)
             if not fits or not memory.grow(hold, found + chunk):

@@ -24,6 +24,10 @@ class Submit(Struct, frozen=True, tag=True, gc=False):
     equal prefixes. Blocks that the answer will fill may follow those of the prompt. Empty: nothing is ever shared."""
     reason: Literal["length", "stop"] = "length"
     """What to report when all of `max_tokens` are out."""
+    own: int = 0
+    """What its full blocks beyond the `hashes` are found by: text that no other sequence has, so that one name does for
+    all of it. Only this very text may come again under it (a second attempt), and not at once. Negative, so that it is
+    no hash; 0: they are never found again."""
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):

@@ -18,7 +18,7 @@ from penstock.drive.pump import Pump, raise_bug
 from penstock.engine import words
 from penstock.engine.batcher import Batcher
 from penstock.sim.benchmark import Benchmark
-from penstock.sim.prompts import seen_by_engine
+from penstock.sim.prompts import own_text, seen_by_engine
 from penstock.workload.request import Request
 
 Tell = Callable[[Event], None]
@@ -29,12 +29,15 @@ KEPT_STATS = 64
 class _Attempt:
     """A connection that the gateway holds open for an answer."""
 
-    __slots__ = ("begun", "name", "order")
+    __slots__ = ("begun", "name", "order", "out")
 
     def __init__(self, name: str, order: Send) -> None:
         self.name = name
         self.order = order
+        self.out = False
+        """The engine has made its first token."""
         self.begun = False
+        """The gateway has heard of it."""
 
 
 class Engine:
@@ -58,9 +61,9 @@ class Engine:
         self._due: deque[tuple[float, _Attempt]] = deque()
         """Until when they must have begun, the earliest first; those that have may stand in it for a while."""
         self._watching = False
-        self._running: dict[str, bool] = {}
-        """What the engine works on -> whether its first token is out."""
-        self._held: dict[str, bool] = {}
+        self._running: dict[str, _Attempt] = {}
+        """What the engine works on."""
+        self._held: dict[str, _Attempt] = {}
         """The same of a frozen one."""
         self._benchmark: Benchmark | None = None
         self._past: deque[tuple[float, EngineStats]] = deque(maxlen=KEPT_STATS)
@@ -175,52 +178,57 @@ class Engine:
     def _arrive(self, what: tuple[_Attempt, Request, int]) -> None:
         attempt, request, number = what
         if self.dead:
-            self._say(Failed(attempt.order.id, attempt.order.attempt, "connect_refused"))
+            self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, "connect_refused"))
         elif self.frozen:
-            self._held[attempt.name] = False
+            self._held[attempt.name] = attempt
         else:
-            self._running[attempt.name] = False
-            blocks = seen_by_engine(request, number, self.batcher.spec.block_size)
-            self._pump.tell(words.Submit(attempt.name, request.prompt_tokens, request.output_tokens, blocks))
+            self._running[attempt.name] = attempt
+            blocks = seen_by_engine(request, self.batcher.spec.block_size)
+            self._pump.tell(
+                words.Submit(
+                    attempt.name, request.prompt_tokens, request.output_tokens, blocks, "length", own_text(number)
+                )
+            )  # fmt: skip
 
     def _stop(self, name: str) -> None:
         if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
             self._pump.tell(words.Abort(name))
 
     def _perform(self, order: words.Order) -> None:
-        if order.id not in self._running:
+        attempt = self._running.get(order.id)
+        if attempt is None:
             return  # aborted
-        call_id, _, attempt = order.id.rpartition("/")
+        sent = attempt.order
         if isinstance(order, words.Emit):
             if order.first:
-                self._running[order.id] = True
-                self._say(Began(call_id, int(attempt)))
+                attempt.out = True
+                self._answer(attempt, Began(sent.id, sent.attempt))
             return
         del self._running[order.id]
         if isinstance(order, words.Finish):
             usage = Usage(order.prompt_tokens, order.completion_tokens, order.cached_tokens)
-            self._say(Ended(call_id, int(attempt), 200, usage, order.completion_tokens))
+            self._answer(attempt, Ended(sent.id, sent.attempt, 200, usage, order.completion_tokens))
         elif order.why == "queue_full":
-            self._say(Failed(call_id, int(attempt), "upstream_busy", 503))
+            self._answer(attempt, Failed(sent.id, sent.attempt, "upstream_busy", 503))
         else:  # too long for this engine: the client's mistake, answered as one
-            self._say(Ended(call_id, int(attempt), 400))
+            self._answer(attempt, Ended(sent.id, sent.attempt, 400))
 
-    def _say(self, event: Began | Ended | Failed | Probed | Observed) -> None:
+    def _say(self, event: Probed | Observed) -> None:
         """What has left the engine arrives, whatever becomes of the engine."""
-        self._kernel.at(self._kernel.clock() + self._way_s, self._said, event)
+        self._kernel.at(self._kernel.clock() + self._way_s, self._tell, event)
 
-    def _said(self, event: Began | Ended | Failed | Probed | Observed) -> None:
-        if isinstance(event, Probed | Observed):
-            self._tell(event)
-            return
-        name = f"{event.id}/{event.attempt}"
-        attempt = self._open.get(name)
-        if attempt is None:
+    def _answer(self, attempt: _Attempt, event: Began | Ended | Failed) -> None:
+        """The same on a connection, which may be closed by then."""
+        self._kernel.at(self._kernel.clock() + self._way_s, self._answered, (attempt, event))
+
+    def _answered(self, what: tuple[_Attempt, Began | Ended | Failed]) -> None:
+        attempt, event = what
+        if self._open.get(attempt.name) is not attempt:
             return
         if isinstance(event, Began):
             attempt.begun = True
         else:
-            del self._open[name]
+            del self._open[attempt.name]
         self._hear(event)
 
     # ===== what goes wrong =====
@@ -233,10 +241,10 @@ class Engine:
             self._close(self._running)
             self._close(self._held)
 
-    def _close(self, taken: dict[str, bool]) -> None:
-        for name, begun in taken.items():
-            call_id, _, attempt = name.rpartition("/")
-            self._say(Failed(call_id, int(attempt), "died_mid_answer" if begun else "closed_early"))
+    def _close(self, taken: dict[str, _Attempt]) -> None:
+        for attempt in taken.values():
+            label: Label = "died_mid_answer" if attempt.out else "closed_early"
+            self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, label))
         taken.clear()
 
     def revive(self) -> None:
@@ -255,9 +263,9 @@ class Engine:
         """Nothing comes any more, neither of what it works on nor of what it takes in."""
         self.frozen = True
         self._held, self._running = {**self._held, **self._running}, {}
-        for name, begun in self._held.items():
+        for name, attempt in self._held.items():
             self._pump.tell(words.Abort(name))
-            if begun and (attempt := self._open.get(name)) is not None:
+            if attempt.out and self._open.get(name) is attempt:
                 self._kernel.at(self._kernel.clock() + attempt.order.idle_timeout_s, self._silent, attempt)
 
     def _silent(self, attempt: _Attempt) -> None:

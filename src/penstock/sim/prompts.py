@@ -7,48 +7,52 @@ blocks is nobody else's.
 from bisect import bisect_right
 from zlib import crc32
 
-from penstock.base.prefix import ENDS
+from penstock.base.prefix import ENDS, MAX_BLOCKS
 from penstock.workload.request import Request
 
 TOKEN_BYTES = 4
 _MASK = (1 << 61) - 1
-_OWN = 1 << 62
-"""Engine blocks of text that only one prompt has."""
+_PLACES = tuple(b"/%d" % place for place in range(MAX_BLOCKS))
+_ENDS = tuple(b"%d" % end for end in ENDS)
 
 
 def seen_by_gateway(request: Request, number: int) -> tuple[int, ...]:
     """The hashes of its leading blocks as `base.prefix` cuts them; `number` tells it from all other requests."""
-    length = request.prompt_tokens * TOKEN_BYTES
-    count = bisect_right(ENDS, length) - 1
-    size = request.block_tokens * TOKEN_BYTES
-    known = len(request.blocks)
+    count = bisect_right(ENDS, request.prompt_tokens * TOKEN_BYTES) - 1
+    size, blocks = request.block_tokens * TOKEN_BYTES, request.blocks
     found: list[int] = []
     state = at = 0
-    for end in ENDS[1 : count + 1]:
-        upto = -(-end // size) if size else 1
-        if upto > known:
-            state = crc32(b"%d/%d" % (number, len(found)), state)
-        else:
-            for block in request.blocks[at:upto]:
+    if size:
+        while len(found) < count and (upto := -(-ENDS[len(found) + 1] // size)) <= len(blocks):
+            for block in blocks[at:upto]:
                 state = crc32(b"%d" % block, state)
             at = upto
-        found.append(crc32(b"%d" % end, state))
+            found.append(crc32(_ENDS[len(found) + 1], state))
+    own = b"%d" % number
+    for place in range(len(found), count):
+        state = crc32(own + _PLACES[place], state)
+        found.append(crc32(_ENDS[place + 1], state))
     return tuple(found)
 
 
-def seen_by_engine(request: Request, number: int, block_size: int) -> tuple[int, ...]:
-    """The chained content of its full blocks, those that its answer fills included."""
+def own_text(number: int) -> int:
+    """What an engine knows the text by that only this request has; a benchmark's numbers are below zero."""
+    return -2 * number - 1 if number >= 0 else 2 * number
+
+
+def seen_by_engine(request: Request, block_size: int) -> tuple[int, ...]:
+    """The chained content of its full blocks, those that its answer fills included, as far as the workload knows it.
+    What is behind them is its own."""
     size, blocks = request.block_tokens, request.blocks
+    if not size:
+        return ()
     total = (request.prompt_tokens + request.output_tokens) // block_size
-    covered = min(total, len(blocks) * size // block_size) if size else 0
     found: list[int] = []
     state, at = 0, 0
-    for place in range(covered):
+    for place in range(min(total, len(blocks) * size // block_size)):
         upto = ((place + 1) * block_size - 1) // size + 1
         while at < upto:
             state = (state * 1_000_003 + blocks[at] + 1) & _MASK
             at += 1
         found.append((state * 131 + place) & _MASK)
-    first = _OWN + (number << 24)
-    found.extend(range(first + covered, first + total))
     return tuple(found)
