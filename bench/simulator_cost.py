@@ -138,7 +138,7 @@ def _said(what: str, value: float, bound: float, unit: str) -> str:
 
 
 def interpreter() -> dict[str, Any]:
-    """Which Python this is, and whether it was built with profile-guided optimisation: that is worth a fifth or more."""
+    """Which Python this is, and whether it was built with profile-guided optimisation: worth a fifth or more."""
     flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
     return {
         "python": platform.python_version(), "optimised_build": "--enable-optimizations" in flags,
