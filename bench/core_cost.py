@@ -37,8 +37,10 @@ class Fleet:
     """A Gate with healthy replicas, half of whose seats are taken, and a stream of calls that keeps it so."""
 
     def __init__(
-        self, strategy: str, replicas: int, hedge: bool = False, explain: int = 0, prompts: Prompts = "none"
-    ) -> None:
+        self, strategy: str, replicas: int, hedge: bool = False, explain: int = 0, prompts: Prompts = "none",
+        waiting: int = 0,
+    ) -> None:  # fmt: skip
+        """`waiting`: so many calls wait all the time, because all seats are taken."""
         self._prompts = prompts
         self._rng = Random(1)
         self._documents = [chain([self._rng.randbytes(8192)])[0] for _ in range(64)]
@@ -50,7 +52,9 @@ class Fleet:
         self.now = 1000.0
         self._flying: deque[str] = deque()
         self._made = 0
-        self._half = replicas * SEATS // 2
+        self._waiting = waiting
+        self._about = replicas * SEATS + waiting if waiting else replicas * SEATS // 2
+        """Calls that are here at a time."""
         members = tuple(
             Replica(id=f"r{i}", url=f"http://10.0.0.1:{i}", pool="pool", engine="vllm", max_concurrent_requests=SEATS)
             for i in range(replicas)
@@ -59,7 +63,7 @@ class Fleet:
         for i, member in enumerate(members):
             self._tell(Probed(member.id, ok=True))
             self._tell(Observed(member.id, EngineStats(running=i % SEATS, waiting=0, kv_usage=i % 10 / 10)))
-        for _ in range(self._half):
+        for _ in range(self._about):
             self.turn()
 
     def _tell(self, event: Event) -> list[Effect]:
@@ -76,7 +80,7 @@ class Fleet:
         return self._documents[self._made % len(self._documents)][:12] + fresh[:4]
 
     def turn(self) -> float:
-        """One call arrives and begins; where the fleet is half full, the oldest ends. Returns seconds in the Gate."""
+        """One call arrives and begins; where enough are here, the oldest ends. Returns seconds in the Gate."""
         self._made += 1
         name = f"c{self._made}"
         arrived = Arrived(
@@ -85,8 +89,10 @@ class Fleet:
                 prompt_bytes=8192,
             )
         )  # fmt: skip
+        if self._waiting:
+            return self._turn_waiting(arrived)
         began = Began(name, 1)
-        ended = Ended(self._flying[0], 1, 200, USAGE, 50) if len(self._flying) >= self._half else None
+        ended = Ended(self._flying[0], 1, 200, USAGE, 50) if len(self._flying) >= self._about else None
         self.now += STEP_S
         on, now, clock = self.gate.on, self.now, time.perf_counter
         before = clock()
@@ -102,13 +108,33 @@ class Fleet:
         self._flying.append(name)
         return used_s
 
+    def _turn_waiting(self, arrived: Arrived) -> float:
+        """The same where seats are few: the call waits, and when the oldest ends another begins."""
+        full = self._made > self._about
+        ended = Ended(self._flying.popleft(), 1, 200, USAGE, 50) if full else None
+        self.now += STEP_S
+        on, now, clock = self.gate.on, self.now, time.perf_counter
+        before = clock()
+        sent = on(arrived, now)
+        if ended:
+            sent = on(ended, now)
+        used_s = clock() - before
+        for effect in sent:
+            if isinstance(effect, Send):
+                self._flying.append(effect.id)
+                began = Began(effect.id, 1)
+                before = clock()
+                on(began, now)
+                used_s += clock() - before
+        return used_s
+
 
 def cost_us(
     strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False, explain: int = 0,
-    prompts: Prompts = "none",
+    prompts: Prompts = "none", waiting: int = 0,
 ) -> float:  # fmt: skip
     """Microseconds of one call's three facts: the mean of the fastest round."""
-    fleet = Fleet(strategy, replicas, hedge, explain, prompts)
+    fleet = Fleet(strategy, replicas, hedge, explain, prompts, waiting)
     for _ in range(calls // 4):
         fleet.turn()
     best = float("inf")
@@ -129,6 +155,7 @@ def main() -> None:
         "--prompts", choices=("none", "unique", "shared"), default="none",
         help="none: too short to be known; unique: 8 KB, each like no other; shared: 64 documents, other questions",
     )  # fmt: skip
+    parser.add_argument("--waiting", type=int, default=0, help="all seats are taken, and so many calls wait")
     parser.add_argument("--explain", type=int, default=0, help="so many calls are remembered to be explained")
     parser.add_argument("--strategies", default=",".join(STRATEGIES.names()))
     parser.add_argument("--fleets", default=",".join(map(str, FLEETS)))
@@ -142,7 +169,10 @@ def main() -> None:
     for strategy in asked.strategies.split(","):
         costs = {
             size: round(
-                cost_us(strategy, size, asked.calls, asked.rounds, asked.hedge, asked.explain, asked.prompts), 1
+                cost_us(
+                    strategy, size, asked.calls, asked.rounds, asked.hedge, asked.explain, asked.prompts, asked.waiting
+                ),
+                1,
             )
             for size in fleets
         }

@@ -35,3 +35,12 @@ def test_prompts_are_as_asked_for(strategy: str) -> None:
         found[prompts] = (len(prefix.index), prefix.index.turn)
     assert found["none"] == (0, 0)
     assert found["unique"][1] > found["shared"][1] == 64
+
+
+def test_calls_wait_where_that_is_asked_for() -> None:
+    """All seats are taken, and so many calls wait after every turn."""
+    fleet = Fleet("adaptive", 2, prompts="shared", waiting=5)
+    for _ in range(30):
+        assert fleet.turn() > 0
+        assert fleet.gate.counts()["waiting"] == 5
+        assert fleet.gate.counts()["seats_taken"] == 2 * SEATS

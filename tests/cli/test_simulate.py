@@ -10,6 +10,8 @@ from penstock.base.errors import ConfigError
 from penstock.cli.main import app
 from penstock.cli.simulate import _policies
 from penstock.config.scenarios import read_scenario
+from penstock.sim.opponents import OPPONENTS
+from penstock.sim.report import BESIDE
 
 SCENARIO = """
 workload: {kind: synthetic, arrivals: {kind: poisson, rate: 50}, requests: 60}
@@ -58,6 +60,23 @@ def test_a_gateways_own_file_can_be_compared(tmp_path: Path) -> None:
     assert found["comparison"]["columns"][0]["numbers"]["requests"]["mean"] == 60.0
 
 
+@pytest.mark.slow
+def test_mistakes_and_oracles_stand_beside_a_policy(tmp_path: Path) -> None:
+    """All opponents after the scenario's own strategy, and the yardsticks in the table, the page and the JSON; what is
+    expected is not expected of opponents."""
+    page, file = tmp_path / "report.html", tmp_path / "all.json"
+    options = ("--strategies", "opponents", "--oracle", "--seeds", "1", "--html", str(page), "--json", str(file))
+    done = run(tmp_path, *options, more="expect: [{metric: ok, at_least: 60}]\n")
+    assert done.exit_code == 0, done.output
+    found = json.loads(file.read_text())
+    names = [column["policy"] for column in found["comparison"]["columns"]]
+    assert names == ["adaptive", *(f"opponent:{name}" for name in OPPONENTS)]
+    assert [yardstick["name"] for yardstick in found["comparison"]["yardsticks"]] == ["oracle", "bound"]
+    assert [verdict["policy"] for verdict in found["expected"]] == ["adaptive"]
+    assert BESIDE.split(".")[0] in done.output
+    assert "<th>oracle<th>bound" in page.read_text()
+
+
 def test_a_missed_expectation_fails_the_command(tmp_path: Path) -> None:
     """For a team's continuous integration: the exit status says it."""
     done = run(tmp_path, "--seeds", "3", more="expect: [{metric: ttft_p95_s, at_most: 0.0000001}]\n")
@@ -69,6 +88,7 @@ def test_a_missed_expectation_fails_the_command(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--strategies", "psychic"], "'psychic' is none: there are round_robin"),
+        (["--strategies", "opponent:me"], "'opponent:me' is none: there are opponent:single_instance"),
         (["--seeds", "one"], "expected whole numbers"),
         (["--compare", "/nowhere.yaml"], "cannot be read"),
         (["--replicas", "two"], "--replicas: 'two': expected whole numbers"),

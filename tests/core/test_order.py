@@ -200,3 +200,21 @@ def test_calls_that_left_do_not_pile_up() -> None:
         ]
         assert sum(map(len, heaps)) < 100
         assert drain(pool) == ["first"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["stay", "stay", "leave"])), min_size=1, max_size=60),
+    st.integers(1, 20),
+)
+def test_the_next_few_of_a_tenant_are_its_calls_in_order(calls: list[tuple[int, str]], most: int) -> None:
+    """Whoever came late or has left: as a sort of those that wait would have it, and nothing is taken out."""
+    pool = queue()
+    flights = [(wait(pool, f"c{at}", float(arrived)), what) for at, (arrived, what) in enumerate(calls)]
+    first = wait(pool, "last", 99.0)
+    for flight, what in flights:
+        if what == "leave":
+            pool.drop(flight, "m")
+    here = sorted((flight for flight, what in flights if what == "stay"), key=lambda flight: flight.arrived)
+    made: Any = pool.lines["m"].order
+    for _ in range(2):
+        assert made.lane(first).upcoming(most) == [*here, first][:most]

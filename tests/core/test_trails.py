@@ -9,11 +9,12 @@ import pytest
 from penstock.base.nouns import Usage
 from penstock.core.events import ClientGone, Ended, Failed, FleetSeen, Observed, Reconfigured, Woke
 from penstock.core.gate import Gate
-from penstock.core.route.presets import Adaptive, ConsistentHash, GpuAware, P2CPeakEwma
+from penstock.core.route.presets import Adaptive, ConsistentHash, GpuAware, P2CPeakEwma, PrefixAware
 from penstock.core.spec import ExplainSpec, GateSpec, QueueSpec, RetrySpec, ShedSpec, SlowStartSpec, StickySpec
 from penstock.core.steps import Chosen, Denied, Lost, Moved, Paused, Queued, Refused, Step, Unqueued
 from penstock.core.trails import MOST_BYTES, Trails
 from tests.core.playbook import arrived, fleet, gate, kinds, pool, replica, sends, stats, tell
+from tests.core.test_ahead import asked
 
 
 def remembering(*ids: str, seats: int = 1, explain: ExplainSpec | None = None, **fields: Any) -> Gate:
@@ -182,6 +183,22 @@ def test_who_was_ahead_and_who_got_a_seat_meanwhile() -> None:
     left = steps(machine, "c4")[1]
     assert isinstance(left, Unqueued)
     assert (left.at, left.waiting, left.meanwhile) == (5.0, 0, (0, 1, 1, 0, 0))
+
+
+def test_who_went_first_by_prefix_cache_is_told() -> None:
+    """Of the call that went before others, and of those that it went before; a later attempt says nothing of it."""
+    machine = remembering("a", strategy=PrefixAware())
+    machine.on(asked("p"), 0.0)
+    tell(machine, asked("q2"), asked("q3"), asked("p2"), now=1.0)
+    machine.on(Ended("p", 1, 200), 2.0)
+    machine.on(Failed("p2", 1, "closed_early"), 3.0)
+    machine.on(Woke(), 4.0)
+    machine.on(ok("q2"), 5.0)
+    out_of_turn = {
+        id: [(step.overtaken, step.overtook) for step in steps(machine, id) if isinstance(step, Unqueued)]
+        for id in ("p2", "q2")
+    }
+    assert out_of_turn == {"p2": [(0, 2), (0, 0)], "q2": [(1, 0)]}
 
 
 def test_a_tenants_account_is_told() -> None:

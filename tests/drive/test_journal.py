@@ -9,12 +9,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.core.effects import Effect, Probe, Refuse, Send
 from penstock.core.events import Arrived, Began, Ended, Event, Failed, FleetSeen, Observed, Reconfigured, Woke
 from penstock.core.spec import GateSpec, PoolSpec
-from penstock.drive.journal import FileSink, Gap, Header, Journal, Turn, header, read, read_all
+from penstock.drive.journal import FileSink, Gap, Header, Journal, Turn, header, parts, read, read_all, read_placed
 
 HEAD = header("1.2.3", 7, GateSpec(pools=(PoolSpec(name="tiny"),)))
 ROWS = msgspec.json.Decoder(list[tuple[float, Event, list[Effect]]])
@@ -121,7 +122,7 @@ def test_a_broken_line_is_told_with_its_number(tmp_path: Path) -> None:
 
 
 def test_rotation_bounds_the_disk_and_keeps_order(tmp_path: Path) -> None:
-    """A full file becomes FILE.1, each part has a header, and all parts read in order."""
+    """A full file becomes FILE.1, each part has a header that says which it is, and all parts read in order."""
     path = tmp_path / "journal"
     sink = FileSink(path, HEAD, max_bytes=2000, keep=2)
     for number in range(60):
@@ -129,12 +130,28 @@ def test_rotation_bounds_the_disk_and_keeps_order(tmp_path: Path) -> None:
         if number % 5 == 4:
             assert sink.flush()
     sink.close()
-    parts = sorted(file.name for file in tmp_path.iterdir())
-    assert parts == ["journal", "journal.1", "journal.2"]
-    assert all((tmp_path / part).stat().st_size <= 2000 + 500 for part in parts)
-    assert all(next(iter(read(tmp_path / part, Event, Effect))) == HEAD for part in parts)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["journal", "journal.1", "journal.2"]
+    assert all((tmp_path / name).stat().st_size <= 2000 + 500 for name in names)
+    firsts = [next(iter(read(part, Event, Effect))) for part in parts(path)]
+    assert [replace(first, part=0) for first in firsts if isinstance(first, Header)] == [HEAD] * 3
+    last = firsts[-1]
+    assert isinstance(last, Header)
+    assert [first.part for first in firsts if isinstance(first, Header)] == [last.part - 2, last.part - 1, last.part]
     times = [now for now, _, _ in turns(path)]
     assert times == [float(number) for number in range(60 - len(times), 60)]
+
+
+def test_the_next_process_begins_at_part_0_in_the_same_file(tmp_path: Path) -> None:
+    """Two lives in one file: each begins with a header of part 0, and every line has its place."""
+    path = tmp_path / "journal"
+    for now in (1.0, 2.0):
+        sink = FileSink(path, HEAD)
+        sink.observe(now, Woke(), [])
+        sink.close()
+    rows = list(read_placed(path, Event, Effect))
+    assert [str(place) for place, _ in rows] == [f"{path}, line {number}" for number in (1, 2, 3, 4)]
+    assert [row for _, row in rows] == [HEAD, Turn(1.0, Woke(), []), HEAD, Turn(2.0, Woke(), [])]
 
 
 def test_rotation_may_keep_nothing(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from html.parser import HTMLParser
 
-from penstock.config.scenarios import Expect, Policy
+from penstock.config.scenarios import Expect, Group, Policy
 from penstock.core.route.presets import LeastLoaded, RoundRobin
-from penstock.sim.compare import Number, Trial, compare, verdicts
-from penstock.sim.report import html, shown, shown_number
-from tests.sim.support import scenario, steady
+from penstock.sim.compare import Comparison, Number, Trial, Yardstick, compare, verdicts
+from penstock.sim.report import BESIDE, FIGURES, html, shown, shown_number
+from tests.sim.support import request, scenario, steady
 
 
 class Page(HTMLParser):
@@ -42,6 +42,35 @@ def test_a_page_shows_the_table_the_lines_and_the_bars() -> None:
     assert "TTFT, p95" in made.text
     assert "what was run" in made.text
     assert "holds" in made.text
+
+
+def test_every_picture_over_time_is_there_where_it_has_something() -> None:
+    """Two tenants, shared beginnings and a price: all figures; without them those that would be empty are left out."""
+    priced = scenario(fleet=(Group(count=2, cost="fast", seats=4, hourly_cost=3.0),))
+    told = [
+        request(0.05 * at, 600, 5, tenant=f"t{at % 2}", blocks=(7,), block_tokens=512) for at in range(60)
+    ]  # fmt: skip
+    full = compare({"a": Trial(priced, priced.policy)}, (1,), lambda seed: told, lambda policy, seed: None)
+    seen = [head for head, _ in FIGURES if head in html("t", [], full, [])]
+    assert len(seen) == len(FIGURES) - 1  # nothing failed
+    bare = compare({"a": Trial(scenario(), Policy())}, (1,), lambda seed: steady(60), lambda policy, seed: None)
+    page = html("t", [], bare, [])
+    assert [head for head in seen if head not in page] == [
+        "Prompt tokens found cached, share of each moment",
+        "Fairness between tenants (Jain), of all that was served so far",
+        "Cost per million output tokens of each moment",
+    ]
+
+
+def test_yardsticks_stand_beside_and_are_never_the_best() -> None:
+    """A column of its own, a dash where it has nothing, and a line that tells what it is."""
+    bare = compare({"a": Trial(scenario(), Policy())}, (1,), lambda seed: steady(20), lambda policy, seed: None)
+    beside = Yardstick(name="bound", numbers={"ttft_p50_s": Number(mean=0.25, half_width=None)})
+    page = html("t", [], Comparison(seeds=[1], columns=bare.columns, yardsticks=[beside]), [])
+    assert "<th>a<th>bound" in page
+    assert "<td class=beside>250 ms" in page
+    assert "<td class=beside>–" in page
+    assert BESIDE in page
 
 
 def test_a_page_needs_nothing_from_elsewhere() -> None:

@@ -87,3 +87,35 @@ def test_cost_is_the_fleets_for_the_time_it_ran() -> None:
     kernel.run(7200.0)
     tally.over(row())
     assert tally.result(10.0).cost == pytest.approx(20.0)
+
+
+def test_each_moment_has_its_own_numbers() -> None:
+    """Hits, tokens and prices of what ended then; fairness of all so far, once there are two tenants."""
+    kernel = Kernel()
+    tally = Tally(Slo(), ["r0"], kernel)
+    for at, each in ((0.5, row()), (2.5, row(tenant="u", usage=Usage(30, 26, 0)))):
+        kernel.run(at)
+        tally.arrived()
+        tally.over(each)
+    first, idle, last = tally.result(3600.0).points
+    assert (first.prefix_hits, idle.prefix_hits, last.prefix_hits) == (0.5, None, 0.0)
+    assert (first.output_tokens_per_s, last.output_tokens_per_s) == (16.0, 26.0)
+    assert first.fairness is None
+    assert last.fairness == pytest.approx((26 + 56) ** 2 / (2 * (26**2 + 56**2)))
+    assert idle.cost_per_million_tokens is None
+    assert last.cost_per_million_tokens == pytest.approx(1e6 / 26)
+    assert first.e2e_p95_s == pytest.approx(2.0, rel=0.011)
+
+
+def test_moments_that_become_one_lose_nothing() -> None:
+    """A run so long that windows are joined has all tokens of all tenants in them."""
+    kernel = Kernel()
+    tally = Tally(Slo(), ["r0"], kernel)
+    for second in range(3 * WINDOWS):
+        kernel.run(float(second))
+        tally.arrived()
+        tally.over(row(tenant=f"t{second % 2}"))
+    points = tally.result(0.0).points
+    width = points[1].at_s - points[0].at_s
+    assert sum(point.output_tokens_per_s * width for point in points) == pytest.approx(16 * 3 * WINDOWS)
+    assert points[-1].fairness == pytest.approx(1.0)

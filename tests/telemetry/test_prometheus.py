@@ -21,7 +21,7 @@ REPLICA = ReplicaView(
     suspect=True, ejected=True, in_flight=3, seats=8, load=0.25, ttft_ewma_s=0.125, error_rate=0.5,
     stats=EngineStats(running=3, waiting=1, kv_usage=0.5, prefix_queries=100, prefix_hits=40, gpu_utilisation=0.75),
     stats_age_s=1.5, served=10, failed=2,
-    benchmark=BenchmarkView(state="ok", ttft_s=0.25, tokens_per_s=64.0, age_s=9.0),
+    benchmark=BenchmarkView(state="ok", ttft_s=0.25, tokens_per_s=64.0, age_s=9.0), pinned=5,
 )  # fmt: skip
 SILENT = ReplicaView(
     id="r2", url="http://127.0.0.1:2", pool="p", engine="generic", models=[], state="healthy", breaker="closed",
@@ -120,6 +120,7 @@ def test_replicas() -> None:
     assert value(PAGE, "penstock_scrapes_total", replica="r1", result="failed") == 1
     states = {state: value(PAGE, "penstock_replica_state", pool="p", replica="r1", state=state) for state in STATES}
     assert states == {state: float(state == "busy") for state in STATES}
+    assert value(PAGE, "penstock_replica_pinned", pool="p", replica="r1") == 5
     assert value(PAGE, "penstock_replica_breaker", pool="p", replica="r1", state="half_open") == 1
     assert value(PAGE, "penstock_replica_benchmark_ttft_seconds", pool="p", replica="r1") == 0.25
     assert value(PAGE, "penstock_replica_benchmark_tokens_per_second", pool="p", replica="r1") == 64.0

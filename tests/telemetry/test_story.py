@@ -12,6 +12,7 @@ from penstock.core.route.presets import (
     GpuAware,
     LeastConnections,
     P2CPeakEwma,
+    PrefixAware,
     Random,
     RoundRobin,
     WeightedRoundRobin,
@@ -20,6 +21,7 @@ from penstock.core.spec import ExplainSpec, QueueSpec, RetrySpec, StickySpec
 from penstock.telemetry.explain import explain
 from penstock.telemetry.story import count, listed, seconds
 from tests.core.playbook import arrived, fleet, gate, pool, replica, stats, tell
+from tests.core.test_ahead import asked
 
 
 def remembering(*ids: str, seats: int = 1, **fields: Any) -> Gate:
@@ -123,6 +125,21 @@ def test_a_wait() -> None:
         "a got it because it was the only one that could take it."
         " It waited 3.00 s in the queue of main: others were waiting already; 1 call of a higher priority and 1 of its"
         " own waited before it, 1 of them its tenant's. Meanwhile 2 others (1 high, 1 normal) got a seat."
+    )
+
+
+def test_out_of_turn() -> None:
+    """Who was served before whom for the sake of prefix caches is told of both."""
+    machine = remembering("a", strategy=PrefixAware())
+    machine.on(asked("p"), 0.0)
+    tell(machine, asked("q2"), asked("p2"), now=1.0)
+    for at, id in ((2.0, "p"), (3.0, "p2"), (4.0, "q2")):
+        machine.on(Ended(id, 1, 200), at)
+    assert summary(machine, "p2").endswith(
+        "Meanwhile no other got a seat; it went before 1 earlier call of its tenant, by prefix cache."
+    )
+    assert summary(machine, "q2").endswith(
+        "Meanwhile 1 other (1 normal) got a seat; 1 later call of its tenant went first, by prefix cache."
     )
 
 

@@ -147,9 +147,7 @@ def knots(graph: dict[str, set[str]]) -> list[list[str]]:
 
 STARTS: dict[str, str] = {
     "penstock.drive.virtual_loop": "only tests run the live body on virtual time",
-    "penstock.engine.capacity": "the simulator's and the planner's; the benchmark of the engine model sizes by it",
     "penstock.engine.kernels": "who has a profile of kernels makes a cost model of it; agreement tests prove it",
-    "penstock.engine.trial": "the benchmark of the engine model plays published measurements with it",
 }
 """Module that nothing in the package imports -> why it is alive all the same."""
 

@@ -46,6 +46,18 @@ CALLS: dict[str, str] = {
 }
 """Call, as it is written -> why not, and the replacement."""
 
+_RANDOM_ONLY = "versions of Python may draw it otherwise: make it from `random()`, as workload.draws does"
+DRAWS: dict[str, str] = dict.fromkeys(
+    (
+        "betavariate", "choice", "choices", "expovariate", "gammavariate", "gauss", "lognormvariate",
+        "normalvariate", "paretovariate", "randint", "randrange", "sample", "shuffle", "triangular",
+        "vonmisesvariate", "weibullvariate",
+    ),
+    _RANDOM_ONLY,
+)  # fmt: skip
+"""Method of `random.Random` -> why not. The generator's raw bits (`getrandbits`, `randbytes`) are no
+distribution, and `uniform` is a popular name for `random` itself."""
+
 ALLOWED: dict[tuple[str, str], str] = {
     ("src/penstock/base/rand.py", "random.Random"): "the one place where streams are made",
 }
@@ -97,10 +109,20 @@ def _words(source: Source) -> Iterator[Finding]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random":
             if node.attr != "Random":
                 yield Finding(source.path, node.lineno, f"`random.{node.attr}` in the pure zone: {_STREAM}")
+        if isinstance(node, ast.Attribute) and node.attr in DRAWS and _is_stream(node.value):
+            yield Finding(source.path, node.lineno, f"`{node.attr}` in the pure zone: {DRAWS[node.attr]}")
         if isinstance(node, ast.Call):
             said = ".".join(ast.unparse(node.func).split(".")[-2:])
             if said in CALLS and (source.path, said) not in ALLOWED:
                 yield Finding(source.path, node.lineno, f"`{said}()` in the pure zone: {CALLS[said]}")
+
+
+def _is_stream(node: ast.expr) -> bool:
+    """Whether it is called as streams are: `rng`, `self._rng`, `stream`, `rand.stream(…)`."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Attribute) and node.func.attr == "stream"
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name.lstrip("_") in ("rng", "stream", "luck", "random")
 
 
 def _sets(source: Source) -> Iterator[Finding]:

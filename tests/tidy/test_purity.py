@@ -42,6 +42,9 @@ def test_pure_zone() -> None:
         ("x = id(object())", "own id"),
         ("x = open('a')", "as an argument"),
         ("print('a')", "return it"),
+        ("def f(rng):\n    return rng.choice('ab')", "workload.draws"),
+        ("class A:\n    def f(self):\n        draw = self._rng.expovariate", "workload.draws"),
+        ("x = rand.stream('gaps').shuffle([1])", "workload.draws"),
     ],
 )
 def test_ban_is_found(text: str, replacement: str) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "Why a request went where it went, and what it waited for; or a list of the last calls.",
     "top": "The fleet, its queues and rates, live in the terminal.",
     "simulate": "Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.",
+    "calibrate": "Make a model of an engine from measurements of it, for `simulate` and `emulate`.",
     "load": "Replay a request trace against any OpenAI endpoint and show latencies, goodput and errors.",
     "workload": "Tell what a trace or a made-up workload consists of, and write it as a trace of our own format.",
 }

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,22 +15,36 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from penstock.base.errors import ConfigError
-from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_of
+from penstock.cli.recorded import described, open_recorded, replay_journal
+from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_from, policy_of
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
-from penstock.sim.compare import Comparison, Trial, Verdict, best, compare, unknown, verdicts
+from penstock.engine.perf import PRESETS
+from penstock.sim import engines
+from penstock.sim.compare import Comparison, Trial, Verdict, beside, best, compare, unknown, verdicts
+from penstock.sim.opponents import MARK, TOLD, opposed, split
+from penstock.sim.oracle import with_yardsticks
+from penstock.sim.recorded import Recorded
 from penstock.sim.reference import markdown
-from penstock.sim.report import ROWS, html, shown_number
-from penstock.workload.combine import Workload
+from penstock.sim.replay import NotReplayable
+from penstock.sim.report import BESIDE, ROWS, beside_cells, html, names, shown_number
+from penstock.workload.combine import Trace, Workload
 from penstock.workload.lines import TraceError
 from penstock.workload.request import Request
 
 MISTAKE, MISSED = 2, 1
+MEASURED, AS_IT_WAS = "measured", "as it was"
+"""Columns of a journal: what really happened, and the same traffic simulated under the policy that it had."""
 
-File = Annotated[Path, typer.Argument(help="The scenario, YAML.", show_default=False)]
+File = Annotated[
+    Path | None, typer.Argument(help="The scenario, YAML; not needed with --from-journal.", show_default=False)
+]
 Strategies = Annotated[
     str | None,
-    typer.Option(metavar="A,B,…", help=f"Compare these, else the scenario's own: {', '.join(STRATEGIES.names())}."),
+    typer.Option(
+        metavar="A,B,…",
+        help=f"Compare these, else the scenario's own: {', '.join(STRATEGIES.names())}; {TOLD}.",
+    ),
 ]
 Compare = Annotated[
     list[Path] | None,
@@ -44,9 +58,27 @@ Replicas = Annotated[
     str | None,
     typer.Option(metavar="2,3,…", help="Try each policy with so many replicas, where the fleet is one group."),
 ]
+FromJournal = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A gateway's journal: replay it exactly; with --what-if, --strategies or --replicas simulate its traffic.",
+    ),
+]
+WhatIf = Annotated[
+    list[Path] | None,
+    typer.Option("--what-if", metavar="CONFIG", help="A gateway's own configuration under which it comes; repeatable."),
+]
+Cost = Annotated[
+    str | None,
+    typer.Option(help=f"How long the recorded fleet's steps take, without a scenario: {', '.join(PRESETS)}."),
+]
 Seeds = Annotated[str | None, typer.Option(metavar="1,2,…", help="Instead of the scenario's.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON; -: to stdout.")]
+Oracle = Annotated[
+    bool, typer.Option("--oracle", help="Beside them: who knows how long answers will be, and what nobody can beat.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
@@ -65,35 +97,80 @@ Reference = Annotated[
 
 
 def simulate(
-    file: File, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
-    seeds: Seeds = None, html_file: Html = None, json: Json = None, quiet: Quiet = False, reference: Reference = False,
+    file: File = None, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
+    from_journal: FromJournal = None, what_if: WhatIf = None, cost: Cost = None,
+    seeds: Seeds = None, html_file: Html = None, json: Json = None, oracle: Oracle = False, quiet: Quiet = False,
+    reference: Reference = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 
     Every policy meets the same requests with the same luck. Exit status: 0 done, 1 something that the scenario expects
-    did not come out, 2 a mistake in what you gave.
+    did not come out (or a journal's orders did not come out again), 2 a mistake in what you gave.
     """
-    scenario = open_scenario(str(file))
+    if from_journal is not None and not (file or what_if or strategies or replicas or compare_with):
+        replay_journal(from_journal, json)
+        return
+    recorded = None if from_journal is None else open_recorded(from_journal)
+    scenario = _scenario(file, recorded, cost, what_if)
+    source = file if from_journal is None else from_journal
+    assert source is not None
     if seeds is not None:
         scenario = replace(scenario, seeds=_whole_numbers("--seeds", seeds))
     if mistakes := unknown(scenario.expect):
         raise ConfigError(mistakes)
-    trials = _trials(scenario, _policies(scenario, strategies, compare_with or []), replicas)
+    strategies, opponents = split(strategies)
+    policies = _policies(scenario, strategies, [*(what_if or []), *(compare_with or [])])
+    if recorded is not None:
+        tried = policies if strategies or what_if or compare_with else {}
+        policies = {AS_IT_WAS: scenario.policy, **tried}
+    trials = _trials(scenario, policies, replicas)
+    trials |= opposed(trials, opponents)
     try:
-        comparison = _run(scenario, trials, file.parent, quiet or json == "-" or not sys.stderr.isatty())
+        requests = _workload(scenario, source.parent) if recorded is None else recorded.requests
+        comparison = _run(scenario, trials, requests, oracle, quiet or json == "-" or not sys.stderr.isatty())
     except TraceError as error:
         raise ConfigError([str(error)]) from None
-    found = list(verdicts(comparison, scenario.expect))
-    told = _told(scenario, trials, file)
+    told = _told(scenario, trials, source, recorded is not None)
+    if recorded is not None:
+        comparison = beside(recorded.measured(scenario.slo), MEASURED, comparison)
+        told = [*described(source, recorded), *told]
+    found = [it for it in verdicts(comparison, scenario.expect) if not it.policy.startswith(MARK)]
     if json is not None:
         _write_json(json, comparison, found)
     if json != "-":
         _print(told, comparison, found)
     if html_file is not None:
-        html_file.write_text(html(f"Penstock: {file.stem}", told, comparison, found), encoding="utf-8")
+        html_file.write_text(html(f"Penstock: {source.stem}", told, comparison, found), encoding="utf-8")
         typer.echo(f"report: {html_file}", err=True)
     if not all(verdict.holds for verdict in found):
         raise typer.Exit(MISSED)
+
+
+def _scenario(file: Path | None, recorded: Recorded | None, cost: str | None, what_if: list[Path] | None) -> Scenario:
+    """What is tried over what: the file's, or the recorded fleet. With a journal its policy is the recorded one."""
+    if recorded is None and (cost is not None or what_if):
+        raise ConfigError(["--what-if and --cost go with --from-journal FILE"])
+    if recorded is None or file is not None:
+        if file is None:
+            raise ConfigError(["give a scenario, or --from-journal FILE"])
+        if cost is not None:
+            raise ConfigError(["--cost: the scenario's fleet says how long its steps take"])
+        scenario = open_scenario(str(file))
+        return scenario if recorded is None else replace(scenario, policy=policy_from(recorded.pool))
+    if cost is None:
+        raise ConfigError([f"give --cost ({', '.join(PRESETS)}), or a scenario whose fleet says how long steps take"])
+    try:
+        fleet = recorded.groups(cost)
+    except (ValueError, NotReplayable) as error:
+        raise ConfigError([f"--cost: {error}"]) from None
+    return Scenario(workload=Trace(file="journal"), fleet=fleet, policy=policy_from(recorded.pool))
+
+
+def _workload(scenario: Scenario, folder: Path) -> Callable[[int], Iterator[Request]]:
+    def requests(seed: int) -> Iterator[Request]:
+        return iter(Workload(scenario.workload, seed, reader(folder)))
+
+    return requests
 
 
 def _whole_numbers(option: str, text: str) -> tuple[int, ...]:
@@ -137,26 +214,29 @@ def _trials(scenario: Scenario, policies: dict[str, Policy], replicas: str | Non
     return found
 
 
-def _run(scenario: Scenario, trials: dict[str, Trial], folder: Path, quiet: bool) -> Comparison:
-    def requests(seed: int) -> Iterator[Request]:
-        return iter(Workload(scenario.workload, seed, reader(folder)))
-
+def _run(
+    scenario: Scenario, trials: dict[str, Trial], requests: Callable[[int], Iterator[Request]], oracle: bool,
+    quiet: bool,
+) -> Comparison:  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("simulating", total=len(trials) * len(scenario.seeds))
-        return compare(trials, scenario.seeds, requests, lambda name, seed: progress.advance(task))
+        found = compare(trials, scenario.seeds, requests, lambda name, seed: progress.advance(task))
+        return with_yardsticks(found, trials, requests) if oracle else found
 
 
-def _told(scenario: Scenario, trials: dict[str, Trial], file: Path) -> list[str]:
+def _told(scenario: Scenario, trials: dict[str, Trial], file: Path, recorded: bool) -> list[str]:
     fleets = dict.fromkeys(trial.scenario.fleet for trial in trials.values())
     kinds = " or ".join(
-        ", ".join(f"{group.count} × {group.cost} (speed {group.speed:g})" for group in fleet) for fleet in fleets
+        ", ".join(f"{group.count} × {engines.title(group)} (speed {group.speed:g})" for group in fleet)
+        for fleet in fleets
     )
     seeds = ", ".join(map(str, scenario.seeds))
-    workload = str(scenario.workload.__struct_config__.tag)
+    workload = "recorded" if recorded else str(scenario.workload.__struct_config__.tag)
     return [
         f"{file.name}: workload {workload}; replicas: {kinds}; {len(scenario.faults)} faults; seeds {seeds}.",
         f"A good answer: TTFT within {scenario.slo.ttft_s:g} s and {scenario.slo.per_token_s:g} s per further token.",
+        *engines.told(group for fleet in fleets for group in fleet),
     ]
 
 
@@ -167,8 +247,8 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
         console.print(line, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
     table.add_column("", overflow="fold")
-    for column in comparison.columns:
-        table.add_column(column.policy, justify="right")
+    for name in names(comparison):
+        table.add_column(name, justify="right")
     several = len(comparison.columns) > 1
     for metric, name, kind in ROWS:
         if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
@@ -178,12 +258,14 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
             shown_number(column.numbers[metric], kind) + (" *" if column.policy in winners else "")
             for column in comparison.columns
         ]
-        table.add_row(name, *cells)
+        table.add_row(name, *cells, *beside_cells(comparison, metric, kind))
     console.print(table)
     if several:
         console.print("* the best of its row, with those that the seeds cannot tell from it; none where all are alike")
     if len(comparison.seeds) > 1:
         console.print(f"means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
+    if comparison.yardsticks:
+        console.print(BESIDE)
     for verdict in found:
         word = "holds " if verdict.holds else "MISSED"
         console.print(f"{word} {verdict.policy}: {verdict.metric} {verdict.value:g}, expected {verdict.bound}")

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from penstock.base.errors import ConfigError
 from penstock.base.units import Seconds
+from penstock.config.costs import Cost, engine_of, judge, loaded, reader
 from penstock.config.document import NotYaml, parse
 from penstock.config.load import load_file, read_text
 from penstock.config.mistakes import Mistakes, Place
@@ -32,6 +34,7 @@ from penstock.core.spec import (
     TimeoutSpec,
 )
 from penstock.engine.batcher import EngineSpec
+from penstock.engine.modelled import Modelled
 from penstock.engine.perf import PRESETS
 from penstock.workload.combine import Spec
 
@@ -52,28 +55,46 @@ class Group(_Conf, frozen=True, kw_only=True):
     """Replicas that are alike. Names and defaults follow vLLM's arguments where it has them."""
 
     count: Annotated[Count, _doc("how many")] = 1
-    cost: Annotated[str, Meta(description=f"how long a step takes: {', '.join(PRESETS)}")] = "demo"
+    cost: Annotated[
+        str | Cost,
+        Meta(description=f"how long a step takes: {', '.join(PRESETS)}, or computed from a model and a GPU, or a file"),
+    ] = "demo"
     speed: Annotated[float, Meta(gt=0, description="2: twice as fast as the cost model says")] = 1.0
     seats: Annotated[Count, _doc("max_concurrent_requests: calls that the gateway sends at once")] = 8
-    max_num_seqs: Annotated[Count, _doc("sequences that run at once")] = 256
-    max_num_batched_tokens: Annotated[Count, _doc("tokens that one step takes")] = 2048
-    kv_blocks: Annotated[Count, _doc("blocks of the KV cache")] = 8192
-    block_size: Annotated[Count, _doc("tokens of a block")] = 16
+    max_num_seqs: Annotated[Count | None, _doc("sequences that run at once; none: what `cost` says, else 256")] = None
+    max_num_batched_tokens: Annotated[
+        Count | None, _doc("tokens that one step takes; none: what `cost` says, else 2048")
+    ] = None
+    kv_blocks: Annotated[Count | None, _doc("blocks of the KV cache; none: what `cost` says, else 8192")] = None
+    block_size: Annotated[Count | None, _doc("tokens of a block; none: what `cost` says, else 16")] = None
     max_model_len: Annotated[Count, _doc("longest prompt and answer together, in tokens")] = 131_072
     weight: Annotated[float, Meta(gt=0, description="for strategies that weigh")] = 1.0
-    hourly_cost: Annotated[float, Meta(ge=0, description="money per replica and hour")] = 0.0
+    hourly_cost: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        _doc("money per replica and hour; none: the list price in USD of the GPUs in `cost`, else 0"),
+    ] = None
 
     def __post_init__(self) -> None:
-        if self.cost not in PRESETS:
+        if isinstance(self.cost, str) and self.cost not in PRESETS:
             raise ValueError(f"{self.cost!r} is no cost model: there are {', '.join(PRESETS)}")
 
     def engine(self) -> EngineSpec:
-        """The engine of one of them."""
+        """The engine of one of them. Raises ValueError where `cost` does not say one."""
+        told = self.modelled()
         return EngineSpec(
-            cost=PRESETS[self.cost], speed=self.speed, max_num_seqs=self.max_num_seqs,
-            max_num_batched_tokens=self.max_num_batched_tokens, kv_blocks=self.kv_blocks, block_size=self.block_size,
+            cost=told.cost, speed=self.speed, max_num_seqs=self.max_num_seqs or told.max_num_seqs or 256,
+            max_num_batched_tokens=self.max_num_batched_tokens or told.max_num_batched_tokens or 2048,
+            kv_blocks=self.kv_blocks or told.kv_blocks or 8192, block_size=self.block_size or told.block_size or 16,
             max_model_len=self.max_model_len,
         )  # fmt: skip
+
+    def modelled(self) -> Modelled:
+        """What `cost` says. Raises ValueError where it does not say an engine."""
+        return engine_of(self.cost)
+
+    def money_per_hour(self) -> float:
+        """Of one of them."""
+        return (self.modelled().hourly_cost or 0.0) if self.hourly_cost is None else self.hourly_cost
 
 
 class Policy(_Conf, frozen=True, kw_only=True):
@@ -182,8 +203,9 @@ class Scenario(_Conf, frozen=True, kw_only=True):
                     raise ValueError(f"there is no replica {number}: the fleet's are 0 to {count - 1}")
 
 
-def read_scenario(text: str, name: str) -> Scenario:
-    """What a scenario file says. Raises ConfigError with all mistakes, each with its path and line."""
+def read_scenario(text: str, name: str, folder: Path = Path()) -> Scenario:
+    """What a scenario file says; calibration files are seen from `folder`. Raises ConfigError with all mistakes, each
+    with its path and line."""
     mistakes = Mistakes()
     try:
         parsed = parse(text)
@@ -195,11 +217,17 @@ def read_scenario(text: str, name: str) -> Scenario:
     if not isinstance(parsed.tree, dict):
         raise ConfigError([f"{name}: expected a mapping with the fields `workload` and `fleet`"])
     tree: dict[str, Any] = Shape(Scenario, mistakes).read(parsed.tree)
+    read = reader(folder)
+    for number, group in enumerate(tree.get("fleet", ())):
+        if isinstance(cost := group.get("cost"), dict):
+            judge(cost, ("fleet", number, "cost"), mistakes, read)
     mistakes.raise_if_any()
     try:
-        return msgspec.convert(tree, Scenario)
+        scenario = msgspec.convert(tree, Scenario)
     except msgspec.ValidationError as error:  # what only a spec itself can judge: how its fields fit together
         raise ConfigError([f"{name}: {error}".replace("`$.", "`")]) from None
+    fleet = tuple(replace(group, cost=loaded(group.cost, read)) for group in scenario.fleet)
+    return replace(scenario, fleet=fleet)
 
 
 def open_scenario(path: str) -> Scenario:
@@ -208,7 +236,7 @@ def open_scenario(path: str) -> Scenario:
         text = read_text(path)
     except (OSError, ValueError) as error:
         raise ConfigError([f"{path}: cannot be read ({error})"]) from None
-    return read_scenario(text, Path(path).name)
+    return read_scenario(text, Path(path).name, Path(path).parent)
 
 
 def policy_of(path: str, environment: dict[str, str]) -> Policy:
@@ -216,5 +244,9 @@ def policy_of(path: str, environment: dict[str, str]) -> Policy:
     settings = load_file(path, environment)
     if not settings.gate.pools:
         raise ConfigError([f"{path}: it has no pool whose policy could be tried"])
-    pool = settings.gate.pools[0]
+    return policy_from(settings.gate.pools[0])
+
+
+def policy_from(pool: PoolSpec) -> Policy:
+    """The policy of a pool."""
     return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__})

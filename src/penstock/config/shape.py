@@ -124,8 +124,9 @@ class Shape:
         if value is None:
             return None if nullable(kind) else self._bad(kind, value, path)
         members = options(kind)
-        if all(isinstance(member, ty.StructType) for member in members):
-            return self._struct(kind, [m for m in members if isinstance(m, ty.StructType)], value, path)
+        structs = [member for member in members if isinstance(member, ty.StructType)]
+        if structs and (len(structs) == len(members) or isinstance(value, dict)):  # a text or a block: by what is found
+            return self._struct(kind, structs, value, path)
         unit = bare(kind)[1]
         for member in members:
             if _fits(member, value, unit):

@@ -5,6 +5,7 @@ Built anew from the spec and from what engines list; looking up is a dictionary 
 
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
+from math import fsum
 from typing import NamedTuple
 
 from penstock.base.nouns import Call
@@ -83,7 +84,7 @@ class Catalog:
         split = self._spec.splits.get(name)
         if split is None:
             return name
-        total = sum(split.values())
+        total = fsum(split.values())
         who = call.session or call.user or call.id
         digest = blake2b(f"{name}/{who}".encode(), digest_size=8).digest()
         lot = int.from_bytes(digest, "big") / (1 << 64) * total

@@ -17,7 +17,7 @@ keeps seats out of one tenant's hands for those who come, while others have come
 """
 
 from collections.abc import Container, Iterable
-from math import exp
+from math import exp, fsum
 
 from penstock.base.nouns import Call
 from penstock.core.spec import QueueSpec
@@ -217,5 +217,5 @@ def jain(shares: Iterable[float]) -> float | None:
     seen = [share for share in shares if share > 0.01]
     if not seen:
         return None
-    total = sum(seen)
-    return total * total / (len(seen) * sum(share * share for share in seen))
+    total = fsum(seen)
+    return total * total / (len(seen) * fsum(share * share for share in seen))

@@ -37,8 +37,8 @@ class Flight:
 
     __slots__ = (
         "arrived", "attempt", "began", "cached", "call", "deadline", "expected", "flow", "free_used", "hedge", "hedged",
-        "last", "loose", "number", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at", "state", "target",
-        "target_attempts", "targets", "trail", "tried",
+        "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at",
+        "state", "target", "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -55,6 +55,10 @@ class Flight:
         """The one replica that it waits for; None: it does not wait, or for any."""
         self.loose = False
         """It has waited for its replica in vain and is pinned no more."""
+        self.overtaken = 0
+        """How often a later call was served first, because its prefix was cached where a seat was free."""
+        self.overtook = 0
+        """How many earlier ones it was served before, for the same reason."""
         self.flow: Flow | None = None
         """Its tenant's account, where that counts the seats that its calls hold."""
         self.attempt = 0

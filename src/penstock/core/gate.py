@@ -86,6 +86,10 @@ class Gate:
         """Every pool as it stands."""
         return [pool_view(pool, now) for pool in self._fleet.pools.values()]
 
+    def pool(self, name: str) -> Pool:
+        """A pool itself, for who wants to try another strategy than there is a name for. Raises KeyError."""
+        return self._fleet.pools[name]
+
     def trails(self) -> Iterable[Trail]:
         """The ways of the last calls that are over, the last first."""
         return () if self._calls.trails is None else self._calls.trails.newest()

@@ -82,6 +82,21 @@ class Lane:
             heappop(heap)
         return heap[0][2]
 
+    def upcoming(self, most: int) -> list[Flight]:
+        """The next calls in their order, at most so many; nothing is taken out. An entry of a heap comes after the one
+        above it, so the best of those whose parent was seen is the next: O(n log n) for n, however many wait."""
+        heap, here = self._heap, self._here
+        found: list[Flight] = []
+        edge = [(heap[0], 0)] if heap else []
+        while edge and len(found) < most:
+            entry, at = heappop(edge)
+            if entry[2].call.id in here:
+                found.append(entry[2])
+            for child in (2 * at + 1, 2 * at + 2):
+                if child < len(heap):
+                    heappush(edge, (heap[child], child))
+        return found
+
 
 class Band:
     """The calls of one class: a lane a tenant; the tenant that has had least is next."""
@@ -223,6 +238,10 @@ class Classes:
             else:
                 aged = Found((-1.0, since, flight.arrived), flight, True)
         return aged or top
+
+    def lane(self, flight: Flight) -> Lane:
+        """Where a call waits: among those of its tenant and class."""
+        return self._bands[flight.call.priority].lanes[flight.call.tenant]
 
     def open(self, closed: tuple[bool, ...]) -> bool:
         """See `Order`."""

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, Usage
 from penstock.base.rand import Rand
+from penstock.core.ahead import ahead
 from penstock.core.attempts import RetryBudget
 from penstock.core.fair import Fair
 from penstock.core.flight import Flight
@@ -34,8 +35,8 @@ class Pool:
     """One pool's state."""
 
     __slots__ = (
-        "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "hedging", "lines",
-        "notes", "outliers", "panic", "pins", "pipeline", "seats", "shed", "spec", "sticky",
+        "_ahead", "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "hedging",
+        "lines", "notes", "outliers", "panic", "pins", "pipeline", "seats", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -89,6 +90,7 @@ class Pool:
             self._ramp = Ramp(spec.slow_start, self._rand.stream("ramp"))
         pins = Pins(spec.sticky, self.sticky, self.pipeline, spec.queue)  # nobody waits while settings change
         self.pins = pins if pins.wanted else None
+        self._ahead = ahead(spec, self.pipeline)
         self.fair.respec(spec.queue)
         self.shed = Shed(spec.queue.shed)
         self.outliers.spec = spec.outliers
@@ -350,6 +352,8 @@ class Pool:
         for head, line in heads:
             flight = head.flight
             model = flight.targets[flight.target].model
+            if self._ahead is not None:
+                flight = self._ahead.pick(flight, line.order, self.usable(model), model, now)
             if pins is None:
                 seat = self.choose(flight.call, model, None, now)
             else:

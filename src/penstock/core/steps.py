@@ -58,6 +58,10 @@ class Unqueued(Step, frozen=True, gc=False, tag=True):
     """Calls that stayed."""
     meanwhile: tuple[int, ...]
     """Others that were given a seat out of this pool's queue while it waited, by priority."""
+    overtaken: int = 0
+    """So many of them were later calls of its tenant and priority, whose prefix was cached where a seat was free."""
+    overtook: int = 0
+    """So many earlier calls it passed itself, for that reason, when it got a seat."""
 
 
 class Chosen(Step, frozen=True, gc=False, tag=True):

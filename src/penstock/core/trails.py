@@ -131,7 +131,8 @@ class Trails:
             served = zip(self._served.get(name, _NONE), step.served, strict=True)
             passed = tuple(max(0, new - old) for new, old in served)
         self._add(flight, Unqueued(
-            at=now, before=flight.trail, size=_size(flight) + STEP_BYTES, waiting=pool.counts.calls, meanwhile=passed
+            at=now, before=flight.trail, size=_size(flight) + STEP_BYTES, waiting=pool.counts.calls, meanwhile=passed,
+            overtaken=flight.overtaken, overtook=0 if flight.attempt else flight.overtook,
         ))  # fmt: skip
 
     def sent(self, flight: Flight, pool: Pool, seat: Seat, now: float) -> None:

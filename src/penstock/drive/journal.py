@@ -6,15 +6,17 @@ does a journal.
 
 A journal file is JSON lines: a header (an object), then turns (arrays `[now, event, effects]`), and a gap (an object)
 where the disk could not keep up. It grows to a bound, then becomes FILE.1 and a new one begins, with its own header.
+A process that starts appends: one file may hold several lives, each from a header of part 0 on.
 """
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from penstock.drive.pump import raise_bug
 from penstock.drive.spool import Spool
@@ -36,6 +38,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     seed: int = 0
     spec: msgspec.Raw = msgspec.Raw(b"null")
     """The machine's specification at that time, as JSON."""
+    world: msgspec.Raw = msgspec.Raw(b"null")
+    """What the machine was last told of its world as a whole, as JSON: who reads only this part needs it."""
+    part: int = 0
+    """How many files the process has filled before this one: with 0 the machine is new."""
 
 
 class Gap(msgspec.Struct, frozen=True, tag=True):
@@ -52,9 +58,19 @@ class Turn(msgspec.Struct, Generic[Event, Effect], frozen=True, array_like=True)
     effects: list[Effect]
 
 
-def header(version: str, seed: int, spec: object) -> Header:
-    """A header for this specification."""
-    return Header(version=version, seed=seed, spec=msgspec.Raw(_encode(spec)))
+class Place(NamedTuple):
+    """Where a line stands."""
+
+    path: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}"
+
+
+def header(version: str, seed: int, spec: object, world: object = None) -> Header:
+    """A header for this specification, and for what the machine knows of its world."""
+    return Header(version=version, seed=seed, spec=msgspec.Raw(_encode(spec)), world=msgspec.Raw(_encode(world)))
 
 
 class Journal(Generic[Event, Effect]):
@@ -111,6 +127,7 @@ class FileSink:
         self._keep = keep
         self._missing = 0  # turns that found the spool full
         self._lost = 0  # turns that could not be written
+        self._part = 0
         self._file, self._bytes = self._open()
         self._spool: Spool[bytes] = Spool(self._write, pending_bytes, interval_s, len)
 
@@ -147,7 +164,7 @@ class FileSink:
         _cut_torn_line(self._path)
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         file = os.fdopen(handle, "ab", buffering=0)
-        line = _encode(self.head) + b"\n"
+        line = _encode(replace(self.head, part=self._part)) + b"\n"
         file.write(line)
         return file, file.tell()
 
@@ -178,6 +195,7 @@ class FileSink:
             self._file, self._bytes = self._open()
             return
         self._file.close()
+        self._part += 1
         for number in range(self._keep, 0, -1):
             older = _part(self._path, number - 1)
             if older.exists():
@@ -212,10 +230,10 @@ def _cut_torn_line(path: Path) -> None:
             file.truncate(at)
 
 
-def read(path: Path, event_type: Any, effect_type: Any) -> Iterator[Header | Gap | Turn[Any, Any]]:
-    """The lines of one journal file, with typed facts and orders; half a line at the very end is left out.
+def read_placed(path: Path, event_type: Any, effect_type: Any) -> Iterator[tuple[Place, Header | Gap | Turn[Any, Any]]]:
+    """The lines of one journal file with their places; half a line at the very end is left out.
 
-    Raises ValueError with the number of a line that cannot be read, and OSError.
+    Raises ValueError with the place of a line that cannot be read, and OSError.
     """
     turns = msgspec.json.Decoder(Turn[event_type, effect_type])
     others: msgspec.json.Decoder[Header | Gap] = msgspec.json.Decoder(Header | Gap)
@@ -224,15 +242,25 @@ def read(path: Path, event_type: Any, effect_type: Any) -> Iterator[Header | Gap
             if not line.endswith(b"\n"):
                 return
             try:
-                yield turns.decode(line) if line.startswith(b"[") else others.decode(line)
+                yield Place(path, number), turns.decode(line) if line.startswith(b"[") else others.decode(line)
             except msgspec.DecodeError as error:
                 raise ValueError(f"{path}: line {number}: {error}") from error
 
 
-def read_all(path: Path, event_type: Any, effect_type: Any) -> Iterator[Header | Gap | Turn[Any, Any]]:
-    """The same over all parts of a journal that has rotated, oldest first."""
+def read(path: Path, event_type: Any, effect_type: Any) -> Iterator[Header | Gap | Turn[Any, Any]]:
+    """The same without places."""
+    return (row for _, row in read_placed(path, event_type, effect_type))
+
+
+def parts(path: Path) -> list[Path]:
+    """All parts of a journal that has rotated, oldest first."""
     number = 1
     while _part(path, number).exists():
         number += 1
-    for part in range(number - 1, -1, -1):
-        yield from read(_part(path, part), event_type, effect_type)
+    return [_part(path, part) for part in range(number - 1, -1, -1)]
+
+
+def read_all(path: Path, event_type: Any, effect_type: Any) -> Iterator[Header | Gap | Turn[Any, Any]]:
+    """The lines of all parts, oldest first."""
+    for part in parts(path):
+        yield from read(part, event_type, effect_type)

@@ -7,13 +7,15 @@ from msgspec import Meta, Struct
 from penstock.emulator.faults import Fault
 from penstock.engine.batcher import Count, EngineSpec
 from penstock.engine.perf import PRESETS, StepCost
+from penstock.engine.profile import Profile
+from penstock.engine.roofline import Roofline
 
 
 class EmulatorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One emulated replica. Names and defaults follow vLLM's arguments where it has them."""
 
     model: Annotated[str, Meta(min_length=1, description="the name that it serves")] = "demo"
-    cost: Annotated[StepCost, Meta(description="how long a step takes")] = PRESETS["demo"]
+    cost: Annotated[StepCost | Roofline | Profile, Meta(description="how long a step takes")] = PRESETS["demo"]
     speed: Annotated[float, Meta(gt=0, description="2: twice as fast as the cost model says")] = 1.0
     max_num_seqs: Annotated[Count, Meta(description="seats: sequences that run at once")] = 256
     max_num_batched_tokens: Annotated[Count, Meta(description="tokens that one step takes")] = 2048

@@ -28,7 +28,7 @@ from penstock.config.schema import Access, ServerSpec, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
-from penstock.drive.journal import FileSink, Journal, header
+from penstock.drive.journal import FileSink, Header, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
 from penstock.gateway.discovery import Discovery
@@ -105,7 +105,7 @@ class Gateway:
     def _open(self) -> None:
         server = self.server
         if server.journal is not None:
-            self._sink = FileSink(Path(server.journal), header(__version__, self.seed, self.gate.spec))
+            self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
             self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
@@ -152,9 +152,13 @@ class Gateway:
         settings = replace(settings, server=held(self.server, settings.server))
         self.pump.tell(Reconfigured(settings.gate))
         if self._sink is not None:
-            self._sink.head = header(__version__, self.seed, settings.gate)
+            self._sink.head = self._head(settings)
         self.roster.configured(settings)
         self.discovery.apply(settings.sources)
+
+    def _head(self, settings: Settings) -> Header:
+        """What stands at the top of the journal's next file."""
+        return header(__version__, self.seed, settings.gate, settings.replicas)
 
     def _read_journal(self) -> None:
         """Who reads the journal: those that have something to do, because each costs every call a little."""
@@ -173,6 +177,8 @@ class Gateway:
             self.access_log.settings = log_spec
             self._read_journal()
         self.plane.apply(effective)
+        if self._sink is not None:
+            self._sink.head = self._head(effective)
         self.pump.tell(FleetSeen(effective.replicas))
 
     def _bug(self, what: object, error: Exception) -> None:

@@ -53,6 +53,7 @@ class Engine:
         self.slowed = 1.0
         self._network = network
         self._way_s = network.round_trip_s / 2
+        self._outside_s = group.modelled().outside_s
         self._kernel = kernel
         self._tell = tell
         self._open: dict[str, _Attempt] = {}
@@ -84,7 +85,7 @@ class Engine:
         self._open[attempt.name] = attempt
         if order.first_byte_timeout_s != inf:
             self._watch(attempt, now + order.first_byte_timeout_s)
-        self._kernel.at(now + self._way_s, self._arrive, (attempt, request, number))
+        self._kernel.at(now + self._way_s + self._outside_s, self._arrive, (attempt, request, number))
 
     def abort(self, order: Cancel) -> None:
         """The gateway closes the connection; the engine learns of it in time."""
@@ -94,7 +95,7 @@ class Engine:
 
     def _hang_up(self, name: str) -> None:
         if self._open.pop(name, None) is not None:
-            self._kernel.at(self._kernel.clock() + self._way_s, self._stop, name)
+            self._kernel.at(self._kernel.clock() + self._way_s + self._outside_s, self._stop, name)
 
     def _watch(self, attempt: _Attempt, until: float) -> None:
         due = self._due
@@ -289,7 +290,7 @@ class Cloud:
             name = f"r{number:0{width}d}"
             replica = Replica(
                 id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
-                weight=group.weight, hourly_cost=group.hourly_cost,
+                weight=group.weight, hourly_cost=group.money_per_hour(),
             )  # fmt: skip
             self.engines[name] = Engine(replica, group, network, kernel, tell)
 

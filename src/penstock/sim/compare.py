@@ -4,10 +4,11 @@ A number is the mean over the seeds with half the width of its 95 % confidence i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import sqrt
+from math import fsum, sqrt
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.config.scenarios import Expect, Policy, Scenario
 from penstock.sim.run import simulate
@@ -38,6 +39,8 @@ class Trial(NamedTuple):
     scenario: Scenario
     """Its fleet and faults; workload and seeds are the same for all."""
     policy: Policy
+    shape: Callable[[Request], Request] | None = None
+    """What it makes of each request before the gateway sees it; None: nothing."""
 
 
 class Column(Struct, frozen=True, kw_only=True):
@@ -48,6 +51,16 @@ class Column(Struct, frozen=True, kw_only=True):
     numbers: dict[str, Number]
     runs: list[Result]
     """One a seed."""
+    measured: bool = False
+    """It really happened, and is no trial: it is not judged."""
+
+
+class Yardstick(Struct, frozen=True, kw_only=True):
+    """What stands beside the policies and is none."""
+
+    name: str
+    numbers: dict[str, Number]
+    """Those that it has."""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -55,6 +68,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     seeds: list[int]
     columns: list[Column]
+    yardsticks: list[Yardstick] = []
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -67,15 +81,31 @@ class Verdict(Struct, frozen=True, kw_only=True):
     holds: bool
 
 
+def fleets(trials: Mapping[str, Trial]) -> dict[str, Scenario]:
+    """What tells the fleets apart that are tried (nothing, where it is one) -> its scenario."""
+    scenarios: list[Scenario] = []
+    for trial in trials.values():
+        if not any(trial.scenario is each for each in scenarios):
+            scenarios.append(trial.scenario)
+    if len(scenarios) == 1:
+        return {"": scenarios[0]}
+    return {f" x{sum(group.count for group in each.fleet)}": each for each in scenarios}
+
+
 def number(values: list[float]) -> Number:
     """Mean and interval."""
     count = len(values)
-    mean = sum(values) / count
+    mean = fsum(values) / count
     if count == 1:
         return Number(mean=mean, half_width=None)
-    spread = sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+    spread = sqrt(fsum((value - mean) ** 2 for value in values) / (count - 1))
     t = _T[count - 2] if count - 2 < len(_T) else 1.96
     return Number(mean=mean, half_width=t * spread / sqrt(count))
+
+
+def numbers_of(runs: Sequence[Result]) -> dict[str, Number]:
+    """Every number, over one run a seed."""
+    return {metric: number([float(getattr(run, metric)) for run in runs]) for metric in METRICS}
 
 
 def compare(
@@ -87,11 +117,18 @@ def compare(
     for name, trial in trials.items():
         runs = []
         for seed in seeds:
-            runs.append(simulate(trial.scenario, trial.policy, requests(seed), seed))
+            coming = requests(seed) if trial.shape is None else map(trial.shape, requests(seed))
+            runs.append(simulate(trial.scenario, trial.policy, coming, seed))
             done(name, seed)
-        numbers = {metric: number([float(getattr(run, metric)) for run in runs]) for metric in METRICS}
-        columns.append(Column(policy=name, numbers=numbers, runs=runs))
+        columns.append(Column(policy=name, numbers=numbers_of(runs), runs=runs))
     return Comparison(seeds=list(seeds), columns=columns)
+
+
+def beside(measured: Result, name: str, comparison: Comparison) -> Comparison:
+    """A comparison with what really happened as its first column."""
+    runs = [measured] * len(comparison.seeds)
+    column = Column(policy=name, numbers=numbers_of(runs), runs=runs, measured=True)
+    return replace(comparison, columns=[column, *comparison.columns])
 
 
 def unknown(expected: Iterable[Expect]) -> list[str]:
@@ -103,7 +140,7 @@ def unknown(expected: Iterable[Expect]) -> list[str]:
 def verdicts(comparison: Comparison, expected: Iterable[Expect]) -> Iterator[Verdict]:
     """Each expectation of each column, by the mean over the seeds; all are of known numbers."""
     for expect in expected:
-        for column in comparison.columns:
+        for column in _tried(comparison):
             value = column.numbers[expect.metric].mean
             low, high = expect.at_least, expect.at_most
             holds = (low is None or value >= low) and (high is None or value <= high)
@@ -119,9 +156,14 @@ def best(comparison: Comparison, metric: str) -> frozenset[str]:
     Every column met the same luck, so it is the differences seed by seed that count, not whether intervals overlap.
     """
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
-    first = min(comparison.columns, key=lambda column: sign * column.numbers[metric].mean)
-    found = frozenset(column.policy for column in comparison.columns if _alike(column, first, metric))
-    return found if len(found) < len(comparison.columns) else frozenset()
+    columns = _tried(comparison)
+    first = min(columns, key=lambda column: sign * column.numbers[metric].mean)
+    found = frozenset(column.policy for column in columns if _alike(column, first, metric))
+    return found if len(found) < len(columns) else frozenset()
+
+
+def _tried(comparison: Comparison) -> list[Column]:
+    return [column for column in comparison.columns if not column.measured]
 
 
 def _alike(one: Column, other: Column, metric: str) -> bool:

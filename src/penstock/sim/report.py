@@ -28,7 +28,24 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("cost", "cost of the fleet", "number"),
 )
 """Metric, how people call it, and how it is shown."""
+FIGURES: tuple[tuple[str, Callable[[Point], float | None]], ...] = (
+    ("TTFT, p95 of each moment, seconds", lambda point: point.ttft_p95_s or None),
+    ("TTFT, p50 of each moment, seconds", lambda point: point.ttft_p50_s or None),
+    ("End to end, p95 of each moment, seconds", lambda point: point.e2e_p95_s or None),
+    ("End to end, p50 of each moment, seconds", lambda point: point.e2e_p50_s or None),
+    ("Good answers per second", lambda point: point.good_per_s),
+    ("Failures and refusals per second", lambda point: point.failed_per_s),
+    ("Prompt tokens found cached, share of each moment", lambda point: point.prefix_hits),
+    ("Output tokens per second, counted as their answers end", lambda point: point.output_tokens_per_s),
+    ("Fairness between tenants (Jain), of all that was served so far", lambda point: point.fairness),
+    ("Cost per million output tokens of each moment", lambda point: point.cost_per_million_tokens),
+)
+"""Pictures over time; one of which nobody has a value above 0 is left out."""
 NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
+BESIDE = (
+    "oracle: the same queue over the same engines, by who knows how long answers will be and what every cache holds. "
+    "bound: each request alone on the fastest replica, with all in its cache that was said before. Neither can be had."
+)
 COLOURS = ("#1b6ca8", "#c8553d", "#3c8d40", "#7b4ea3", "#b8860b", "#2a9d8f", "#8d5524", "#5c677d", "#d1495b", "#00798c")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 860, 240, 64, 28
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2430}
@@ -36,7 +53,7 @@ table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .7rem;text-alig
 th:first-child,td:first-child{text-align:left}td.best{font-weight:600}svg{width:100%;height:auto}
 small,figcaption{color:#5c677d}figure{margin:1.5rem 0}
 i{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 1rem}
-.no{color:#b00020}.yes{color:#20703a}"""
+td.beside{color:#5c677d;font-style:italic}.no{color:#b00020}.yes{color:#20703a}"""
 
 
 def shown(value: float, kind: str) -> str:
@@ -56,6 +73,18 @@ def shown_number(number: Number, kind: str) -> str:
     return f"{text} ± {shown(number.half_width, kind)}"
 
 
+def names(comparison: Comparison) -> list[str]:
+    """The heads of the table."""
+    columns = [column.policy for column in comparison.columns]
+    return columns + [yardstick.name for yardstick in comparison.yardsticks]
+
+
+def beside_cells(comparison: Comparison, metric: str, kind: str) -> list[str]:
+    """What the yardsticks have of a row; a dash where they have nothing."""
+    found = [yardstick.numbers.get(metric) for yardstick in comparison.yardsticks]
+    return ["–" if number is None else shown_number(number, kind) for number in found]
+
+
 def html(title: str, told: Sequence[str], comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
     """The page. `told`: lines about what was run."""
     columns = comparison.columns
@@ -65,17 +94,14 @@ def html(title: str, told: Sequence[str], comparison: Comparison, verdicts: Sequ
         *(f"<p>{escape(line)}</p>" for line in told),
         _table(comparison),
         _verdicts(verdicts),
-        _figure("TTFT, p95 of each moment, seconds", columns, lambda point: point.ttft_p95_s or None),
-        _figure("TTFT, p50 of each moment, seconds", columns, lambda point: point.ttft_p50_s or None),
-        _figure("Good answers per second", columns, lambda point: point.good_per_s),
-        _figure("Failures and refusals per second", columns, lambda point: point.failed_per_s),
+        *(_figure(head, columns, value) for head, value in FIGURES),
         _loads(columns),
     ]
     return "\n".join(part for part in parts if part) + "\n"
 
 
 def _table(comparison: Comparison) -> str:
-    heads = "".join(f"<th>{escape(column.policy)}" for column in comparison.columns)
+    heads = "".join(f"<th>{escape(name)}" for name in names(comparison))
     rows = []
     for metric, name, kind in ROWS:
         if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
@@ -85,8 +111,11 @@ def _table(comparison: Comparison) -> str:
             f"<td{' class=best' if column.policy in winners else ''}>{shown_number(column.numbers[metric], kind)}"
             for column in comparison.columns
         )
-        rows.append(f"<tr><td>{name}{cells}")
+        beside = "".join(f"<td class=beside>{text}" for text in beside_cells(comparison, metric, kind))
+        rows.append(f"<tr><td>{name}{cells}{beside}")
     note = f"Means over {len(comparison.seeds)} seed(s) with their 95 % intervals. {NOTE}"
+    if comparison.yardsticks:
+        note += f" {BESIDE}"
     return f"<table><tr><th>{heads}{''.join(rows)}</table><small>{note}</small>"
 
 

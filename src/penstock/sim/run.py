@@ -5,7 +5,7 @@ run of millions needs no more memory than what is in flight.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
+from math import fsum
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +20,7 @@ from penstock.core.spec import GateSpec
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
 from penstock.sim.cloud import Cloud, Engine
+from penstock.sim.digest import Digest
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.tally import Result, Tally
 from penstock.workload.request import Request
@@ -27,7 +28,6 @@ from penstock.workload.request import Request
 MOST_WAITING = 1_000_000
 WARM_UP_S = 1.0
 """Replicas are probed and read before the first arrival, as behind a gateway that has just started."""
-_encode = msgspec.json.Encoder().encode
 
 
 class Outcome(NamedTuple):
@@ -59,13 +59,14 @@ class Run:
         )
         self.cloud = Cloud(scenario.fleet, scenario.network, self.kernel, self.pump.tell)
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
-        self._hourly_cost = sum(group.hourly_cost * group.count for group in scenario.fleet)
+        self._hourly_cost = fsum(group.money_per_hour() * group.count for group in scenario.fleet)
         self._faults = scenario.faults
         self._requests: Iterator[Request] = iter(requests)
         self._flying: dict[str, _Flying] = {}
         self._number = 0
         self._exhausted = False
-        self._digest = blake2b(digest_size=16)
+        self.watch: Callable[[float, Event, list[Effect]], None] | None = None
+        """Sees every turn, as a reader of the journal does."""
         self._table: dict[type, Callable[..., None]] = {
             Send: self._send, Cancel: self._cancel, Record: self._record, Probe: self._probe,
             Refuse: _nothing, Forget: _nothing,
@@ -73,7 +74,9 @@ class Run:
 
     def go(self, digest: bool = False) -> Outcome:
         """From the first arrival to the last end. `digest`: also of every fact and order, which takes time."""
-        self._digesting = digest
+        digesting = Digest() if digest else None
+        if digesting is not None:
+            self.watch = digesting.observe
         self.pump.tell(FleetSeen(self.cloud.replicas()))
         self.cloud.plan(
             tuple(msgspec.structs.replace(fault, at_s=fault.at_s + WARM_UP_S) for fault in self._faults)
@@ -81,7 +84,7 @@ class Run:
         self._next()
         if not self._exhausted:
             self.kernel.run()
-        return Outcome(self.tally.result(self._hourly_cost), self._digest.hexdigest() if digest else "")
+        return Outcome(self.tally.result(self._hourly_cost), digesting.text() if digesting is not None else "")
 
     # ===== clients =====
 
@@ -140,9 +143,8 @@ class Run:
             engine.bench(order)
 
     def _observe(self, now: float, event: Event, orders: list[Effect]) -> None:
-        if self._digesting:
-            self._digest.update(b"%d" % round(now * 1e9))
-            self._digest.update(_encode((event, orders)))
+        if self.watch is not None:
+            self.watch(now, event, orders)
 
 
 def _nothing(order: Effect) -> None:

@@ -8,7 +8,7 @@ from math import exp, log
 
 from msgspec import Struct
 
-from penstock.base.nouns import CallRow
+from penstock.base.nouns import CallRow, Usage
 from penstock.config.scenarios import Slo
 from penstock.core.fair import jain
 from penstock.drive.kernel import Kernel
@@ -66,14 +66,21 @@ class Sketch:
 class Window:
     """A piece of time."""
 
-    __slots__ = ("arrived", "ended", "failed", "good", "ttft")
+    __slots__ = ("arrived", "cached", "e2e", "ended", "failed", "good", "output", "prompt", "tenants", "ttft")
 
     def __init__(self) -> None:
         self.arrived = 0
         self.ended = 0
         self.good = 0
         self.failed = 0
+        self.prompt = 0
+        """Tokens, of those that were answered; so are the next two."""
+        self.cached = 0
+        self.output = 0
+        self.tenants: dict[str, int] = {}
+        """Tokens of each."""
         self.ttft = Sketch()
+        self.e2e = Sketch()
 
     def merge(self, other: "Window") -> None:
         """Take in the next piece."""
@@ -81,7 +88,13 @@ class Window:
         self.ended += other.ended
         self.good += other.good
         self.failed += other.failed
+        self.prompt += other.prompt
+        self.cached += other.cached
+        self.output += other.output
+        for tenant, tokens in other.tenants.items():
+            self.tenants[tenant] = self.tenants.get(tenant, 0) + tokens
         self.ttft.merge(other.ttft)
+        self.e2e.merge(other.e2e)
 
 
 class Point(Struct, frozen=True, kw_only=True):
@@ -93,6 +106,16 @@ class Point(Struct, frozen=True, kw_only=True):
     failed_per_s: float
     ttft_p50_s: float
     ttft_p95_s: float
+    e2e_p50_s: float
+    e2e_p95_s: float
+    output_tokens_per_s: float
+    """Of answers that ended then, however long they had been under way."""
+    prefix_hits: float | None
+    """None: nothing was answered then."""
+    fairness: float | None
+    """Of all that was served up to then; None: to less than two tenants."""
+    cost_per_million_tokens: float | None
+    """None: nothing came out then, or nothing has a price."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -184,20 +207,26 @@ class Tally:
         self._ttft.add(ttft_s)
         window.ttft.add(ttft_s)
         self._e2e.add(row.latency_s)
+        window.e2e.add(row.latency_s)
         if tokens > 1:
             self._per_token.add(per_token_s)
         if usage is not None:
-            self._count(row.tenant, usage.prompt_tokens, usage.cached_tokens, tokens)
+            self._count(window, row.tenant, usage)
         if ttft_s <= self._slo.ttft_s and per_token_s <= self._slo.per_token_s:
             self._good += 1
             window.good += 1
 
-    def _count(self, tenant: str, prompt: int, cached: int, output: int) -> None:
+    def _count(self, window: Window, tenant: str, usage: Usage) -> None:
+        prompt, output = usage.prompt_tokens, usage.completion_tokens
         self._prompt += prompt
-        self._cached += cached
+        self._cached += usage.cached_tokens
         self._output += output
+        window.prompt += prompt
+        window.cached += usage.cached_tokens
+        window.output += output
         if tenant in self._tenants or len(self._tenants) < MAX_TENANTS:
             self._tenants[tenant] = self._tenants.get(tenant, 0) + prompt + output
+            window.tenants[tenant] = window.tenants.get(tenant, 0) + prompt + output
 
     def _window(self, now: float) -> Window:
         at = int(now / self._window_s)
@@ -231,16 +260,28 @@ class Tally:
             fairness=jain(self._tenants.values()) or 1.0,
             attempts=self._attempts / self._sent if self._sent else 0.0, cost=cost,
             cost_per_million_tokens=cost / self._output * 1e6 if self._output else 0.0,
-            outcomes=dict(sorted(self._outcomes.items())), replicas=dict(self._replicas), points=self._points(),
+            outcomes=dict(sorted(self._outcomes.items())), replicas=dict(self._replicas),
+            points=self._points(hourly_cost),
         )  # fmt: skip
 
-    def _points(self) -> list[Point]:
+    def _points(self, hourly_cost: float) -> list[Point]:
+        served: dict[str, int] = {}
+        points = []
+        for at, window in enumerate(self._windows):
+            for tenant, tokens in window.tenants.items():
+                served[tenant] = served.get(tenant, 0) + tokens
+            points.append(self._point(at, window, served, hourly_cost))
+        return points
+
+    def _point(self, at: int, window: Window, served: dict[str, int], hourly_cost: float) -> Point:
         width = self._window_s
-        return [
-            Point(
-                at_s=at * width, arrived_per_s=window.arrived / width, good_per_s=window.good / width,
-                failed_per_s=window.failed / width, ttft_p50_s=window.ttft.quantile(0.5),
-                ttft_p95_s=window.ttft.quantile(0.95),
-            )
-            for at, window in enumerate(self._windows)
-        ]  # fmt: skip
+        priced = hourly_cost and window.output
+        return Point(
+            at_s=at * width, arrived_per_s=window.arrived / width, good_per_s=window.good / width,
+            failed_per_s=window.failed / width, ttft_p50_s=window.ttft.quantile(0.5),
+            ttft_p95_s=window.ttft.quantile(0.95), e2e_p50_s=window.e2e.quantile(0.5),
+            e2e_p95_s=window.e2e.quantile(0.95), output_tokens_per_s=window.output / width,
+            prefix_hits=window.cached / window.prompt if window.prompt else None,
+            fairness=jain(served.values()) if len(served) > 1 else None,
+            cost_per_million_tokens=hourly_cost * width / 3600 / window.output * 1e6 if priced else None,
+        )  # fmt: skip

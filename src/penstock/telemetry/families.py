@@ -68,6 +68,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("replica_suspect", "gauge", _R, "1 while it gets one call at a time after failures in a row."),
     Family("replica_ejected", "gauge", _R, "1 while it is put out because it did worse than the others."),
     Family("replica_in_flight", "gauge", _R, "Calls that it is working on."),
+    Family("replica_pinned", "gauge", _R, "Calls that wait in the gateway for it and no other."),
     Family("replica_seats", "gauge", _R, "Calls that it may work on at once."),
     Family("replica_load", "gauge", _R, "Load score: 0.7 x in flight / seats + 0.3 x queued / queue size."),
     Family("replica_error_ratio", "gauge", _R, "Share of recent attempts that failed by its fault."),

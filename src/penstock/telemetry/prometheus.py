@@ -190,6 +190,7 @@ _REPLICA: dict[str, Callable[[ReplicaView], float | None]] = {
     "replica_suspect": lambda one: one.suspect,
     "replica_ejected": lambda one: one.ejected,
     "replica_in_flight": lambda one: one.in_flight,
+    "replica_pinned": lambda one: one.pinned,
     "replica_seats": lambda one: one.seats,
     "replica_load": lambda one: one.load,
     "replica_error_ratio": lambda one: one.error_rate,

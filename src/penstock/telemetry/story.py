@@ -87,7 +87,8 @@ def _queued(step: Queued) -> str:
 
 
 def _unqueued(step: Unqueued) -> str:
-    return f"leaves the queue: {count(step.waiting, 'call')} stayed; meanwhile {passed(step)} got a seat"
+    stayed = count(step.waiting, "call")
+    return f"leaves the queue: {stayed} stayed; meanwhile {passed(step)} got a seat{_out_of_turn(step)}"
 
 
 def passed(step: Unqueued) -> str:
@@ -95,6 +96,16 @@ def passed(step: Unqueued) -> str:
     others = sum(step.meanwhile)
     parts = [f"{number:,} {name}" for name, number in zip(PRIORITIES, step.meanwhile, strict=True) if number]
     return f"{count(others, 'other')} ({', '.join(parts)})" if others else "no other"
+
+
+def _out_of_turn(step: Unqueued) -> str:
+    """Who was served before whom for the sake of prefix caches."""
+    text = ""
+    if step.overtaken:
+        text += f"; {count(step.overtaken, 'later call')} of its tenant went first, by prefix cache"
+    if step.overtook:
+        text += f"; it went before {count(step.overtook, 'earlier call')} of its tenant, by prefix cache"
+    return text
 
 
 def _chosen(step: Chosen) -> str:
@@ -187,7 +198,7 @@ def _of_queue(steps: Sequence[Step]) -> list[str]:
 def _waited(since: Queued, until: Unqueued) -> str:
     how_long = seconds(until.at - since.at)
     text = f"It waited {how_long} in the queue of {since.pool}: {WHY_QUEUED[since.why]}; {_ahead(since)}."
-    return f"{text} Meanwhile {passed(until)} got a seat."
+    return f"{text} Meanwhile {passed(until)} got a seat{_out_of_turn(until)}."
 
 
 def _ahead(step: Queued) -> str:

@@ -11,6 +11,36 @@ MAX_BLOCKS = 20_000_000
 """Distinct blocks that are remembered, at about 100 bytes each."""
 
 
+class InfiniteCache:
+    """One prefix cache for all, that forgets nothing and has a block as soon as somebody asks for it."""
+
+    __slots__ = ("_max_blocks", "_seen")
+
+    def __init__(self, max_blocks: int = MAX_BLOCKS) -> None:
+        self._seen: set[int] = set()
+        self._max_blocks = max_blocks
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    @property
+    def exact(self) -> bool:
+        """False: there were more distinct blocks than are remembered, and too little was found."""
+        return len(self._seen) < self._max_blocks
+
+    def ask(self, request: Request) -> tuple[int, int]:
+        """Leading blocks of its prompt, and how many of them it had; from now on it has all, and the answer's."""
+        if not request.blocks:
+            return 0, 0
+        seen = self._seen
+        keys = [block << BLOCK_BITS | place for place, block in enumerate(request.blocks)]
+        asked = min(-(-request.prompt_tokens // request.block_tokens), len(keys))
+        found = next((place for place in range(asked) if keys[place] not in seen), asked)
+        if len(seen) < self._max_blocks:
+            seen.update(keys[found:])
+        return asked, found
+
+
 class PrefixBound(Struct, frozen=True, kw_only=True):
     """The best that prefix caches could do for a workload: one cache that holds all that was ever asked or answered."""
 
@@ -38,26 +68,21 @@ def prefix_bound(requests: Iterable[Request], max_blocks: int = MAX_BLOCKS) -> P
     One pass; memory grows with distinct blocks, up to `max_blocks`. A request's blocks beyond its prompt (what its
     answer fills) can be found by later ones and are not looked up themselves.
     """
-    seen: set[int] = set()
+    cache = InfiniteCache(max_blocks)
     count = prompts = hit_tokens = blocks = hit_blocks = 0
     for request in requests:
         count += 1
         prompts += request.prompt_tokens
-        if request.blocks:
-            keys = [block << BLOCK_BITS | place for place, block in enumerate(request.blocks)]
-            asked = min(-(-request.prompt_tokens // request.block_tokens), len(keys))
-            found = next((place for place in range(asked) if keys[place] not in seen), asked)
-            blocks += asked
-            hit_blocks += found
-            hit_tokens += min(found * request.block_tokens, request.prompt_tokens)
-            if len(seen) < max_blocks:
-                seen.update(keys[found:])
+        asked, found = cache.ask(request)
+        blocks += asked
+        hit_blocks += found
+        hit_tokens += min(found * request.block_tokens, request.prompt_tokens)
     return PrefixBound(
         requests=count,
         prompt_tokens=prompts,
         hit_tokens=hit_tokens,
         blocks=blocks,
         hit_blocks=hit_blocks,
-        distinct_blocks=len(seen),
-        exact=len(seen) < max_blocks,
+        distinct_blocks=len(cache),
+        exact=cache.exact,
     )

@@ -14,6 +14,7 @@ import heapq
 from array import array
 from collections.abc import Iterator
 from itertools import accumulate
+from math import fsum
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
@@ -97,7 +98,7 @@ class _Plan:
         self.rates = read_rates(read, spec.rates, spec.from_s, till_s)
         self._lengths = read_lengths(read, spec.lengths)
         self.starts = self._places(spec)
-        total = sum(window.rate for windows in self.rates.values() for window in windows.values())
+        total = fsum(window.rate for windows in self.rates.values() for window in windows.values())
         self.windows = max(self.starts.values()) + 1
         self.mean_rate = total / self.windows
         self.factor = 1.0 if spec.rate is None else spec.rate / self.mean_rate
@@ -159,7 +160,7 @@ class _Sizes:
 
     def prompt(self) -> int:
         """Tokens of a prompt, 1 at least."""
-        return min(max(int(sum(draw() for draw in self._prompts) + 0.5), 1), MAX_TOKENS)
+        return min(max(int(fsum(draw() for draw in self._prompts) + 0.5), 1), MAX_TOKENS)
 
     def output(self) -> int:
         """Tokens of an answer."""

@@ -6,6 +6,7 @@ all device memory when they start, so the device itself would look full for ever
 """
 
 from collections.abc import Sequence
+from math import fsum
 from typing import NamedTuple
 
 from penstock.base.nouns import Call
@@ -99,7 +100,7 @@ class BelowHeatLimit:
 def filled(values: Sequence[float | None]) -> list[float]:
     """Unknown ones become the mean of the known; all unknown: all alike."""
     known = [value for value in values if value is not None]
-    typical = sum(known) / len(known) if known else 1.0
+    typical = fsum(known) / len(known) if known else 1.0
     return [typical if value is None else value for value in values]
 
 

@@ -24,7 +24,8 @@ class Best:
     def pick(self, seats: Sequence[Seat], scores: Sequence[float], now: float) -> Seat:
         best = max(scores)
         if self.rng is not None and scores.count(best) > 1:
-            return self.rng.choice([seat for seat, score in zip(seats, scores, strict=True) if score == best])
+            tied = [seat for seat, score in zip(seats, scores, strict=True) if score == best]
+            return tied[int(self.rng.random() * len(tied))]
         if self.rng is None and scores.count(best) > 1:
             return min((seat for seat, score in zip(seats, scores, strict=True) if score == best), key=_by_id)
         return seats[scores.index(best)]

@@ -1,6 +1,7 @@
 """A strategy at work: sample → free seats → weighted scores → one pick."""
 
 from collections.abc import Callable, Sequence
+from math import fsum
 from operator import mul
 from typing import Any
 
@@ -131,7 +132,7 @@ class Pipeline:
             (a, _), (b, _), (c, _), (d, _), (e, _) = scorers
             return [a * v + b * w + c * x + d * y + e * z for v, w, x, y, z in zip(*parts, strict=False)]
         weights = [weight for weight, _ in scorers]
-        return [sum(map(mul, weights, column)) for column in zip(*parts, strict=False)]
+        return [fsum(map(mul, weights, column)) for column in zip(*parts, strict=False)]
 
 
 def _adaptive(spec: presets.Adaptive | presets.AdaptiveClassic, rand: Rand) -> Pipeline:

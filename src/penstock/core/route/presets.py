@@ -53,6 +53,7 @@ class _Prefixed(_Strategy, frozen=True, kw_only=True):
     load_factor: Annotated[float, Meta(ge=1, description="a replica with more than this multiple of the mean load gets no call for the sake of its prefix cache")] = 1.25
     kv_tokens: Annotated[int, Meta(ge=1, description="tokens that a replica's KV cache holds, where its engine does not tell")] = 200_000
     max_blocks: Annotated[int, Meta(ge=1, description="blocks of prompts that are remembered of a replica (some 200 bytes each); of all replicas of a pool at most 500,000")] = 8192
+    max_overtaken: Annotated[int, Meta(ge=0, description="while calls wait, one may be served before earlier ones of its tenant and priority, where the beginning of its prompt is cached at the free replica and that of theirs is not; no call is overtaken more often than this. 0: strictly in turn. No effect with `within: edf` or `order: score` of the queue")] = 8
 
 
 class Adaptive(_Prefixed, frozen=True, kw_only=True, tag="adaptive"):

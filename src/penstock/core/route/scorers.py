@@ -4,7 +4,7 @@ Pure reads; the weights stand outside.
 """
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, fsum
 from typing import Protocol
 
 from penstock.base.nouns import Call
@@ -91,5 +91,5 @@ class Gpu:
         known = [share for share in used if share is not None]
         if not known:
             return [1.0] * len(seats)
-        typical = sum(known) / len(known)
+        typical = fsum(known) / len(known)
         return [1.0 - (typical if share is None else share) for share in used]
