@@ -10,6 +10,7 @@ as it is: predicted with the constants of H100, not fitted, beside the noise of 
 import argparse
 import csv
 import gzip
+import re
 from collections.abc import Iterable, Iterator
 from math import exp, log
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.capacity import kv_blocks
+from penstock.engine.computed import matches
 from penstock.engine.fit import Errors, errors, hold_back, minimise, prices
 from penstock.engine.hardware import GPUS
 from penstock.engine.models import MODELS
@@ -214,6 +216,38 @@ def h200(folder: Path) -> Iterator[str]:
         yield f"| {name} | {error.points} | {error.median:.1%} | {error.p95:.1%} | {error.bias:+.1%} |"
 
 
+def elsewhere(folder: Path) -> Iterator[str]:
+    """Decode steps of models that were not fitted, as ML.ENERGY measured them with vLLM: median time between tokens at
+    a mean batch. Prompts are not told; a context of 300 tokens and half of the answer is assumed for all."""
+    path = folder / "perf" / "ml_energy" / "ml_energy_llm.csv"
+    families: dict[str, list[tuple[float, float, float]]] = {}
+    for row in csv.DictReader(path.read_text().splitlines()):
+        found = matches(
+            re.sub(r"-(Instruct|Thinking|2507|FP8)", "", row["model_id"]).replace("3.3-70B", "3.1-70B"), MODELS
+        )
+        kind = {"bfloat16": "bf16", "fp8": "fp8"}.get(row["weight_precision"], "fp4")
+        if len(found) != 1 or (row["data_parallel"], row["expert_parallel"], row["task"]) != (
+            "1",
+            "1",
+            "lm-arena-chat",
+        ):
+            continue
+        constants, _ = CALIBRATED["h100-bf16" if kind == "bf16" else "h100-fp8"]
+        gpus, gpu = int(row["tensor_parallel"]), GPUS[f"{row['gpu_model']}-SXM"]
+        cost = roofline(MODELS[found[0]], gpu, constants, kind, tensor_parallel=gpus)
+        batch = float(row["avg_batch_size"])
+        step_s = cost.step_s(0, round(batch), round(batch * (300 + float(row["avg_output_len"]) / 2)))
+        families.setdefault(f"{row['gpu_model']}, {found[0]}, {kind}", []).append(
+            (batch, step_s, float(row["median_itl_ms"]) / 1000)
+        )
+    for name, points in sorted(families.items()):
+        cells = [f"| {name} | {len(points)}"]
+        for some in ([p for p in points if p[0] < 64], [p for p in points if p[0] >= 64]):
+            error = errors((told_s, seen_s) for _, told_s, seen_s in some) if some else None
+            cells.append(f"{error.median:.1%} | {error.bias:+.1%}" if error else "- | -")
+        yield " | ".join(cells) + " |"
+
+
 def _sum(found: list[float], sequences: int, context: int) -> float:
     return found[0] + found[1] * sequences + found[2] * context
 
@@ -242,7 +276,7 @@ def main() -> None:
         for model in ("Qwen/Qwen3-32B", "meta-llama/Meta-Llama-3.1-70B"):
             print(line(f"{name}, {model}", compared([row for row in some if row.model == model])))
     if asked.data:
-        for text in (*h200(asked.data), *everything_else(asked.data)):
+        for text in (*h200(asked.data), *elsewhere(asked.data), *everything_else(asked.data)):
             print(text, flush=True)
 
 

@@ -94,8 +94,8 @@ def raise_file_limit() -> int:
     return wanted
 
 
-def start(command: list[str], core: int, log: Path) -> subprocess.Popen[bytes]:
-    """Start a command on one core, in a process group of its own; its output goes to a file."""
+def start(command: list[str], core: int | None, log: Path) -> subprocess.Popen[bytes]:
+    """Start a command on one core (None: on any), in a process group of its own; its output goes to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -104,7 +104,7 @@ def start(command: list[str], core: int, log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )
 
 

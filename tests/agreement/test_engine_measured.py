@@ -16,6 +16,7 @@ import pytest
 
 from bench.engine_reality import compared, everything_else, noise, sample, split
 from penstock.engine.batcher import Batcher, EngineSpec
+from penstock.engine.computed import HELD_BACK
 from penstock.engine.kernels import Calibrated, calibrate, read_attention, read_layers
 from penstock.engine.words import Emit, Finish, Order, Submit, Woke
 
@@ -103,6 +104,18 @@ def test_published_measurements_are_predicted() -> None:
     assert ttft.points == 45
     assert tpot.median <= 0.10
     assert ttft.median <= 0.25
+
+
+@pytest.mark.slow
+def test_expected_errors_that_users_are_told_are_those_measured() -> None:
+    """What a scenario's report says of H100 is what comes out for the held-back settings of that model and type."""
+    _, held = split(sample())
+    for (_, weights), (misses, name, _) in HELD_BACK.items():
+        rows = [row for row in held if row.model == name and (row.precision == weights)]
+        ttft, tpot = compared(rows)
+        assert misses.points == len(rows)
+        told = (misses.tpot_median, misses.tpot_p95, misses.ttft_median, misses.ttft_p95)
+        assert told == pytest.approx((tpot.median, tpot.p95, ttft.median, ttft.p95), abs=0.001)
 
 
 def test_no_group_is_on_both_sides() -> None:

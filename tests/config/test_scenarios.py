@@ -68,6 +68,10 @@ def test_mistakes_are_told_together_with_their_lines() -> None:
             "workload: {kind: trace, file: azure}\nfleet: [{}]\nfaults: [{kind: die, at: 1s, replicas: [7]}]\n",
             "there is no replica 7: the fleet's are 0 to 0",
         ),
+        (
+            "workload: {kind: trace, file: azure}\nfleet: [{}]\nfaults: [{kind: spot, at: 1s, for: 20s}]\n",
+            "`for` (20 s) is over before `notice` (30 s)",
+        ),
         ("just a text\n", "expected a mapping"),
         ("a: [\n", "s.yaml"),
     ],

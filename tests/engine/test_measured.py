@@ -4,7 +4,9 @@ import pytest
 
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.measured import Point, calibrated, read_points, told
+from penstock.engine.modelled import read_modelled, written
 from penstock.engine.perf import StepCost
+from penstock.engine.roofline import Roofline
 
 REAL = StepCost(base_s=0.01, prefill_token_s=50e-6, decode_sequence_s=400e-6, context_token_s=50e-9)
 HEAD = "concurrency,prompt_tokens,output_tokens,ttft_s,tpot_s,requests\n"
@@ -29,8 +31,17 @@ def test_a_known_engine_is_found_again() -> None:
     assert found.held_back.points == 6
     assert found.held_back.tpot_median < 0.03
     assert found.held_back.ttft_median < 0.03
-    assert isinstance(found.cost, StepCost)
+    assert isinstance(found.cost, Roofline)
+    assert read_modelled(written(found)) == found
     assert found.cost.base_s == pytest.approx(REAL.base_s, rel=0.1)
+
+
+def test_lengths_that_were_drawn_are_drawn_when_played() -> None:
+    """What is told are means: played with a spread, prompts are about as long at the mean."""
+    even, drawn = Point(1, 1000, 10, 1.0, 1.0, 100), Point(1, 1000, 10, 1.0, 1.0, 100, 0.5)
+    (one, _), (other, _) = (told(point, EngineSpec(cost=REAL), 0.0) for point in (even, drawn))
+    assert other == pytest.approx(one, rel=0.05)
+    assert other != one
 
 
 def test_too_few_settings_are_refused() -> None:
@@ -56,7 +67,8 @@ def test_a_file_is_read_with_or_without_its_last_column() -> None:
         (HEAD + "0,100,20,0.1,0.01,\n", "line 2: expected at least one client"),
         (HEAD + "4,100,20,-0.1,0.01,\n", "line 2: expected times above 0"),
         (HEAD + "4,100,20,nan,0.01,\n", "line 2: expected times above 0"),
-        (HEAD + "4,100,20,0.1,0.01,9999\n", "line 2: more than 2,000 requests"),
+        (HEAD + "4,100,20,0.1,0.01,10001\n", "line 2: more than 10,000 requests"),
+        (HEAD[:-1] + ",spread\n4,100,20,0.1,0.01,,1\n", "line 2: expected a spread from 0 to below 1"),
         (HEAD + "4,100,20,0.1,0.01,\n" * 501, "more than 500 measurements"),
     ],
 )

@@ -35,8 +35,22 @@ def test_what_can_be_read() -> None:
         assert page.headers["content-type"].startswith("text/plain")
         assert b"# TYPE penstock_" in page.body
         assert (await rig.ask("GET", "/health")).json == {"status": "ok"}
+        assert (await rig.ask("GET", "/admin/tenants")).json == []
 
     over(test)
+
+
+def test_tenants_and_their_limits_are_shown() -> None:
+    """Those that the file names, before any call of theirs."""
+
+    async def test(rig: Rig) -> None:
+        (tenant,) = (await rig.ask("GET", "/admin/tenants")).json
+        assert (tenant["kind"], tenant["name"], tenant["in_flight"], tenant["waiting"]) == ("tenant", "acme", 0, 0)
+        assert tenant["limits"] == [
+            {"what": "requests per minute", "limit": 5.0, "used": 0.0, "held": 0.0, "left": 5.0, "free_s": 0.0}
+        ]
+
+    over(test, CONFIG + "tenants: [{name: acme, limits: {requests_per_minute: 5}}]\n")
 
 
 def test_add_drain_undrain_remove() -> None:

@@ -51,6 +51,12 @@ def test_a_single_instance_gets_everything_and_its_own_faults() -> None:
     assert [fault.replicas for fault in trial.scenario.faults] == [(0,), ()]
 
 
+def test_a_single_instance_is_there_from_the_beginning() -> None:
+    """Also where the fleet's first group joins later: there is nobody else."""
+    fleet = (Group(cost="fast", joins_s=50.0), Group(cost="fast"))
+    assert played("single_instance", steady(5), fleet=fleet).outcomes == {"ok": 5}
+
+
 def test_a_sticky_session_waits_for_its_replica() -> None:
     """Two replicas of one seat, and one session that sends all: the other replica has nothing."""
     requests = [request(0.01 * at, session="s") for at in range(20)]

@@ -63,6 +63,15 @@ def test_nobody_beats_the_bound(strategy: RoundRobin | LeastLoaded | PrefixAware
         assert found <= value + 1e-9 if name in ("goodput", "prefix_hits") else found >= value - 1e-9, name
 
 
+def test_the_bound_knows_how_far_each_group_is() -> None:
+    """A quick engine far away and a slow one near: the better of the two, its way included."""
+    asked = request(0.0, 1000, 1)
+    far, near = Group(cost="demo", speed=2.0, round_trip_s=0.5), Group(cost="demo")
+    (slow_s, _), (quick_s, _) = alone_s(near.engine(), asked, 0), alone_s(far.engine(), asked, 0)
+    assert bound(scenario(fleet=(far, near)), [asked])["ttft_mean_s"] == pytest.approx(slow_s + 0.001)
+    assert bound(scenario(fleet=(far,)), [asked])["ttft_mean_s"] == pytest.approx(quick_s + 0.5)
+
+
 def test_the_bound_of_nothing_is_nothing() -> None:
     """No requests, no division by 0."""
     assert bound(scenario(), [])["goodput"] == 0.0

@@ -73,6 +73,13 @@ def test_yardsticks_stand_beside_and_are_never_the_best() -> None:
     assert BESIDE in page
 
 
+def test_rows_that_say_nothing_are_left_out() -> None:
+    """Without prices, impatience and retries there is no row for them; what failed is always told."""
+    text = Page(page()).text
+    assert "failed or refused" in text
+    assert not [row for row in ("cost of the fleet", "left by their clients", "had been refused") if row in text]
+
+
 def test_a_page_needs_nothing_from_elsewhere() -> None:
     """No script, no style, no picture is fetched."""
     assert not {"script", "link", "img", "iframe"} & set(Page(page()).tags)

@@ -16,7 +16,7 @@ _SPEC = EngineSpec()
 File = Annotated[
     Path,
     typer.Argument(
-        help="CSV with the columns concurrency, prompt_tokens, output_tokens, ttft_s, tpot_s and, if told, requests.",
+        help="CSV: concurrency, prompt_tokens, output_tokens, ttft_s, tpot_s and, if told, requests and spread.",
         show_default=False,
     ),
 ]

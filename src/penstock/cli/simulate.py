@@ -27,7 +27,7 @@ from penstock.sim.oracle import with_yardsticks
 from penstock.sim.recorded import Recorded
 from penstock.sim.reference import markdown
 from penstock.sim.replay import NotReplayable
-from penstock.sim.report import BESIDE, ROWS, beside_cells, html, names, shown_number
+from penstock.sim.report import BESIDE, ROWS, SHY, beside_cells, html, names, shown_number
 from penstock.workload.combine import Trace, Workload
 from penstock.workload.lines import TraceError
 from penstock.workload.request import Request
@@ -251,7 +251,7 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
         table.add_column(name, justify="right")
     several = len(comparison.columns) > 1
     for metric, name, kind in ROWS:
-        if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
+        if metric in SHY and not any(column.numbers[metric].mean for column in comparison.columns):
             continue
         winners = best(comparison, metric) if metric != "requests" else frozenset()
         cells = [

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from penstock.base.errors import ConfigError
 from penstock.base.units import Seconds
+from penstock.config.clients import Clients
 from penstock.config.costs import Cost, engine_of, judge, loaded, reader
 from penstock.config.document import NotYaml, parse
 from penstock.config.load import load_file, read_text
 from penstock.config.mistakes import Mistakes, Place
 from penstock.config.shape import Shape
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
     BenchmarkSpec,
@@ -73,6 +75,15 @@ class Group(_Conf, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0)] | None,
         _doc("money per replica and hour; none: the list price in USD of the GPUs in `cost`, else 0"),
     ] = None
+    joins_s: Annotated[
+        Seconds, _doc("when they are put into the fleet, counted from the workload's start; 0: they are there already")
+    ] = field(default=0.0, name="joins")
+    startup_s: Annotated[
+        Seconds, _doc("from then (or from the workload's start) until their engines answer, with an empty cache")
+    ] = field(default=0.0, name="startup")
+    round_trip_s: Annotated[
+        Seconds | None, _doc("between the gateway and them, there and back (another region); none: the network's")
+    ] = field(default=None, name="round_trip")
 
     def __post_init__(self) -> None:
         if isinstance(self.cost, str) and self.cost not in PRESETS:
@@ -117,11 +128,16 @@ class Policy(_Conf, frozen=True, kw_only=True):
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+    limits: Annotated[AllowanceSpec | None, _doc("what each of the workload's tenants may use; none: no limits")] = None
 
     def pool(self) -> PoolSpec:
         """As the Gate reads it."""
-        blocks = {name: getattr(self, name) for name in self.__struct_fields__}
+        blocks = {name: getattr(self, name) for name in self.__struct_fields__ if name != "limits"}
         return PoolSpec(name=POOL, models=(MODEL,), **blocks)
+
+    def gate_limits(self) -> LimitsSpec | None:
+        """What the Gate holds every tenant to."""
+        return None if self.limits is None else LimitsSpec(tiers=TiersSpec(standard=self.limits), unknown_price="free")
 
 
 class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -154,7 +170,31 @@ class MetricsOutage(_Fault, frozen=True, kw_only=True, tag="metrics_outage"):
     """Its metrics cannot be read."""
 
 
-Fault = Die | Slow | Freeze | Flap | MetricsOutage
+class Drain(_Fault, frozen=True, kw_only=True, tag="drain"):
+    """It ends what it has and takes nothing new; when it is over it takes calls again, with the cache that it had."""
+
+
+class Leave(_Fault, frozen=True, kw_only=True, tag="leave"):
+    """It is taken out of the fleet: it ends what it has, and costs nothing from then on. When it is over it joins anew,
+    with its group's `startup` and an empty cache."""
+
+
+class Spot(_Fault, frozen=True, kw_only=True, tag="spot"):
+    """Its provider takes it back: it drains from the notice on, and dies with whatever it still has when that is over.
+    When all is over it joins anew, with its group's `startup` and an empty cache."""
+
+    notice_s: Annotated[Seconds, _doc("how long between the notice, which is `at`, and its death")] = field(
+        default=30.0, name="notice"
+    )
+
+    def __post_init__(self) -> None:
+        if self.for_s is not None and self.for_s <= self.notice_s:
+            raise ValueError(
+                f"`for` ({self.for_s:g} s) is over before `notice` ({self.notice_s:g} s), and so its death"
+            )
+
+
+Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot
 
 
 class Network(_Conf, frozen=True, kw_only=True):
@@ -189,6 +229,7 @@ class Scenario(_Conf, frozen=True, kw_only=True):
     workload: Annotated[Spec, _doc("what comes")]
     fleet: Annotated[tuple[Group, ...], Meta(min_length=1, description="groups of replicas")]
     policy: Policy = field(default_factory=Policy)
+    clients: Annotated[Clients | None, _doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
     slo: Slo = field(default_factory=Slo)
     faults: Annotated[tuple[Fault, ...], _doc("what goes wrong")] = ()
@@ -244,9 +285,11 @@ def policy_of(path: str, environment: dict[str, str]) -> Policy:
     settings = load_file(path, environment)
     if not settings.gate.pools:
         raise ConfigError([f"{path}: it has no pool whose policy could be tried"])
-    return policy_from(settings.gate.pools[0])
+    policy = policy_from(settings.gate.pools[0])
+    tiers = settings.gate.limits.tiers if settings.gate.limits is not None else None
+    return policy if tiers is None else msgspec.structs.replace(policy, limits=tiers.standard)
 
 
 def policy_from(pool: PoolSpec) -> Policy:
     """The policy of a pool."""
-    return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__})
+    return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__ if name != "limits"})

@@ -11,17 +11,21 @@ from math import isfinite, log
 from statistics import mean
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.fit import errors, hold_back, minimise, prices
 from penstock.engine.modelled import Misses, Modelled
-from penstock.engine.perf import StepCost
+from penstock.engine.roofline import Roofline
 from penstock.engine.trial import Trial, trial
 
 COLUMNS = ("concurrency", "prompt_tokens", "output_tokens", "ttft_s", "tpot_s")
-MOST_POINTS, MOST_REQUESTS = 500, 2_000
+MOST_POINTS, MOST_REQUESTS = 500, 10_000
+MOST_ROUNDS = 20
+"""More requests of a client tell little that these do not."""
 LEAST_S = 1e-10
 """A price of nothing has no logarithm."""
-TURNS = 150
+TURNS = 250
 
 
 class Point(NamedTuple):
@@ -34,6 +38,8 @@ class Point(NamedTuple):
     tpot_s: float
     requests: int = 0
     """0: ten of each client."""
+    spread: float = 0.0
+    """Lengths were drawn evenly between (1 - spread) and 1 times the longest; what is told above are means."""
 
     @property
     def group(self) -> tuple[int, int]:
@@ -42,8 +48,8 @@ class Point(NamedTuple):
 
 
 def read_points(lines: Iterable[str]) -> list[Point]:
-    """The lines of a CSV with the columns `COLUMNS` and, if there is one, `requests`. Raises ValueError, which tells
-    the line."""
+    """The lines of a CSV with the columns `COLUMNS` and, where they are told, `requests` and `spread`. Raises
+    ValueError, which tells the line."""
     rows = csv.DictReader(lines)
     missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
     if missing:
@@ -53,7 +59,15 @@ def read_points(lines: Iterable[str]) -> list[Point]:
         try:
             concurrency, prompt, answer = (int(row[column]) for column in COLUMNS[:3])
             ttft_s, tpot_s = (float(row[column]) for column in COLUMNS[3:])
-            point = Point(concurrency, prompt, answer, ttft_s, tpot_s, int(row.get("requests") or 0))
+            point = Point(
+                concurrency,
+                prompt,
+                answer,
+                ttft_s,
+                tpot_s,
+                int(row.get("requests") or 0),
+                float(row.get("spread") or 0),
+            )
         except (TypeError, ValueError):
             raise ValueError(f"line {rows.line_num}: expected three whole numbers and two times in seconds") from None
         if why := _why_not(point):
@@ -69,6 +83,8 @@ def _why_not(point: Point) -> str:
         return "expected at least one client and one token of prompt"
     if point.output_tokens < 2:
         return "an answer of one token has no time per further token"
+    if not 0 <= point.spread < 1:
+        return "expected a spread from 0 to below 1"
     if not all(isfinite(seconds) and seconds > 0 for seconds in (point.ttft_s, point.tpot_s)):
         return "expected times above 0"
     most = point.requests or 10 * point.concurrency
@@ -77,13 +93,16 @@ def _why_not(point: Point) -> str:
 
 def told(point: Point, spec: EngineSpec, outside_s: float) -> tuple[float, float]:
     """Mean TTFT and mean time per further token of the same benchmark on a Batcher, in seconds."""
-    rounds = max(1, round(point.requests / point.concurrency)) if point.requests else 10
-    seen = trial(spec, Trial(point.concurrency, point.prompt_tokens, point.output_tokens, rounds, outside_s=outside_s))
-    return mean(one.ttft_s for one in seen), mean(one.tpot_s for one in seen)
+    rounds = max(1, min(round(point.requests / point.concurrency), MOST_ROUNDS)) if point.requests else 10
+    prompt, output = (round(tokens / (1 - point.spread / 2)) for tokens in (point.prompt_tokens, point.output_tokens))
+    seen = trial(spec, Trial(point.concurrency, prompt, output, rounds, point.spread, outside_s=outside_s))
+    return mean(one.ttft_s for one in seen), mean(one.tpot_s for one in seen if one.tpot_s)
 
 
 def calibrated(points: Sequence[Point], limits: EngineSpec, about: str, offset: int = 0) -> Modelled:
-    """A linear cost model from two thirds of the settings (lengths of prompt and answer), its errors from the others.
+    """Prices of a step from two thirds of the settings (lengths of prompt and answer), their errors from the others.
+
+    Everything is linear but the attention of a prompt, which is over pairs of its tokens.
 
     `limits` is the engine apart from its cost: seats, tokens of a step, memory. `offset` from 0 to 2 says which third
     is held back. Raises ValueError where there are fewer than three settings, or one that can never run.
@@ -115,15 +134,15 @@ def calibrated(points: Sequence[Point], limits: EngineSpec, about: str, offset: 
 
 
 def _with_cost(limits: EngineSpec, values: Sequence[float]) -> EngineSpec:
-    cost = StepCost(base_s=values[0], prefill_token_s=values[1], decode_sequence_s=values[2], context_token_s=values[3])
-    return EngineSpec(
-        cost=cost, max_num_seqs=limits.max_num_seqs, max_num_batched_tokens=limits.max_num_batched_tokens,
-        kv_blocks=limits.kv_blocks, block_size=limits.block_size, max_model_len=limits.max_model_len,
+    cost = Roofline(
+        base_s=values[0], weights_s=0.0, knee=1.0, token_s=values[1], sequence_s=values[2], context_token_s=values[3],
+        pair_s=values[4],
     )  # fmt: skip
+    return replace(limits, cost=cost)
 
 
 def _start(points: Sequence[Point]) -> list[float]:
-    """Base, prompt token, sequence, token of context, and outside: as if every step were the average one.
+    """Base, token, sequence, token of context, pair, and outside: as if every step were the average one.
 
     A client's prompt is read once in so many steps as its answer has tokens; alone, nobody else's is in the way.
     """
@@ -131,9 +150,10 @@ def _start(points: Sequence[Point]) -> list[float]:
     seconds = []
     for point in points:
         clients, prompt, answer = point.concurrency, point.prompt_tokens, point.output_tokens
-        rows.append((1.0, clients * prompt / answer, clients, clients * (prompt + answer / 2), 0.0))
+        share, pairs = clients / answer, prompt * prompt / 2
+        rows.append((1.0, share * prompt, clients, clients * (prompt + answer / 2), share * pairs, 0.0))
         seconds.append(point.tpot_s)
         if clients == min(other.concurrency for other in points):
-            rows.append((1.0, float(prompt), 0.0, 0.0, 1.0))
+            rows.append((1.0, float(prompt), 0.0, 0.0, pairs, 1.0))
             seconds.append(point.ttft_s)
     return [max(price, LEAST_S) for price in prices(rows, seconds)]

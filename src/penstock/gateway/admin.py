@@ -22,8 +22,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstock.base.errors import ConfigError
-from penstock.base.nouns import PoolView, Replica, ReplicaView, SourceView
+from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
+from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.gateway.roster import Roster, RosterError
 from penstock.telemetry.explained import Explanation, Short
 
@@ -50,6 +51,9 @@ class Desk(Protocol):
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
     def source_views(self) -> list[SourceView]: ...
+    def scale_views(self) -> list[ScaleView]: ...
+    def scale_story(self, pool: str, last: int) -> ScaleStory | None: ...
+    def account_views(self) -> list[AccountView]: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
@@ -151,6 +155,9 @@ class _Api:
             Route(one, _said(self.remove), methods=["DELETE"]),
             Route("/admin/sources", _said(self.sources), methods=["GET"]),
             Route("/admin/queues", _said(self.queues), methods=["GET"]),
+            Route("/admin/pools", _said(self.pools), methods=["GET"]),
+            Route("/admin/pools/{name:path}", _said(self.pool), methods=["GET"]),
+            Route("/admin/tenants", _said(self.tenants), methods=["GET"]),
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
             Route("/admin/reload", _said(self.reload), methods=["POST"]),
             Route("/admin/journal", _said(self.journal), methods=["GET"]),
@@ -166,8 +173,21 @@ class _Api:
     async def queues(self, request: Request) -> Response:
         return _json(self._desk.pool_views())
 
+    async def tenants(self, request: Request) -> Response:
+        return _json(self._desk.account_views())
+
     async def sources(self, request: Request) -> Response:
         return _json(self._desk.source_views())
+
+    async def pools(self, request: Request) -> Response:
+        return _json(self._desk.scale_views())
+
+    async def pool(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        story = self._desk.scale_story(name, _last(request, "20"))
+        if story is None:
+            raise RosterError(404, f"there is no pool {name!r} that scales itself")
+        return _json(story)
 
     async def counters(self, request: Request) -> Response:
         return _json(self._desk.counters())

@@ -52,7 +52,7 @@ class Engine:
         """Its metrics cannot be read."""
         self.slowed = 1.0
         self._network = network
-        self._way_s = network.round_trip_s / 2
+        self._way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
         self._outside_s = group.modelled().outside_s
         self._kernel = kernel
         self._tell = tell

@@ -10,6 +10,8 @@ from penstock.sim.tally import Point
 ROWS: tuple[tuple[str, str, str], ...] = (
     ("requests", "requests", "count"),
     ("failed", "failed or refused", "count"),
+    ("gave_up", "left by their clients", "count"),
+    ("client_retries", "tries of clients that had been refused", "count"),
     ("goodput", "goodput (share within the SLO, refusals counted)", "share"),
     ("good_per_s", "good answers per second", "number"),
     ("ttft_mean_s", "TTFT, mean", "time"),
@@ -41,6 +43,8 @@ FIGURES: tuple[tuple[str, Callable[[Point], float | None]], ...] = (
     ("Cost per million output tokens of each moment", lambda point: point.cost_per_million_tokens),
 )
 """Pictures over time; one of which nobody has a value above 0 is left out."""
+SHY = frozenset({"cost", "gave_up", "client_retries"})
+"""Not shown where they are nothing everywhere."""
 NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
 BESIDE = (
     "oracle: the same queue over the same engines, by who knows how long answers will be and what every cache holds. "
@@ -104,7 +108,7 @@ def _table(comparison: Comparison) -> str:
     heads = "".join(f"<th>{escape(name)}" for name in names(comparison))
     rows = []
     for metric, name, kind in ROWS:
-        if metric == "cost" and not any(column.numbers["cost"].mean for column in comparison.columns):
+        if metric in SHY and not any(column.numbers[metric].mean for column in comparison.columns):
             continue
         winners = best(comparison, metric) if metric != "requests" else frozenset()
         cells = "".join(

@@ -5,22 +5,23 @@ run of millions needs no more memory than what is in flight.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from math import fsum
 from typing import NamedTuple
 
 import msgspec
 
-from penstock.base.nouns import Call
+from penstock.base.nouns import Call, CallRow
 from penstock.base.rand import Rand
 from penstock.config.scenarios import MODEL, Policy, Scenario
 from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
-from penstock.core.events import Arrived, Event, FleetSeen, Woke
+from penstock.core.events import Arrived, Event, Woke
 from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
+from penstock.sim.clients import AHEAD_S, Played
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
+from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.tally import Result, Tally
 from penstock.workload.request import Request
@@ -53,13 +54,19 @@ class Run:
 
     def __init__(self, scenario: Scenario, policy: Policy, requests: Iterable[Request], seed: int) -> None:
         self.kernel = Kernel()
-        self.gate = Gate(GateSpec(pools=(policy.pool(),), max_waiting=MOST_WAITING), Rand(seed).child("gate"))
+        decides = GateSpec(pools=(policy.pool(),), max_waiting=MOST_WAITING, limits=policy.gate_limits())
+        self.gate = Gate(decides, Rand(seed).child("gate"))
         self.pump: Pump[Event, Effect] = Pump(
             self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
         )
-        self.cloud = Cloud(scenario.fleet, scenario.network, self.kernel, self.pump.tell)
+        spec, tell = scenario.clients, self.pump.tell
+        luck = Rand(seed).child("clients")
+        self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
+        self.cloud = Cloud(
+            scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard
+        )
+        self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
-        self._hourly_cost = fsum(group.money_per_hour() * group.count for group in scenario.fleet)
         self._faults = scenario.faults
         self._requests: Iterator[Request] = iter(requests)
         self._flying: dict[str, _Flying] = {}
@@ -67,9 +74,10 @@ class Run:
         self._exhausted = False
         self.watch: Callable[[float, Event, list[Effect]], None] | None = None
         """Sees every turn, as a reader of the journal does."""
+        self._come, self._ahead_s = (self._told, AHEAD_S) if spec and spec.closed else (self._arrive, 0.0)
         self._table: dict[type, Callable[..., None]] = {
             Send: self._send, Cancel: self._cancel, Record: self._record, Probe: self._probe,
-            Refuse: _nothing, Forget: _nothing,
+            Refuse: _nothing if self.clients is None else self.clients.refused, Forget: _nothing,
         }  # fmt: skip
 
     def go(self, digest: bool = False) -> Outcome:
@@ -77,14 +85,14 @@ class Run:
         digesting = Digest() if digest else None
         if digesting is not None:
             self.watch = digesting.observe
-        self.pump.tell(FleetSeen(self.cloud.replicas()))
-        self.cloud.plan(
-            tuple(msgspec.structs.replace(fault, at_s=fault.at_s + WARM_UP_S) for fault in self._faults)
-        )  # fmt: skip
+        faults = tuple(msgspec.structs.replace(fault, at_s=fault.at_s + WARM_UP_S) for fault in self._faults)
+        self.lifecycle.begin(WARM_UP_S, faults)
+        self.cloud.plan(faults)
         self._next()
         if not self._exhausted:
             self.kernel.run()
-        return Outcome(self.tally.result(self._hourly_cost), digesting.text() if digesting is not None else "")
+        hourly_cost = self.lifecycle.hourly_cost(self.tally.began_at or 0.0, self.tally.ended_at)
+        return Outcome(self.tally.result(hourly_cost), digesting.text() if digesting is not None else "")
 
     # ===== clients =====
 
@@ -93,11 +101,24 @@ class Run:
         if request is None:
             self._exhausted = True
         else:
-            self.kernel.at(WARM_UP_S + request.at_s, self._arrive, request)
+            self.kernel.at(WARM_UP_S - self._ahead_s + request.at_s, self._come, request)
 
     def _arrive(self, request: Request) -> None:
         number, self._number = self._number, self._number + 1
-        call_id = f"c{number}"
+        self._next()
+        if self.clients is None:
+            self._ask(request, number, f"c{number}", True)
+        else:
+            self.clients.came(request, number)
+
+    def _told(self, request: Request) -> None:
+        """In closed loop: the workload has it, and the clients know when its time comes."""
+        assert self.clients is not None
+        number, self._number = self._number, self._number + 1
+        self._next()
+        self.clients.told(request, number, WARM_UP_S + request.at_s)
+
+    def _ask(self, request: Request, number: int, call_id: str, first: bool) -> None:
         self._flying[call_id] = _Flying(request, number, [])
         length = request.prompt_tokens * TOKEN_BYTES
         call = Call(
@@ -106,8 +127,10 @@ class Run:
             body_bytes=length, session=request.session, prefix=seen_by_gateway(request, number), prompt_bytes=length,
             latency_s=None if request.deadline_ns is None else request.deadline_ns / 1e9,
         )  # fmt: skip
-        self.tally.arrived()
-        self._next()
+        if first:
+            self.tally.arrived()
+        else:
+            self.tally.client_retries += 1
         self.pump.tell(Arrived(call))
 
     # ===== orders =====
@@ -128,9 +151,13 @@ class Run:
             self._flying[order.id].asked[order.attempt - 1].abort(order)
 
     def _record(self, order: Record) -> None:
+        row: CallRow | None = order.row
         del self._flying[order.row.id]
-        self.tally.over(order.row)
-        if self._exhausted and not self._flying:
+        if self.clients is not None:
+            row = self.clients.over(order.row)
+        if row is not None:
+            self.tally.over(row)
+        if self._exhausted and not self._flying and (self.clients is None or not self.clients.pending):
             self.kernel.halt()  # probes and scrapes would go on for ever
 
     def _probe(self, order: Probe) -> None:

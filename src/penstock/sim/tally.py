@@ -129,7 +129,11 @@ class Result(Struct, frozen=True, kw_only=True):
     requests: int
     ok: int
     failed: int
-    """Refused, timed out or broken off; the reasons are in `outcomes`."""
+    """Refused, timed out, broken off or left by their clients; the reasons are in `outcomes`."""
+    gave_up: int
+    """Of these, left by clients whose patience ended."""
+    client_retries: int
+    """Tries by clients that had been refused, beyond each request's first."""
     duration_s: float
     """From the first arrival to the last end."""
     ttft_mean_s: float
@@ -180,6 +184,7 @@ class Tally:
         self._windows: list[Window] = []
         self.began_at: float | None = None
         self.ended_at = 0.0
+        self.client_retries = 0
 
     def arrived(self) -> None:
         """A request came."""
@@ -251,7 +256,8 @@ class Tally:
         loads = list(self._replicas.values())
         cost = hourly_cost * duration_s / 3600
         return Result(
-            requests=self.requests, ok=self._e2e.count, failed=self.requests - self._e2e.count, duration_s=duration_s,
+            requests=self.requests, ok=self._e2e.count, failed=self.requests - self._e2e.count,
+            gave_up=self._outcomes.get("client_gone", 0), client_retries=self.client_retries, duration_s=duration_s,
             ttft_mean_s=self._ttft.mean, ttft_p50_s=self._ttft.quantile(0.5), ttft_p90_s=self._ttft.quantile(0.9),
             ttft_p95_s=self._ttft.quantile(0.95), ttft_p99_s=self._ttft.quantile(0.99), e2e_mean_s=self._e2e.mean,
             e2e_p50_s=self._e2e.quantile(0.5), e2e_p95_s=self._e2e.quantile(0.95), e2e_p99_s=self._e2e.quantile(0.99),

@@ -56,6 +56,13 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family("tenant_requests", "counter", ("tenant",), "Calls that ended, by tenant."),
     Family("tenant_tokens", "counter", ("tenant", "kind"), "Tokens by tenant (prompt, completion)."),
+    Family("tenant_cost", "counter", ("tenant",), "What its calls cost by the price list, in the list's currency."),
+    # limits, as they stand
+    Family(
+        "limit_used_ratio", "gauge", ("kind", "account", "model", "limit"),
+        "Share of a limit that is used or held, of a tenant, a key or everybody; model is empty where it is for all.",
+    ),
+    Family("limit_waiting", "gauge", ("tenant",), "Calls of a tenant that wait until its limits let them pass."),
     # attempts and looks, by replica
     Family("attempts", "counter", ("replica",), "Attempts sent to a replica."),
     Family("retries", "counter", ("replica",), "Attempts sent to a replica that were not the call's first."),
@@ -103,6 +110,15 @@ FAMILIES: tuple[Family, ...] = (
     Family("source_looks", "counter", ("pool", "source", "result"), "Times that it was asked (ok, failed)."),
     Family("pool_panic", "gauge", ("pool",), "1 while so few replicas are well that ill ones get calls too."),
     Family("ejections", "counter", ("pool", "reason"), "Replicas that were put out as outliers, by what showed it."),
+    # pools that scale themselves
+    Family("scale_replicas", "gauge", ("pool", "state"), "Replicas that the pool runs by itself, by state of life."),
+    Family("scale_wanted", "gauge", ("pool",), "Replicas that it should run, within all bounds."),
+    Family("scale_recommended", "gauge", ("pool",), "Replicas that its metrics want in all, before any bound."),
+    Family("scale_changes", "counter", ("pool", "direction"), "Decisions for more (up) or fewer (down) replicas."),
+    Family("scale_hourly_cost", "gauge", ("pool",), "What those that are there cost an hour."),
+    Family("scale_failed_starts", "gauge", ("pool",), "Starts in a row that failed."),
+    Family("scale_blind", "gauge", ("pool",), "1 while its actuator cannot say what runs, and nothing is ordered."),
+    Family("scale_alarms", "counter", ("pool",), "Recommendations that cannot have been meant."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
     Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),

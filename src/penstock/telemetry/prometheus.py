@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from penstock import __version__
-from penstock.base.nouns import PRIORITIES, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
+from penstock.base.nouns import PRIORITIES, AccountView, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.outliers import REASONS
+from penstock.core.scale.view import ScaleView
 from penstock.telemetry.families import BY_NAME, PREFIX
 from penstock.telemetry.histogram import Histogram
-from penstock.telemetry.meter import Meter
+from penstock.telemetry.meter import MAX_NAMES, Meter
 
 STATES = ("provisioning", "warming", "healthy", "busy", "overloaded", "unhealthy", "draining", "gone")
 BREAKER = ("closed", "half_open", "open")
@@ -34,6 +35,8 @@ def render(
     pools: Callable[[], list[PoolView]],
     counters: Callable[[], Mapping[str, float]],
     sources: Callable[[], list[SourceView]] = list,
+    scales: Callable[[], list[ScaleView]] = list,
+    accounts: Callable[[], list[AccountView]] = list,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
@@ -43,10 +46,12 @@ def render(
         *_family("build_info", [(_labels(version=__version__), 1)]),
         *_calls(meter),
         *_tenants(meter),
+        *_limits(accounts()[:MAX_NAMES]),
         *_attempts(meter),
         *_fleet(replicas()),
         *_queues(pools()),
         *_sources(sources()),
+        *_scaled(scales()),
         *_gateway(counters()),
         "",
     ]
@@ -155,6 +160,22 @@ def _tenants(meter: Meter) -> Iterator[str]:
             for kind, count in (("prompt", one.prompt_tokens), ("completion", one.completion_tokens))
         ],
     )
+
+    yield from _family("tenant_cost", [(labels, one.cost) for labels, one in tenants if one.cost])
+
+
+def _limits(views: list[AccountView]) -> Iterator[str]:
+    yield from _family(
+        "limit_used_ratio",
+        [
+            (_labels(kind=one.kind, account=one.name, model=one.model, limit=gauge.what), gauge.used / gauge.limit)
+            for one in views
+            for gauge in one.limits
+            if gauge.limit
+        ],
+    )
+    tenants = [one for one in views if one.kind == "tenant" and not one.model]
+    yield from _family("limit_waiting", [(_labels(tenant=one.name), one.waiting) for one in tenants])
 
 
 # ===== replicas and pools =====
@@ -267,6 +288,35 @@ def _sources(views: list[SourceView]) -> Iterator[str]:
             (f'{labels},result="{result}"', count)
             for labels, one in sources
             for result, count in (("failed", one.failures), ("ok", one.looks - one.failures))
+        ],
+    )
+
+
+_SCALE: dict[str, Callable[[ScaleView], float | None]] = {
+    "scale_wanted": lambda one: one.wanted,
+    "scale_recommended": lambda one: None if one.last is None else one.last.recommended,
+    "scale_hourly_cost": lambda one: one.hourly_cost,
+    "scale_failed_starts": lambda one: one.failures,
+    "scale_blind": lambda one: bool(one.blind),
+    "scale_alarms": lambda one: one.alarms,
+}
+
+
+def _scaled(views: list[ScaleView]) -> Iterator[str]:
+    pools = [(_labels(pool=one.pool), one) for one in views]
+    yield from _family(
+        "scale_replicas",
+        [(f'{labels},state="{state}"', count) for labels, one in pools for state, count in one.states.items()],
+    )
+    for name, read in _SCALE.items():
+        values = [(labels, read(one)) for labels, one in pools]
+        yield from _family(name, [(labels, value) for labels, value in values if value is not None])
+    yield from _family(
+        "scale_changes",
+        [
+            (f'{labels},direction="{direction}"', count)
+            for labels, one in pools
+            for direction, count in (("up", one.ups), ("down", one.downs))
         ],
     )
 

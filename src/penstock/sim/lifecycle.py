@@ -1,0 +1,122 @@
+"""Who is in the fleet when: replicas that join, start up, drain, leave, or are taken back at short notice.
+
+The Gate is told whole snapshots, as by discovery and the admin API. Engines are told to start and to die; what that
+means for whoever waits for them is `cloud`'s business.
+"""
+
+from collections.abc import Callable
+from math import fsum, inf
+
+from msgspec.structs import replace
+
+from penstock.base.nouns import Replica
+from penstock.config.scenarios import Drain, Fault, Leave, Spot
+from penstock.core.events import FleetSeen
+from penstock.drive.kernel import Kernel
+from penstock.sim.cloud import Cloud, Engine
+
+
+class Lifecycle:
+    """The fleet's membership, and what it costs."""
+
+    def __init__(self, cloud: Cloud, kernel: Kernel, tell: Callable[[FleetSeen], None]) -> None:
+        self._cloud = cloud
+        self._kernel = kernel
+        self._tell = tell
+        self._members: dict[str, Replica] = {}
+        self._since: dict[str, float] = {}
+        self._left: list[tuple[float, float, float]] = []
+        """Of those that are gone: from when, until when, and their hourly cost."""
+
+    def begin(self, start: float, faults: tuple[Fault, ...]) -> None:
+        """The fleet as it is before the workload's `start`, and what becomes of it; faults by the kernel's time."""
+        for name, engine in self._cloud.engines.items():
+            group = engine.group
+            if group.joins_s:
+                engine.die()
+                self._kernel.at(start + group.joins_s, self._join, engine)
+                continue
+            self._members[name], self._since[name] = engine.replica, 0.0
+            if group.startup_s:
+                engine.die()
+                self._kernel.at(start + group.startup_s, self._up, (engine, 0.0))
+        self._announce()
+        for fault in faults:
+            if isinstance(fault, Drain | Leave | Spot):
+                self._plan(fault)
+
+    def _plan(self, fault: Drain | Leave | Spot) -> None:
+        engines, until = list(self._cloud.engines.values()), inf if fault.for_s is None else fault.at_s + fault.for_s
+        for engine in [engines[number] for number in fault.replicas] or engines:
+            match fault:
+                case Drain():
+                    self._between(fault.at_s, until, self._drain, self._undrain, engine)
+                case Leave():
+                    self._between(fault.at_s, until, self._leave, self._join, engine)
+                case Spot():
+                    self._kernel.at(fault.at_s, self._drain, engine)
+                    self._between(fault.at_s + fault.notice_s, until, self._taken_back, self._join, engine)
+
+    def _between(
+        self, start: float, end: float, begin: Callable[[Engine], None], over: Callable[[Engine], None], engine: Engine
+    ) -> None:
+        self._kernel.at(start, begin, engine)
+        if end != inf:
+            self._kernel.at(end, over, engine)
+
+    def _announce(self) -> None:
+        members = self._members
+        self._tell(FleetSeen(tuple(members[name] for name in self._cloud.engines if name in members)))
+
+    # ===== what becomes of a replica =====
+
+    def _join(self, engine: Engine) -> None:
+        """It is in the fleet from now on, with an engine that starts up: whatever ran there before is gone."""
+        name, now = engine.replica.id, self._kernel.clock()
+        if name in self._members:
+            return
+        self._members[name], self._since[name] = engine.replica, now
+        engine.die()
+        if engine.group.startup_s:
+            self._kernel.at(now + engine.group.startup_s, self._up, (engine, now))
+        else:
+            engine.revive()
+        self._announce()
+
+    def _up(self, what: tuple[Engine, float]) -> None:
+        engine, since = what
+        if self._since.get(engine.replica.id) == since:  # else it has left again meanwhile
+            engine.revive()
+
+    def _drain(self, engine: Engine) -> None:
+        self._mark(engine, True)
+
+    def _undrain(self, engine: Engine) -> None:
+        self._mark(engine, False)
+
+    def _mark(self, engine: Engine, drain: bool) -> None:
+        name = engine.replica.id
+        if name in self._members:
+            self._members[name] = replace(engine.replica, drain=drain)
+            self._announce()
+
+    def _leave(self, engine: Engine) -> None:
+        name = engine.replica.id
+        if self._members.pop(name, None) is not None:
+            self._left.append((self._since.pop(name), self._kernel.clock(), engine.group.money_per_hour()))
+            self._announce()
+
+    def _taken_back(self, engine: Engine) -> None:
+        engine.die()
+        self._leave(engine)
+
+    # ===== money =====
+
+    def hourly_cost(self, start: float, end: float) -> float:
+        """Of the whole fleet, as the mean over this time: a replica costs from its joining to its leaving."""
+        engines = self._cloud.engines
+        if not self._left and not any(self._since.values()):
+            return fsum(engines[name].group.money_per_hour() for name in self._members)
+        stays = [(since, end, engines[name].group.money_per_hour()) for name, since in self._since.items()]
+        spent = fsum(cost * max(0.0, min(end, until) - max(start, since)) for since, until, cost in stays + self._left)
+        return spent / (end - start) if end > start else 0.0
