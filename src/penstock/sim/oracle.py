@@ -67,7 +67,9 @@ def bound(scenario: Scenario, requests: Iterable[Request]) -> dict[str, float]:
     count = good = prompt_tokens = cached_tokens = 0
     for request in requests:
         found = min(cache.ask(request)[1] * request.block_tokens, request.prompt_tokens - 1)
-        times = [(way_s + first, way_s + end) for spec, way_s in ways for first, end in (alone_s(spec, request, found),)]
+        times = [
+            (way_s + first, way_s + end) for spec, way_s in ways for first, end in (alone_s(spec, request, found),)
+        ]
         first_s, end_s = min(first for first, _ in times), min(end for _, end in times)
         more = request.output_tokens - 1
         token_s = min((end - first) / more for first, end in times) if more > 0 else 0.0
