@@ -15,13 +15,15 @@ import pytest
 
 from penstock.base.nouns import Replica
 from penstock.base.rand import Rand
+from penstock.config.costs import Loaded
 from penstock.config.scenarios import Group, Network, Policy
 from penstock.core.effects import Cancel, Send
 from penstock.core.events import Began, Ended, Event
 from penstock.core.route.presets import RoundRobin
 from penstock.core.spec import OutlierSpec, ProbeSpec, QueueSpec, ScrapeSpec, SlowStartSpec
 from penstock.drive.kernel import Kernel
-from penstock.engine.perf import PRESETS, StepCost
+from penstock.engine.modelled import Modelled
+from penstock.engine.perf import StepCost
 from penstock.sim.run import Run
 from penstock.sim.tally import Result
 from penstock.workload.draws import Sampler, exponential
@@ -97,6 +99,7 @@ class Server:
 
     def __init__(self, replica: Replica, kernel: Kernel, tell: Callable[[Event], None]) -> None:
         self.replica = replica
+        self.group = Group(seats=1)
         self._kernel = kernel
         self._tell = tell
 
@@ -167,7 +170,9 @@ def shared_response_s(drawn: Iterable[Job]) -> float:
 
 def generated(drawn: list[Job]) -> Result:
     """What one engine makes of them whose steps take as long as there are sequences; the first token costs nothing."""
-    group = Group(cost="shared", seats=10_000, max_num_seqs=10_000, max_num_batched_tokens=20_000, kv_blocks=1_000_000)
+    steps = StepCost(base_s=1e-9, prefill_token_s=0.0, decode_sequence_s=TOKEN_S)
+    cost = Loaded(content=Modelled(about="shared", cost=steps))
+    group = Group(cost=cost, seats=10_000, max_num_seqs=10_000, max_num_batched_tokens=20_000, kv_blocks=1_000_000)
     made = scenario(fleet=(group,), network=NO_WAY, policy=LEAN)
     requests = [Request(round(at * NS), 1, 1 + round(size / TOKEN_S)) for at, size in drawn]
     return Run(made, LEAN, requests, seed=1).go().result
@@ -181,12 +186,9 @@ def few_long_ones() -> Sampler:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["all alike", "few long ones", "exponential"])
-def test_an_engine_that_shares_its_speed_is_a_processor_sharing_queue(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_shares_its_speed_is_a_processor_sharing_queue(kind: str) -> None:
     """Steps as long as there are sequences: the mean response is that of M/G/1-PS, E[S] / (1 - load), whatever the
     lengths' distribution (Kleinrock, 1967), within 2 %."""
-    monkeypatch.setitem(PRESETS, "shared", StepCost(base_s=1e-9, prefill_token_s=0.0, decode_sequence_s=TOKEN_S))
     size = {
         "all alike": lambda: 1.0, "few long ones": few_long_ones(), "exponential": exponential(Rand(2).stream("sizes"))
     }[kind]  # fmt: skip

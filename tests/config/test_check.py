@@ -56,3 +56,23 @@ pools:
         {"pool": "p", "source": "dns a a.test:1", "scheme": "http", "engine": "auto", "models": {}, "seats": 8}
     ]
     assert "sk-x" not in json.dumps(found)
+
+
+def test_pools_that_scale_themselves_are_shown() -> None:
+    """Within which bounds, by whom, and as what their replicas are spoken to. No secret."""
+    found = report(
+        load_text("""
+pools:
+  - name: p
+    models: [m]
+    scale: {max: 4, actuator: {kind: dry_run}, replica: {engine: auto, api_key: sk-x}}
+""")
+    )
+    assert found["scaled"] == [
+        {
+            "pool": "p", "actuator": "dry_run", "min": 2, "max": 4, "max_hourly_cost": None, "engine": "auto",
+            "models": {}, "seats": 8,
+        }
+    ]  # fmt: skip
+    assert "sk-x" not in json.dumps(found)
+    assert found["warnings"] == []

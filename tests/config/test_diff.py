@@ -68,3 +68,25 @@ def test_what_waits_for_a_restart() -> None:
     """Sockets, TLS and the journal's file are opened once."""
     old, new = load_text(BASE), load_text(BASE + "listen: 127.0.0.1:1\nmax_waiting: 5")
     assert needs_restart(old, new) == ["listen: 127.0.0.1:8080 -> 127.0.0.1:1"]
+
+
+def test_pools_that_scale_themselves_are_told_without_secrets() -> None:
+    """One that comes, goes or changes is a line; command, environment and description are not shown."""
+
+    def page(scale: str) -> str:
+        return f"pools: [{{name: p, models: [m], replicas: [{{url: 'http://h:1'}}]{scale}}}]"
+
+    process = "actuator: {kind: process, command: 'run secret {port}', env: {A: secret}}"
+    none, old = load_text(page("")), load_text(page(f", scale: {{{process}}}"))
+    changed = process.replace("secret", "secret2")
+    new = load_text(page(f", scale: {{max: 4, {changed}, replica: {{weight: 2, api_key: secret}}}}"))
+    assert changes(none, old) == ["scale p: added"]
+    assert changes(old, none) == ["scale p: removed, its replicas drain and stop"]
+    assert changes(old, new) == [
+        "scale p: max: 20 -> 4",
+        "scale p: replica.weight: 1.0 -> 2.0",
+        "scale p: what its replicas are shown (api_key, headers, tls) changed",
+        "scale p: actuator: command or env changed, for replicas that are started from now on",
+    ]
+    dry = load_text(page(", scale: {actuator: {kind: dry_run}}"))
+    assert changes(old, dry)[0] == "scale p: actuator: process -> dry_run"

@@ -299,3 +299,22 @@ def test_what_an_engine_says_never_overrides_the_configuration(access: Access, e
     assert known.max_model_len == 8192
     told.roster.learnt({})
     assert told.last.replicas == (replica("x"),)
+
+
+def test_replicas_of_scaled_pools() -> None:
+    """They join and leave as they are told of, drain where that is said, and may be removed by hand; who else names
+    their id comes first."""
+    told = Told("a")
+    one, two = (replica("p-1"), Access(api_key="k")), (replace(replica("p-2"), drain=True), Access())
+    told.roster.scaled((one, two, (replica("a", seats=99), Access()), (replica("x-1", pool="x"), Access())))
+    assert (told.ids, told.draining) == (["a", "p-1", "p-2"], ["p-2"])
+    assert (told.last.access["p-1"].api_key, told.last.replicas[0].max_concurrent_requests) == ("k", 8)
+    told.roster.remove("p-1")
+    assert told.ids == ["a", "p-2"]
+    told.roster.scaled((one,))
+    assert told.ids == ["a"]
+    told.roster.scaled(())
+    told.roster.scaled((one,))
+    assert told.ids == ["a", "p-1"]
+    told.roster.drain("p-1")
+    assert told.draining == ["p-1"]

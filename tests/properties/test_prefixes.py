@@ -119,7 +119,7 @@ def test_prefixes_beyond_one_cache_are_found_more_often(strategy: str) -> None:
 
 def crowded(strategy: str, seed: int, **settings: int) -> tuple[int, int, float]:
     """320 prompts of 16 prefixes (768 tokens) in random order, from 16 clients at two engines that take two at a time
-    and keep less than half of the prefixes each: tokens found cached, those estimated, and the longest wait."""
+    and have room for ten prefixes each: tokens found cached, those that were estimated, and the longest wait."""
     rng = Random(seed)
     turns = [number % 16 for number in range(320)]
     rng.shuffle(turns)

@@ -170,7 +170,7 @@ def test_a_recorded_run_comes_out_again_when_it_is_simulated(tmp_path: Path) -> 
     ):
         assert getattr(measured, name) == pytest.approx(getattr(ran, name)), name
     assert policy_from(found.pool) == policy
-    assert found.groups("fast") == (Group(count=2, cost="fast", seats=4),)
+    assert found.groups("fast") == (Group(count=2, cost="fast", seats=4, kv_blocks=8192, block_size=16),)
     assert simulate(made, policy_from(found.pool), found.requests(1), 1) == ran
 
 

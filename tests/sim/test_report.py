@@ -44,13 +44,6 @@ def test_a_page_shows_the_table_the_lines_and_the_bars() -> None:
     assert "holds" in made.text
 
 
-def test_rows_that_say_nothing_are_left_out() -> None:
-    """Without prices, impatience and retries there is no row for them; what failed is always told."""
-    text = Page(page()).text
-    assert "failed or refused" in text
-    assert not [row for row in ("cost of the fleet", "left by their clients", "had been refused") if row in text]
-
-
 def test_every_picture_over_time_is_there_where_it_has_something() -> None:
     """Two tenants, shared beginnings and a price: all figures; without them those that would be empty are left out."""
     priced = scenario(fleet=(Group(count=2, cost="fast", seats=4, hourly_cost=3.0),))
@@ -78,6 +71,13 @@ def test_yardsticks_stand_beside_and_are_never_the_best() -> None:
     assert "<td class=beside>250 ms" in page
     assert "<td class=beside>–" in page
     assert BESIDE in page
+
+
+def test_rows_that_say_nothing_are_left_out() -> None:
+    """Without prices, impatience and retries there is no row for them; what failed is always told."""
+    text = Page(page()).text
+    assert "failed or refused" in text
+    assert not [row for row in ("cost of the fleet", "left by their clients", "had been refused") if row in text]
 
 
 def test_a_page_needs_nothing_from_elsewhere() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
@@ -14,6 +15,7 @@ from penstock.core.outliers import REASONS
 from penstock.telemetry.families import FAMILIES
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import STATES, render
+from tests.core.scale.pools import QUICK, World
 from tests.telemetry.rows import record, send
 
 REPLICA = ReplicaView(
@@ -39,6 +41,9 @@ SOURCE = SourceView(
     pool="p", source="dns a chat.test:80", found=["h1:80", "h2:80"], missing={"h2:80": 3.0}, looked_s=1.0, good_s=2.5,
     error="", looks=5, failures=2,
 )  # fmt: skip
+
+
+SCALED = World(replace(QUICK, max=3), hourly_cost=2.5).run(5).governor.views(5.0)
 
 
 def busy_meter() -> Meter:
@@ -73,6 +78,7 @@ PAGE = render(
     lambda: [POOL],
     lambda: {"connections": 4, "accepted_total": 9, "idle_s": 0.5},
     lambda: [SOURCE],
+    lambda: SCALED,
 )
 
 
@@ -154,6 +160,17 @@ def test_sources_of_replicas() -> None:
     assert value(PAGE, "penstock_source_age_seconds", **labels) == 2.5
     assert value(PAGE, "penstock_source_looks_total", **labels, result="ok") == 3
     assert value(PAGE, "penstock_source_looks_total", **labels, result="failed") == 2
+
+
+def test_pools_that_scale_themselves() -> None:
+    """What such a pool runs, by state, what it should run, and what it costs."""
+    assert value(PAGE, "penstock_scale_replicas", pool="p", state="ready") == 1
+    assert value(PAGE, "penstock_scale_replicas", pool="p", state="loading") == 0
+    assert value(PAGE, "penstock_scale_wanted", pool="p") == 1
+    assert value(PAGE, "penstock_scale_recommended", pool="p") == 0
+    assert value(PAGE, "penstock_scale_hourly_cost", pool="p") == 2.5
+    assert value(PAGE, "penstock_scale_changes_total", pool="p", direction="up") == 0
+    assert value(PAGE, "penstock_scale_alarms_total", pool="p") == 0
 
 
 def test_ejections_and_panic() -> None:

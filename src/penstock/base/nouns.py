@@ -115,6 +115,21 @@ class Found(Struct, frozen=True, kw_only=True, gc=False):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+UnitState = Literal["starting", "running", "stopping", "ended"]
+"""What an actuator sees of a replica: it has no address yet, it runs, it was told to end, it has ended."""
+
+
+class Unit(Struct, frozen=True, kw_only=True, gc=False):
+    """One replica that an actuator runs, or has run and was not yet told to forget [A7]."""
+
+    id: str
+    state: UnitState
+    url: str = ""
+    """Where it serves, or will; empty: there is no address yet, or none that calls could go to."""
+    detail: str = ""
+    """Why it ended."""
+
+
 class EngineStats(Struct, frozen=True, kw_only=True, gc=False):
     """What an engine said of itself in one scrape; None: it did not say."""
 

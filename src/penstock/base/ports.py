@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from penstock.base.nouns import EngineStats, Found
+from penstock.base.nouns import EngineStats, Found, Unit
 
 
 class Dialect(Protocol):
@@ -45,4 +45,25 @@ class Source(Protocol):
 
     def look(self, timeout_s: float) -> Awaitable[Sighting]:
         """Ask once. Raises OSError (time-outs too) or ValueError; none at all is an answer, not an error."""
+        ...
+
+
+class Actuator(Protocol):
+    """Who starts and stops a pool's replicas [A7]. Every order may come twice, and then changes nothing the second
+    time; what comes of it is seen by looking. What runs outlives the actuator, and is found again by the next one."""
+
+    def look(self, timeout_s: float) -> Awaitable[tuple[Unit, ...]]:
+        """All that it runs, and what has ended and was not told to be forgotten: a whole snapshot. Raises OSError."""
+        ...
+
+    def start(self, unit: str) -> Awaitable[None]:
+        """Start a replica under this name. Raises OSError, and then it is not started."""
+        ...
+
+    def stop(self, unit: str) -> Awaitable[None]:
+        """End a replica, gracefully at first, and forget it once it has ended. Raises OSError."""
+        ...
+
+    def close(self, end: bool = False) -> None:
+        """Look and order no more. What runs goes on; with `end` it is told to end, and nobody waits for it."""
         ...

@@ -70,6 +70,8 @@ def _print_report(file: Path, found: dict[str, Any]) -> None:
         console.print(_table("replicas", found["replicas"]))
     if found["sources"]:
         console.print(_table("more replicas are found by", found["sources"]))
+    if found["scaled"]:
+        console.print(_table("pools that scale themselves", found["scaled"]))
     for name, target in found["aliases"].items():
         console.print(f"  {name} stands for {target}", soft_wrap=True)
     for name, targets in found["fallback"].items():

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.cli.admin import DEFAULT, Admin, AdminError, AdminKey, AdminUrl, admin_at, quoted
+from penstock.cli.pools import tell
 from penstock.telemetry.explained import Choice, Explanation, Short
 from penstock.telemetry.story import seconds
 
@@ -32,25 +33,32 @@ Model = Annotated[str | None, typer.Option(help="Only calls for this model.")]
 Tenant = Annotated[str | None, typer.Option(help="Only calls of this tenant (a key's name).")]
 Replica = Annotated[str | None, typer.Option(help="Only calls that ended at this replica.")]
 Outcome = Annotated[str | None, typer.Option(help="Only calls that ended so: ok, queue_full, …; error: all but ok.")]
+Pool = Annotated[str | None, typer.Option("--pool", metavar="NAME", help="Why a pool has as many replicas as it has.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the admin API's JSON.")]
 
 
 def explain(
     request_id: Id = None, last: Last = False, count: Count = 20, model: Model = None, tenant: Tenant = None,
-    replica: Replica = None, outcome: Outcome = None, admin: AdminUrl = DEFAULT, key: AdminKey = None,
-    as_json: Json = False,
+    replica: Replica = None, outcome: Outcome = None, pool: Pool = None, admin: AdminUrl = DEFAULT,
+    key: AdminKey = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Why did this request go there, and what did it wait for: from the gateway's memory of the last 10,000 calls.
 
     The id is what the header x-request-id of the answer says; the one that the client chose works as well. Without an
-    id the last calls are listed. Exit status: 0 done, 1 the call is not known or the gateway not there, 2 a mistake.
+    id the last calls are listed; with --pool, the last decisions of a pool that scales itself. Exit status: 0 done,
+    1 the call is not known or the gateway not there, 2 a mistake.
     """
     wanted = {"model": model, "tenant": tenant, "replica": replica, "outcome": outcome}
     filters = {name: value for name, value in wanted.items() if value is not None}
     if request_id is not None and (last or filters):
         raise typer.BadParameter("is for one call: leave out --last and the filters", param_hint="REQUEST_ID")
+    if pool is not None and (request_id is not None or last or filters):
+        raise typer.BadParameter("is for one pool: leave out the request and the filters", param_hint="--pool")
     desk = admin_at(admin, key)
     try:
+        if pool is not None:
+            tell(desk, pool, count, as_json)
+            return
         if last:
             request_id = _newest(desk, filters)
         if request_id is None:

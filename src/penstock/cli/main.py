@@ -20,6 +20,7 @@ COMMANDS = {
     "emulate": "Run an emulated vLLM replica: OpenAI API, timing, metrics and faults of an engine, without a GPU.",
     "check": "Check a configuration file: every mistake at once, with its path and a way out.",
     "explain": "Why a request went where it went, and what it waited for; or a list of the last calls.",
+    "pools": "The pools that start and stop replicas by themselves, and what they decided last.",
     "top": "The fleet, its queues and rates, live in the terminal.",
     "simulate": "Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.",
     "calibrate": "Make a model of an engine from measurements of it, for `simulate` and `emulate`.",

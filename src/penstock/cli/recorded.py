@@ -127,5 +127,5 @@ def described(path: Path, found: Recorded) -> list[str]:
     if gone:
         lines.append(f"Left out: {', '.join(gone)}.")
     if left.fleets:
-        lines.append(f"The fleet changed {left.fleets:,} times: what is simulated is the last one.")
+        lines.append(f"Replicas came or went {left.fleets:,} times: what is simulated is the last fleet.")
     return lines

@@ -137,6 +137,8 @@ def say(settings: Settings, hints: list[str]) -> None:
         count = sum(replica.pool == pool.name for replica in settings.replicas)
         sources = sum(source.pool == pool.name for source in settings.sources)
         more = f" and {sources} source(s) of more" if sources else ""
+        for scaled in settings.scaled:
+            more += f", {scaled.spec.min} to {scaled.spec.max} of its own" if scaled.pool == pool.name else ""
         strategy = pool.strategy.__struct_config__.tag
         typer.echo(
             f"  pool {pool.name}: {count} replica(s){more}, {strategy}, {', '.join(pool.models) or 'models as listed'}"

@@ -37,6 +37,15 @@ def report(settings: Settings) -> dict[str, Any]:
             }
             for source in settings.sources
         ],
+        "scaled": [
+            {
+                "pool": one.pool, "actuator": str(one.actuator.__struct_config__.tag), "min": one.spec.min,
+                "max": one.spec.max, "max_hourly_cost": one.spec.max_hourly_cost,
+                "engine": "auto" if one.access.asks_engine else one.template.engine,
+                "models": dict(one.template.models), "seats": one.template.max_concurrent_requests,
+            }
+            for one in settings.scaled
+        ],
         "aliases": dict(settings.gate.aliases),
         "fallback": {name: list(targets) for name, targets in settings.gate.fallback.items()},
         "splits": {name: _shares(weights) for name, weights in settings.gate.splits.items()},

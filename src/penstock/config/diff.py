@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import fields
 
+from penstock.adapters.actuators.process import ProcessSpec
 from penstock.adapters.discovery.registry import describe
 from penstock.base.nouns import Replica
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
-from penstock.config.schema import KeyTerms, ServerSpec, Settings
+from penstock.config.schema import KeyTerms, ScaleConf, ScaledPool, ServerSpec, Settings
 from penstock.core.spec import PoolSpec
 
 RESTART = ("listen", "admin", "metrics", "tls", "journal", "limits.backlog")
@@ -43,6 +44,7 @@ def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     yield from _named("pool", before, after)
     yield from _named("replica", {r.id: r for r in old.replicas}, {r.id: r for r in new.replicas})
     yield from _sources(old, new)
+    yield from _scaled(old, new)
     for name, access in new.access.items():
         if old.access.get(name, access) != access:
             yield f"replica {name}", f"replica {name}: what it is shown (api_key, headers, tls) changed"
@@ -64,6 +66,37 @@ def _sources(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
         yield from _structs(f"{name}: replica.", was.template, now.template)
         if was.access != now.access:
             yield name, f"{name}: what its replicas are shown (api_key, headers, tls) changed"
+
+
+def _scaled(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
+    before, after = {one.pool: one for one in old.scaled}, {one.pool: one for one in new.scaled}
+    for pool in before:
+        if pool not in after:
+            yield f"scale {pool}", f"scale {pool}: removed, its replicas drain and stop"
+    for pool, now in after.items():
+        name, was = f"scale {pool}", before.get(pool)
+        if was is None:
+            yield name, f"{name}: added"
+            continue
+        # the description of its replicas, their command and environment may hold secrets: these are not shown
+        yield from _structs(f"{name}: ", msgspec.structs.replace(was.spec, replica=now.spec.replica), _plain(was, now))
+        yield from _structs(f"{name}: replica.", was.template, now.template)
+        if was.access != now.access:
+            yield name, f"{name}: what its replicas are shown (api_key, headers, tls) changed"
+        if _run(was) != _run(now):
+            yield name, f"{name}: actuator: command or env changed, for replicas that are started from now on"
+
+
+def _run(pool: ScaledPool) -> tuple[str, dict[str, str]] | None:
+    return (pool.actuator.command, pool.actuator.env) if isinstance(pool.actuator, ProcessSpec) else None
+
+
+def _plain(was: ScaledPool, now: ScaledPool) -> ScaleConf:
+    """The new spec, with the old command and environment."""
+    actuator = now.actuator
+    if isinstance(actuator, ProcessSpec) and isinstance(was.actuator, ProcessSpec):
+        actuator = msgspec.structs.replace(actuator, command=was.actuator.command, env=was.actuator.env)
+    return msgspec.structs.replace(now.spec, actuator=actuator)
 
 
 def _keys(old: ServerSpec, new: ServerSpec) -> Iterator[tuple[str, str]]:

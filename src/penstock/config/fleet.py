@@ -10,7 +10,19 @@ from penstock.base.nouns import Engine, Replica
 from penstock.config.addresses import Base, parse_url
 from penstock.config.keys import ReadFile, reveal, why
 from penstock.config.mistakes import Mistakes, Path
-from penstock.config.schema import Access, Discovered, DnsConf, File, PoolConf, ReplicaConf, SourceConf, TemplateConf
+from penstock.config.scaling import check_scale
+from penstock.config.schema import (
+    Access,
+    Discovered,
+    DnsConf,
+    File,
+    PoolConf,
+    ReplicaConf,
+    ScaleConf,
+    ScaledPool,
+    SourceConf,
+    TemplateConf,
+)
 from penstock.config.sources import check_source, is_path
 from penstock.core.route.presets import ConsistentHash
 from penstock.core.spec import PoolSpec, StickySpec
@@ -34,6 +46,7 @@ class Fleet:
         self.replicas: dict[str, Replica] = {}
         self.access: dict[str, Access] = {}
         self.sources: list[Discovered] = []
+        self.scaled: list[ScaledPool] = []
         self.warnings: list[str] = []
 
 
@@ -45,6 +58,8 @@ def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> Fleet:
             add_replica(conf, pool, ("pools", at, "replicas", index), fleet, mistakes, read_file)
         for index, source in enumerate(pool.discover):
             _add_source(source, pool, ("pools", at, "discover", index), fleet, mistakes, read_file)
+        if pool.scale is not None:
+            _add_scale(pool.scale, pool, ("pools", at, "scale"), fleet, mistakes, read_file)
     return fleet
 
 
@@ -58,10 +73,7 @@ def _add_source(
     name = describe(conf)
     if any(other.pool == pool.name and describe(other.spec) == name for other in fleet.sources):
         mistakes.say(path, f"the pool asks for {name} already")
-    fields = {field.name: getattr(conf.replica, field.name) for field in msgspec.structs.fields(TemplateConf)}
-    like = ReplicaConf(url=f"{conf.scheme}://discovered:1", id=name, **fields)
-    alone = Fleet()
-    add_replica(like, pool, (*path, "replica"), alone, mistakes, read_file)
+    alone = _described(conf.replica, f"{conf.scheme}://discovered:1", name, pool, path, mistakes, read_file)
     fleet.warnings += alone.warnings
     if not alone.replicas:
         return
@@ -70,6 +82,29 @@ def _add_source(
         # its URL has an address, and certificates are made out to names
         access = replace(access, tls=replace(access.tls, server_name=conf.name.rstrip(".")))
     fleet.sources.append(Discovered(pool=pool.name, spec=conf, template=alone.replicas[name], access=access))
+
+
+def _add_scale(
+    conf: ScaleConf, pool: PoolConf, path: Path, fleet: Fleet, mistakes: Mistakes, read_file: ReadFile
+) -> None:
+    """A pool that scales itself, with the description of the replicas that it will run."""
+    if mistakes.is_broken(path):
+        return
+    check_scale(conf, pool, path, mistakes)
+    alone = _described(conf.replica, "http://scaled:1", "scaled", pool, path, mistakes, read_file)
+    if alone.replicas:
+        template, access = alone.replicas["scaled"], alone.access["scaled"]
+        fleet.scaled.append(ScaledPool(pool=pool.name, spec=conf, template=template, access=access))
+
+
+def _described(
+    like: TemplateConf, url: str, name: str, pool: PoolConf, path: Path, mistakes: Mistakes, read_file: ReadFile
+) -> Fleet:
+    """One replica as a template describes it, by this name and URL; none where something is wrong."""
+    fields = {field.name: getattr(like, field.name) for field in msgspec.structs.fields(TemplateConf)}
+    alone = Fleet()
+    add_replica(ReplicaConf(url=url, id=name, **fields), pool, (*path, "replica"), alone, mistakes, read_file)
+    return alone
 
 
 def pool_spec(conf: PoolConf) -> PoolSpec:

@@ -124,5 +124,5 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
     )  # fmt: skip
     return Settings(
         server=body, gate=gate, replicas=tuple(replicas.replicas.values()), access=replicas.access,
-        sources=tuple(replicas.sources), warnings=tuple(warnings),
+        sources=tuple(replicas.sources), scaled=tuple(replicas.scaled), warnings=tuple(warnings),
     )  # fmt: skip

@@ -32,6 +32,7 @@ def listed_models(pool: PoolConf) -> list[str]:
     if pool.models:
         return list(pool.models)
     described = [*pool.replicas, *(source.replica for source in pool.discover)]
+    described += [] if pool.scale is None else [pool.scale.replica]
     if not described or not all(replica.models for replica in described):
         return []
     return list(dict.fromkeys(name for replica in described for name in models_of(replica)))
@@ -47,7 +48,7 @@ def check_pools(file: File, mistakes: Mistakes) -> list[str]:
         if pool.name in seen:
             mistakes.say(("pools", at, "name"), f"pools[{seen[pool.name]}] is called {pool.name!r} already")
         seen.setdefault(pool.name, at)
-        if not pool.replicas and not pool.discover and not mistakes.any_below("pools", at):
+        if not pool.replicas and not pool.discover and pool.scale is None and not mistakes.any_below("pools", at):
             warnings.append(f"pool {pool.name}: it has no replicas until the admin API adds some")
         _check_models(pool, at, mistakes)
     return warnings

@@ -8,11 +8,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from penstock.adapters.actuators.dry_run import DryRunSpec
+from penstock.adapters.actuators.process import ProcessSpec
 from penstock.adapters.discovery.dns import DnsSpec
 from penstock.adapters.discovery.static import StaticSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.core.route.presets import Adaptive, Strategy
+from penstock.core.scale.spec import ScaleSpec
 from penstock.core.spec import (
     BenchmarkSpec,
     BreakerSpec,
@@ -127,6 +130,15 @@ class StaticConf(StaticSpec, frozen=True, kw_only=True, tag="static", tag_field=
 
 SourceConf = DnsConf | StaticConf
 
+ActuatorConf = ProcessSpec | DryRunSpec
+
+
+class ScaleConf(ScaleSpec, frozen=True, kw_only=True):
+    """The pool starts and stops replicas by itself, beside those that are listed or found [A1, A2, A5, A7]."""
+
+    actuator: Annotated[ActuatorConf, _doc("who starts and stops them: {kind: process, command: …}, or {kind: dry_run}, which only shows what it would do")]
+    replica: TemplateConf = field(default_factory=TemplateConf)
+
 
 class PoolConf(_Conf, frozen=True, kw_only=True):
     """A pool of replicas. Blocks that are left out, and fields left out in a block, are the gateway's own."""
@@ -138,6 +150,7 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
     replicas: Annotated[tuple[ReplicaConf, ...], _doc("its replicas")] = ()
     discover: Annotated[tuple[SourceConf, ...], _doc("where more of them are found at run time: {kind: dns, name: …} and the like")] = ()
+    scale: Annotated[ScaleConf | None, _doc("how many more it starts and stops by itself; none: it does not")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
@@ -252,6 +265,21 @@ class Discovered(_Conf, frozen=True, kw_only=True):
     access: Access
 
 
+class ScaledPool(_Conf, frozen=True, kw_only=True):
+    """One pool that scales itself, and what each replica that it runs is like."""
+
+    pool: str
+    spec: ScaleConf
+    template: Replica
+    """Its id and URL stand for nothing."""
+    access: Access
+
+    @property
+    def actuator(self) -> ActuatorConf:
+        """Who starts and stops them."""
+        return self.spec.actuator
+
+
 class KeyTerms(_Conf, frozen=True, kw_only=True):
     """What goes with a key beside its name."""
 
@@ -295,5 +323,7 @@ class Settings(_Conf, frozen=True, kw_only=True):
     """By replica id."""
     sources: tuple[Discovered, ...] = ()
     """Where more replicas are found at run time."""
+    scaled: tuple[ScaledPool, ...] = ()
+    """Pools that start and stop replicas by themselves."""
     warnings: tuple[str, ...] = ()
     """What is allowed but unwise, for people."""

@@ -30,6 +30,7 @@ from penstock.core.events import (
 )
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.pool import Pool
+from penstock.core.scale.window import Window, window_of
 from penstock.core.spec import ExplainSpec, GateSpec
 from penstock.core.steps import Trail
 from penstock.core.timers import Timers
@@ -85,6 +86,11 @@ class Gate:
     def pools(self, now: float) -> list[PoolView]:
         """Every pool as it stands."""
         return [pool_view(pool, now) for pool in self._fleet.pools.values()]
+
+    def window(self, pool: str, now: float) -> Window | None:
+        """A pool's load and its replicas', for the Governor; None: there is no such pool."""
+        found = self._fleet.pools.get(pool)
+        return None if found is None else window_of(found, now)
 
     def pool(self, name: str) -> Pool:
         """A pool itself, for who wants to try another strategy than there is a name for. Raises KeyError."""

@@ -152,7 +152,7 @@ class Batcher:
         self._run.cut()
         if sequence.hold is None:
             self._waiting.remove(sequence)
-        self._finish(sequence, "abort", now, orders, 1)
+        self._finish(sequence, "abort", now, orders, 1 if sequence.generates else sequence.chunk)
 
     def _slowed(self, event: Slowed, now: float, orders: list[Order]) -> None:
         self._run.cut()
@@ -379,6 +379,7 @@ class Batcher:
         if sequence.generates:
             self._group.leave(sequence)
             self.memory.settle(hold, sequence.computed + under_way)
-        self.memory.release(hold, sequence.computed)
+            under_way = 0  # one token fills no block of a prompt
+        self.memory.release(hold, sequence.computed + under_way)
         sequence.hold = None
         self._running -= 1

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from penstock.base.errors import ConfigError
 from penstock.base.nouns import PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
+from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.gateway.roster import Roster, RosterError
 from penstock.telemetry.explained import Explanation, Short
 
@@ -50,6 +51,8 @@ class Desk(Protocol):
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
     def source_views(self) -> list[SourceView]: ...
+    def scale_views(self) -> list[ScaleView]: ...
+    def scale_story(self, pool: str, last: int) -> ScaleStory | None: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
@@ -151,6 +154,8 @@ class _Api:
             Route(one, _said(self.remove), methods=["DELETE"]),
             Route("/admin/sources", _said(self.sources), methods=["GET"]),
             Route("/admin/queues", _said(self.queues), methods=["GET"]),
+            Route("/admin/pools", _said(self.pools), methods=["GET"]),
+            Route("/admin/pools/{name:path}", _said(self.pool), methods=["GET"]),
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
             Route("/admin/reload", _said(self.reload), methods=["POST"]),
             Route("/admin/journal", _said(self.journal), methods=["GET"]),
@@ -168,6 +173,16 @@ class _Api:
 
     async def sources(self, request: Request) -> Response:
         return _json(self._desk.source_views())
+
+    async def pools(self, request: Request) -> Response:
+        return _json(self._desk.scale_views())
+
+    async def pool(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        story = self._desk.scale_story(name, _last(request, "20"))
+        if story is None:
+            raise RosterError(404, f"there is no pool {name!r} that scales itself")
+        return _json(story)
 
     async def counters(self, request: Request) -> Response:
         return _json(self._desk.counters())

@@ -28,6 +28,8 @@ from penstock.config.schema import Access, ServerSpec, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
+from penstock.core.scale.view import ScaleStory, ScaleView
+from penstock.core.scale.window import Window
 from penstock.drive.journal import FileSink, Header, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
@@ -36,6 +38,7 @@ from penstock.gateway.gpus import GpuWatch, parse_pushed
 from penstock.gateway.identify import Identifier
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
+from penstock.gateway.scaling import Scaling
 from penstock.gateway.server import DataPlane
 from penstock.gateway.side import SideDoor
 from penstock.telemetry.explain import explain, newest
@@ -72,6 +75,7 @@ class Gateway:
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)
         self.discovery.apply(settings.sources)
+        self.scaling = Scaling(self, clock, call_at)
         outbound = self.plane.outbound
         self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
@@ -98,6 +102,7 @@ class Gateway:
             door.start()
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
         self.discovery.start()
+        self.scaling.start(self.reloader.settings.scaled)
         loop = asyncio.get_running_loop()
         self._watches = [loop.create_task(self.reloader.watch()), loop.create_task(self.gpus.watch())]
         self._watches.append(loop.create_task(self.identifier.watch()))
@@ -111,6 +116,7 @@ class Gateway:
             self._admin = SideDoor(build_admin(self), server.admin)
         if server.metrics is not None:
             self._metrics = SideDoor(build_metrics(self), server.metrics)
+        self.scaling.open(self.reloader.settings.scaled)
 
     def _doors(self) -> list[SideDoor]:
         return [door for door in (self._admin, self._metrics) if door is not None]
@@ -137,7 +143,9 @@ class Gateway:
             await self.plane.drain(self.reloader.settings.server.timeouts.drain_s)
             for door in self._doors():
                 await door.stop()
+            await self.scaling.stop()
         finally:  # an impatient user cancels this; what was decided until then is still written
+            self.scaling.close()
             self.pump.close()
             if self._sink is not None:
                 self._sink.close()
@@ -155,6 +163,7 @@ class Gateway:
             self._sink.head = self._head(settings)
         self.roster.configured(settings)
         self.discovery.apply(settings.sources)
+        self.scaling.apply(settings.scaled)
 
     def _head(self, settings: Settings) -> Header:
         """What stands at the top of the journal's next file."""
@@ -181,6 +190,20 @@ class Gateway:
             self._sink.head = self._head(effective)
         self.pump.tell(FleetSeen(effective.replicas))
 
+    # ===== for scaling =====
+
+    def window(self, pool: str) -> Window | None:
+        """What the Gate knows of a pool; None: it has no such pool."""
+        return self.gate.window(pool, self.pump.now())
+
+    def busy(self, replica: str) -> bool:
+        """Whether a replica that left the fleet still has calls."""
+        return replica in self.plane.outbound.pools
+
+    def scaled(self, replicas: tuple[tuple[Replica, Access], ...]) -> None:
+        """These are the replicas that scaled pools run now."""
+        self.roster.scaled(replicas)
+
     def _bug(self, what: object, error: Exception) -> None:
         """A bug cost one fact. The call that it was about is ended, so that neither its client nor its seat hangs."""
         log_bug(what, error)
@@ -206,13 +229,22 @@ class Gateway:
         """Every source of replicas as it stands."""
         return self.discovery.views()
 
+    def scale_views(self) -> list[ScaleView]:
+        """Every pool that scales itself, as it stands."""
+        return self.scaling.views()
+
+    def scale_story(self, pool: str, last: int) -> ScaleStory | None:
+        """Why a pool has as many replicas as it has; None: it does not scale itself."""
+        return self.scaling.story(pool, last)
+
     def counters(self) -> dict[str, int]:
         """What is held: all zero (but for totals and open connections) when nothing goes on."""
         return {**self.gate.counts(), **self.plane.counters()}
 
     def metrics(self) -> bytes:
         """The Prometheus page."""
-        return render(self.meter, self.replica_views, self.pool_views, self._counted, self.source_views)
+        views = (self.replica_views, self.pool_views, self._counted, self.source_views, self.scale_views)
+        return render(self.meter, *views)
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them

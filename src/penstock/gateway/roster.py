@@ -1,8 +1,9 @@
-"""The roster: who should be in the fleet, from the configuration, the admin API and sources of replicas together.
+"""The roster: who should be in the fleet, from the configuration, the admin API, scaled pools and sources of replicas
+together.
 
 It hands over whole snapshots. What the admin API added, drained or removed outlives a reload of the file; a replica
 that the file itself no longer names is gone with the reload. Where two name the same replica, the file's word comes
-first, then the admin API's, then that of sources in the file's order.
+first, then the admin API's, then that of pools that run it themselves, then that of sources in the file's order.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -64,6 +65,7 @@ class Roster:
         self._removed: set[str] = set()
         self._found: Mapping[SourceKey, tuple[Found, ...]] = {}
         self._about: Mapping[str, EngineAbout] = {}
+        self._scaled: tuple[tuple[Replica, Access], ...] = ()
 
     def learnt(self, about: Mapping[str, EngineAbout]) -> None:
         """What all engines that were asked say of themselves, by replica."""
@@ -73,6 +75,12 @@ class Roster:
     def found(self, found: Mapping[SourceKey, tuple[Found, ...]]) -> None:
         """What all sources have found, as far as it is believed."""
         self._found = found
+        self._forget()
+        self._announce(self.effective())
+
+    def scaled(self, replicas: tuple[tuple[Replica, Access], ...]) -> None:
+        """All that scaled pools run now, by themselves."""
+        self._scaled = replicas
         self._forget()
         self._announce(self.effective())
 
@@ -87,7 +95,7 @@ class Roster:
     def _forget(self) -> None:
         """Wishes about who is no longer named by anybody."""
         file = {replica.id for replica in self._settings.replicas}
-        known = file | {replica.id for replica, _ in self._sighted()}
+        known = file | {replica.id for replica, _ in self._sighted()} | {replica.id for replica, _ in self._scaled}
         self._removed &= known
         # where the API took the file's replica out and put in another of that id, its own one stays
         self._added = {name: kept for name, kept in self._added.items() if name not in file - self._removed}
@@ -105,6 +113,10 @@ class Roster:
         pools = {pool.name for pool in self._settings.gate.pools}
         for replica, entry in self._added.values():
             if replica.pool in pools:  # a reload may have taken the pool away; with it comes back who was added to it
+                replicas.append(replica)
+                access[replica.id] = entry
+        for replica, entry in self._scaled:
+            if replica.pool in pools and replica.id not in access and replica.id not in self._removed:
                 replicas.append(replica)
                 access[replica.id] = entry
         for replica, entry in self._sighted():

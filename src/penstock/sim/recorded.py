@@ -52,7 +52,7 @@ class Left(Struct, kw_only=True):
     missing: int = 0
     """Turns that are not in the journal, because the disk was too slow."""
     fleets: int = 0
-    """Changes of the fleet after it was first seen."""
+    """How often replicas came or went after the fleet was first seen."""
 
 
 class Recorded:
@@ -104,8 +104,10 @@ class Recorded:
         ours = tuple(
             each for each in replicas if each.pool == self.pool.name and not each.drain and not each.backup
         )  # fmt: skip
-        if ours and ours != self.replicas:
-            self.left.fleets += bool(self.replicas)
+        if ours:
+            self.left.fleets += bool(self.replicas) and {each.id for each in ours} != {
+                each.id for each in self.replicas
+            }
             self.replicas = ours
 
     def _turn(self, now: float, event: Event, orders: list[Effect]) -> None:
@@ -153,8 +155,8 @@ class Recorded:
         tokens = None if stats is None else stats.kv_tokens
         kv_blocks = None if block is None or tokens is None else max(1, tokens // block)
         return Group(
-            cost=cost, seats=replica.max_concurrent_requests, weight=replica.weight, hourly_cost=replica.hourly_cost,
-            kv_blocks=kv_blocks, block_size=block,
+            cost=cost, seats=replica.max_concurrent_requests, weight=replica.weight,
+            hourly_cost=replica.hourly_cost or None, kv_blocks=kv_blocks, block_size=block,
             max_model_len=replica.max_model_len or Group().max_model_len,
         )  # fmt: skip
 

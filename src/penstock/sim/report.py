@@ -30,8 +30,6 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("cost", "cost of the fleet", "number"),
 )
 """Metric, how people call it, and how it is shown."""
-SHY = frozenset({"cost", "gave_up", "client_retries"})
-"""Not shown where they are nothing everywhere."""
 FIGURES: tuple[tuple[str, Callable[[Point], float | None]], ...] = (
     ("TTFT, p95 of each moment, seconds", lambda point: point.ttft_p95_s or None),
     ("TTFT, p50 of each moment, seconds", lambda point: point.ttft_p50_s or None),
@@ -45,6 +43,8 @@ FIGURES: tuple[tuple[str, Callable[[Point], float | None]], ...] = (
     ("Cost per million output tokens of each moment", lambda point: point.cost_per_million_tokens),
 )
 """Pictures over time; one of which nobody has a value above 0 is left out."""
+SHY = frozenset({"cost", "gave_up", "client_retries"})
+"""Not shown where they are nothing everywhere."""
 NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
 BESIDE = (
     "oracle: the same queue over the same engines, by who knows how long answers will be and what every cache holds. "

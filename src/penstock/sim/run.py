@@ -71,9 +71,9 @@ class Run:
         self._flying: dict[str, _Flying] = {}
         self._number = 0
         self._exhausted = False
-        self._come, self._ahead_s = (self._told, AHEAD_S) if spec and spec.closed else (self._arrive, 0.0)
         self.watch: Callable[[float, Event, list[Effect]], None] | None = None
         """Sees every turn, as a reader of the journal does."""
+        self._come, self._ahead_s = (self._told, AHEAD_S) if spec and spec.closed else (self._arrive, 0.0)
         self._table: dict[type, Callable[..., None]] = {
             Send: self._send, Cancel: self._cancel, Record: self._record, Probe: self._probe,
             Refuse: _nothing if self.clients is None else self.clients.refused, Forget: _nothing,

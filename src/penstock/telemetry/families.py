@@ -103,6 +103,15 @@ FAMILIES: tuple[Family, ...] = (
     Family("source_looks", "counter", ("pool", "source", "result"), "Times that it was asked (ok, failed)."),
     Family("pool_panic", "gauge", ("pool",), "1 while so few replicas are well that ill ones get calls too."),
     Family("ejections", "counter", ("pool", "reason"), "Replicas that were put out as outliers, by what showed it."),
+    # pools that scale themselves
+    Family("scale_replicas", "gauge", ("pool", "state"), "Replicas that the pool runs by itself, by state of life."),
+    Family("scale_wanted", "gauge", ("pool",), "Replicas that it should run, within all bounds."),
+    Family("scale_recommended", "gauge", ("pool",), "Replicas that its metrics want in all, before any bound."),
+    Family("scale_changes", "counter", ("pool", "direction"), "Decisions for more (up) or fewer (down) replicas."),
+    Family("scale_hourly_cost", "gauge", ("pool",), "What those that are there cost an hour."),
+    Family("scale_failed_starts", "gauge", ("pool",), "Starts in a row that failed."),
+    Family("scale_blind", "gauge", ("pool",), "1 while its actuator cannot say what runs, and nothing is ordered."),
+    Family("scale_alarms", "counter", ("pool",), "Recommendations that cannot have been meant."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
     Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),

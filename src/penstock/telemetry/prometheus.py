@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from penstock import __version__
 from penstock.base.nouns import PRIORITIES, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.outliers import REASONS
+from penstock.core.scale.view import ScaleView
 from penstock.telemetry.families import BY_NAME, PREFIX
 from penstock.telemetry.histogram import Histogram
 from penstock.telemetry.meter import Meter
@@ -34,6 +35,7 @@ def render(
     pools: Callable[[], list[PoolView]],
     counters: Callable[[], Mapping[str, float]],
     sources: Callable[[], list[SourceView]] = list,
+    scales: Callable[[], list[ScaleView]] = list,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
@@ -47,6 +49,7 @@ def render(
         *_fleet(replicas()),
         *_queues(pools()),
         *_sources(sources()),
+        *_scaled(scales()),
         *_gateway(counters()),
         "",
     ]
@@ -267,6 +270,35 @@ def _sources(views: list[SourceView]) -> Iterator[str]:
             (f'{labels},result="{result}"', count)
             for labels, one in sources
             for result, count in (("failed", one.failures), ("ok", one.looks - one.failures))
+        ],
+    )
+
+
+_SCALE: dict[str, Callable[[ScaleView], float | None]] = {
+    "scale_wanted": lambda one: one.wanted,
+    "scale_recommended": lambda one: None if one.last is None else one.last.recommended,
+    "scale_hourly_cost": lambda one: one.hourly_cost,
+    "scale_failed_starts": lambda one: one.failures,
+    "scale_blind": lambda one: bool(one.blind),
+    "scale_alarms": lambda one: one.alarms,
+}
+
+
+def _scaled(views: list[ScaleView]) -> Iterator[str]:
+    pools = [(_labels(pool=one.pool), one) for one in views]
+    yield from _family(
+        "scale_replicas",
+        [(f'{labels},state="{state}"', count) for labels, one in pools for state, count in one.states.items()],
+    )
+    for name, read in _SCALE.items():
+        values = [(labels, read(one)) for labels, one in pools]
+        yield from _family(name, [(labels, value) for labels, value in values if value is not None])
+    yield from _family(
+        "scale_changes",
+        [
+            (f'{labels},direction="{direction}"', count)
+            for labels, one in pools
+            for direction, count in (("up", one.ups), ("down", one.downs))
         ],
     )
 

@@ -1,0 +1,69 @@
+"""Checks of what the file says about pools that scale themselves: numbers that cannot work together, commands."""
+
+import shlex
+from math import floor
+
+from penstock.adapters.actuators.process import PLACES, ProcessSpec
+from penstock.config.mistakes import Mistakes, Path
+from penstock.config.schema import PoolConf, ScaleConf
+from penstock.core.scale.spec import Target
+
+SHORTEST_S = 0.1
+"""Looking more often than this would be a load of its own."""
+
+
+def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes) -> None:
+    """Mistakes in a pool's `scale`."""
+    if conf.min > conf.max:
+        mistakes.say((*path, "min"), f"found {conf.min}, which is more than `max`, {conf.max}")
+    if not conf.min and not pool.models:
+        mistakes.say((*path, "min"), "with 0 nobody tells which models there are", "list them in the pool's `models`")
+    if not pool.probe.enabled:
+        mistakes.say(path, "probes tell when a replica has started: leave `probe.enabled` on")
+    for name, value_s in (("interval", conf.interval_s), ("look", conf.look_s)):
+        if value_s < SHORTEST_S:
+            mistakes.say((*path, name), f"found {value_s:g} s, expected at least 100ms")
+    _check_cost(conf, path, mistakes)
+    _check_targets(conf, path, mistakes)
+    if isinstance(conf.actuator, ProcessSpec):
+        _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
+
+
+def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    if conf.max_hourly_cost is None:
+        return
+    cost = conf.replica.hourly_cost
+    if not cost:
+        text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
+        mistakes.say((*path, "max_hourly_cost"), text, hint)
+    elif floor(conf.max_hourly_cost / cost + 1e-9) < conf.min:
+        text = f"it allows {floor(conf.max_hourly_cost / cost + 1e-9)} replicas, fewer than `min`, {conf.min}"
+        mistakes.say((*path, "max_hourly_cost"), text)
+
+
+def _check_targets(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    found = 0
+    for name in conf.targets.__struct_fields__:
+        target: Target | None = getattr(conf.targets, name)
+        if target is None:
+            continue
+        found += 1
+        here = (*path, "targets", name)
+        if target.up is not None and target.up < target.target:
+            mistakes.say((*here, "up"), f"found {target.up:g}, which is less than the target, {target.target:g}")
+        if target.down is not None and target.down > target.target:
+            mistakes.say((*here, "down"), f"found {target.down:g}, which is more than the target, {target.target:g}")
+    if not found and not mistakes.any_below(*path, "targets"):
+        mistakes.say((*path, "targets"), "found none, expected at least one metric")
+
+
+def _check_command(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
+    try:
+        words = shlex.split(spec.command)
+    except ValueError as wrong:
+        mistakes.say(path, f"it cannot be split into words ({wrong})")
+        return
+    if not words:
+        mistakes.say(path, "found no words, expected a command")
+    elif not any(PLACES[0] in text for text in (*words, *spec.env.values())):
+        mistakes.say(path, f"it must say where to listen: expected {PLACES[0]} somewhere")

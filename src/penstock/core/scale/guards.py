@@ -1,0 +1,141 @@
+"""What keeps the number of replicas within bounds, whatever was recommended: stabilisation, pace, [min, max], cost.
+
+As the `behavior` of Kubernetes' HorizontalPodAutoscaler, and beyond it: a bound by cost, an alarm for a recommendation
+that cannot be meant, and a history that begins anew after a gap, so that an outage of metrics, a restart or a clock
+that jumped never lets the pool shrink at once.
+"""
+
+from collections import deque
+from math import ceil, floor, inf
+
+from msgspec import Struct
+
+from penstock.core.scale.spec import Pace, ScaleSpec
+
+RUNAWAY = 10
+"""A recommendation of so many times `max` is a mistake of somebody, and an alarm."""
+GAP = 4
+"""Intervals without a recommendation after which the past says nothing about now."""
+MOST_KEPT = 4096
+"""Recommendations kept; the windows of stabilisation are an hour at most."""
+
+
+class Bounded(Struct, frozen=True, kw_only=True):
+    """A number within the bounds."""
+
+    count: int
+    bounds: tuple[str, ...]
+    """What changed the number, in that order."""
+    alarm: str = ""
+
+
+def ceiling(spec: ScaleSpec, hourly_cost: float) -> int:
+    """The most replicas that may be there, by `max` and by cost."""
+    if spec.max_hourly_cost is None or hourly_cost <= 0:
+        return spec.max
+    return min(spec.max, floor(spec.max_hourly_cost / hourly_cost + 1e-9))
+
+
+class Guard:
+    """One pool's. Numbers are of the replicas that the pool runs by itself."""
+
+    __slots__ = ("_changes", "_recommended", "hourly_cost", "spec")
+
+    def __init__(self, spec: ScaleSpec, hourly_cost: float) -> None:
+        self.spec = spec
+        self.hourly_cost = hourly_cost
+        self._recommended: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)
+        self._changes: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)
+        """When, and by how many."""
+
+    def bound(self, recommended: int | None, current: int, now: float) -> Bounded:
+        """What of this recommendation (None: leave it) may be done now."""
+        spec, most = self.spec, ceiling(self.spec, self.hourly_cost)
+        least = min(spec.min, most)
+        if current < least or current > most:
+            low = current < least
+            return self._settle(least if low else most, current, (self._edge(low, most),), "", now)
+        if recommended is None:
+            return Bounded(count=current, bounds=())
+        alarm = ""
+        if recommended > RUNAWAY * spec.max or recommended < 0:
+            alarm = f"a recommendation of {recommended:,} replicas, with max {spec.max}"
+        count = min(max(recommended, least), most)
+        bounds = [] if count == recommended else [self._edge(count > recommended, most)]
+        for step in (self._stabilised, self._paced):
+            count, why = step(count, current, now)
+            bounds += [why] if why else []
+        return self._settle(count, current, tuple(bounds), alarm, now)
+
+    def _edge(self, low: bool, most: int) -> str:
+        if most < self.spec.max and (not low or most < self.spec.min):
+            return f"max_hourly_cost {self.spec.max_hourly_cost:g}"
+        return f"min {self.spec.min}" if low else f"max {self.spec.max}"
+
+    def _settle(self, count: int, current: int, bounds: tuple[str, ...], alarm: str, now: float) -> Bounded:
+        if count != current:
+            self._changes.append((now, count - current))
+        return Bounded(count=count, bounds=bounds, alarm=alarm)
+
+    # ===== stabilisation =====
+
+    def _stabilised(self, wanted: int, current: int, now: float) -> tuple[int, str]:
+        """The least that was wanted over the window of growth, the most over that of shrinking; between the two nothing
+        is done. From none to some it goes at once: somebody waits."""
+        recommended, up, down = self._recommended, self.spec.up, self.spec.down
+        if not recommended or now - recommended[-1][0] > GAP * self.spec.interval_s:
+            recommended.clear()
+            recommended.append((now, current))
+        recommended.append((now, wanted))
+        oldest = now - max(up.stabilisation_s, down.stabilisation_s)
+        while recommended[0][0] < oldest:
+            recommended.popleft()
+        if not current:
+            return wanted, ""
+        least = min([wanted, *(count for at, count in recommended if at > now - up.stabilisation_s)])
+        most = max([wanted, *(count for at, count in recommended if at > now - down.stabilisation_s)])
+        if least > current:
+            return least, "" if least == wanted else "up.stabilisation"
+        if most < current:
+            return most, "" if most == wanted else "down.stabilisation"
+        side = "" if wanted == current else "up.stabilisation" if wanted > current else "down.stabilisation"
+        return current, side
+
+    # ===== pace =====
+
+    def _paced(self, wanted: int, current: int, now: float) -> tuple[int, str]:
+        while self._changes and self._changes[0][0] < now - 7200:
+            self._changes.popleft()
+        if wanted > current:
+            most = self._most(current, now)
+            return (wanted, "") if wanted <= most else (max(current, most), "up")
+        if wanted < current:
+            least = self._least(current, now)
+            return (wanted, "") if wanted >= least else (min(current, least), "down")
+        return wanted, ""
+
+    def _most(self, current: int, now: float) -> int:
+        up = self.spec.up
+        if self._cools(up, -1, now):
+            return current
+        start = current - self._changed(up, 1, now)
+        chosen = max if up.select == "max" else min
+        # from none a share is nothing: one at least, as there was nothing to double
+        return chosen(start + up.replicas, ceil(start * (1 + up.percent / 100)) if start else max(1, up.replicas))
+
+    def _least(self, current: int, now: float) -> int:
+        down = self.spec.down
+        if self._cools(down, 1, now):
+            return current
+        start = current + self._changed(down, -1, now)
+        by_share, by_count = int(start * (1 - down.percent / 100)), start - down.replicas
+        return max(0, min(by_share, by_count) if down.select == "max" else max(by_share, by_count))
+
+    def _changed(self, pace: Pace, sign: int, now: float) -> int:
+        """By how many it changed this way within the period."""
+        return sum(abs(by) for at, by in self._changes if by * sign > 0 and at > now - pace.period_s)
+
+    def _cools(self, pace: Pace, sign: int, now: float) -> bool:
+        """Whether it changed the other way too short a time ago."""
+        last = max((at for at, by in self._changes if by * sign > 0), default=-inf)
+        return now - last < pace.cooldown_s

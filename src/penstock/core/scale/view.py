@@ -1,0 +1,58 @@
+"""What people see of a pool that scales itself: admin API, metrics, `penstock pools`."""
+
+from msgspec import Struct
+
+from penstock.core.scale.record import Decision, Step
+
+
+class UnitView(Struct, frozen=True, kw_only=True):
+    """One replica that the pool runs."""
+
+    unit: str
+    state: str
+    since_s: float
+    """For how long it has been in its state."""
+    age_s: float
+    in_flight: int
+    ill: bool
+
+
+class ScaleView(Struct, frozen=True, kw_only=True):
+    """A scaled pool as it stands."""
+
+    pool: str
+    min: int
+    max: int
+    wanted: int | None
+    """Replicas that it should have; None: nobody has looked yet."""
+    states: dict[str, int]
+    """State of life -> replicas in it."""
+    others: int
+    """Replicas of the pool that somebody else runs."""
+    queued: int
+    hourly_cost: float
+    """Of all that are there."""
+    max_hourly_cost: float | None
+    closing: bool
+    """It does not scale itself any more: its replicas drain."""
+    blind: str
+    """Why the last look told nothing; empty: it did not fail."""
+    failures: int
+    """Starts in a row that failed."""
+    start_in_s: float
+    """None is started before, because of these failures."""
+    alarms: int
+    """Recommendations so far that cannot have been meant."""
+    ups: int
+    """Decisions so far for more replicas."""
+    downs: int
+    last: Decision | None
+    units: list[UnitView]
+
+
+class ScaleStory(Struct, frozen=True, kw_only=True):
+    """Why a pool has as many replicas as it has."""
+
+    view: ScaleView
+    entries: list[Decision | Step]
+    """The newest first."""

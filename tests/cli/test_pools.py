@@ -1,0 +1,97 @@
+"""`penstock pools` and `penstock explain --pool`, as they are called, over what a Governor says."""
+
+import json
+
+import typer
+from typer.testing import CliRunner
+
+from penstock.cli.explain import explain
+from penstock.cli.pools import pools
+from penstock.core.scale.view import ScaleStory
+from tests.core.scale.pools import QUICK, World, unit
+from tests.helpers.desk import Desk, desk
+
+commands = typer.Typer()
+commands.command()(pools)
+commands.command()(explain)
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    """Exit status, standard output, standard error."""
+    result = CliRunner().invoke(commands, list(words), env={"COLUMNS": "160", "TERM": "dumb"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def filled(at: Desk) -> None:
+    """The pages of a gateway whose pool has grown, lost a replica, and would like more than it may."""
+    world = World(QUICK)
+    world.load = 90
+    world.run(30)
+    world.units["p-2"] = unit("p-2", "ended", detail="boom")
+    world.run(4)
+    views = world.governor.views(world.now)
+    at.pages["/admin/pools"] = views
+    for last in (10, 20, 50):
+        entries = world.governor.history("p", last)
+        assert entries is not None
+        at.pages[f"/admin/pools/p?last={last}"] = ScaleStory(view=views[0], entries=entries)
+
+
+def test_all_pools_in_a_table() -> None:
+    """A line a pool: what it has, what it wants, its bounds, and its last decision with what bounded it."""
+    with desk() as at:
+        filled(at)
+        status, out, _ = run("pools", "--admin", at.url)
+    assert status == 0
+    line = next(line for line in out.splitlines() if line.strip().startswith("p "))
+    assert line.split()[:8] == ["p", "8", "0", "0", "8", "1-8", "0", "0"]
+    assert "stays at 8: utilisation is 1.1 (target 0.7): wants 13; bounded by max 8" in " ".join(out.split())
+
+
+def test_one_pool_with_its_replicas() -> None:
+    """A pool's replicas with their states, and what happened of late, the newest first."""
+    with desk() as at:
+        filled(at)
+        status, out, _ = run("pools", "p", "--admin", at.url)
+    assert status == 0
+    assert "p-9" in out
+    assert "p-2 ready → stopping" in out
+    assert "boom" in out
+
+
+def test_why_a_pool_is_as_large_as_it_is() -> None:
+    """`penstock explain --pool` tells every decision with its inputs."""
+    with desk() as at:
+        filled(at)
+        status, out, _ = run("explain", "--pool", "p", "--count", "50", "--admin", at.url)
+    assert status == 0
+    told = " ".join(out.split())
+    assert "1 → 5" in told
+    assert "bounded by max 8, up" in told
+    assert "queue 0/10 → 0; " in told
+
+
+def test_json_is_the_admin_apis() -> None:
+    """--json prints what the admin API says."""
+    with desk() as at:
+        filled(at)
+        assert json.loads(run("pools", "--json", "--admin", at.url)[1])[0]["pool"] == "p"
+        assert json.loads(run("explain", "--pool", "p", "--json", "--admin", at.url)[1])["view"]["wanted"] == 8
+
+
+def test_no_pool_scales_itself() -> None:
+    """Where none does, the way to it is told."""
+    with desk() as at:
+        at.pages["/admin/pools"] = []
+        assert run("pools", "--admin", at.url) == (0, "No pool scales itself: give one a `scale` block.\n", "")
+
+
+def test_what_cannot_be_had() -> None:
+    """An unknown pool, a form that is not known, and options that do not go together have their exit status."""
+    with desk() as at:
+        at.pages["/admin/pools/x?last=10"] = (404, "there is no pool 'x' that scales itself", "not_found")
+        at.pages["/admin/pools"] = [{"pool": 1}]
+        status, _, err = run("pools", "x", "--admin", at.url)
+        assert (status, err) == (1, "penstock pools: there is no pool 'x' that scales itself\n")
+        assert run("pools", "--admin", at.url)[0] == 1
+        assert run("explain", "--pool", "p", "--last", "--admin", at.url)[0] == 2

@@ -1,0 +1,109 @@
+"""A pool's `scale` block: what it amounts to, and every mistake in it."""
+
+# ruff: noqa: E501 -- tables of exact texts, one row a line
+
+import pytest
+
+from penstock.adapters.actuators.dry_run import DryRunSpec
+from penstock.adapters.actuators.process import ProcessSpec
+from penstock.config.schema import Settings
+from tests.config.support import load_text, mistakes_of
+
+ACTUATOR = "actuator: {kind: process, command: 'run --port {port}'}"
+
+
+def scaled(scale: str, rest: str = "models: [m]") -> str:
+    """A pool that scales itself."""
+    return f"pools: [{{name: p, {rest}, scale: {{{scale}}}}}]"
+
+
+def settings(scale: str, rest: str = "models: [m]") -> Settings:
+    """Of such a pool."""
+    return load_text(scaled(scale, rest))
+
+
+def test_a_pool_that_scales_itself() -> None:
+    """The block becomes a spec, an actuator, and the description of the replicas; no replica stands in the file."""
+    made = settings(
+        f"min: 1, max: 4, interval: 5s, {ACTUATOR}, replica: {{engine: vllm, max_concurrent_requests: 32, hourly_cost: 2.5}}"
+    )
+    (pool,) = made.scaled
+    assert (pool.pool, pool.spec.min, pool.spec.max, pool.spec.interval_s) == ("p", 1, 4, 5.0)
+    assert isinstance(pool.actuator, ProcessSpec)
+    assert pool.actuator.command == "run --port {port}"
+    assert (pool.template.engine, pool.template.max_concurrent_requests, pool.template.hourly_cost) == ("vllm", 32, 2.5)
+    assert (made.replicas, made.warnings) == ((), ())
+
+
+def test_the_defaults() -> None:
+    """2 to 20 replicas, 70 % of their seats, ten waiting a replica; growing takes a minute, shrinking five."""
+    (pool,) = settings("actuator: {kind: dry_run}").scaled
+    spec = pool.spec
+    assert isinstance(pool.actuator, DryRunSpec)
+    assert (spec.min, spec.max, spec.tolerance, spec.health) == (2, 20, 0.1, 0.8)
+    assert spec.targets.utilisation is not None
+    assert spec.targets.queue is not None
+    assert (spec.targets.utilisation.target, spec.targets.utilisation.up, spec.targets.utilisation.down) == (
+        0.7,
+        0.8,
+        0.5,
+    )
+    assert (spec.targets.queue.target, spec.targets.queue.up, spec.targets.queue.down) == (10.0, 20.0, 5.0)
+    assert (spec.up.stabilisation_s, spec.up.percent, spec.up.replicas, spec.up.select) == (60.0, 100.0, 4, "max")
+    assert (spec.down.stabilisation_s, spec.down.percent, spec.down.replicas, spec.down.select) == (
+        300.0,
+        50.0,
+        2,
+        "min",
+    )
+
+
+def test_secrets_of_its_replicas_are_kept_outside() -> None:
+    """What they are shown is no part of their description."""
+    (pool,) = load_text(scaled(f"{ACTUATOR}, replica: {{api_key: '${{K}}'}}"), {"K": "sk-secret"}).scaled
+    assert pool.access.api_key == "sk-secret"
+    assert "sk-secret" not in repr(pool.template)
+
+
+def test_its_models_are_known() -> None:
+    """Names that point at a model of its replicas' are no mistake."""
+    text = f"pools: [{{name: p, scale: {{{ACTUATOR}, replica: {{models: [m]}}}}}}]\naliases: {{a: m}}"
+    assert load_text(text).gate.aliases == {"a": "m"}
+    assert "there is no model 'x'" in mistakes_of(text.replace("a: m", "a: x"))[0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        ("min: 5, max: 2, " + ACTUATOR, "scale.min (line 1): found 5, which is more than `max`, 2"),
+        ("interval: 50ms, " + ACTUATOR, "scale.interval (line 1): found 0.05 s, expected at least 100ms"),
+        ("look: 0, " + ACTUATOR, "scale.look (line 1): found 0 s, expected at least 100ms"),
+        ("max_hourly_cost: 10, " + ACTUATOR, "scale.max_hourly_cost (line 1): what a replica costs is not known, so this bounds nothing; set `replica.hourly_cost`"),
+        ("max_hourly_cost: 3, replica: {hourly_cost: 2}, " + ACTUATOR, "scale.max_hourly_cost (line 1): it allows 1 replicas, fewer than `min`, 2"),
+        ("targets: {utilisation: null, queue: null}, " + ACTUATOR, "scale.targets (line 1): found none, expected at least one metric"),
+        ("targets: {utilisation: {target: 0.9}}, " + ACTUATOR, "scale.targets.utilisation.up (line 1): found 0.8, which is less than the target, 0.9"),
+        ("targets: {queue: {down: 11}}, " + ACTUATOR, "scale.targets.queue.down (line 1): found 11, which is more than the target, 10"),
+        ("actuator: {kind: process, command: 'run'}", "scale.actuator.command (line 1): it must say where to listen: expected {port} somewhere"),
+        ("actuator: {kind: process, command: ' '}", "scale.actuator.command (line 1): found no words, expected a command"),
+        ("actuator: {kind: process, command: \"run '{port}\"}", "scale.actuator.command (line 1): it cannot be split into words (No closing quotation)"),
+    ],
+)  # fmt: skip
+def test_mistakes(scale: str, said: str) -> None:
+    """Numbers that cannot work together and commands that cannot run are told with their place."""
+    assert mistakes_of(scaled(scale)) == [f"pools[0].{said}"]
+
+
+def test_it_needs_probes_and_models() -> None:
+    """Probes tell when a replica has started; a pool that may have none must list its models."""
+    assert (
+        "probes tell when a replica has started"
+        in mistakes_of(scaled(ACTUATOR, "models: [m], probe: {enabled: false}"))[0]
+    )
+    assert "list them in the pool's `models`" in mistakes_of(scaled("min: 0, " + ACTUATOR, "queue: {max: 5}"))[0]
+
+
+def test_the_port_may_come_by_the_environment() -> None:
+    """A program that takes its port from a variable needs no argument."""
+    (pool,) = settings("actuator: {kind: process, command: run, env: {PORT: '{port}'}}").scaled
+    assert isinstance(pool.actuator, ProcessSpec)
+    assert pool.actuator.env == {"PORT": "{port}"}

@@ -1,0 +1,158 @@
+"""The bounds of a pool's size: stabilisation, pace, [min, max], cost, and what a gap in time does to them."""
+
+from typing import Any
+
+import pytest
+
+from penstock.core.scale.guards import Bounded, Guard, ceiling
+from penstock.core.scale.spec import DownPace, ScaleSpec, UpPace
+
+FREE_UP = UpPace(stabilisation_s=0.0, percent=1e6, replicas=1000)
+FREE_DOWN = DownPace(stabilisation_s=0.0, percent=100.0, replicas=1000, select="max", cooldown_s=0.0)
+
+
+def guard(hourly_cost: float = 0.0, **fields: Any) -> Guard:
+    """One without bounds but those that are given."""
+    usual = {"min": 0, "max": 1000, "up": FREE_UP, "down": FREE_DOWN, "interval_s": 10.0}
+    return Guard(ScaleSpec(**{**usual, **fields}), hourly_cost)
+
+
+def through(made: Guard, wants: list[int | None], start: int, every_s: float = 10.0) -> list[int]:
+    """The numbers after each of these recommendations, one an interval."""
+    found, current = [], start
+    for turn, want in enumerate(wants):
+        current = made.bound(want, current, turn * every_s).count
+        found.append(current)
+    return found
+
+
+# ===== stabilisation =====
+
+
+def test_growing_waits_until_it_was_wanted_throughout() -> None:
+    """The pool grows to the least that was wanted in the window, so a peak that is shorter starts nothing."""
+    spec: dict[str, Any] = {"up": UpPace(stabilisation_s=30.0, percent=1e6, replicas=1000)}
+    assert through(guard(**spec), [8, 8, 8, 8, 8], 2) == [2, 2, 2, 8, 8]
+    assert through(guard(**spec), [8, 8, 2, 8, 8], 2) == [2, 2, 2, 2, 2]
+    assert through(guard(**spec), [5, 9, 7, 6, 6, 6, 6], 2) == [2, 2, 2, 6, 6, 6, 6]
+
+
+def test_shrinking_waits_until_it_was_wanted_throughout() -> None:
+    """The pool shrinks to the most that was wanted in the window."""
+    spec: dict[str, Any] = {
+        "down": DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0)
+    }
+    assert through(guard(**spec), [2, 2, 2, 2, 2], 8) == [8, 8, 8, 2, 2]
+    assert through(guard(**spec), [2, 3, 5, 4, 2, 2, 2, 2], 8) == [8, 8, 8, 5, 5, 4, 2, 2]
+
+
+def test_the_bound_is_named() -> None:
+    """What changed the number is told by the name that it has in the configuration."""
+    made = guard(up=UpPace(stabilisation_s=30.0), down=DownPace(stabilisation_s=60.0), max=10)
+    assert made.bound(8, 4, 0.0) == Bounded(count=4, bounds=("up.stabilisation",))
+    assert made.bound(2, 4, 10.0) == Bounded(count=4, bounds=("down.stabilisation",))
+    assert made.bound(4, 4, 20.0) == Bounded(count=4, bounds=())
+
+
+def test_from_none_at_once() -> None:
+    """A pool that has no replica grows without waiting: somebody waits for it."""
+    assert through(guard(up=UpPace(stabilisation_s=60.0)), [1], 0) == [1]
+
+
+@pytest.mark.parametrize("gap_s", [41.0, 3600.0, 1e9])
+def test_after_a_gap_the_past_says_nothing(gap_s: float) -> None:
+    """When no recommendation came for a while (an outage, a clock that jumped), a whole window passes before the pool
+    shrinks."""
+    made = guard(down=DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0))
+    assert through(made, [8, 8, 8, 8, 8], 8)[-1] == 8
+    later = 40.0 + gap_s
+    counts = [made.bound(1, 8, later + wait_s).count for wait_s in (0.0, 10.0, 20.0, 30.0, 40.0)]
+    assert counts == [8, 8, 8, 1, 1]
+
+
+def test_no_recommendation_changes_nothing() -> None:
+    """Without a recommendation the number stays."""
+    assert through(guard(), [None, None, 5, None], 3) == [3, 3, 5, 5]
+
+
+# ===== pace =====
+
+
+@pytest.mark.parametrize(
+    ("percent", "replicas", "select", "start", "wanted"),
+    [
+        (100.0, 4, "max", 2, 6), (100.0, 4, "max", 10, 20), (100.0, 4, "min", 2, 4), (100.0, 4, "min", 10, 14),
+        (50.0, 0, "max", 3, 5), (0.0, 0, "max", 5, 5), (10.0, 1, "max", 30, 33), (0.0, 3, "max", 5, 8),
+    ],
+)  # fmt: skip
+def test_the_pace_of_growing(percent: float, replicas: int, select: Any, start: int, wanted: int) -> None:
+    """In a period the pool grows by so many, or by such a share of what it began with, whichever holds."""
+    pace = UpPace(stabilisation_s=0.0, percent=percent, replicas=replicas, select=select, period_s=60.0)
+    assert through(guard(up=pace), [500] * 5, start, 10.0) == [wanted] * 5
+
+
+def test_the_next_period_goes_on() -> None:
+    """When the period is over the pool grows again, from what it is by then."""
+    pace = UpPace(stabilisation_s=0.0, percent=100.0, replicas=4, period_s=30.0)
+    assert through(guard(up=pace), [500] * 8, 2) == [6, 6, 6, 12, 12, 12, 24, 24]
+
+
+@pytest.mark.parametrize(
+    ("percent", "replicas", "select", "start", "wanted"),
+    [
+        (50.0, 2, "min", 10, 8), (50.0, 2, "min", 3, 1), (50.0, 2, "max", 10, 5), (100.0, 0, "max", 10, 0),
+        (0.0, 0, "max", 10, 10), (10.0, 100, "min", 10, 9), (50.0, 2, "min", 1, 0),
+    ],
+)  # fmt: skip
+def test_the_pace_of_shrinking(percent: float, replicas: int, select: Any, start: int, wanted: int) -> None:
+    """In a period the pool shrinks by so many, or by such a share, whichever holds."""
+    pace = DownPace(stabilisation_s=0.0, percent=percent, replicas=replicas, select=select, cooldown_s=0.0)
+    assert through(guard(down=pace), [0] * 5, start) == [wanted] * 5
+
+
+def test_cooldown() -> None:
+    """After it grew the pool does not shrink for a while, and the other way round."""
+    slow = DownPace(stabilisation_s=0.0, percent=100, replicas=1000, select="max", cooldown_s=30.0)
+    assert through(guard(down=slow), [8, 2, 2, 2, 2], 4) == [8, 8, 8, 2, 2]
+    up = UpPace(stabilisation_s=0.0, percent=1e6, replicas=1000, cooldown_s=20.0)
+    assert through(guard(up=up), [2, 8, 8, 8], 4) == [2, 2, 8, 8]
+
+
+# ===== bounds =====
+
+
+def test_least_and_most() -> None:
+    """The number is never below `min` nor above `max`, and which of them held is told."""
+    made = guard(min=2, max=6)
+    assert made.bound(0, 4, 0.0) == Bounded(count=2, bounds=("min 2",))
+    assert made.bound(50, 4, 10.0) == Bounded(count=6, bounds=("max 6",))
+
+
+def test_outside_of_the_bounds_it_comes_back_at_once() -> None:
+    """Where the pool has fewer or more than it may, neither pace nor missing metrics keep it there."""
+    made = guard(min=3, max=6, up=UpPace(stabilisation_s=60.0, percent=0, replicas=0))
+    assert made.bound(None, 0, 0.0).count == 3
+    assert made.bound(None, 9, 10.0).count == 6
+
+
+def test_cost() -> None:
+    """The most is what the money is enough for, and that is what is told as the bound."""
+    made = guard(hourly_cost=2.5, max=20, max_hourly_cost=10.0)
+    assert made.bound(15, 2, 0.0) == Bounded(count=4, bounds=("max_hourly_cost 10",))
+    assert ceiling(ScaleSpec(max=20, max_hourly_cost=0.3), 0.1) == 3
+    assert ceiling(ScaleSpec(max=20, max_hourly_cost=10.0), 0.0) == 20
+    assert ceiling(ScaleSpec(min=2, max=20, max_hourly_cost=1.0), 2.0) == 0
+
+
+def test_money_is_above_the_minimum() -> None:
+    """Where a reload makes even the minimum too dear, the money holds."""
+    assert guard(hourly_cost=2.0, min=4, max_hourly_cost=5.0).bound(None, 4, 0.0).count == 2
+
+
+@pytest.mark.parametrize("wanted", [10**9, 201, -1, -(10**9)])
+def test_a_runaway_is_bounded_and_alarms(wanted: int) -> None:
+    """A recommendation that nobody can have meant stays within the bounds and is an alarm."""
+    found = guard(min=1, max=20).bound(wanted, 4, 0.0)
+    assert found.count == (20 if wanted > 0 else 1)
+    assert f"{wanted:,} replicas" in found.alarm
+    assert guard(min=1, max=20).bound(200, 4, 0.0).alarm == ""

@@ -1,0 +1,37 @@
+"""An actuator in memory, for tests. It keeps to `tests/contracts/test_actuators.py` as real ones do."""
+
+from penstock.base.nouns import Unit
+
+
+class Obedient:
+    """Does what it is told, unless it is told to fail."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, Unit] = {}
+        self.fails: Exception | None = None
+        """What every look and order raises."""
+        self.closed: bool | None = None
+        """Whether it was told to end what runs; None: it is open."""
+
+    def _check(self) -> None:
+        if self.fails is not None:
+            raise self.fails
+
+    async def look(self, timeout_s: float) -> tuple[Unit, ...]:
+        """All of them."""
+        self._check()
+        return tuple(self.units.values())
+
+    async def start(self, unit: str) -> None:
+        """One more."""
+        self._check()
+        self.units.setdefault(unit, Unit(id=unit, state="running", url=f"http://{unit}"))
+
+    async def stop(self, unit: str) -> None:
+        """One fewer."""
+        self._check()
+        self.units.pop(unit, None)
+
+    def close(self, end: bool = False) -> None:
+        """No more orders."""
+        self.closed = end
