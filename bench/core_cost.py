@@ -21,6 +21,7 @@ from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Send
 from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Probed
 from penstock.core.gate import Gate
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec
 from penstock.core.route.presets import STRATEGIES
 from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, PoolSpec
 
@@ -29,6 +30,17 @@ SEATS = 8
 STEP_S = 1e-5
 """How far the Gate's clock moves with each call: 100,000 calls a second, so that no probe falls into a round."""
 PROMISED_US = {16: 20.0, 1000: 100.0}
+PLENTY = 2**31 - 1
+LIMITS = LimitsSpec(
+    tenants={
+        "anonymous": AllowanceSpec(
+            requests_per_minute=PLENTY, requests_per_day=PLENTY, tokens_per_minute=PLENTY, tokens_per_day=PLENTY,
+            budget_per_day=1e9,
+        )
+    },
+    prices={"model": PriceSpec(prompt=1.0, completion=2.0)},
+)  # fmt: skip
+"""What an account usually has, never reached."""
 Prompts = Literal["none", "unique", "shared"]
 USAGE = Usage(prompt_tokens=100, completion_tokens=50)
 
@@ -38,17 +50,20 @@ class Fleet:
 
     def __init__(
         self, strategy: str, replicas: int, hedge: bool = False, explain: int = 0, prompts: Prompts = "none",
-        waiting: int = 0,
+        waiting: int = 0, limits: bool = False,
     ) -> None:  # fmt: skip
         """`waiting`: so many calls wait all the time, because all seats are taken."""
         self._prompts = prompts
         self._rng = Random(1)
         self._documents = [chain([self._rng.randbytes(8192)])[0] for _ in range(64)]
-        spec = STRATEGIES.spec(strategy)()
+        chosen = STRATEGIES.spec(strategy)()
         pool = PoolSpec(
-            name="pool", models=("model",), strategy=spec, hedge=HedgeSpec() if hedge else None,  # type: ignore[arg-type]
+            name="pool", models=("model",), strategy=chosen, hedge=HedgeSpec() if hedge else None,  # type: ignore[arg-type]
         )  # fmt: skip
-        self.gate = Gate(GateSpec(pools=(pool,), max_waiting=100_000, explain=ExplainSpec(calls=explain)), Rand(1))
+        spec = GateSpec(
+            pools=(pool,), max_waiting=100_000, explain=ExplainSpec(calls=explain), limits=LIMITS if limits else None
+        )
+        self.gate = Gate(spec, Rand(1))
         self.now = 1000.0
         self._flying: deque[str] = deque()
         self._made = 0
@@ -131,10 +146,10 @@ class Fleet:
 
 def cost_us(
     strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False, explain: int = 0,
-    prompts: Prompts = "none", waiting: int = 0,
+    prompts: Prompts = "none", waiting: int = 0, limits: bool = False,
 ) -> float:  # fmt: skip
     """Microseconds of one call's three facts: the mean of the fastest round."""
-    fleet = Fleet(strategy, replicas, hedge, explain, prompts, waiting)
+    fleet = Fleet(strategy, replicas, hedge, explain, prompts, waiting, limits)
     for _ in range(calls // 4):
         fleet.turn()
     best = float("inf")
@@ -160,6 +175,7 @@ def main() -> None:
     parser.add_argument("--strategies", default=",".join(STRATEGIES.names()))
     parser.add_argument("--fleets", default=",".join(map(str, FLEETS)))
     parser.add_argument("--hedge", action="store_true", help="the pool hedges: every call has an alarm")
+    parser.add_argument("--limits", action="store_true", help="the tenant has limits on requests, tokens and money")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
     asked = parser.parse_args()
     fleets = [int(size) for size in asked.fleets.split(",")]
@@ -170,7 +186,15 @@ def main() -> None:
         costs = {
             size: round(
                 cost_us(
-                    strategy, size, asked.calls, asked.rounds, asked.hedge, asked.explain, asked.prompts, asked.waiting
+                    strategy,
+                    size,
+                    asked.calls,
+                    asked.rounds,
+                    asked.hedge,
+                    asked.explain,
+                    asked.prompts,
+                    asked.waiting,
+                    asked.limits,
                 ),
                 1,
             )

@@ -14,6 +14,7 @@ from penstock.base.rand import Rand
 from penstock.core.effects import Effect
 from penstock.core.events import Event, Reconfigured
 from penstock.core.gate import Gate
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec
 from penstock.core.spec import ExplainSpec, GateSpec
 from penstock.drive.journal import FileSink, Journal, Turn, header, read
 from penstock.drive.kernel import Kernel
@@ -26,18 +27,18 @@ START_S = 1_700_000_000.0
 """An epoch time: the axis of production, where seconds have few digits behind the point."""
 
 
-def by_kernel(seed: int, grid_s: float = 0.0) -> World:
+def by_kernel(seed: int, grid_s: float = 0.0, limits: LimitsSpec | None = None) -> World:
     kernel = Kernel(START_S)
-    world = World(seed, kernel.clock, kernel.call_at, kernel.at, grid_s)
+    world = World(seed, kernel.clock, kernel.call_at, kernel.at, grid_s, limits)
     world.begin(CALLS, OVER_S)
     kernel.run(START_S + END_S)
     return world
 
 
-def by_asyncio(seed: int, grid_s: float = 0.0) -> World:
+def by_asyncio(seed: int, grid_s: float = 0.0, limits: LimitsSpec | None = None) -> World:
     async def main() -> World:
         loop = asyncio.get_running_loop()
-        world = World(seed, loop.time, loop.call_at, loop.call_at, grid_s)
+        world = World(seed, loop.time, loop.call_at, loop.call_at, grid_s, limits)
         world.begin(CALLS, OVER_S)
         await asyncio.sleep(END_S)
         world.pump.close()
@@ -95,6 +96,38 @@ def test_they_agree_when_much_happens_at_once(seed: int) -> None:
 def test_they_agree_when_the_body_is_made_of_tasks(seed: int) -> None:
     """A body of coroutines, whose facts arrive some callbacks later within an instant, changes nothing."""
     assert by_tasks(seed).journal.lines() == by_kernel(seed).journal.lines()
+
+
+LIMITED = LimitsSpec(
+    tenants={
+        "x": AllowanceSpec(requests_per_second=2, concurrency=5, budget_per_day=0.0003, over_limit="queue", wait_s=0.7),
+        "y": AllowanceSpec(tokens_per_minute=100, requests_per_minute=30, models={"m1": RateSpec(concurrency=2)}),
+        "z": AllowanceSpec(concurrency=1),
+    },
+    everybody=AllowanceSpec(requests_per_minute=90),
+    prices={"m1": PriceSpec(prompt=1.0, completion=2.0)}, unknown_price="free", default_max_tokens=60,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(70, 76))
+@pytest.mark.parametrize("grid_s", [0.0, 0.0625])
+def test_they_agree_on_limits(seed: int, grid_s: float) -> None:
+    """With calls that wait for windows and for what others hold, that are let in, refused, and charged, both pumps have
+    one journal; every call ends once, and nothing is held at the end."""
+    world = by_kernel(seed, grid_s, LIMITED)
+    assert by_asyncio(seed, grid_s, LIMITED).journal.lines() == world.journal.lines()
+    assert sorted(order.row.id for order in world.rows) == sorted(f"c{number}" for number in range(CALLS))
+    assert set(world.gate.counts().values()) == {0}
+    assert {type(step).__name__ for trail in world.gate.trails() for step in trail.steps()} >= {"Barred"}
+
+
+def test_some_stories_have_limits_of_every_kind() -> None:
+    """In half a dozen of them calls are refused over each kind of limit, and let in after a wait."""
+    worlds = [by_kernel(seed, 0.0, LIMITED) for seed in range(70, 76)]
+    outcomes = {order.row.outcome for world in worlds for order in world.rows}
+    assert outcomes >= {"request_limit", "token_limit", "concurrency_limit", "budget_spent"}
+    steps = {type(step).__name__ for world in worlds for trail in world.gate.trails() for step in trail.steps()}
+    assert "LetIn" in steps
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ def test_a_clients_id_is_refused_while_one_is_in_flight() -> None:
         Refuse("c2", "duplicate_request_id", 409),
         record("c2", "duplicate_request_id", 409, client_id="x", at=1.0, replica="", attempts=0),
     ]
-    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 1, "seats_taken": 1}
+    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 1, "limit_holds": 0, "seats_taken": 1}
     gate.on(Ended("c1", 1, 200), 2.0)
     assert kinds(gate.on(arrived("c3", client_id="x"), 2.0)) == ["Send"]
 

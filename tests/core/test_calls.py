@@ -33,7 +33,7 @@ def test_a_call_is_sent_at_once_and_ends_in_its_row() -> None:
     """A call that meets a free seat is sent with its pool's timeouts; its end gives the seat back and the one row."""
     gate = house("a")
     assert gate.on(arrived("c1"), 1.0) == [send("c1", 1, "a")]
-    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 0, "seats_taken": 1}
+    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 0, "limit_holds": 0, "seats_taken": 1}
     assert gate.on(Began("c1", 1), 1.5) == []
     assert gate.on(Ended("c1", 1, 200, USED, 4), 4.0) == [
         record("c1", at=1.0, latency_s=3.0, ttft_s=0.5, usage=Usage(10, 5), relayed_tokens=4)
@@ -187,7 +187,7 @@ def test_a_full_queue_refuses_with_retry_after() -> None:
         Refuse("c4", "queue_full", 429, "", 20.0),  # 2 wait, 1 was sent in the last 10 s
         record("c4", "queue_full", 429, at=0.5, replica="", attempts=0),
     ]
-    assert machine.counts() == {"flights": 3, "waiting": 2, "held_ids": 0, "seats_taken": 1}
+    assert machine.counts() == {"flights": 3, "waiting": 2, "held_ids": 0, "limit_holds": 0, "seats_taken": 1}
 
 
 def test_bodies_that_wait_are_bounded_in_bytes() -> None:

@@ -118,7 +118,7 @@ def test_trying_the_same_replica_again_takes_a_growing_pause() -> None:
     gate = house("a", breaker=BreakerSpec(suspect_after=9, failures=9))
     gate.on(arrived("c1"), 0.0)
     assert gate.on(Failed("c1", 1, "upstream_5xx"), 2.0) == []
-    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 0, "seats_taken": 0}
+    assert gate.counts() == {"flights": 1, "waiting": 0, "held_ids": 0, "limit_holds": 0, "seats_taken": 0}
     assert gate.next_wake() == 3.0
     assert gate.on(Woke(), 3.0) == [send("c1", 2, "a")]
     assert gate.on(Failed("c1", 2, "upstream_5xx"), 4.0) == []

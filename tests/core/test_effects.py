@@ -5,13 +5,14 @@ from typing import get_args
 import msgspec
 import pytest
 
+from penstock.base.nouns import Rates
 from penstock.core.effects import Bench, Cancel, Effect, Forget, Probe, Refuse
 from tests.core.playbook import USED, record, send
 
 ONE_OF_EACH: list[Effect] = [
     send("c1", 1, "a"),
     Cancel("c1", 2),
-    Refuse("c1", "queue_full", 429, "", 3.0),
+    Refuse("c1", "queue_full", 429, "", 3.0, Rates(60, 0, 1.5, None, None, None)),
     record(usage=USED),
     Probe("a", "stats", 5.0),
     Probe("a", "bench", 30.0, Bench(1, "m", 512, 32, 2)),

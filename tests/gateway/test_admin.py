@@ -35,8 +35,22 @@ def test_what_can_be_read() -> None:
         assert page.headers["content-type"].startswith("text/plain")
         assert b"# TYPE penstock_" in page.body
         assert (await rig.ask("GET", "/health")).json == {"status": "ok"}
+        assert (await rig.ask("GET", "/admin/tenants")).json == []
 
     over(test)
+
+
+def test_tenants_and_their_limits_are_shown() -> None:
+    """Those that the file names, before any call of theirs."""
+
+    async def test(rig: Rig) -> None:
+        (tenant,) = (await rig.ask("GET", "/admin/tenants")).json
+        assert (tenant["kind"], tenant["name"], tenant["in_flight"], tenant["waiting"]) == ("tenant", "acme", 0, 0)
+        assert tenant["limits"] == [
+            {"what": "requests per minute", "limit": 5.0, "used": 0.0, "held": 0.0, "left": 5.0, "free_s": 0.0}
+        ]
+
+    over(test, CONFIG + "tenants: [{name: acme, limits: {requests_per_minute: 5}}]\n")
 
 
 def test_add_drain_undrain_remove() -> None:
@@ -359,30 +373,3 @@ def test_explanations_ask_for_the_key() -> None:
             assert (await rig.ask("GET", path, headers={})).status == 401
 
     over(test)
-
-
-# ===== pools that scale themselves =====
-
-SCALED = """
-admin_key: sk-admin-key
-pools:
-  - {name: p, models: [m], scale: {actuator: {kind: dry_run}}}
-"""
-
-
-def test_pools_that_scale_themselves() -> None:
-    """All of them, one with what it decided, and one that does not scale itself is not found."""
-
-    async def test(rig: Rig) -> None:
-        assert (await rig.ask("GET", "/admin/pools")).json == []
-        pools = rig.gateway.reloader.settings.scaled
-        rig.gateway.scaling.open(pools)
-        rig.gateway.scaling.start(pools)
-        assert [view["pool"] for view in (await rig.ask("GET", "/admin/pools")).json] == ["p"]
-        story = (await rig.ask("GET", "/admin/pools/p?last=5")).json
-        assert (story["view"]["min"], story["view"]["max"], story["entries"]) == (2, 20, [])
-        missing = await rig.ask("GET", "/admin/pools/x")
-        assert (missing.status, missing.code) == (404, "not_found")
-        assert (await rig.ask("GET", "/admin/pools/p?last=0")).status == 400
-
-    over(test, SCALED)

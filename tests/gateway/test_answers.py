@@ -2,7 +2,17 @@
 
 import json
 
-from penstock.gateway.answers import error_page, health_page, last_event, models_page, page, ready_page
+from penstock.base.nouns import Rates
+from penstock.gateway.answers import (
+    error_page,
+    health_page,
+    last_event,
+    models_page,
+    page,
+    rate_lines,
+    ready_page,
+    without_rates,
+)
 
 
 def test_a_page_has_its_length_and_closes_when_told() -> None:
@@ -37,3 +47,21 @@ def test_our_own_pages() -> None:
     assert models_page(["a"], "a")[1]["id"] == "a"
     assert models_page(["a"], "b")[0] == 404
     assert (health_page()[0], ready_page(True)[0], ready_page(False)[0]) == (200, 200, 503)
+
+
+def test_limits_are_told_under_openais_names() -> None:
+    """Six lines, or three where only requests or only tokens are limited, or none."""
+    requests = (
+        b"x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 59\r\nx-ratelimit-reset-requests: 1s\r\n"
+    )
+    tokens = b"x-ratelimit-limit-tokens: 9000\r\nx-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 6m0s\r\n"
+    assert rate_lines(Rates(60, 59, 1.0, 9000, 0, 360.0)) == requests + tokens
+    assert rate_lines(Rates(60, 59, 1.0, None, None, None)) == requests
+    assert rate_lines(Rates(None, None, None, 9000, 0, 360.0)) == tokens
+
+
+def test_an_upstreams_own_limits_are_not_told_beside_ours() -> None:
+    """Its lines go, whatever they are; values that only look like them stay."""
+    block = b"x-ratelimit-limit-requests: 9\r\nx-note: x-ratelimit-\r\nx-ratelimit-reset-tokens: 1s\r\n"
+    assert without_rates(block) == b"x-note: x-ratelimit-\r\n"
+    assert without_rates(b"x-note: 1\r\n") == b"x-note: 1\r\n"

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from penstock.adapters.wire.malformed import Malformed
-from penstock.config.schema import ServerSpec
+from penstock.config.schema import KeyTerms, ServerSpec
 from penstock.gateway.head import Head, Memory, Peer, cookie_line, session_of
 
 SERVER = ServerSpec(open=False, key_names={hashlib.sha256(b"sk-1").hexdigest(): "one"})
@@ -210,3 +210,16 @@ def test_the_cookie_that_is_given_is_for_this_host_alone() -> None:
         b"set-cookie: a%b=X; Max-Age=600; Path=/; HttpOnly; SameSite=Lax\r\n"
     )
     assert b"; Secure\r\n" in cookie_line("s", 0.5, True)
+
+
+def test_a_key_brings_its_tenant_and_how_long_answers_may_be() -> None:
+    """By the key's terms; without terms the tenant has the key's name, and without a key it is anonymous."""
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    terms = {digest: KeyTerms(tenant="acme", tier="free", most_tokens=9)}
+    made = ServerSpec(open=False, key_names={digest: "one"}, key_terms=terms, most_tokens=5)
+    head = read("Authorization: Bearer sk-1\r\n", server=made)
+    assert (head.key, head.tenant, head.tier, head.most_tokens) == ("one", "acme", "free", 9)
+    head = read("Authorization: Bearer sk-1\r\n", server=SERVER)
+    assert (head.key, head.tenant, head.most_tokens) == ("one", "one", None)
+    head = read("", server=ServerSpec(most_tokens=5))
+    assert (head.key, head.tenant, head.most_tokens) == ("", "anonymous", 5)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from penstock.gateway.splice import with_model, with_usage
+from penstock.gateway.splice import with_model, with_most_tokens, with_usage
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,21 @@ def test_the_wish_for_usage_is_put_in(body: bytes) -> None:
 def test_a_body_without_the_options_keeps_every_byte() -> None:
     """The member goes in front, the rest is untouched."""
     assert with_usage(b'{"model":"a" }') == b'{"stream_options":{"include_usage":true},"model":"a" }'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a"}',
+        b"{}",
+        b'{"model":"a","max_tokens":null,"z":1.0}',
+        b'{"x":{"max_tokens":5},"model":"a"}',
+        b'{"model":"a","x":"\\u0041"}',
+    ],
+)
+def test_the_longest_answer_is_put_in(body: bytes) -> None:
+    """A parser sees it once, at the top level, and everything else as it was."""
+    before, after = json.loads(body), json.loads(with_most_tokens(body, b"max_tokens", 77))
+    assert after.pop("max_tokens") == 77
+    before.pop("max_tokens", None)
+    assert after == before

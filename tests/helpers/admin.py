@@ -24,7 +24,15 @@ pools:
 """
 KEYLESS = CONFIG.replace("admin_key: sk-admin-key\n", "")
 KEY = {"authorization": "Bearer sk-admin-key"}
-READABLE = ["/admin/fleet", "/admin/queues", "/admin/counters", "/admin/journal", "/metrics", "/health"]
+READABLE = [
+    "/admin/fleet",
+    "/admin/queues",
+    "/admin/counters",
+    "/admin/journal",
+    "/admin/tenants",
+    "/metrics",
+    "/health",
+]
 NEW = {"pool": "p", "url": "http://127.0.0.1:11", "models": ["m"]}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from penstock.base.errors import REFUSALS
-from penstock.base.nouns import Call, CallRow, EngineStats, Replica
+from penstock.base.nouns import Call, CallRow, EngineStats, Rates, Replica
 from penstock.config.schema import Access, LimitSpec, ServerSpec, Settings
 from penstock.core.effects import Cancel, Effect, Record, Refuse, Send
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Event, Failed, Woke
@@ -32,6 +32,8 @@ class TinyGate:
         """Keep calls waiting, as a full queue does."""
         self.hedge = False
         """Make two attempts at once; the first to begin wins."""
+        self.rates: Rates | None = None
+        """What clients are told of their limits; calls for the model `refused` pass none."""
         self.begun = asyncio.Event()
         """Set when an answer has begun."""
         self._next = 0
@@ -47,6 +49,9 @@ class TinyGate:
         self.facts.append(event)
         if isinstance(event, Arrived):
             self._calls[event.call.id], self._running[event.call.id] = (event.call, 0, False), []
+            if event.call.model == "refused":
+                refuse = Refuse(event.call.id, "request_limit", 429, "", 1.0, self.rates)
+                return [refuse, self._record(event.call.id, "request_limit")]
             return [] if self.hold else [self._send(event.call.id) for _ in range(1 + self.hedge)]
         if not isinstance(event, Began | Ended | Failed | ClientGone) or event.id not in self._calls:
             return []
@@ -79,7 +84,9 @@ class TinyGate:
         self._running[id].append(attempts + 1)
         replica = self.replicas[self._next % len(self.replicas)]
         self._next += 1
-        return Send(id, attempts + 1, replica.id, self.model.get(call.model, call.model), *self.timeouts, 0.002)
+        return Send(
+            id, attempts + 1, replica.id, self.model.get(call.model, call.model), *self.timeouts, 0.002, self.rates
+        )
 
     def _record(self, id: str, outcome: str) -> Record:
         call, attempts, _ = self._calls.pop(id)

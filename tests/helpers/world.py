@@ -8,6 +8,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.base.rand import Rand
@@ -28,6 +30,7 @@ from penstock.core.events import (
     Woke,
 )
 from penstock.core.gate import Gate
+from penstock.core.limits.spec import LimitsSpec
 from penstock.core.route.presets import Adaptive, LeastLoaded, P2CPeakEwma, RoundRobin, Strategy, WeightedRoundRobin
 from penstock.core.spec import (
     BenchmarkSpec,
@@ -96,8 +99,11 @@ def scenario(seed: int) -> tuple[GateSpec, tuple[Replica, ...]]:
 class World:
     """One story. Build it, `begin` it, and let time pass on whatever clock it was given."""
 
-    def __init__(self, seed: int, clock: Clock, call_at: CallAt, at: At, grid_s: float = 0.0) -> None:
+    def __init__(
+        self, seed: int, clock: Clock, call_at: CallAt, at: At, grid_s: float = 0.0, limits: LimitsSpec | None = None
+    ) -> None:  # fmt: skip
         self.spec, self.replicas = scenario(seed)
+        self.spec = replace(self.spec, limits=limits)
         self.rand = Rand(seed).child("world")
         self.gate = Gate(self.spec, Rand(seed))
         self.journal: Journal[Event, Effect] = Journal(capacity=1_000_000)

@@ -4,6 +4,7 @@ import pytest
 
 from penstock.base.rand import Rand
 from penstock.config.scenarios import Die, Flap, Freeze, Group, MetricsOutage, Policy, Slow
+from penstock.core.limits.spec import AllowanceSpec
 from penstock.core.route.presets import Adaptive, LeastLoaded, LeastResponseTime, RoundRobin
 from penstock.core.spec import BenchmarkSpec, HedgeSpec, TimeoutSpec
 from penstock.sim.run import Run, simulate
@@ -135,3 +136,20 @@ def test_a_traces_model_names_are_no_hindrance() -> None:
     """One pool serves whatever model a recorded request was for."""
     made = scenario()
     assert simulate(made, made.policy, [request(0.0, model="gpt-4")], 1).ok == 1
+
+
+def test_tenants_are_held_to_limits() -> None:
+    """Ten requests a second for ten seconds, of one tenant that may have two: about twenty are served, and all of a
+    tenant that sends one a second; with `queue` some wait, and hardly more are served, because the rate is the rate."""
+    mixed = steady(100, 0.1, tenant="greedy") + steady(10, 1.0, tenant="modest")
+    requests = sorted(mixed, key=lambda one: one.at_ns)
+    refuse, queue = (
+        Policy(limits=AllowanceSpec(requests_per_second=2, over_limit=over, wait_s=2.0)) for over in ("refuse", "queue")
+    )
+    for policy, most in ((refuse, 20), (queue, 24)):
+        run = Run(scenario(policy=policy), policy, requests, 1)
+        result = run.go().result
+        assert result.requests == 110
+        assert 10 + 16 <= result.ok <= 10 + most
+        assert (result.queue_p95_s > 0.5) is (policy is queue)
+        assert set(run.gate.counts().values()) == {0}

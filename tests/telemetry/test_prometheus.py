@@ -8,7 +8,16 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
-from penstock.base.nouns import BenchmarkView, Call, EngineStats, PoolView, ReplicaView, SourceView
+from penstock.base.nouns import (
+    AccountView,
+    BenchmarkView,
+    Call,
+    EngineStats,
+    GaugeView,
+    PoolView,
+    ReplicaView,
+    SourceView,
+)
 from penstock.core.effects import Probe, Refuse
 from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
 from penstock.core.outliers import REASONS
@@ -44,6 +53,13 @@ SOURCE = SourceView(
 
 
 SCALED = World(replace(QUICK, max=3), hourly_cost=2.5).run(5).governor.views(5.0)
+ACCOUNT = AccountView(
+    kind="tenant", name="acme", model="", in_flight=1, waiting=3, concurrency=None,
+    limits=[
+        GaugeView(what="tokens per minute", limit=100, used=25, held=5, left=75, free_s=1.0),
+        GaugeView(what="budget per day", limit=0.0, used=0.0, held=0.0, left=0.0, free_s=1.0),
+    ],
+)  # fmt: skip
 
 
 def busy_meter() -> Meter:
@@ -53,7 +69,7 @@ def busy_meter() -> Meter:
     meter.observe(1.0, Observed("r1", None), [])
     meter.observe(1.0, Arrived(Call("c1")), [send()])
     meter.observe(2.0, Failed("c1", 1, "upstream_5xx"), [send(attempt=2)])
-    meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2, hedge="won")])
+    meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2, hedge="won", cost=0.5)])
     meter.observe(3.0, Arrived(Call("c2")), [Refuse("c2", "queue_full", 429)])
     return meter
 
@@ -79,6 +95,7 @@ PAGE = render(
     lambda: {"connections": 4, "accepted_total": 9, "idle_s": 0.5},
     lambda: [SOURCE],
     lambda: SCALED,
+    lambda: [ACCOUNT],
 )
 
 
@@ -181,6 +198,18 @@ def test_ejections_and_panic() -> None:
     assert value(page, "penstock_pool_panic", pool="p") == 1
     counts = {reason: value(page, "penstock_ejections_total", pool="p", reason=reason) for reason in REASONS}
     assert counts == {"success_rate": 0, "failure_share": 0, "latency": 3}
+
+
+def test_limits_and_cost() -> None:
+    """How much of each limit is used, who waits for one, and what calls cost."""
+    meter = Meter()
+    meter.observe(1.0, Woke(), [record(tenant="acme", cost=0.5), record(tenant="acme", cost=0.25)])
+    page = render(meter, list, list, dict, list, list, lambda: [ACCOUNT])
+    labels = {"kind": "tenant", "account": "acme", "model": ""}
+    assert value(page, "penstock_limit_used_ratio", **labels, limit="tokens per minute") == 0.25
+    assert b"budget per day" not in page
+    assert value(page, "penstock_limit_waiting", tenant="acme") == 3
+    assert value(page, "penstock_tenant_cost_total", tenant="acme") == 0.75
 
 
 def test_an_idle_gateway_has_a_valid_page() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from penstock.core.events import Ended, Failed, FleetSeen, Observed
 from penstock.core.gate import Gate
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec
 from penstock.core.route.presets import (
     Adaptive,
     ConsistentHash,
@@ -20,7 +21,7 @@ from penstock.core.route.presets import (
 from penstock.core.spec import ExplainSpec, QueueSpec, RetrySpec, StickySpec
 from penstock.telemetry.explain import explain
 from penstock.telemetry.story import count, listed, seconds
-from tests.core.playbook import arrived, fleet, gate, pool, replica, stats, tell
+from tests.core.playbook import USED, arrived, fleet, gate, pool, replica, stats, tell
 from tests.core.test_ahead import asked
 
 
@@ -195,3 +196,40 @@ def test_small_words() -> None:
     assert (count(1, "call"), count(1200, "call")) == ("1 call", "1,200 calls")
     pairs = tuple(part for number in range(7) for part in (f"r{number}", "full"))
     assert listed(pairs, 9) == "r0 (full), r1 (full), r2 (full), r3 (full), r4 (full) and 4 more"
+
+
+def limited(prices: dict[str, PriceSpec], **allowance: object) -> Gate:
+    """A Gate that remembers, and holds its only tenant to this."""
+    limits = LimitsSpec(everybody=AllowanceSpec(**allowance), prices=prices)  # type: ignore[arg-type]
+    made = gate(pool(), explain=ExplainSpec(), limits=limits, max_waiting=9)
+    made.on(fleet("a", max_concurrent_requests=9), 0.0)
+    return made
+
+
+def test_a_limit_that_refuses_is_named_with_its_numbers() -> None:
+    """Whose, which, how much of it is used."""
+    machine = limited({}, requests_per_minute=1)
+    tell(machine, arrived("c1"), arrived("c2"), now=1.0)
+    assert summary(machine, "c2") == (
+        "The limit of everybody on requests per minute (1) does not let it pass: 1 used. "
+        "It ended as request_limit (status 429) after 0 ms: Too many requests. Try again later."
+    )
+
+
+def test_a_limit_that_lets_wait_is_told_too() -> None:
+    """What is held, and that it was let in."""
+    machine = limited({}, tokens_per_minute=100)
+    for name in ("c1", "c2"):
+        machine.on(arrived(name, prompt_tokens=5, max_tokens=60), 1.0)
+    machine.on(Ended("c1", 1, 200, USED), 2.0)
+    assert (
+        "The limit of everybody on tokens per minute (100) does not let it pass: 80 used, 80 of them held by calls in "
+        "flight, 80 needed; it waits. Its limits let it pass."
+    ) in summary(machine, "c2")
+
+
+def test_a_model_without_a_price_is_named() -> None:
+    """Where a budget applies."""
+    machine = limited({}, budget_per_day=1.0)
+    machine.on(arrived("c1"), 1.0)
+    assert summary(machine).startswith("A budget applies, and m has no price. It ended as no_price (status 403)")

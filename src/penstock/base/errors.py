@@ -38,6 +38,12 @@ def _client(label: str, http: int, message: str, *, type: str = "invalid_request
     return Refusal(label, http, type, grpc, message, counts_for_slo=False)
 
 
+def _limit(label: str, type: str, message: str) -> Refusal:
+    return Refusal(
+        label, 429, type, "RESOURCE_EXHAUSTED", message, counts_for_slo=False, says_retry_after=True
+    )
+
+
 def _replica(
     label: str, http: int, message: str, *, retryable: bool = True, blames: bool = True, unsent: bool = False,
     free: bool = False, retry_after: bool = False, grpc: str = "UNAVAILABLE",
@@ -61,6 +67,12 @@ TABLE: tuple[Refusal, ...] = (
     _client("duplicate_request_id", 409, "A request with this id is already in flight.", grpc="ALREADY_EXISTS"),
     _client("body_too_large", 413, "The request body is larger than the limit.", grpc="RESOURCE_EXHAUSTED"),
     _client("head_too_large", 431, "The request head is larger than the limit.", grpc="RESOURCE_EXHAUSTED"),
+    _client("too_large", 413, "The request alone is larger than a limit allows. Ask for less.", type="tokens", grpc="RESOURCE_EXHAUSTED"),
+    _client("no_price", 403, "The model has no price here, and a budget applies.", type="permission_error", grpc="PERMISSION_DENIED"),
+    _limit("request_limit", "requests", "Too many requests. Try again later."),
+    _limit("token_limit", "tokens", "Too many tokens. Try again later."),
+    _limit("concurrency_limit", "requests", "Too many requests at once. Try again later."),
+    _limit("budget_spent", "insufficient_quota", "The budget is spent. Try again later."),
     _client("client_gone", 499, "The client left.", type="client_error", grpc="CANCELLED"),
     # ours
     Refusal("queue_full", 429, "rate_limit_error", "RESOURCE_EXHAUSTED", "The queue is full. Try again later.", retryable=True, says_retry_after=True),
@@ -93,7 +105,8 @@ REFUSALS: dict[str, Refusal] = {row.label: row for row in TABLE}
 
 Label = Literal[
     "bad_request", "bad_http", "unauthorized", "forbidden", "not_found", "model_not_found", "method_not_allowed",
-    "request_timeout", "duplicate_request_id", "body_too_large", "head_too_large", "client_gone", "queue_full",
+    "request_timeout", "duplicate_request_id", "body_too_large", "head_too_large", "too_large",
+    "no_price", "request_limit", "token_limit", "concurrency_limit", "budget_spent", "client_gone", "queue_full",
     "tenant_queue_full", "saturated", "no_replica", "shutting_down", "overloaded", "queue_timeout", "internal", "connect_refused",
     "connect_timeout", "pending_full", "stale_connection", "closed_early", "bad_response", "upstream_5xx", "upstream_busy",
     "upstream_unavailable", "upstream_auth", "first_byte_timeout", "idle_timeout", "died_mid_answer",

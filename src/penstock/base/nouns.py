@@ -54,6 +54,8 @@ class Call(Struct, frozen=True, gc=False):
     """How long the client can wait for the whole answer; None: it did not say."""
     tier: str = "standard"
     """The tenant's: free, standard, premium, enterprise."""
+    choices: int = 1
+    """Answers that it asks for (`n`), each of `max_tokens` at most."""
 
 
 class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -212,6 +214,51 @@ class CallRow(Struct, frozen=True, gc=False):
     hedge: Hedge = ""
     cached_estimate: int = 0
     """Tokens of the prompt that the replica was believed to have cached when the call was sent there."""
+    cost: float = 0.0
+    """What it costs its tenant by the price list; 0 where its model has no price."""
+
+
+class Rates(Struct, frozen=True, gc=False):
+    """What a client is told of its limits: of those on requests and those on tokens, the one with least left; None
+    where there is none. Calls in flight count with what they hold."""
+
+    limit_requests: int | None
+    remaining_requests: int | None
+    reset_requests_s: float | None
+    """Until all of the limit is there again, if it sends nothing more."""
+    limit_tokens: int | None
+    remaining_tokens: int | None
+    reset_tokens_s: float | None
+
+
+class GaugeView(Struct, frozen=True, kw_only=True):
+    """One limit of an account, for people."""
+
+    what: str
+    """E.g. tokens per minute, budget per day."""
+    limit: float
+    used: float
+    """In the window that ends now: settled, and held by calls in flight."""
+    held: float
+    """The part of it that calls in flight may give back."""
+    left: float
+    free_s: float
+    """Until all of the limit is there again, if nothing more is used."""
+
+
+class AccountView(Struct, frozen=True, kw_only=True):
+    """What a tenant, a key, or everybody may use and has used, for people: admin API, metrics."""
+
+    kind: str
+    """tenant, key, everybody."""
+    name: str
+    model: str
+    """The one model that these limits are for; empty: all."""
+    in_flight: int
+    waiting: int
+    """Calls that wait until its limits let them pass; told of tenants."""
+    concurrency: int | None
+    limits: list[GaugeView]
 
 
 class BenchmarkView(Struct, frozen=True, kw_only=True):

@@ -3,23 +3,22 @@
 Sockets are bound and TLS files are opened once, so some changes wait for a restart; the line says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from penstock.adapters.actuators.process import ProcessSpec
 from penstock.adapters.discovery.registry import describe
-from penstock.base.nouns import Replica
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
 from penstock.config.schema import KeyTerms, ScaleConf, ScaledPool, ServerSpec, Settings
-from penstock.core.spec import PoolSpec
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec
 
 RESTART = ("listen", "admin", "metrics", "tls", "journal", "limits.backlog")
 """What holds until a restart."""
-_SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash")
+_SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash", "most_tokens")
 
 
 def changes(old: Settings, new: Settings) -> list[str]:
@@ -39,7 +38,8 @@ def _waits(path: str) -> bool:
 def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     yield from _structs("", old.server, new.server)
     yield from _keys(old.server, new.server)
-    yield from _structs("", old.gate, new.gate)
+    yield from _structs("", replace(old.gate, limits=None), replace(new.gate, limits=None))
+    yield from _limits(old.gate.limits or LimitsSpec(), new.gate.limits or LimitsSpec())
     before, after = {pool.name: pool for pool in old.gate.pools}, {pool.name: pool for pool in new.gate.pools}
     yield from _named("pool", before, after)
     yield from _named("replica", {r.id: r for r in old.replicas}, {r.id: r for r in new.replicas})
@@ -88,14 +88,14 @@ def _scaled(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _run(pool: ScaledPool) -> tuple[str, dict[str, str]] | None:
-    return (pool.actuator.command, pool.actuator.env) if isinstance(pool.actuator, ProcessSpec) else None
+    return (pool.spec.actuator.command, pool.spec.actuator.env) if isinstance(pool.spec.actuator, ProcessSpec) else None
 
 
 def _plain(was: ScaledPool, now: ScaledPool) -> ScaleConf:
     """The new spec, with the old command and environment."""
-    actuator = now.actuator
-    if isinstance(actuator, ProcessSpec) and isinstance(was.actuator, ProcessSpec):
-        actuator = msgspec.structs.replace(actuator, command=was.actuator.command, env=was.actuator.env)
+    actuator = now.spec.actuator
+    if isinstance(actuator, ProcessSpec) and isinstance(was.spec.actuator, ProcessSpec):
+        actuator = msgspec.structs.replace(actuator, command=was.spec.actuator.command, env=was.spec.actuator.env)
     return msgspec.structs.replace(now.spec, actuator=actuator)
 
 
@@ -115,8 +115,27 @@ def _keys(old: ServerSpec, new: ServerSpec) -> Iterator[tuple[str, str]]:
             yield from _structs(f"keys: {name}: ", before, after)
 
 
+def _limits(old: LimitsSpec, new: LimitsSpec) -> Iterator[tuple[str, str]]:
+    yield from _named("limits of tenant", old.tenants, new.tenants)
+    yield from _named("limits of key", old.keys, new.keys)
+    yield from _named("price of", old.prices, new.prices)
+    yield from _named("limits of", _whole(old), _whole(new))
+    for name in ("shaping", "unknown_price", "default_max_tokens"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield name, f"{name}: {_shown(name, before)} -> {_shown(name, after)}"
+
+
+def _whole(spec: LimitsSpec) -> dict[str, AllowanceSpec]:
+    """Limits that are nobody's own."""
+    given = {"everybody": spec.everybody}
+    if spec.tiers is not None:
+        given |= {f"tier {name}": getattr(spec.tiers, name) for name in spec.tiers.__struct_fields__}
+    return {name: limits for name, limits in given.items() if limits is not None}
+
+
 def _named(
-    kind: str, old: dict[str, PoolSpec] | dict[str, Replica], new: dict[str, PoolSpec] | dict[str, Replica]
+    kind: str, old: Mapping[str, msgspec.Struct], new: Mapping[str, msgspec.Struct]
 ) -> Iterator[tuple[str, str]]:
     for name in old:
         if name not in new:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import KeyConf, KeyTerms
+from penstock.config.tenants import Tenants
 
 _HASH = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -67,7 +68,7 @@ def plain_key_warning(text: str, where: str, path: Path, mistakes: Mistakes) -> 
 
 
 def client_keys(
-    keys: tuple[KeyConf, ...], mistakes: Mistakes, read_file: ReadFile
+    keys: tuple[KeyConf, ...], tenants: Tenants, mistakes: Mistakes, read_file: ReadFile
 ) -> tuple[dict[str, str], dict[str, KeyTerms], list[str]]:
     """SHA-256, hex -> the key's name; -> its terms, where they are unusual; and warnings. Two may share a name: so keys
     are changed."""
@@ -89,7 +90,12 @@ def client_keys(
         if digest in names:
             mistakes.say((*path, field), f"this key is that of {names[digest]!r} already")
         names.setdefault(digest, conf.name)
-        if (given := KeyTerms(ceiling=conf.priority_ceiling, tier=conf.tier)) != KeyTerms():
+        tenant, tier = tenants.of_key(conf, path)
+        given = KeyTerms(
+            ceiling=conf.priority_ceiling, tier=tier, tenant="" if tenant == conf.name else tenant,
+            most_tokens=tenants.most_tokens(tenant, tier, conf.limits),
+        )  # fmt: skip
+        if given != KeyTerms():
             terms.setdefault(digest, given)
         if conf.key is not None and _is_plain(conf.key, (*path, field), mistakes):
             where = f"keys[{at}] ({conf.name}): the key stands in the file in plain text"

@@ -20,6 +20,7 @@ from penstock.config.keys import ReadFile, why
 from penstock.config.mistakes import Mistakes, Place
 from penstock.config.schema import File, Settings
 from penstock.config.shape import Shape
+from penstock.config.tenants import Tenants
 from penstock.core.spec import GateSpec
 
 
@@ -104,7 +105,8 @@ def _settings(tree: Any, environment: Mapping[str, str], read_file: ReadFile, mi
 
 
 def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
-    body, warnings = server.assemble(file, mistakes, read_file)
+    tenants = Tenants(file, mistakes)
+    body, warnings = server.assemble(file, tenants, mistakes, read_file)
     warnings += names.check_pools(file, mistakes)
     replicas = fleet.assemble(file, mistakes, read_file)
     headers, cookies = fleet.check_sessions(file, mistakes)
@@ -121,6 +123,7 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
         ),
         max_waiting=file.max_waiting,
         explain=file.explain,
+        limits=tenants.limits(),
     )  # fmt: skip
     return Settings(
         server=body, gate=gate, replicas=tuple(replicas.replicas.values()), access=replicas.access,

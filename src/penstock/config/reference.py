@@ -160,6 +160,9 @@ def _inner(kind: ty.Type) -> Iterator[tuple[ty.StructType, str]]:
         elif isinstance(member, ty.VarTupleType):
             for inner, suffix in _inner(member.item_type):
                 yield inner, "[]" + suffix
+        elif isinstance(member, ty.DictType):
+            for inner, suffix in _inner(member.value_type):
+                yield inner, "[name]" + suffix
 
 
 def _first_paragraph(cls: type) -> str:

@@ -18,6 +18,7 @@ from penstock.config.document import NotYaml, parse
 from penstock.config.load import load_file, read_text
 from penstock.config.mistakes import Mistakes, Place
 from penstock.config.shape import Shape
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.spec import (
     BenchmarkSpec,
@@ -127,11 +128,16 @@ class Policy(_Conf, frozen=True, kw_only=True):
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+    limits: Annotated[AllowanceSpec | None, _doc("what each of the workload's tenants may use; none: no limits")] = None
 
     def pool(self) -> PoolSpec:
         """As the Gate reads it."""
-        blocks = {name: getattr(self, name) for name in self.__struct_fields__}
+        blocks = {name: getattr(self, name) for name in self.__struct_fields__ if name != "limits"}
         return PoolSpec(name=POOL, models=(MODEL,), **blocks)
+
+    def gate_limits(self) -> LimitsSpec | None:
+        """What the Gate holds every tenant to."""
+        return None if self.limits is None else LimitsSpec(tiers=TiersSpec(standard=self.limits), unknown_price="free")
 
 
 class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -279,9 +285,11 @@ def policy_of(path: str, environment: dict[str, str]) -> Policy:
     settings = load_file(path, environment)
     if not settings.gate.pools:
         raise ConfigError([f"{path}: it has no pool whose policy could be tried"])
-    return policy_from(settings.gate.pools[0])
+    policy = policy_from(settings.gate.pools[0])
+    tiers = settings.gate.limits.tiers if settings.gate.limits is not None else None
+    return policy if tiers is None else msgspec.structs.replace(policy, limits=tiers.standard)
 
 
 def policy_from(pool: PoolSpec) -> Policy:
     """The policy of a pool."""
-    return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__})
+    return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__ if name != "limits"})

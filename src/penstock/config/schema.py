@@ -14,6 +14,7 @@ from penstock.adapters.discovery.dns import DnsSpec
 from penstock.adapters.discovery.static import StaticSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
+from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.spec import (
@@ -48,11 +49,21 @@ class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class KeyConf(_Conf, frozen=True, kw_only=True):
     """One API key of a client."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=128, description="its name; it is the tenant's name as well")]
+    name: Annotated[str, Meta(min_length=1, max_length=128, description="its name")]
     key: Annotated[str | None, _doc("the key itself, hashed at load; prefer `hash`, ${VARIABLE} or file:/path")] = None
     hash: Annotated[str | None, _doc("'sha256:' and the 64 hex digits of the key's SHA-256, as `penstock check` prints it")] = None
     priority_ceiling: Annotated[Priority, _doc("highest priority that its calls get, whatever they ask for in x-penstock-priority")] = "critical"
-    tier: Annotated[Tier, _doc("what its calls are worth where `queue.order` is score")] = "standard"
+    tenant: Annotated[str | None, _doc("the tenant that it belongs to, one of `tenants`; none: a tenant of the key's own name")] = None
+    tier: Annotated[Tier, _doc("what its calls are worth where `queue.order` is score, and which of `tiers` limits them; a tenant of `tenants` has its own")] = "standard"
+    limits: Annotated[AllowanceSpec | None, _doc("what may be used with this key, beside what its tenant may use; keys of one name share it")] = None
+
+
+class TenantConf(_Conf, frozen=True, kw_only=True):
+    """Who pays for the calls of some keys."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128, description="its name")]
+    tier: Annotated[Tier, _doc("what its calls are worth where `queue.order` is score, and which of `tiers` limits them")] = "standard"
+    limits: Annotated[AllowanceSpec | None, _doc("its own limits, instead of its tier's")] = None
 
 
 class TlsConf(_Conf, frozen=True, kw_only=True):
@@ -212,6 +223,13 @@ class File(_Conf, frozen=True, kw_only=True):
     auth: Annotated[Literal["keys", "none"] | None, _doc("none: an open gateway even beyond loopback; left out: keys where there are any")] = None
     admin_key: Annotated[str | None, _doc("key that the admin API asks for (plain, ${VARIABLE}, file:/path or 'sha256:…'); must be set for an admin address beyond loopback")] = None
     keys: Annotated[tuple[KeyConf, ...], _doc("API keys of clients; none: an open gateway, on loopback only")] = ()
+    tenants: Annotated[tuple[TenantConf, ...], _doc("tenants with several keys, or with limits of their own")] = ()
+    tiers: Annotated[TiersSpec | None, _doc("limits by tier; none: no tier is limited")] = None
+    everybody: Annotated[AllowanceSpec | None, _doc("what all tenants together may use; none: no limit")] = None
+    shaping: Annotated[ShapingSpec | None, _doc("smooths bursts, by model and priority; none: not at all")] = None
+    prices: Annotated[dict[str, PriceSpec], _doc("served model -> what its tokens cost")] = field(default_factory=dict)
+    unknown_price: Annotated[Literal["refuse", "free"] | None, _doc("what becomes of calls to models without a price where a budget applies; must be said once there is a budget")] = None
+    default_max_tokens: Annotated[Count, _doc("longest answer, in tokens, where a request does not say and a limit on tokens or money applies; at most a quarter of the least such limit on tokens")] = 1024
     tls: Annotated[TlsConf | None, _doc("serve HTTPS on the data port")] = None
     trusted_proxies: Annotated[tuple[str, ...], _doc("addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed")] = ()
     limits: LimitSpec = field(default_factory=LimitSpec)
@@ -274,17 +292,16 @@ class ScaledPool(_Conf, frozen=True, kw_only=True):
     """Its id and URL stand for nothing."""
     access: Access
 
-    @property
-    def actuator(self) -> ActuatorConf:
-        """Who starts and stops them."""
-        return self.spec.actuator
-
 
 class KeyTerms(_Conf, frozen=True, kw_only=True):
     """What goes with a key beside its name."""
 
     ceiling: Priority = "critical"
     tier: Tier = "standard"
+    tenant: str = ""
+    """Empty: the key's own name."""
+    most_tokens: int | None = None
+    """Tokens that an answer may have where the request does not say; None: no limit asks for it."""
 
 
 class ServerSpec(_Conf, frozen=True, kw_only=True):
@@ -301,6 +318,8 @@ class ServerSpec(_Conf, frozen=True, kw_only=True):
     """SHA-256 of a key, hex -> its terms, where they are not the usual ones."""
     open: bool = True
     """No key is asked for."""
+    most_tokens: int | None = None
+    """As the key's, for calls without a key."""
     tls: TlsConf | None = None
     trusted_proxies: tuple[str, ...] = ()
     session_headers: tuple[str, ...] = ()

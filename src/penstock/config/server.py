@@ -7,6 +7,7 @@ from penstock.config.fleet import check_pem
 from penstock.config.keys import ReadFile, client_keys, hash_of, plain_key_warning
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import File, PoolConf, ServerSpec
+from penstock.config.tenants import Tenants
 from penstock.core.spec import ProbeSpec
 
 Address = tuple[str, int]
@@ -22,13 +23,15 @@ SHORTEST_INTERVAL_S = 0.05
 """Probing and scraping more often than this would be a load of its own."""
 
 
-def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> tuple[ServerSpec, list[str]]:
+def assemble(
+    file: File, tenants: Tenants, mistakes: Mistakes, read_file: ReadFile
+) -> tuple[ServerSpec, list[str]]:  # fmt: skip
     """The body's spec, and warnings."""
     listen = _address(file.listen, ("listen",), mistakes)
     admin = _address(file.admin, ("admin",), mistakes)
     metrics = _address(file.metrics, ("metrics",), mistakes)
     _check_collisions({"listen": listen, "admin": admin, "metrics": metrics}, mistakes)
-    key_names, key_terms, warnings = client_keys(file.keys, mistakes, read_file)
+    key_names, key_terms, warnings = client_keys(file.keys, tenants, mistakes, read_file)
     _check_auth(file, listen, mistakes)
     admin_hash = None
     if file.admin_key is not None:
@@ -44,6 +47,7 @@ def assemble(file: File, mistakes: Mistakes, read_file: ReadFile) -> tuple[Serve
     spec = ServerSpec(
         listen=listen or ("127.0.0.1", 8080), admin=admin, metrics=metrics, admin_key_hash=admin_hash,
         key_names=key_names, key_terms=key_terms, open=not file.keys, tls=file.tls,
+        most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
     )  # fmt: skip

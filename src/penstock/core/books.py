@@ -10,7 +10,7 @@ from penstock.core.effects import Effect, Record, Refuse, Send
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight
 from penstock.core.hedge import Hedging
-from penstock.core.limits import Limits
+from penstock.core.limits.limits import Limits
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
 from penstock.core.shed import AGAIN_S
@@ -48,6 +48,7 @@ class Books:
             "flights": len(self._flights),
             "waiting": self._waiting,
             "held_ids": len(self._limits),
+            "limit_holds": self._limits.holds,
             "seats_taken": sum(seat.in_flight for seat in self._fleet.seats.values()),
         }
 
@@ -78,6 +79,15 @@ class Books:
         self._waiting -= 1
         flight.queue_s += now - flight.queued_at
 
+    # ===== a place before a limit =====
+
+    def _unbar(self, flight: Flight, now: float) -> None:
+        """It waits for its limits no more."""
+        self._limits.room.drop(flight)
+        self._timers.cancel(("barred", flight.call.id))
+        self._waiting -= 1
+        flight.queue_s += now - flight.queued_at
+
     # ===== a seat =====
 
     def _send(self, flight: Flight, pool: Pool, seat: Seat, out: list[Effect], now: float) -> None:
@@ -105,6 +115,7 @@ class Books:
             Send(
                 flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
                 timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
+                None if flight.hold is None else self._limits.rates(flight, now),
             )
         )  # fmt: skip
 
@@ -179,6 +190,9 @@ class Books:
             self._unqueue(flight, now)
         elif flight.state == "pausing":
             self._timers.cancel(("pause", flight.call.id))
+        elif flight.state == "barred":
+            self._unbar(flight, now)
+            self._limits.free(flight.call.tenant)  # who stood behind it may need less
         self._release(flight, out)
 
     def _refuse(
@@ -190,13 +204,17 @@ class Books:
             retry_after_s = self._retry_after_s(flight, now)
         status = status if status >= 500 or status == 429 else row.http
         self._let_go(flight, out, now)
-        out.append(Refuse(flight.call.id, label, status, detail, retry_after_s))
+        rates = self._limits.rates(flight, now)
+        out.append(Refuse(flight.call.id, label, status, detail, retry_after_s, rates))
         self._over(flight, label, status, None, tokens, out, now, replica)
 
-    def _refuse_unheld(self, flight: Flight, label: Label, detail: str, out: list[Effect], now: float) -> None:
+    def _refuse_unheld(
+        self, flight: Flight, label: Label, detail: str, out: list[Effect], now: float,
+        retry_after_s: float | None = None,
+    ) -> None:  # fmt: skip
         """Refuse a call that never entered: it holds nothing, and another with its id may be in flight."""
         status = REFUSALS[label].http
-        out.append(Refuse(flight.call.id, label, status, detail))
+        out.append(Refuse(flight.call.id, label, status, detail, retry_after_s, self._limits.rates(flight, now)))
         row = flight.row(label, status, None, 0, "", now)
         if self.trails is not None:
             self.trails.over(flight, row)
@@ -217,7 +235,10 @@ class Books:
     ) -> None:  # fmt: skip
         flight.move("over")
         del self._flights[flight.call.id]
-        self._limits.settle(flight.call)
+        limits = self._limits
+        limits.leave(flight.call)
+        if limits.on or flight.hold is not None:
+            limits.settle(flight, outcome, status, usage, tokens, replica != "")
         row = flight.row(outcome, status, usage, tokens, replica, now)
         if self.trails is not None:
             self.trails.over(flight, row)

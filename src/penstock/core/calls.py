@@ -1,29 +1,22 @@
 """Calls: the life of every call from its arrival to its one record. A part of the Gate.
 
 Says what each fact about a call means. What calls hold stands in `books`, what follows a failure in `chances`, two
-attempts at once in `rivals`. Replicas' health and membership are `fleet`'s business; which seat is best is the pool's.
+attempts at once in `rivals`, who may enter in `doors`. Replicas' health and membership are `fleet`'s business; which
+seat is best is the pool's.
 """
 
 from penstock.base.errors import REFUSALS, Label
-from penstock.base.rand import Rand
-from penstock.core.catalog import Catalog
+from penstock.core.doors import Doors
 from penstock.core.effects import Effect
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
-from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight
 from penstock.core.pool import Pool
-from penstock.core.rivals import Rivals
-from penstock.core.timers import Timers
 
 
-class Calls(Rivals):
+class Calls(Doors):
     """The calls in flight and what happens to them. Every method that takes `out` appends its orders there."""
 
-    __slots__ = ("catalog",)
-
-    def __init__(self, fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand) -> None:
-        super().__init__(fleet, timers, rand)
-        self.catalog = catalog
+    __slots__ = ()
 
     # ===== a call arrives =====
 
@@ -33,11 +26,15 @@ class Calls(Rivals):
         if call.id in self._flights:
             self._refuse_unheld(flight, "duplicate_request_id", "", out, now)
             return
-        refusal = self._limits.hold(call)
+        refusal = self._limits.enter(call)
         if refusal is not None:
             self._refuse_unheld(flight, refusal, "", out, now)
-            return
-        self._flights[call.id] = flight
+        elif not self._limits.on or self._admit(flight, out, now):
+            self._flights[call.id] = flight
+            self._enter(flight, out, now)
+
+    def _enter(self, flight: Flight, out: list[Effect], now: float) -> None:
+        call = flight.call
         if not flight.targets:
             named = (
                 f"The model {call.model[:200]!r} does not exist here." if call.model else "The request names no model."

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from penstock.base.errors import Label
-from penstock.base.nouns import CallRow
+from penstock.base.nouns import CallRow, Rates
 
 Look = Literal["health", "stats", "models", "bench"]
 
@@ -31,6 +31,8 @@ class Send(Struct, frozen=True, tag=True, gc=False):
     idle_timeout_s: float
     queue_s: float
     """How long the call has waited in our queue, for the response header."""
+    rates: Rates | None = None
+    """What the client is told of its limits; None: it has none."""
 
 
 class Cancel(Struct, frozen=True, tag=True, gc=False):
@@ -49,6 +51,8 @@ class Refuse(Struct, frozen=True, tag=True, gc=False):
     status: int
     detail: str = ""
     retry_after_s: float | None = None
+    rates: Rates | None = None
+    """What the client is told of its limits; None: it has none."""
 
 
 class Record(Struct, frozen=True, tag=True, gc=False):

@@ -6,22 +6,25 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Call, CallRow, Hedge, Usage
 from penstock.core.catalog import Target
 from penstock.core.fair import Flow
+from penstock.core.limits.account import Hold
+from penstock.core.limits.bars import Bar
 from penstock.core.load import Seat
 from penstock.core.prefix import NOTHING
 from penstock.core.steps import Step
 
-State = Literal["new", "queued", "sent", "begun", "pausing", "over"]
+State = Literal["new", "barred", "queued", "sent", "begun", "pausing", "over"]
 
 MOVES: Final[dict[State, frozenset[State]]] = {
-    "new": frozenset({"sent", "queued", "over"}),
+    "new": frozenset({"barred", "sent", "queued", "over"}),
+    "barred": frozenset({"new", "over"}),
     "queued": frozenset({"sent", "new", "over"}),
     "sent": frozenset({"begun", "queued", "pausing", "sent", "over"}),
     "pausing": frozenset({"sent", "queued", "new", "over"}),
     "begun": frozenset({"over"}),
     "over": frozenset(),
 }
-"""new → (queued →) sent → begun → over; a failed attempt leads from sent back to queued or pausing, never from begun:
-after the first relayed byte there is no second attempt. New settings make waiting calls new again."""
+"""new → (barred → new →) (queued →) sent → begun → over; a failed attempt leads from sent back to queued or pausing,
+never from begun: after the first relayed byte there is no second attempt. New settings make waiting calls new again."""
 
 
 class Running(NamedTuple):
@@ -36,9 +39,9 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "began", "cached", "call", "deadline", "expected", "flow", "free_used", "hedge", "hedged",
-        "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s", "queued_at", "rival", "seat", "sent_at",
-        "state", "target", "target_attempts", "targets", "trail", "tried",
+        "arrived", "attempt", "bar", "began", "cached", "call", "cost", "deadline", "expected", "flow", "free_used",
+        "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s",
+        "queued_at", "rival", "seat", "sent_at", "state", "target", "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -65,8 +68,7 @@ class Flight:
         """Attempts made."""
         self.number = 0
         """Which of them holds the seat."""
-        self.rival: Running | None = None
-        """An earlier one that still runs beside it."""
+        self.rival: Running | None = None  # an earlier one that still runs beside it
         self.hedge: Hedge | Literal["due"] = ""
         """Due: an alarm for it is set."""
         self.hedged = 0
@@ -85,6 +87,11 @@ class Flight:
         self.began: float | None = None
         self.expected: float | None = None
         """Output tokens that were expected, once it waits or is sent."""
+        self.hold: Hold | None = None
+        self.bar: Bar | None = None
+        self.lane: tuple[str, str, str, str, int] | None = None
+        """Of limits: what it holds; or which it waits for, and where."""
+        self.cost = 0.0
         self.trail: Step | None = None
         """Its last step, where ways are remembered."""
 
@@ -118,4 +125,5 @@ class Flight:
             target.pool if target else "", replica, outcome, status, call.stream, call.priority, self.attempt,
             now - self.arrived, None if self.began is None else self.began - self.arrived, self.queue_s, usage,
             relayed_tokens, "" if self.hedge == "due" else self.hedge, self.cached.tokens,
+            self.cost,
         )  # fmt: skip

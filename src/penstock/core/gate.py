@@ -7,7 +7,7 @@ known of replicas in `fleet`; this file says which of them hears what, and keeps
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from penstock.base.nouns import PoolView, ReplicaView
+from penstock.base.nouns import AccountView, PoolView, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.calls import Calls
 from penstock.core.catalog import Catalog
@@ -71,6 +71,8 @@ class Gate:
         """See `base.machine.Machine`."""
         out: list[Effect] = []
         self._handlers[type(event)](event, out, now)
+        if self._calls.freed:
+            self._calls.let_in(out, now)
         return out
 
     def next_wake(self) -> float | None:
@@ -91,6 +93,10 @@ class Gate:
         """A pool's load and its replicas', for the Governor; None: there is no such pool."""
         found = self._fleet.pools.get(pool)
         return None if found is None else window_of(found, now)
+
+    def accounts(self, now: float) -> list[AccountView]:
+        """What everybody may use and has used, where there are limits."""
+        return self._calls.accounts(now)
 
     def pool(self, name: str) -> Pool:
         """A pool itself, for who wants to try another strategy than there is a name for. Raises KeyError."""
@@ -164,6 +170,7 @@ class Gate:
                 pools[pool.name] = Pool(pool, self._rand.child(pool.name))
         self.spec = spec
         self._calls.max_waiting = spec.max_waiting
+        self._calls.limit(spec.limits)
         self._remember(spec.explain)
 
     def _remember(self, spec: ExplainSpec) -> None:
@@ -197,6 +204,10 @@ class Gate:
                 self._calls.paused(whom, out, now)
             elif what == "hedge":
                 self._calls.hedge(whom, out, now)
+            elif what == "barred":
+                self._calls.barred_for_long(whom, out, now)
+            elif what == "room":
+                self._calls.rang(whom)
             elif what == "held":
                 self._calls.serve(whom, out, now)
                 self._calls.watch_held(whom, now)

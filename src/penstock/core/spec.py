@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from penstock.base.units import Bytes, Fraction, Seconds
+from penstock.core.limits.spec import LimitsSpec
 from penstock.core.route.presets import Adaptive, Strategy
 
 
@@ -276,3 +277,5 @@ class GateSpec(_Spec, frozen=True, kw_only=True):
     max_waiting: int = 10_000
     """Calls that may wait in all pools together."""
     explain: ExplainSpec = field(default_factory=lambda: ExplainSpec(calls=0))
+    limits: LimitsSpec | None = None
+    """What tenants, keys and models may use; None: nobody is limited, and it costs nothing."""

@@ -147,6 +147,26 @@ class Refused(Step, frozen=True, gc=False, tag=True):
     saturation: float
 
 
+class Barred(Step, frozen=True, gc=False, tag=True):
+    """A limit did not let it pass."""
+
+    label: str
+    who: str
+    """Whose limit."""
+    what: str
+    limit: float
+    used: float
+    held: float
+    """The part of it that calls in flight may give back."""
+    need: float
+    waits: bool
+    """It may wait for it."""
+
+
+class LetIn(Step, frozen=True, gc=False, tag=True):
+    """It has waited, and its limits let it pass."""
+
+
 class Trail(Struct, frozen=True, gc=False):
     """One call with all that is remembered of it."""
 

@@ -18,15 +18,18 @@ from penstock.core.attempts import may_repeat
 from penstock.core.events import Failed
 from penstock.core.fair import TYPICAL_OUTPUT
 from penstock.core.flight import Flight
+from penstock.core.limits.bars import Bar
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
 from penstock.core.reasons import MOST_LEFT, Known, aside, left_out, owner, passed_over, snake, unfit, why_queued
 from penstock.core.route.notes import Chooser, Notes, Scorers
 from penstock.core.spec import ExplainSpec
 from penstock.core.steps import (
+    Barred,
     Chosen,
     Denied,
     Hedged,
+    LetIn,
     Lost,
     Moved,
     Note,
@@ -105,6 +108,17 @@ class Trails:
         return _trail(flight, row, False)
 
     # ===== a call's way =====
+
+    def barred(self, flight: Flight, bar: Bar, waits: bool, now: float) -> None:
+        """A limit does not let it pass."""
+        self._add(flight, Barred(
+            now, flight.trail, _size(flight) + STEP_BYTES, bar.label, bar.who, bar.what, bar.limit, bar.used, bar.held,
+            bar.need, waits,
+        ))  # fmt: skip
+
+    def let_in(self, flight: Flight, now: float) -> None:
+        """It has waited for that, and passes."""
+        self._add(flight, LetIn(now, flight.trail, _size(flight) + STEP_BYTES))
 
     def queued(self, flight: Flight, pool: Pool, model: str, now: float) -> None:
         """It has just joined the pool's line. Counts are of those before it."""

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstock.base.errors import ConfigError
-from penstock.base.nouns import PoolView, Replica, ReplicaView, SourceView
+from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.gateway.roster import Roster, RosterError
@@ -53,6 +53,7 @@ class Desk(Protocol):
     def source_views(self) -> list[SourceView]: ...
     def scale_views(self) -> list[ScaleView]: ...
     def scale_story(self, pool: str, last: int) -> ScaleStory | None: ...
+    def account_views(self) -> list[AccountView]: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
@@ -156,6 +157,7 @@ class _Api:
             Route("/admin/queues", _said(self.queues), methods=["GET"]),
             Route("/admin/pools", _said(self.pools), methods=["GET"]),
             Route("/admin/pools/{name:path}", _said(self.pool), methods=["GET"]),
+            Route("/admin/tenants", _said(self.tenants), methods=["GET"]),
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
             Route("/admin/reload", _said(self.reload), methods=["POST"]),
             Route("/admin/journal", _said(self.journal), methods=["GET"]),
@@ -170,6 +172,9 @@ class _Api:
 
     async def queues(self, request: Request) -> Response:
         return _json(self._desk.pool_views())
+
+    async def tenants(self, request: Request) -> Response:
+        return _json(self._desk.account_views())
 
     async def sources(self, request: Request) -> Response:
         return _json(self._desk.source_views())

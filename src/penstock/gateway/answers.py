@@ -1,5 +1,6 @@
 """Answers that the gateway gives itself: errors in OpenAI's shape and small JSON pages, as bytes ready to write."""
 
+import re
 from math import ceil
 from typing import Any
 
@@ -8,10 +9,14 @@ import msgspec
 from penstock.adapters.wire.bodies import LAST_CHUNK, chunk
 from penstock.adapters.wire.response import REASONS
 from penstock.base.errors import error_body
+from penstock.base.nouns import Rates
+from penstock.core.limits.bars import duration
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 RETRY_AFTER_S = 1.0
 """What `Retry-After` says where nobody knows better."""
+_RATES = re.compile(rb"^x-ratelimit-[^\r]*\r\n", re.MULTILINE)
+_RATE = b"x-ratelimit-%b: %b\r\n"
 
 
 def page(status: int, body: Any, *, close: bool, head_only: bool = False, lines: bytes = b"") -> bytes:
@@ -46,6 +51,27 @@ def error_page(
     if retry_after_s is not None:
         lines += b"retry-after: %d\r\n" % max(1, ceil(retry_after_s))
     return page(status, error_body(label, detail, param), close=close, head_only=head_only, lines=lines)
+
+
+def rate_lines(rates: Rates) -> bytes:
+    """Header lines that tell a client of its limits, under OpenAI's names and in its form."""
+    lines = b""
+    if rates.limit_requests is not None:
+        reset = duration(rates.reset_requests_s or 0.0).encode()
+        lines = _RATE % (b"limit-requests", b"%d" % rates.limit_requests)
+        lines += _RATE % (b"remaining-requests", b"%d" % (rates.remaining_requests or 0))
+        lines += _RATE % (b"reset-requests", reset)
+    if rates.limit_tokens is not None:
+        reset = duration(rates.reset_tokens_s or 0.0).encode()
+        lines += _RATE % (b"limit-tokens", b"%d" % rates.limit_tokens)
+        lines += _RATE % (b"remaining-tokens", b"%d" % (rates.remaining_tokens or 0))
+        lines += _RATE % (b"reset-tokens", reset)
+    return lines
+
+
+def without_rates(block: bytes) -> bytes:
+    """Header lines of an upstream without what it tells of its own limits: a client has one kind."""
+    return _RATES.sub(b"", block) if b"x-ratelimit-" in block else block
 
 
 def error_event(label: str, detail: str) -> bytes:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from penstock import __version__
 from penstock.adapters.dialects.registry import dialect_of
 from penstock.base.errors import ConfigError
-from penstock.base.nouns import PoolView, Replica, ReplicaView, SourceView
+from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.base.rand import Rand
 from penstock.config.addresses import is_loopback, show_address
 from penstock.config.assemble import parse_replica
@@ -225,6 +225,10 @@ class Gateway:
         """Every pool as it stands."""
         return self.gate.pools(self.pump.now())
 
+    def account_views(self) -> list[AccountView]:
+        """What tenants, keys and everybody may use and have used."""
+        return self.gate.accounts(self.pump.now())
+
     def source_views(self) -> list[SourceView]:
         """Every source of replicas as it stands."""
         return self.discovery.views()
@@ -243,8 +247,8 @@ class Gateway:
 
     def metrics(self) -> bytes:
         """The Prometheus page."""
-        views = (self.replica_views, self.pool_views, self._counted, self.source_views, self.scale_views)
-        return render(self.meter, *views)
+        views = (self.replica_views, self.pool_views, self._counted, self.source_views)
+        return render(self.meter, *views, self.scale_views, self.account_views)
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them

@@ -9,15 +9,16 @@ from math import inf
 
 from penstock.adapters.wire.response import ResponseHead
 from penstock.base.errors import Label
+from penstock.base.nouns import Rates
 from penstock.core.effects import Refuse, Send
 from penstock.core.events import ClientGone, Ended, Failed
-from penstock.gateway.answers import error_page, last_event, raw_page
+from penstock.gateway.answers import error_page, last_event, rate_lines, raw_page, without_rates
 from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
 from penstock.gateway.inbound import Inbound
 from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
-from penstock.gateway.splice import with_model, with_usage
+from penstock.gateway.splice import with_model, with_most_tokens, with_usage
 
 
 class Exchange:
@@ -25,7 +26,7 @@ class Exchange:
 
     __slots__ = (
         "asks_usage", "attempts", "body", "cookie", "cookies", "head", "id", "inbound", "model", "model_at",
-        "over", "plane", "sent", "wants_usage", "winner",
+        "most_tokens", "over", "plane", "rates", "sent", "wants_usage", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +47,10 @@ class Exchange:
         """Pool -> the header line that gives it to the client, with a place for it."""
         self.wants_usage = wants_usage
         """A stream whose client did not ask for its usage: we do, and keep the extra event to ourselves."""
+        self.most_tokens: int | None = None
+        """Tokens that its answer may have, to be written into the request, which does not say."""
+        self.rates: Rates | None = None
+        """What the client is told of its limits."""
         self.attempts: list[Attempt] = []
         self.sent = 0
         """Attempts so far."""
@@ -59,6 +64,7 @@ class Exchange:
     def send(self, order: Send, pool: Pool | None) -> None:
         """Make an attempt."""
         self.sent = order.attempt
+        self.rates = order.rates
         if self.over or self.winner is not None or self.body is None:
             return
         if pool is None:
@@ -78,6 +84,7 @@ class Exchange:
 
     def refuse(self, order: Refuse) -> None:
         """The client does not get (the rest of) an answer."""
+        self.rates = order.rates
         self.end_with(order.label, order.status, order.detail, order.retry_after_s)
 
     def end_with(self, label: Label, status: int, detail: str = "", retry_after_s: float | None = None) -> None:
@@ -128,6 +135,8 @@ class Exchange:
                 body = with_model(body, order.model)
         if self.wants_usage:
             body = with_usage(body)
+        if self.most_tokens is not None:
+            body = with_most_tokens(body, self.head.route.most_tokens, self.most_tokens)
         return body
 
     def release_body(self) -> None:
@@ -146,14 +155,15 @@ class Exchange:
             b"x-penstock-queue-ms: %d\r\nx-penstock-attempts: %d\r\n%b\r\n"
         ) % (
             response.status_line,
-            response.block,
+            response.block if self.rates is None else without_rates(response.block),
             framing,
             (head.client_id or self.id).encode(),
             winner.pool.label,
             int(winner.order.queue_s * 1000),
             self.sent,
             (b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n")
-            + (self._given(winner.pool.replica.pool) if self.cookie else b""),
+            + (self._given(winner.pool.replica.pool) if self.cookie else b"")
+            + (b"" if self.rates is None else rate_lines(self.rates)),
         )
 
     def _given(self, pool: str) -> bytes:
@@ -161,9 +171,10 @@ class Exchange:
         return b"" if line is None else line % self.cookie
 
     def _lines(self) -> bytes:
-        return b"x-request-id: %b\r\nx-penstock-attempts: %d\r\n" % (
+        return b"x-request-id: %b\r\nx-penstock-attempts: %d\r\n%b" % (
             (self.head.client_id or self.id).encode("ascii"),
             self.sent,
+            b"" if self.rates is None else rate_lines(self.rates),
         )
 
     def answered(self, ended: Ended) -> None:

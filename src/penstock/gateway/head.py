@@ -50,7 +50,8 @@ class Head:
 
     __slots__ = (
         "chunked", "client_id", "content_type", "expect", "forward", "framed", "gzip", "head_only", "host", "http10",
-        "keep_alive", "key", "method", "path", "refusal", "route", "session", "target", "tier", "wishes",
+        "keep_alive", "key", "method", "most_tokens", "path", "refusal", "route", "session", "target", "tenant", "tier",
+        "wishes",
     )  # fmt: skip
 
     route: Route
@@ -69,8 +70,12 @@ class Head:
         self.head_only = parsed.method == b"HEAD"
         self.key = ""
         """Name of the key; empty: none was shown and none is needed."""
+        self.tenant = "anonymous"
+        """Who is charged."""
         self.tier: Tier = "standard"
-        """The key's."""
+        """The tenant's."""
+        self.most_tokens: int | None = None
+        """Tokens that an answer may have where the request does not say, because a limit applies; None: none does."""
         self.wishes = Wishes()
         self.client_id = ""
         self.session = ""
@@ -175,11 +180,13 @@ def _authorize(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
     names = {server.key_names.get(hashlib.sha256(secret).hexdigest(), "") for secret in secrets if secret}
     name = names.pop() if len(names) == 1 else ""
     if name:
-        head.key = name
+        head.key = head.tenant = name
         if server.key_terms:
             _grant(head, secrets, server)
     elif not server.open:
         head.refusal = ("unauthorized", "")
+    else:
+        head.most_tokens = server.most_tokens
 
 
 def _grant(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
@@ -187,7 +194,7 @@ def _grant(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
     for secret in secrets:
         terms = server.key_terms.get(hashlib.sha256(secret).hexdigest())
         if terms is not None:
-            head.tier = terms.tier
+            head.tenant, head.tier, head.most_tokens = terms.tenant or head.key, terms.tier, terms.most_tokens
             head.wishes.bound(PRIORITIES.index(terms.ceiling))
 
 

@@ -20,6 +20,8 @@ class Route(Struct, frozen=True):
     """Its streams tell the usage when asked with `stream_options.include_usage`."""
     prompt: bool = False
     """Its body has a prompt that an engine's prefix cache may know."""
+    most_tokens: bytes = b""
+    """The field of its body that says how many tokens an answer may have; empty: there is none at its top level."""
     open: bool = False
     """No key is asked for."""
 
@@ -29,15 +31,22 @@ class Route(Struct, frozen=True):
         return "GET" if self.local is not None else "POST"
 
 
-def _forwarded(*paths: str, **flags: bool) -> list[Route]:
+def _forwarded(*paths: str, **flags: bool | bytes) -> list[Route]:
     return [Route(path, **flags) for path in paths]  # type: ignore[arg-type]
 
 
 _ROUTES = [
     *_forwarded(
-        "/v1/chat/completions", "/chat/completions", "/v1/completions", "/completions", may_ask_usage=True, prompt=True
+        "/v1/chat/completions",
+        "/chat/completions",
+        "/v1/completions",
+        "/completions",
+        may_ask_usage=True,
+        prompt=True,
+        most_tokens=b"max_tokens",
     ),
-    *_forwarded("/v1/responses", "/responses", "/v1/messages", prompt=True),
+    *_forwarded("/v1/responses", "/responses", prompt=True, most_tokens=b"max_output_tokens"),
+    *_forwarded("/v1/messages", prompt=True, most_tokens=b"max_tokens"),
     *_forwarded("/v1/embeddings", "/embeddings", "/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
     *_forwarded(
         "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify", needs_model=False

@@ -20,9 +20,9 @@ MAX_MODEL_CHARS = 512
 MAX_CHOICES = 1024
 MAX_USER_BYTES = 4096
 MAX_TOKENS = 1 << 31
-INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "n", "stream_options")
+INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "stream_options")
 
-_KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_)?tokens|n)"')
+_KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n)"')
 _MESSAGES, _PROMPT, _INPUT = (
     re.compile(rb'"%b"[ \t\r\n]*+:[ \t\r\n]*+' % name) for name in (b"messages", b"prompt", b"input")
 )
@@ -30,6 +30,13 @@ _MAX_STEPS = 20_000
 """Braces, brackets and strings that the exact scan looks at; some 10 ms."""
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_ATTACHED = re.compile(rb";base64,[A-Za-z0-9+/=_-]*+")
+_BYTES_PER_TOKEN = 4
+ATTACHED_TOKENS = 1024
+"""What a picture or a recording is taken to be, whose bytes tell nothing of its tokens: about a picture of a megapixel
+in common vision models, and more than half a minute of speech in most."""
+_MAY_ATTACH_BYTES = 8 << 10
+"""A smaller body is counted by its bytes: what is attached to it cannot be large."""
 _AT = re.compile(r" - at `\$\.([a-z_]+)")
 
 
@@ -49,10 +56,18 @@ class Fields(Struct, gc=False):
     stream: bool | None = None
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
+    max_output_tokens: Tokens | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     stream_options: StreamOptions | None = None
     user: msgspec.Raw = msgspec.Raw()
     """As it stands there, whatever it is: a hint, over which no request is refused."""
+
+    def most_tokens(self) -> int | None:
+        """Tokens that one answer may have; None: the body does not say."""
+        most = self.max_completion_tokens
+        if most is None:
+            most = self.max_tokens
+        return self.max_output_tokens if most is None else most
 
 
 class Prompted(Fields, gc=False):
@@ -126,6 +141,16 @@ def peek_prompt(body: bytes) -> tuple[Fields, tuple[int, ...], int]:
     assert isinstance(fields, Prompted)
     parts = fields.parts()
     return (fields, *chain(parts)) if parts else (fields, (), 0)
+
+
+def guess_tokens(body: bytes) -> int:
+    """About how many tokens the prompt has: a quarter of the body's bytes, without pictures and the like that are
+    attached as base64."""
+    size = len(body)
+    if size < _MAY_ATTACH_BYTES or b";base64," not in body:
+        return size // _BYTES_PER_TOKEN
+    attached = [found.end() - found.start() for found in _ATTACHED.finditer(body)]
+    return (size - sum(attached)) // _BYTES_PER_TOKEN + ATTACHED_TOKENS * len(attached)
 
 
 def user_of(fields: Fields) -> str:

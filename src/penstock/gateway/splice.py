@@ -1,4 +1,5 @@
-"""Changing a request's body in place: the model's name and the wish for usage. Every other byte stays as it came."""
+"""Changing a request's body in place: the model's name, the wish for usage, the longest answer. Every other byte stays
+as it came."""
 
 import re
 from typing import Any
@@ -31,6 +32,13 @@ def with_usage(body: bytes) -> bytes:
             options["include_usage"] = True
             return body[:start] + msgspec.json.encode(options) + body[end:]
     return _before_all(body, b'"stream_options":{"include_usage":true}')
+
+
+def with_most_tokens(body: bytes, name: bytes, tokens: int) -> bytes:
+    """The body, which was peeked at and says nothing of how many tokens its answer may have, saying that."""
+    if b'"%b"' % name not in body and b"\\u00" not in body:
+        return _before_all(body, b'"%b":%d' % (name, tokens))
+    return _with(body, name, b"%d" % tokens)
 
 
 def _with(body: bytes, key: bytes, value: bytes) -> bytes:

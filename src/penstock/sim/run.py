@@ -54,7 +54,8 @@ class Run:
 
     def __init__(self, scenario: Scenario, policy: Policy, requests: Iterable[Request], seed: int) -> None:
         self.kernel = Kernel()
-        self.gate = Gate(GateSpec(pools=(policy.pool(),), max_waiting=MOST_WAITING), Rand(seed).child("gate"))
+        decides = GateSpec(pools=(policy.pool(),), max_waiting=MOST_WAITING, limits=policy.gate_limits())
+        self.gate = Gate(decides, Rand(seed).child("gate"))
         self.pump: Pump[Event, Effect] = Pump(
             self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
         )

@@ -56,6 +56,13 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family("tenant_requests", "counter", ("tenant",), "Calls that ended, by tenant."),
     Family("tenant_tokens", "counter", ("tenant", "kind"), "Tokens by tenant (prompt, completion)."),
+    Family("tenant_cost", "counter", ("tenant",), "What its calls cost by the price list, in the list's currency."),
+    # limits, as they stand
+    Family(
+        "limit_used_ratio", "gauge", ("kind", "account", "model", "limit"),
+        "Share of a limit that is used or held, of a tenant, a key or everybody; model is empty where it is for all.",
+    ),
+    Family("limit_waiting", "gauge", ("tenant",), "Calls of a tenant that wait until its limits let them pass."),
     # attempts and looks, by replica
     Family("attempts", "counter", ("replica",), "Attempts sent to a replica."),
     Family("retries", "counter", ("replica",), "Attempts sent to a replica that were not the call's first."),

@@ -48,10 +48,11 @@ class ModelMeter:
 class TenantMeter:
     """What one tenant used."""
 
-    __slots__ = ("calls", "completion_tokens", "prompt_tokens")
+    __slots__ = ("calls", "completion_tokens", "cost", "prompt_tokens")
 
     def __init__(self) -> None:
         self.calls = 0
+        self.cost = 0.0
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
@@ -211,6 +212,8 @@ class Meter:
         kind.calls[0] += 1
         kind.queue.add(row.queue_s)
         kind.tenant.calls += 1
+        if row.cost:
+            kind.tenant.cost += row.cost
         if kind.model is not None:
             _measure(row, kind, kind.model)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from penstock import __version__
-from penstock.base.nouns import PRIORITIES, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
+from penstock.base.nouns import PRIORITIES, AccountView, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.outliers import REASONS
 from penstock.core.scale.view import ScaleView
 from penstock.telemetry.families import BY_NAME, PREFIX
 from penstock.telemetry.histogram import Histogram
-from penstock.telemetry.meter import Meter
+from penstock.telemetry.meter import MAX_NAMES, Meter
 
 STATES = ("provisioning", "warming", "healthy", "busy", "overloaded", "unhealthy", "draining", "gone")
 BREAKER = ("closed", "half_open", "open")
@@ -36,6 +36,7 @@ def render(
     counters: Callable[[], Mapping[str, float]],
     sources: Callable[[], list[SourceView]] = list,
     scales: Callable[[], list[ScaleView]] = list,
+    accounts: Callable[[], list[AccountView]] = list,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
@@ -45,6 +46,7 @@ def render(
         *_family("build_info", [(_labels(version=__version__), 1)]),
         *_calls(meter),
         *_tenants(meter),
+        *_limits(accounts()[:MAX_NAMES]),
         *_attempts(meter),
         *_fleet(replicas()),
         *_queues(pools()),
@@ -158,6 +160,22 @@ def _tenants(meter: Meter) -> Iterator[str]:
             for kind, count in (("prompt", one.prompt_tokens), ("completion", one.completion_tokens))
         ],
     )
+
+    yield from _family("tenant_cost", [(labels, one.cost) for labels, one in tenants if one.cost])
+
+
+def _limits(views: list[AccountView]) -> Iterator[str]:
+    yield from _family(
+        "limit_used_ratio",
+        [
+            (_labels(kind=one.kind, account=one.name, model=one.model, limit=gauge.what), gauge.used / gauge.limit)
+            for one in views
+            for gauge in one.limits
+            if gauge.limit
+        ],
+    )
+    tenants = [one for one in views if one.kind == "tenant" and not one.model]
+    yield from _family("limit_waiting", [(_labels(tenant=one.name), one.waiting) for one in tenants])
 
 
 # ===== replicas and pools =====

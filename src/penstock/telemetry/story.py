@@ -9,9 +9,11 @@ from typing import Any
 from penstock.base.errors import REFUSALS
 from penstock.base.nouns import PRIORITIES
 from penstock.core.steps import (
+    Barred,
     Chosen,
     Denied,
     Hedged,
+    LetIn,
     Lost,
     Moved,
     Pairs,
@@ -126,6 +128,16 @@ def _refused(step: Refused) -> str:
     return f"the queue of {step.pool} did not take it: {step.label} ({here}; {step.waiting:,} in all pools)"
 
 
+def _barred(step: Barred) -> str:
+    if step.label == "no_price":
+        return f"a budget applies, and {step.what} has no price"
+    held = f", {step.held:,g} of them held by calls in flight" if step.held and step.what != "calls at once" else ""
+    text = f"the limit of {step.who} on {step.what} ({step.limit:,g}) does not let it pass: {step.used:,g} used{held}"
+    if step.need != 1:
+        text += f", {step.need:,g} needed"
+    return f"{text}; it waits" if step.waits else text
+
+
 def told_of(step: Step) -> str:
     """One line."""
     match step:
@@ -139,6 +151,10 @@ def told_of(step: Step) -> str:
             return _lost(step)
         case Refused():
             return _refused(step)
+        case Barred():
+            return _barred(step)
+        case LetIn():
+            return "its limits let it pass"
         case Hedged():
             return WHY_HEDGED[step.what]
         case Stopped():
@@ -164,7 +180,7 @@ def tell(trail: Trail, steps: Sequence[Step], choices: Sequence[Choice]) -> str:
     failed = [f"attempt {step.attempt} at {step.replica} failed ({step.label})" for step in steps if type(step) is Lost]
     if failed:
         said.append(_sentence("; ".join(failed)))
-    turns = Denied | Hedged | Moved | Refused | Stopped
+    turns = Barred | Denied | Hedged | LetIn | Moved | Refused | Stopped
     said += [_sentence(told_of(step)) for step in steps if isinstance(step, turns)]
     row = trail.row
     if not trail.over:

@@ -1,0 +1,190 @@
+"""Accounts: what one tenant, key, model or everybody may use and has used; purses, the accounts that pay for a call;
+and holds, what it takes from them until it is over."""
+
+from collections.abc import Iterator, Sequence
+
+from penstock.core.limits.charges import NANO
+from penstock.core.limits.spec import RateSpec, ShapingSpec
+from penstock.core.limits.windows import Calendar, Gauge, Pour, Window
+
+SHARE = 4
+_RATES = [
+    (f"{what}_per_{period}", what, period)
+    for what in ("requests", "tokens")
+    for period in ("second", "minute", "hour", "day")
+    if f"{what}_per_{period}" in RateSpec.__struct_fields__
+]
+_BUDGETS = [(f"budget_per_{period}", period) for period in ("day", "month")]
+
+
+class Account:
+    """One of those who pay."""
+
+    __slots__ = ("_gauges", "budgets", "calls", "kind", "model", "name", "requests", "spec", "tokens")
+
+    def __init__(self, kind: str, name: str, model: str, spec: RateSpec) -> None:
+        self.kind = kind
+        """tenant, key, or everybody."""
+        self.name = name
+        self.model = model
+        """The one model that it is for; empty: all."""
+        self.calls = 0
+        """In flight."""
+        self._gauges: dict[str, Gauge] = {}
+        self.spec: RateSpec
+        self.requests: list[Gauge]
+        self.tokens: list[Gauge]
+        self.budgets: list[Gauge]
+        self.respec(spec)
+
+    def respec(self, spec: RateSpec) -> None:
+        """Other limits hold from now on; what was used of those that stay is kept."""
+        self.spec = spec
+        gauges: dict[str, Gauge] = {}
+        self.requests, self.tokens, self.budgets = [], [], []
+        for field, what, period in _RATES:
+            limit: int | None = getattr(spec, field)
+            if limit is not None:
+                gauge = self._gauges.get(field) or Window(f"{what} per {period}", limit, period)
+                self._keep(field, gauge, limit, gauges)
+                (self.requests if what == "requests" else self.tokens).append(gauge)
+        for field, period in _BUDGETS:
+            money: float | None = getattr(spec, field)
+            if money is not None:
+                gauge = self._gauges.get(field) or Calendar(f"budget per {period}", 0, period)
+                self._keep(field, gauge, round(money * NANO), gauges)
+                self.budgets.append(gauge)
+        self._gauges = gauges
+
+    @staticmethod
+    def _keep(field: str, gauge: Gauge, limit: int, gauges: dict[str, Gauge]) -> None:
+        gauge.limit = limit
+        gauges[field] = gauge
+
+    @property
+    def shown(self) -> str:
+        """Whose it is, in words."""
+        who = f"{self.kind} {self.name}" if self.name else self.kind
+        return f"{who} and model {self.model}" if self.model else who
+
+    @property
+    def full(self) -> bool:
+        """As many calls are in flight as may be."""
+        most = self.spec.concurrency
+        return most is not None and self.calls >= most
+
+    @property
+    def idle(self) -> bool:
+        """Nothing would be lost with it."""
+        return not self.calls and not any(gauge.used for gauge in self.gauges())
+
+    def gauges(self) -> Iterator[Gauge]:
+        """All its windows."""
+        yield from self._gauges.values()
+
+
+class Shape(Account):
+    """All calls to one model with one priority: they come one after the other."""
+
+    __slots__ = ()
+
+    def __init__(self, priority: str, model: str, spec: ShapingSpec) -> None:
+        super().__init__("priority", priority, model, RateSpec(over_limit="queue", wait_s=spec.wait_s))
+        self.requests.append(Pour("requests in a burst", spec.burst, spec.per_second))
+
+    def gauges(self) -> Iterator[Gauge]:
+        """All its windows."""
+        yield from self.requests
+
+
+class Purse:
+    """The accounts that pay for calls of one tenant with one key to one model, and all their windows."""
+
+    __slots__ = (
+        "accounts",
+        "budgets",
+        "crowded",
+        "least_budget",
+        "least_tokens",
+        "requests",
+        "tokens",
+        "told",
+        "usual_output",
+    )  # fmt: skip
+
+    def __init__(self, accounts: Sequence[Account], default_output: int) -> None:
+        self.accounts = tuple(accounts)
+        self.requests = [gauge for account in accounts for gauge in account.requests]
+        self.told = [gauge for account in accounts for gauge in account.requests if not isinstance(account, Shape)]
+        """Those on requests that are the client's own."""
+        self.tokens = [gauge for account in accounts for gauge in account.tokens]
+        self.budgets = [gauge for account in accounts for gauge in account.budgets]
+        self.crowded = [account for account in accounts if account.spec.concurrency is not None]
+        """Those that bound how many calls they have at once."""
+        self.least_tokens = min((gauge.limit for gauge in self.tokens), default=0)
+        stopping = [account for account in accounts if account.spec.over_budget == "stop"]
+        self.least_budget = min((gauge.limit for account in stopping for gauge in account.budgets), default=0)
+        self.usual_output = min(default_output, max(1, self.least_tokens // SHARE)) if self.tokens else default_output
+        """Tokens of an answer where the call does not say: the default, and a share of the least limit at most, else a
+        small limit would let nobody in beside it."""
+
+    def passes(self, tokens: int, money: int, now: float) -> bool:
+        """Whether so much, and one more call, is within all limits."""
+        for gauge in self.requests:
+            if now >= gauge.until:
+                gauge.roll(now)
+            if gauge.used >= gauge.limit:
+                return False
+        for gauge in self.tokens:
+            if now >= gauge.until:
+                gauge.roll(now)
+            if gauge.used + tokens > gauge.limit:
+                return False
+        for gauge in self.budgets:
+            if now >= gauge.until:
+                gauge.roll(now)
+            if gauge.used + money > gauge.limit:
+                return False
+        return not (self.crowded and any(account.full for account in self.crowded))
+
+
+class Hold:
+    """What a call in flight holds."""
+
+    __slots__ = ("budgets", "money", "output", "purse", "requests", "tokens", "used_tokens")
+
+    def __init__(self, purse: Purse, tokens: int, money: int, output: int) -> None:
+        self.purse = purse
+        self.tokens = tokens
+        self.money = money
+        self.output = output
+        """Tokens of its answer, among the tokens."""
+        # what `Gauge.take` does, written out: every call does it for every window
+        self.requests = [gauge.bucket or gauge.begin() for gauge in purse.requests]
+        for bucket in self.requests:
+            bucket.used += 1
+            bucket.gauge.used += 1
+        self.used_tokens = [gauge.bucket or gauge.begin() for gauge in purse.tokens]
+        for bucket in self.used_tokens:
+            bucket.used += tokens
+            bucket.held += tokens
+            gauge = bucket.gauge
+            gauge.used += tokens
+            gauge.held += tokens
+        self.budgets = [gauge.take(money, money) for gauge in purse.budgets]
+        for account in purse.accounts:
+            account.calls += 1
+
+    def settle(self, served: bool, tokens: int, money: int) -> None:
+        """Charge this, and give back the rest."""
+        if not served:
+            for bucket in self.requests:
+                bucket.change(-1, 0)
+        held = self.tokens
+        for bucket in self.used_tokens:
+            bucket.change(tokens - held, -held)
+        held = self.money
+        for bucket in self.budgets:
+            bucket.change(money - held, -held)
+        for account in self.purse.accounts:
+            account.calls -= 1

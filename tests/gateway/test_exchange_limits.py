@@ -1,0 +1,53 @@
+"""Limits on the wire: what is written into requests, and what heads tell of them."""
+
+import pytest
+
+from penstock.base.nouns import Rates
+from penstock.core.events import Arrived
+from tests.helpers.plane import serving
+from tests.helpers.wire import Client, Engine, answer, request, run
+
+LONGEST = [
+    ("/v1/chat/completions", b'{"model":"m"}', b'{"max_tokens":77,"model":"m"}', 77),
+    ("/v1/responses", b'{"model":"m"}', b'{"max_output_tokens":77,"model":"m"}', 77),
+    ("/v1/responses", b'{"model":"m","max_output_tokens":5}', b'{"model":"m","max_output_tokens":5}', 5),
+    ("/v1/chat/completions", b'{"model":"m","max_completion_tokens":5}', b'{"model":"m","max_completion_tokens":5}', 5),
+    ("/v1/completions", b'{"model":"m","max_tokens":null}', b'{"model":"m","max_tokens":77}', 77),
+    ("/v1/embeddings", b'{"model":"m"}', b'{"model":"m"}', None),
+    ("/generate", b'{"prompt":"x"}', b'{"prompt":"x"}', None),
+]
+
+
+@pytest.mark.parametrize("path,sent,got,told", LONGEST)
+def test_the_longest_answer_is_spliced_in_where_a_limit_asks(
+    path: str, sent: bytes, got: bytes, told: int | None
+) -> None:
+    """Where the request does not say, in the field that its path has; the Gate hears what the engine will read."""
+
+    async def main() -> None:
+        async with (
+            Engine([[answer()]]) as engine,
+            serving(engine, server={"most_tokens": 77}) as rig,
+            Client(rig.port) as client,
+        ):
+            client.send(request(sent, path=path))
+            assert (await client.answer()).status == 200
+            assert engine.got[0].body == got
+            assert rig.gate.told(Arrived)[0].call.max_tokens == told
+
+    run(main)
+
+
+def test_the_answer_tells_its_client_of_limits() -> None:
+    """What the Gate said stands in the heads of answers and of refusals."""
+    rates = Rates(60, 59, 1.0, None, None, None)
+
+    async def main() -> None:
+        async with Engine([[answer()]]) as engine, serving(engine) as rig, Client(rig.port) as client:
+            rig.gate.rates = rates
+            for body, status in ((b'{"model":"m"}', 200), (b'{"model":"refused"}', 429)):
+                client.send(request(body))
+                got = await client.answer()
+                assert (got.status, got.header("x-ratelimit-remaining-requests")) == (status, "59")
+
+    run(main)
