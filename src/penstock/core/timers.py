@@ -60,8 +60,8 @@ class Timers(Generic[Key]):
         return None
 
     def due(self, now: float) -> Iterator[tuple[float, Key]]:
-        """All alarms up to `now`, each with the time it was set for, in that order. What is done about one may cancel or
-        move those behind it: they do not ring then."""
+        """All alarms up to `now`, each with the time it was set for, in that order. Those that are cancelled or moved
+        by what is done about one before them do not ring."""
         rung: list[tuple[float, int, Key]] = []
         heap, when = self._heap, self._when
         while heap:
