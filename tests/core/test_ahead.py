@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.base.prefix import chain
@@ -237,6 +237,7 @@ def play(waiting: list[tuple[str, str, int]], most: int, seed: int) -> list[str]
     return order
 
 
+@settings(max_examples=40)
 @given(WAITING, st.integers(1, 4), st.integers(0, 9))
 def test_all_are_served_and_nobody_is_overtaken_too_often(
     waiting: list[tuple[str, str, int]], most: int, seed: int
@@ -250,6 +251,7 @@ def test_all_are_served_and_nobody_is_overtaken_too_often(
         assert sum(int(other.rpartition("-")[2]) > int(number) for other in later) <= most
 
 
+@settings(max_examples=40)
 @given(WAITING, st.integers(0, 9))
 def test_tenants_and_classes_are_served_as_without(waiting: list[tuple[str, str, int]], seed: int) -> None:
     """With calls of one price the turns of tenants and classes are the same as in strict order."""
@@ -258,6 +260,7 @@ def test_tenants_and_classes_are_served_as_without(waiting: list[tuple[str, str,
     ]
 
 
+@settings(max_examples=40)
 @given(WAITING, st.integers(0, 9))
 def test_unknown_prompts_are_served_in_strict_order(waiting: list[tuple[str, str, int]], seed: int) -> None:
     """Where no prompt begins like another, looking ahead changes nothing at all."""
