@@ -120,10 +120,10 @@ def _limits(old: LimitsSpec, new: LimitsSpec) -> Iterator[tuple[str, str]]:
     yield from _named("limits of key", old.keys, new.keys)
     yield from _named("price of", old.prices, new.prices)
     yield from _named("limits of", _whole(old), _whole(new))
-    for name in ("unknown_price", "default_max_tokens"):
+    for name in ("shaping", "unknown_price", "default_max_tokens"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            yield name, f"{name}: {before} -> {after}"
+            yield name, f"{name}: {_shown(name, before)} -> {_shown(name, after)}"
 
 
 def _whole(spec: LimitsSpec) -> dict[str, AllowanceSpec]:

@@ -89,7 +89,7 @@ class Flight:
         """Output tokens that were expected, once it waits or is sent."""
         self.hold: Hold | None = None
         self.bar: Bar | None = None
-        self.lane: tuple[str, str, str, str] | None = None
+        self.lane: tuple[str, str, str, str, int] | None = None
         """Of limits: what it holds; or which it waits for, and where."""
         self.cost = 0.0
         self.trail: Step | None = None
