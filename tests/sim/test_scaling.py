@@ -41,6 +41,7 @@ def played(made: Scenario, requests: list[Request]) -> tuple[Run, list[Decision]
     return run, [entry for entry in entries[::-1] if isinstance(entry, Decision)]
 
 
+@pytest.mark.slow
 def test_it_grows_with_its_load() -> None:
     """Under load replicas are started, join the fleet, and serve once they have started up; all is answered, sooner."""
     fixed, scaled = (

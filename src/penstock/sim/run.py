@@ -91,7 +91,7 @@ class Run:
         faults = tuple(msgspec.structs.replace(fault, at_s=fault.at_s + WARM_UP_S) for fault in self._faults)
         self.lifecycle.begin(WARM_UP_S, faults)
         if self.scaling is not None:
-            self.scaling.begin(WARM_UP_S)
+            self.scaling.begin()
         self.cloud.plan(faults)
         self._next()
         if not self._exhausted:

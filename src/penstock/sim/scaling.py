@@ -33,16 +33,13 @@ class Scaling:
         self._up_at: dict[str, float] = {}
         """Until then an engine that does not answer only starts up."""
 
-    def begin(self, start: float) -> None:
-        """The replicas of the group are there from the beginning; `start` is the workload's."""
+    def begin(self) -> None:
+        """The group's replicas are there already, and up: only what is started now takes its time."""
         for name, engine in self._cloud.engines.items():
             if engine.group is self._group:
-                self._take(name, engine, start)
+                engine.revive()
+                self._engines[name], self._up_at[name] = engine, 0.0
         self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
-
-    def _take(self, name: str, engine: Engine, now: float) -> None:
-        self._engines[name] = engine
-        self._up_at[name] = now + self._group.startup_s
 
     def _perform(self, order: Order) -> None:
         if isinstance(order, Record):
@@ -53,7 +50,8 @@ class Scaling:
             self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
         elif isinstance(order, Start):
             engine = self._cloud.add(order.unit, self._group)
-            self._take(order.unit, engine, self._kernel.clock())
+            self._engines[order.unit] = engine
+            self._up_at[order.unit] = self._kernel.clock() + self._group.startup_s
             self._lifecycle.join(engine)
         elif isinstance(order, Drain):
             self._lifecycle.mark(self._engines[order.unit], order.drain)
