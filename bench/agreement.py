@@ -51,7 +51,7 @@ PREDICTIONS = range(1, 10)
 FLOOD = 10_000
 """Requests, far more than there are seats: the tail in which seats are free again is short beside the whole."""
 LATE_MS = 5.0
-"""A run whose sender was later than this (p99) does not count: the machine was not ours, and late requests are others."""
+"""A run whose sender was later (p99) does not count: the machine was shared, and late requests are others."""
 MOST_RUNS = 6
 LONE_EVERY_S, LONE = 1.0, 30
 Row = dict[str, Any]

@@ -70,7 +70,7 @@ class Engine:
         self._start()
 
     def _start(self) -> None:
-        self.batcher = Batcher(self.group.engine(), each_token=False)
+        self.batcher = Batcher(self.group.engine(), each_token=False, histograms=False)
         self._pump: Pump[words.Event, words.Order] = Pump(
             self.batcher, self._perform, self._kernel.clock, self._kernel.call_at, _unseen, words.Woke(), raise_bug
         )
