@@ -107,3 +107,14 @@ def test_the_port_may_come_by_the_environment() -> None:
     (pool,) = settings("actuator: {kind: process, command: run, env: {PORT: '{port}'}}").scaled
     assert isinstance(pool.spec.actuator, ProcessSpec)
     assert pool.spec.actuator.env == {"PORT": "{port}"}
+
+
+def test_who_waits_for_the_first_replica_is_warned_of() -> None:
+    """With a minimum of none, calls that come while the first one loads wait by other rules than those before it."""
+    (said,) = settings("min: 0, " + ACTUATOR).warnings
+    assert said.startswith(
+        "pool p: with scale.min 0, calls that come while the first replica loads are refused after 10 s"
+    )
+    patient = "models: [m], queue: {waiting_room: 5m, unavailable_wait: 5m, timeout: 5m}"
+    assert settings("min: 0, " + ACTUATOR, patient).warnings == ()
+    assert settings("min: 1, " + ACTUATOR).warnings == ()

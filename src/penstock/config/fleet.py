@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from penstock.adapters.discovery.registry import describe
 from penstock.base.nouns import Engine, Replica
+from penstock.base.units import show_seconds
 from penstock.config.addresses import Base, parse_url
 from penstock.config.keys import ReadFile, reveal, why
 from penstock.config.mistakes import Mistakes, Path
@@ -95,6 +96,12 @@ def _add_scale(
     if alone.replicas:
         template, access = alone.replicas["scaled"], alone.access["scaled"]
         fleet.scaled.append(ScaledPool(pool=pool.name, spec=conf, template=template, access=access))
+    shortest_s = min(pool.queue.unavailable_wait_s, pool.queue.timeout_s)
+    if not conf.min and shortest_s < pool.queue.waiting_room_s:
+        fleet.warnings.append(
+            f"pool {pool.name}: with scale.min 0, calls that come while the first replica loads are refused after"
+            f" {show_seconds(shortest_s)}: set queue.unavailable_wait and queue.timeout to what loading takes"
+        )
 
 
 def _described(

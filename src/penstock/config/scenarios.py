@@ -20,6 +20,7 @@ from penstock.config.mistakes import Mistakes, Place
 from penstock.config.shape import Shape
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
+from penstock.core.scale.spec import ScaleSpec
 from penstock.core.spec import (
     BenchmarkSpec,
     BreakerSpec,
@@ -208,6 +209,18 @@ class Network(_Conf, frozen=True, kw_only=True):
     )
 
 
+class Scale(ScaleSpec, frozen=True, kw_only=True):
+    """The fleet scales itself, as a gateway's pool does, by the same code."""
+
+    group: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="group of its replicas, from 0: `count` of them are there already, and a start takes `startup`",
+        ),
+    ] = 0
+
+
 class Slo(_Conf, frozen=True, kw_only=True):
     """What a good answer is; refusals and failures never are one."""
 
@@ -231,17 +244,29 @@ class Scenario(_Conf, frozen=True, kw_only=True):
     policy: Policy = field(default_factory=Policy)
     clients: Annotated[Clients | None, _doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
+    scale: Annotated[Scale | None, _doc("how the fleet scales itself; none: it does not")] = None
     slo: Slo = field(default_factory=Slo)
     faults: Annotated[tuple[Fault, ...], _doc("what goes wrong")] = ()
     seeds: Annotated[tuple[int, ...], Meta(min_length=1, description="of all luck; one run each")] = (1, 2, 3)
     expect: Annotated[tuple[Expect, ...], _doc("what must come out, or the command fails")] = ()
 
     def __post_init__(self) -> None:
+        if self.scale is not None:
+            _check_scale(self.scale, self.fleet)
         count = sum(group.count for group in self.fleet)
         for fault in self.faults:
             for number in fault.replicas:
                 if not 0 <= number < count:
                     raise ValueError(f"there is no replica {number}: the fleet's are 0 to {count - 1}")
+
+
+def _check_scale(scale: Scale, fleet: tuple[Group, ...]) -> None:
+    if scale.group >= len(fleet):
+        raise ValueError(f"there is no group {scale.group} to scale: the fleet's are 0 to {len(fleet) - 1}")
+    if fleet[scale.group].joins_s:
+        raise ValueError("the group that scales itself joins by that: leave out its `joins`")
+    if scale.min > scale.max:
+        raise ValueError(f"`scale.min` is {scale.min}, which is more than `scale.max`, {scale.max}")
 
 
 def read_scenario(text: str, name: str, folder: Path = Path()) -> Scenario:

@@ -282,17 +282,24 @@ class Cloud:
     """All engines of a scenario."""
 
     def __init__(self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell) -> None:
+        self.fleet = fleet
+        self._network = network
         self._kernel = kernel
+        self._tell = tell
         groups = [group for group in fleet for _ in range(group.count)]
         width = len(str(len(groups) - 1))
         self.engines: dict[str, Engine] = {}
         for number, group in enumerate(groups):
-            name = f"r{number:0{width}d}"
-            replica = Replica(
-                id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
-                weight=group.weight, hourly_cost=group.money_per_hour(),
-            )  # fmt: skip
-            self.engines[name] = Engine(replica, group, network, kernel, tell)
+            self.add(f"r{number:0{width}d}", group)
+
+    def add(self, name: str, group: Group) -> Engine:
+        """One more engine, of this group."""
+        replica = Replica(
+            id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
+            weight=group.weight, hourly_cost=group.money_per_hour(),
+        )  # fmt: skip
+        engine = self.engines[name] = Engine(replica, group, self._network, self._kernel, self._tell)
+        return engine
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """These go wrong in time."""

@@ -34,7 +34,7 @@ class Lifecycle:
             group = engine.group
             if group.joins_s:
                 engine.die()
-                self._kernel.at(start + group.joins_s, self._join, engine)
+                self._kernel.at(start + group.joins_s, self.join, engine)
                 continue
             self._members[name], self._since[name] = engine.replica, 0.0
             if group.startup_s:
@@ -52,10 +52,10 @@ class Lifecycle:
                 case Drain():
                     self._between(fault.at_s, until, self._drain, self._undrain, engine)
                 case Leave():
-                    self._between(fault.at_s, until, self._leave, self._join, engine)
+                    self._between(fault.at_s, until, self.leave, self.join, engine)
                 case Spot():
                     self._kernel.at(fault.at_s, self._drain, engine)
-                    self._between(fault.at_s + fault.notice_s, until, self._taken_back, self._join, engine)
+                    self._between(fault.at_s + fault.notice_s, until, self._taken_back, self.join, engine)
 
     def _between(
         self, start: float, end: float, begin: Callable[[Engine], None], over: Callable[[Engine], None], engine: Engine
@@ -70,7 +70,7 @@ class Lifecycle:
 
     # ===== what becomes of a replica =====
 
-    def _join(self, engine: Engine) -> None:
+    def join(self, engine: Engine) -> None:
         """It is in the fleet from now on, with an engine that starts up: whatever ran there before is gone."""
         name, now = engine.replica.id, self._kernel.clock()
         if name in self._members:
@@ -89,18 +89,20 @@ class Lifecycle:
             engine.revive()
 
     def _drain(self, engine: Engine) -> None:
-        self._mark(engine, True)
+        self.mark(engine, True)
 
     def _undrain(self, engine: Engine) -> None:
-        self._mark(engine, False)
+        self.mark(engine, False)
 
-    def _mark(self, engine: Engine, drain: bool) -> None:
+    def mark(self, engine: Engine, drain: bool) -> None:
+        """It takes nothing new, or does again."""
         name = engine.replica.id
         if name in self._members:
             self._members[name] = replace(engine.replica, drain=drain)
             self._announce()
 
-    def _leave(self, engine: Engine) -> None:
+    def leave(self, engine: Engine) -> None:
+        """It is in the fleet no more."""
         name = engine.replica.id
         if self._members.pop(name, None) is not None:
             self._left.append((self._since.pop(name), self._kernel.clock(), engine.group.money_per_hour()))
@@ -108,7 +110,7 @@ class Lifecycle:
 
     def _taken_back(self, engine: Engine) -> None:
         engine.die()
-        self._leave(engine)
+        self.leave(engine)
 
     # ===== money =====
 

@@ -34,7 +34,7 @@ class Opponent(NamedTuple):
 def _single_instance(scenario: Scenario, policy: Policy) -> Trial:
     first = replace(scenario.fleet[0], count=1, joins_s=0.0)
     faults = tuple(fault for fault in map(_of_the_first, scenario.faults) if fault is not None)
-    return Trial(replace(scenario, fleet=(first,), faults=faults), policy)
+    return Trial(replace(scenario, fleet=(first,), faults=faults, scale=None), policy)
 
 
 def _of_the_first(fault: Fault) -> Fault | None:

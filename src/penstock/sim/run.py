@@ -23,6 +23,7 @@ from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
 from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
+from penstock.sim.scaling import Scaling
 from penstock.sim.tally import Result, Tally
 from penstock.workload.request import Request
 
@@ -66,6 +67,8 @@ class Run:
             scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard
         )
         self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
+        scale = scenario.scale
+        self.scaling = None if scale is None else Scaling(scale, self.cloud, self.lifecycle, self.gate, self.kernel)
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
         self._faults = scenario.faults
         self._requests: Iterator[Request] = iter(requests)
@@ -87,6 +90,8 @@ class Run:
             self.watch = digesting.observe
         faults = tuple(msgspec.structs.replace(fault, at_s=fault.at_s + WARM_UP_S) for fault in self._faults)
         self.lifecycle.begin(WARM_UP_S, faults)
+        if self.scaling is not None:
+            self.scaling.begin()
         self.cloud.plan(faults)
         self._next()
         if not self._exhausted:

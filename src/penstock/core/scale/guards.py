@@ -13,7 +13,9 @@ from msgspec import Struct
 from penstock.core.scale.spec import Pace, ScaleSpec
 
 RUNAWAY = 10
-"""A recommendation of so many times `max` is a mistake of somebody, and an alarm."""
+MOST_MEANT = 1000
+"""A recommendation of more than so many times `max`, and more than so many, is a mistake of somebody: an alarm. A small
+pool whose queue is long may well want ten times what it may have."""
 GAP = 4
 """Intervals without a recommendation after which the past says nothing about now."""
 MOST_KEPT = 4096
@@ -58,7 +60,7 @@ class Guard:
         if recommended is None:
             return Bounded(count=current, bounds=())
         alarm = ""
-        if recommended > RUNAWAY * spec.max or recommended < 0:
+        if recommended > max(RUNAWAY * spec.max, MOST_MEANT) or recommended < 0:
             alarm = f"a recommendation of {recommended:,} replicas, with max {spec.max}"
         count = min(max(recommended, least), most)
         bounds = [] if count == recommended else [self._edge(count > recommended, most)]
