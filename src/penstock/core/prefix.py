@@ -10,7 +10,7 @@ it are used after it. That is why the longest match can be found by bisection.
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -193,6 +193,11 @@ class Index:
     def begins(self, prefix: tuple[int, ...], model: str) -> bool:
         """Whether anybody has the first block of a prompt."""
         return prefix[0] | self._salt(model) in self._holders
+
+    def root(self, prefix: tuple[int, ...], model: str) -> tuple[int, Sequence[Cache]]:
+        """The first block of a prompt, and some who have it."""
+        key = prefix[0] | self._salt(model)
+        return key, self._holders.get(key, ())
 
     def known(self, keys: Keys) -> bool:
         """The same, of its blocks."""

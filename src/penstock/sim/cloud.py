@@ -294,10 +294,6 @@ class Cloud:
             )  # fmt: skip
             self.engines[name] = Engine(replica, group, network, kernel, tell)
 
-    def replicas(self) -> tuple[Replica, ...]:
-        """As a discovery would hand them over."""
-        return tuple(engine.replica for engine in self.engines.values())
-
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """These go wrong in time."""
         engines = list(self.engines.values())
