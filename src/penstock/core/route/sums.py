@@ -1,7 +1,7 @@
 """The four plain scores of `adaptive`, weighed and added in one go: to the last bit what its scorers make one by one.
 
-Of 64 replicas those make five lists and take half as long again. It is for who keeps no notes of the single scores, as a
-simulation, where a choice is made for every request of millions.
+Of 64 replicas those make five lists and take half as long again. It is for who keeps no notes of the single scores, as
+a simulation, where a choice is made for every request of millions.
 """
 
 from collections.abc import Callable, Sequence
