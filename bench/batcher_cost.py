@@ -8,7 +8,7 @@ import argparse
 import gc
 import json
 import time
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from penstock.base.rand import Rand
 from penstock.engine.batcher import Batcher, EngineSpec
@@ -23,17 +23,19 @@ class Load(NamedTuple):
     requests_s: float
     prompt: int
     answer: int
-    blocks: bool
-    """Prompts have block hashes of their own, so that every block is looked up, kept and evicted."""
+    blocks: Literal["unknown", "hashed", "named"]
+    """Hashed: prompts have block hashes of their own, so that every block is looked up, kept and evicted. Named: they
+    are just as unlike each other, and one name does for all blocks of one."""
     kv_blocks: int = 27_000
 
 
 LOADS = (
-    Load("short answers, 100 tokens", 5.0, 200, 100, False),
-    Load("Azure conversation's mean lengths", 2.4, 1155, 211, False),
-    Load("the same, busy", 8.0, 1155, 211, False),
-    Load("the same, with 72 blocks to hash", 2.4, 1155, 211, True),
-    Load("the same, memory too small", 8.0, 1155, 211, False, 2000),
+    Load("short answers, 100 tokens", 5.0, 200, 100, "unknown"),
+    Load("Azure conversation's mean lengths", 2.4, 1155, 211, "unknown"),
+    Load("the same, busy", 8.0, 1155, 211, "unknown"),
+    Load("the same, with 72 blocks to hash", 2.4, 1155, 211, "hashed"),
+    Load("the same, with one name for them", 2.4, 1155, 211, "named"),
+    Load("the same, memory too small", 8.0, 1155, 211, "unknown", 2000),
 )
 
 
@@ -44,8 +46,10 @@ def play(load: Load, requests: int) -> dict[str, Any]:
     for number in range(requests):
         now += luck.expovariate(load.requests_s)
         prompt = 1 + int(luck.expovariate(1 / load.prompt))
-        hashes = tuple(range(number << 20, (number << 20) + prompt // 16)) if load.blocks else ()
-        coming.append((now, Submit(str(number), prompt, 1 + int(luck.expovariate(1 / load.answer)), hashes)))
+        hashes = tuple(range(number << 20, (number << 20) + prompt // 16)) if load.blocks == "hashed" else ()
+        own = -1 - number if load.blocks == "named" else 0
+        answer = 1 + int(luck.expovariate(1 / load.answer))
+        coming.append((now, Submit(str(number), prompt, answer, hashes, own=own)))
     spec = EngineSpec(cost=PRESETS["h200-8b-fp8"], kv_blocks=load.kv_blocks, max_num_batched_tokens=8192)
     batcher, woke, turns = Batcher(spec, each_token=False), Woke(), 0
     gc.collect()

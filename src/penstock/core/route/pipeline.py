@@ -18,6 +18,7 @@ from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, Picker, Smooth
 from penstock.core.route.prefixed import Prefix
 from penstock.core.route.resources import Cheapness, Compatible, InMemory, Knee, Performance, Reliability
 from penstock.core.route.scorers import Errors, FewestInFlight, Gpu, Latency, Load, ResponseTime, Scorer
+from penstock.core.route.sums import in_one_go
 
 
 class Pipeline:
@@ -25,6 +26,7 @@ class Pipeline:
 
     __slots__ = (
         "_filters",
+        "_in_one_go",
         "_otherwise",
         "_plain",
         "_rng",
@@ -45,6 +47,7 @@ class Pipeline:
     ) -> None:  # fmt: skip
         self._plain = tuple((weight, scorer) for weight, scorer in scorers if weight)
         """For calls whose beginning is not known."""
+        self._in_one_go = in_one_go(self._plain)
         self.scorers = self._plain
         self.prefix: Prefix | None = None
         """What it knows of prefix caches."""
@@ -122,6 +125,13 @@ class Pipeline:
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """The weighted sum for each seat."""
         scorers = self.scorers if self.prefix is None or self.prefix.matters(call) else self._plain
+        if self.notes is None and self._in_one_go is not None and len(scorers) < 6:
+            sums = self._in_one_go(call, seats, now)
+            if sums is not None:
+                for weight, scorer in scorers[4:]:
+                    more = scorer.score(call, seats, now)
+                    sums = [so_far + weight * score for so_far, score in zip(sums, more, strict=False)]
+                return sums
         parts = [scorer.score(call, seats, now) for _, scorer in scorers]
         if self.notes is not None:
             self.notes.parts, self.notes.scorers = parts, scorers
