@@ -54,3 +54,16 @@ def assert_counted(gate: Gate) -> None:
     for flight in flights:
         assert flight.pin is None or flight.state == "queued"
         assert flight.flow is None or flight.seat is not None
+
+
+def barred(gate: Gate) -> int:
+    """How many wait before a limit."""
+    return sum(flight.state == "barred" for flight in gate._calls._flights.values())
+
+
+def waited(gate: Gate, pool: str, now: float) -> bool:
+    """Whether anybody waited in a pool's queue already before this turn."""
+    flights = gate._calls._flights.values()
+    return any(
+        it.queued_at < now for it in flights if it.state == "queued" and it.targets[it.target].pool == pool
+    )  # fmt: skip
