@@ -50,6 +50,8 @@ class Load(NamedTuple):
     seats: int = 8
     """Of each replica."""
     answer_tokens: int = 4
+    max_overtaken: int | None = None
+    """A setting of the strategies that know prefixes; None: their own."""
 
 
 class Outcome(NamedTuple):
@@ -112,8 +114,14 @@ def text(engine: str, model: str, rng: random.Random, tokens: int) -> str:
     return " ".join(words) + " a" * (tokens - size(words))
 
 
+def strategy_tree(strategy: str, load: Load) -> dict[str, Any]:
+    """The strategy as a file has it."""
+    reads = load.max_overtaken is not None and strategy in ("prefix_aware", "adaptive")
+    return {"kind": strategy, **({"max_overtaken": load.max_overtaken} if reads else {})}
+
+
 @contextmanager
-def gateway(engines: list[str], strategy: str, seats: int) -> Iterator[tuple[str, str]]:
+def gateway(engines: list[str], strategy: str, load: Load) -> Iterator[tuple[str, str]]:
     """A gateway over these engines while it is needed: its address, and that of its metrics."""
     with tempfile.TemporaryDirectory() as folder:
         ports = _free_ports(2)
@@ -124,8 +132,10 @@ def gateway(engines: list[str], strategy: str, seats: int) -> Iterator[tuple[str
             "pools": [
                 {
                     "name": "vllm",
-                    "strategy": strategy,
-                    "replicas": [{"url": url, "engine": "vllm", "max_concurrent_requests": seats} for url in engines],
+                    "strategy": strategy_tree(strategy, load),
+                    "replicas": [
+                        {"url": url, "engine": "vllm", "max_concurrent_requests": load.seats} for url in engines
+                    ],
                 }
             ],
         }
@@ -181,7 +191,7 @@ def run(engines: list[str], strategy: str, load: Load, seed: int) -> Outcome:
         todo.put(prompt)
     wrong: list[str] = []
     before = [counters(engine) for engine in engines]
-    with gateway(engines, strategy, load.seats) as (url, admin):
+    with gateway(engines, strategy, load) as (url, admin):
         clients = [threading.Thread(target=_client, args=(url, load, todo, wrong)) for _ in range(load.clients)]
         for client in clients:
             client.start()
@@ -235,9 +245,12 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4, help="requests in flight, all together")
     parser.add_argument("--seats", type=int, default=8, help="of each replica")
     parser.add_argument("--requests", type=int, default=320)
+    parser.add_argument("--max-overtaken", type=int, help="of strategies that know prefixes; 0: strict order")
     asked = parser.parse_args()
     model = asked.model or json.loads(ask(asked.engines[0], "/v1/models"))["data"][0]["id"]
-    load = Load(model, requests=asked.requests, clients=asked.clients, seats=asked.seats)
+    load = Load(
+        model, requests=asked.requests, clients=asked.clients, seats=asked.seats, max_overtaken=asked.max_overtaken
+    )
     print("| strategy | seed | tokens looked up | found cached | share | estimated / found | busiest / mean |")
     print("|---|---|---|---|---|---|---|")
     for seed in map(int, asked.seeds.split(",")):

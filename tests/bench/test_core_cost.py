@@ -44,3 +44,12 @@ def test_calls_wait_where_that_is_asked_for() -> None:
         assert fleet.turn() > 0
         assert fleet.gate.counts()["waiting"] == 5
         assert fleet.gate.counts()["seats_taken"] == 2 * SEATS
+
+
+def test_limits_are_held_where_that_is_asked_for() -> None:
+    """Every call in flight holds something of its tenant's limits, and none is ever barred."""
+    fleet = Fleet("round_robin", 4, limits=True)
+    for _ in range(30):
+        assert fleet.turn() > 0
+    assert fleet.gate.counts()["limit_holds"] == 4 * SEATS // 2
+    assert Fleet("round_robin", 4).gate.counts()["limit_holds"] == 0

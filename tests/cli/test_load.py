@@ -85,6 +85,27 @@ def test_key_of_the_environment(trace: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert "sk-" not in result.output
 
 
+def test_keys_of_many_tenants(trace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --keys requests go with the keys of the file alone, which are nowhere shown, and tenants have a table."""
+    keys: list[str] = []
+
+    async def script(request: object, writer: object) -> None:
+        keys.append(request.headers["authorization"])  # type: ignore[attr-defined]
+        await GOOD(request, writer)  # type: ignore[arg-type]
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-theirs")
+    (tmp_path / "keys.yaml").write_text("search: sk-1\nbatch: {key: sk-2, share: 1000}\n")
+    result = loaded(script, "--trace", trace, "--keys", str(tmp_path / "keys.yaml"), "--seed", "1")
+    assert set(keys) == {"Bearer sk-1", "Bearer sk-2"}
+    assert "Per tenant" in result.stdout
+    assert "batch" in result.stdout
+    assert "sk-" not in result.output
+    (tmp_path / "keys.yaml").write_text("search: 5")
+    wrong = typed("--trace", trace, "--keys", str(tmp_path / "keys.yaml"))
+    assert wrong.exit_code == 2
+    assert "search: Expected `object`" in " ".join(wrong.stderr.replace("│", " ").split())
+
+
 def test_fail_on_error(trace: str) -> None:
     """Errors are part of a run; with --fail-on-error they make it fail."""
     busy = always(plain(429, b'{"error":{"code":"queue_full","message":"The queue is full."}}'))

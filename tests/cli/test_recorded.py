@@ -11,7 +11,8 @@ from penstock.cli.main import app
 from tests.helpers.journals import write_run, write_story
 from tests.sim.support import request, steady
 
-CONFIG = "pools: [{name: a, strategy: least_loaded, replicas: [{url: 'http://h:1'}]}]\n"
+LIMITS = "tiers: {standard: {requests_per_minute: 1}}\n"
+CONFIG = LIMITS + "pools: [{name: a, strategy: least_loaded, replicas: [{url: 'http://h:1'}]}]\n"
 
 
 def simulate(*words: object) -> Result:
@@ -85,7 +86,18 @@ def test_its_traffic_meets_other_policies(tmp_path: Path) -> None:
     columns = json.loads(simulate(*words, "--json", "-").stdout)["comparison"]["columns"]
     assert [column["policy"] for column in columns] == ["measured", "as it was", "random", "tomorrow"]
     assert [column["measured"] for column in columns] == [True, False, False, False]
+    assert columns[3]["numbers"]["ok"]["mean"] == 41, "limits are not tried"
     assert columns[0]["runs"][0]["ttft_mean_s"] == pytest.approx(columns[1]["runs"][0]["ttft_mean_s"])
+
+
+def test_engines_may_be_computed_from_model_and_gpu(tmp_path: Path) -> None:
+    """`--cost` takes what a scenario takes; who knows everything, and the bound, may stand beside."""
+    words = ("--from-journal", recorded(tmp_path), "--cost", "{model: llama-3.1-8b, gpu: h100}", "--seeds", "1")
+    done = simulate(*words, "--oracle")
+    assert done.exit_code == 0, done.output
+    assert "2 × llama-3.1-8b" in done.output.lower()
+    head = next(line for line in done.output.splitlines() if "measured" in line)
+    assert head.split() == ["measured", "as", "it", "was", "oracle", "bound"]
 
 
 def test_a_scenario_gives_fleet_and_expectations(tmp_path: Path) -> None:
@@ -108,8 +120,8 @@ def test_a_scenario_gives_fleet_and_expectations(tmp_path: Path) -> None:
         ([], "give a scenario, or --from-journal FILE"),
         (["--cost", "fast"], "--what-if and --cost go with --from-journal"),
         (["--from-journal", "/nowhere/journal"], "/nowhere/journal: cannot be read"),
-        (["--from-journal", "JOURNAL", "--strategies", "random"], "give --cost (demo, "),
-        (["--from-journal", "JOURNAL", "--strategies", "random", "--cost", "gold"], "--cost: 'gold' is no cost model"),
+        (["--from-journal", "JOURNAL", "--strategies", "random"], "give --cost, or a scenario"),
+        (["--from-journal", "JOURNAL", "--strategies", "random", "--cost", "gold"], "'gold' is no cost model"),
         (["SCENARIO", "--from-journal", "JOURNAL", "--cost", "fast"], "--cost: the scenario's fleet says"),
         (["--from-journal", "EMPTY"], "EMPTY: it is empty"),
         (["--from-journal", "EMPTY", "--what-if", "x", "--cost", "fast"], "EMPTY: it is empty"),

@@ -29,8 +29,8 @@ def test_a_pool_that_scales_itself() -> None:
     )
     (pool,) = made.scaled
     assert (pool.pool, pool.spec.min, pool.spec.max, pool.spec.interval_s) == ("p", 1, 4, 5.0)
-    assert isinstance(pool.actuator, ProcessSpec)
-    assert pool.actuator.command == "run --port {port}"
+    assert isinstance(pool.spec.actuator, ProcessSpec)
+    assert pool.spec.actuator.command == "run --port {port}"
     assert (pool.template.engine, pool.template.max_concurrent_requests, pool.template.hourly_cost) == ("vllm", 32, 2.5)
     assert (made.replicas, made.warnings) == ((), ())
 
@@ -39,7 +39,7 @@ def test_the_defaults() -> None:
     """2 to 20 replicas, 70 % of their seats, ten waiting a replica; growing takes a minute, shrinking five."""
     (pool,) = settings("actuator: {kind: dry_run}").scaled
     spec = pool.spec
-    assert isinstance(pool.actuator, DryRunSpec)
+    assert isinstance(pool.spec.actuator, DryRunSpec)
     assert (spec.min, spec.max, spec.tolerance, spec.health) == (2, 20, 0.1, 0.8)
     assert spec.targets.utilisation is not None
     assert spec.targets.queue is not None
@@ -105,5 +105,5 @@ def test_it_needs_probes_and_models() -> None:
 def test_the_port_may_come_by_the_environment() -> None:
     """A program that takes its port from a variable needs no argument."""
     (pool,) = settings("actuator: {kind: process, command: run, env: {PORT: '{port}'}}").scaled
-    assert isinstance(pool.actuator, ProcessSpec)
-    assert pool.actuator.env == {"PORT": "{port}"}
+    assert isinstance(pool.spec.actuator, ProcessSpec)
+    assert pool.spec.actuator.env == {"PORT": "{port}"}

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.config.diff import changes
 from penstock.config.schema import KeyTerms
-from penstock.core.limits.spec import STANDARD, AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, TiersSpec
+from penstock.core.limits.spec import STANDARD, AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, ShapingSpec, TiersSpec
 from tests.config.support import POOL, load_text, mistakes_of
 
 HASH = hashlib.sha256(b"k").hexdigest()
@@ -53,12 +53,14 @@ def test_everything_that_can_be_limited() -> None:
         f"keys: [{{name: a, tenant: t, {KEY}, limits: {{budget_per_day: 1.5}}}}]\n"
         "everybody: {budget_per_month: 100, over_budget: warn}\n"
         "prices: {m: {prompt: 0.15, completion: 0.6}}\nunknown_price: free\ndefault_max_tokens: 100\n"
+        "shaping: {burst: 3}\n"
     )
     assert found == LimitsSpec(
         tenants={"t": AllowanceSpec(requests_per_minute=5, wait_s=2.0, models={"m": RateSpec(tokens_per_day=9)})},
         keys={"a": AllowanceSpec(budget_per_day=1.5)},
         everybody=AllowanceSpec(budget_per_month=100, over_budget="warn"),
         prices={"m": PriceSpec(prompt=0.15, completion=0.6)}, unknown_price="free", default_max_tokens=100,
+        shaping=ShapingSpec(burst=3, per_second=5.0),
     )  # fmt: skip
 
 
@@ -128,11 +130,12 @@ def test_a_reload_tells_which_limits_changed() -> None:
     old = load_text(POOL + "tiers: {}\ntenants: [{name: t, limits: {requests_per_day: 1}}]")
     new = load_text(
         POOL + "tiers: {free: null}\ntenants: [{name: t, limits: {requests_per_day: 2}}]\nprices: {m: {prompt: 1}}\n"
-        "unknown_price: free"
+        "unknown_price: free\nshaping: {}"
     )
     assert changes(old, new) == [
         "limits of tenant t: requests_per_day: 1 -> 2",
         "price of m: added",
         "limits of tier free: removed",
+        "shaping: none -> burst 10, per_second 5.0, wait 10 s",
         "unknown_price: refuse -> free",
     ]

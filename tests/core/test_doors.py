@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from penstock.base.nouns import Usage
 from penstock.core.effects import Refuse, Send
 from penstock.core.events import Began, ClientGone, Ended, Failed, Reconfigured, Woke
 from penstock.core.gate import Gate
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, ShapingSpec
 from penstock.core.spec import ExplainSpec, GateSpec
 from tests.core.playbook import (
     arrived,
@@ -236,3 +238,39 @@ def test_the_way_of_a_call_tells_of_its_limits() -> None:
     trail = machine.trail("c2", 1.0)
     assert trail is not None
     assert [type(step).__name__ for step in trail.steps()] == ["Barred", "LetIn", "Chosen"]
+
+
+def test_shaping_smooths_a_burst_by_model_and_priority() -> None:
+    """Two pass at once, the others one a second in the order in which they came, whosever they are; another priority
+    has a stream of its own."""
+    limits = LimitsSpec(shaping=ShapingSpec(burst=2, per_second=1.0, wait_s=9.0))
+    machine = gate(pool(), limits=limits, max_waiting=99)
+    machine.on(fleet("a", max_concurrent_requests=99), 0.0)
+    ids = [f"c{number}" for number in range(6)]
+    passed = []
+    for number, id in enumerate(ids):
+        passed += sends(machine.on(arrived(id, tenant="ttuttu"[number]), number / 100))
+    assert passed == [("c0", "a"), ("c1", "a")]
+    assert sends(machine.on(arrived("urgent", priority=0), 0.1)) == [("urgent", "a")]
+    for second, id in enumerate(ids[2:], 1):
+        wake = machine.next_wake()
+        assert wake is not None
+        assert wake == pytest.approx(second, abs=0.001)
+        assert sends(machine.on(Woke(), wake)) == [(id, "a")]
+    assert machine.on(Ended("c0", 1, 200), 6.0)
+    assert [account.kind for account in machine.accounts(6.0)] == ["priority", "priority"]
+
+
+def test_shaping_is_nobodys_limit() -> None:
+    """A client is told of its own limits only; who waits too long is refused."""
+    limits = LimitsSpec(shaping=ShapingSpec(burst=1, per_second=0.5, wait_s=3.0))
+    machine = gate(pool(), limits=limits, max_waiting=99)
+    machine.on(fleet("a", max_concurrent_requests=99), 0.0)
+    (order,) = machine.on(arrived("c1"), 0.0)
+    assert isinstance(order, Send)
+    assert order.rates is None
+    assert tell(machine, arrived("c2"), arrived("c3"), now=0.0) == []
+    assert sends(machine.on(Woke(), 2.001)) == [("c2", "a")]
+    orders = machine.on(Woke(), 3.0)
+    assert refusals(orders) == [("c3", "request_limit", 429)]
+    assert "priority normal and model m on requests in a burst" in refusal(orders).detail

@@ -195,9 +195,8 @@ def test_calls_that_left_do_not_pile_up() -> None:
             pool.drop(wait(pool, f"c{number}", tenant=f"t{number % 7}", deadline=50.0), "m")
         made: Any = pool.lines["m"].order
         bands = made._bands if order == "class" else made._bands.values()
-        heaps = [band._heap for band in bands] + [
-            lane._heap for band in bands for lane in getattr(band, "lanes", {}).values()
-        ]
+        heaps = [band._heap if order == "class" else band._calls for band in bands]
+        heaps += [lane._calls for band in bands for lane in getattr(band, "lanes", {}).values()]
         assert sum(map(len, heaps)) < 100
         assert drain(pool) == ["first"]
 

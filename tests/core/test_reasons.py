@@ -28,13 +28,20 @@ def test_who_cannot_serve() -> None:
 
 
 def test_who_is_full() -> None:
-    """All seats taken, on trial after failures, or set aside at its own wish."""
-    taken, suspect, aside = seat("a", in_flight=8), seat("b", in_flight=1), seat("c")
+    """All seats taken, on trial after failures, at its own wish, crowded, or ill and asked in a panic."""
+    taken, suspect, aside, crowded = seat("a", in_flight=8), seat("b", in_flight=1), seat("c"), seat("d")
     for _ in range(3):
         suspect.health.failed()
     aside.health.set_aside(True)
-    assert [full(each) for each in (taken, suspect, aside)] == [
-        "no free seat", "on trial, one call at a time", "set aside",
+    crowded.health.crowd(51)
+    odd, dead = seat("e", in_flight=1), seat("f", in_flight=1)
+    odd.health.eject(True)
+    dead.health.sign("ill")
+    for each in (odd, dead):
+        each.health.panics(True)
+    assert [full(each) for each in (taken, suspect, aside, crowded, odd, dead)] == [
+        "no free seat", "on trial, one call at a time", "asked for a pause", "its engine's own queue is too long",
+        "put out as an outlier, on trial while its pool panics", "unhealthy, on trial while its pool panics",
     ]  # fmt: skip
 
 

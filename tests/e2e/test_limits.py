@@ -3,12 +3,13 @@
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.helpers.processes import Gateway
+from tests.helpers.processes import Emulators, Gateway, ending
 from tests.helpers.traffic import CHAT, ENDLESS, ask, at_rest, chat, order, pool, post, ready, said
 from tests.helpers.wire import Answer, Client, run
 
@@ -42,6 +43,11 @@ def header(answer: Answer, name: str) -> str:
     found = answer.header(name)
     assert found is not None, f"no {name}"
     return found
+
+
+async def ails(port: int, *faults: dict[str, Any]) -> None:
+    """From now on the engine at this port has just these faults."""
+    assert (await ask(port, json.dumps(faults).encode(), "/emulator/faults")).status == 200
 
 
 async def account(gateway: Gateway) -> dict[str, Any]:
@@ -169,3 +175,50 @@ def test_limits_change_and_forget_nothing(start: Start, engines: list[str]) -> N
         assert [answer.status for answer in await burst(gateway, chat(1), 40)].count(200) == 15
 
     run(main, 40.0)
+
+
+def test_failed_attempts_are_not_charged(start: Start, tmp_path: Path) -> None:
+    """Replicas that refuse and break off at random: requests and tokens charged are those of the answers that clients
+    got, to the token, however many attempts each took."""
+    emulators = Emulators(tmp_path, 1.0, 1.0)
+    with ending(emulators):
+        gateway = start(limited(*emulators.urls, requests_per_hour=1000, tokens_per_hour=100_000))
+
+        async def main() -> None:
+            await ready(gateway, 2)
+            for port in emulators.ports:
+                await ails(port, {"kind": "status", "status": 503, "probability": 0.3})
+            answers = [answer for _ in range(3) for answer in await burst(gateway, chat(20), 40)]
+            served = [answer for answer in answers if answer.status == 200]
+            attempts = sum(int(header(answer, "x-penstock-attempts")) for answer in answers)
+            assert attempts > len(answers)
+            requests, used = (await account(gateway))["limits"]
+            assert (requests["used"], used["used"], used["held"]) == (len(served), sum(map(tokens, served)), 0)
+
+        run(main, 60.0)
+
+
+def test_twenty_abandoned_streams_are_charged_about_what_was_generated(start: Start, engines: list[str]) -> None:
+    """Each client leaves a stream of a hundred tokens after five: no fewer are charged, and not many more."""
+    gateway = start(limited(engines[3], tokens_per_minute=100_000))
+
+    async def leaves() -> None:
+        async with Client(gateway.port) as client:
+            client.send(post(chat(100, stream=True), CHAT, key="sk-team"))
+            data = b""
+            while data.count(b"data: ") < 6:
+                data += await client.reader.read(1 << 16)
+
+    async def main() -> None:
+        await ready(gateway)
+        whole = await ask(gateway.port, chat(1), key="sk-team")
+        (before,) = (await account(gateway))["limits"]
+        assert before["used"] == tokens(whole)
+        await asyncio.gather(*[leaves() for _ in range(20)])
+        await at_rest(gateway)
+        (after,) = (await account(gateway))["limits"]
+        generated = after["used"] - before["used"] - 20 * json.loads(whole.body)["usage"]["prompt_tokens"]
+        assert after["held"] == 0
+        assert 80 <= generated <= 1200
+
+    run(main, 60.0)

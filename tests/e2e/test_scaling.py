@@ -27,6 +27,7 @@ def pool(folder: Path, **scale: Any) -> dict[str, Any]:
         "name": "tiny", "models": ["tiny"],
         "probe": {"interval": "200ms", "timeout": "1s"}, "scrape": {"interval": "500ms"},
         "queue": {"waiting_room": "30s", "unavailable_wait": "30s"},
+        "retries": {"budget_min_per_s": 100},
         "scale": {
             "min": 1, "max": 3, "interval": "300ms", "look": "100ms",
             "up": {"stabilisation": "0s", "period": "1s"},

@@ -11,6 +11,7 @@ from penstock.gateway.answers import (
     page,
     rate_lines,
     ready_page,
+    without_rates,
 )
 
 
@@ -57,3 +58,10 @@ def test_limits_are_told_under_openais_names() -> None:
     assert rate_lines(Rates(60, 59, 1.0, 9000, 0, 360.0)) == requests + tokens
     assert rate_lines(Rates(60, 59, 1.0, None, None, None)) == requests
     assert rate_lines(Rates(None, None, None, 9000, 0, 360.0)) == tokens
+
+
+def test_an_upstreams_own_limits_are_not_told_beside_ours() -> None:
+    """Its lines go, whatever they are; values that only look like them stay."""
+    block = b"x-ratelimit-limit-requests: 9\r\nx-note: x-ratelimit-\r\nx-ratelimit-reset-tokens: 1s\r\n"
+    assert without_rates(block) == b"x-note: x-ratelimit-\r\n"
+    assert without_rates(b"x-note: 1\r\n") == b"x-note: 1\r\n"

@@ -7,7 +7,7 @@ import pytest
 
 from penstock.adapters.wire.malformed import Malformed
 from penstock.base.prefix import chain
-from penstock.gateway.peek import peek, peek_prompt, top_level, user_of
+from penstock.gateway.peek import ATTACHED_TOKENS, guess_tokens, peek, peek_prompt, top_level, user_of
 
 
 def refusal(body: bytes) -> Malformed:
@@ -215,3 +215,13 @@ def test_a_body_without_a_prompt_has_no_blocks() -> None:
     for wrong in (b"[]", b'{"model":1}', b'{"model":"m","model":"n"}', b'{"prompt":"\xff"}'):
         with pytest.raises(Malformed):
             peek_prompt(wrong)
+
+
+def test_tokens_are_guessed_by_bytes_and_pictures_by_number() -> None:
+    """A quarter of the text's bytes; a picture in base64 counts as one, however large."""
+    assert guess_tokens(b"x" * 400) == 100
+    assert guess_tokens(b"x" * 40_000) == 10_000
+    picture = b'{"url":"data:image/png;base64,' + b"iVBORw0KGgo+/A==" * 10_000 + b'"}'
+    text = b"x" * 4000
+    assert guess_tokens(text + picture + picture) == (4000 + 2 * 24) // 4 + 2 * ATTACHED_TOKENS
+    assert guess_tokens(b"a;base64,QUJD") == 3

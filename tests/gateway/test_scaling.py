@@ -97,6 +97,7 @@ def over(monkeypatch: pytest.MonkeyPatch, test: Callable[[Rig], Coroutine[Any, A
     run(main)
 
 
+@pytest.mark.slow
 def test_a_pool_comes_up_grows_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replicas are started, join the fleet as the template describes them, and leave it drained before they stop."""
 
@@ -117,6 +118,7 @@ def test_a_pool_comes_up_grows_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> N
     over(monkeypatch, test)
 
 
+@pytest.mark.slow
 def test_an_actuator_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Looks and orders that fail are told to the Governor, bugs as well; the fleet stays as it is."""
 
@@ -156,6 +158,7 @@ def test_an_order_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     assert "pool p: p-1 ordered -> stopping: no room" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
     """New pools begin, changed ones follow, and one that is gone drains, stops and is let go."""
 

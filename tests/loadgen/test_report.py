@@ -6,6 +6,7 @@ from rich.console import Console
 
 from penstock.loadgen.report import Report, Spread, render, report_of, to_json
 from penstock.loadgen.tally import Samples, Slo, Tally
+from penstock.workload.request import Request
 from tests.loadgen.test_tally import ROW, answer
 
 
@@ -62,6 +63,19 @@ def test_report() -> None:
         ("-", 1, 0.25, 1), ("a", 1, 0.25, 0), ("b", 2, 0.5, 0),
     ]  # fmt: skip
     assert got.replicas[2].mean_ttft_s == pytest.approx(1.0)
+
+
+def test_tenants() -> None:
+    """Where requests name their tenants each has a row and a line; else there is no such table."""
+    made = tally()
+    assert "Per tenant" not in shown(made)
+    made.ended(Request(0, 100, 10, tenant="search"), answer(0.25, output=3))
+    (row,) = report(made).tenants
+    assert (row.tenant, row.requests, row.share, row.errors, row.good_share) == ("search", 1, 0.2, 0, 1.0)
+    assert row.ttft_s is not None
+    assert (row.ttft_s.p95, row.output_tokens) == (0.25, 3)
+    assert "Per tenant" in shown(made)
+    assert "search" in shown(made)
 
 
 def test_json_round_trip() -> None:

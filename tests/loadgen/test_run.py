@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from penstock.loadgen.client import Client, parse_target
+from penstock.loadgen.keys import Keyring, Tenant
 from penstock.loadgen.run import Plan, Replay, arrivals, body_of, clip, planned, raise_file_limit, wishes_of
 from penstock.loadgen.tally import Slo, Tally
 from penstock.workload.request import NS
@@ -110,15 +111,33 @@ def test_wishes_are_sent() -> None:
     assert sorted(map(str, seen)) == ["None", "low"]
 
 
+def test_tenants_keys_are_sent() -> None:
+    """Each request carries the key of its tenant and no other, and is counted as that tenant's."""
+    seen: list[tuple[str, str | None]] = []
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        seen.append((request.headers["authorization"], request.headers.get("x-penstock-priority")))
+        await always(stream("a"))(request, writer)
+
+    ring = Keyring({"a": Tenant("sk-1"), "b": Tenant("sk-2")}, seed=1)
+    rows = [Row(0, 10, 1, tenant="a", priority=3), Row(0, 10, 1, tenant="b"), Row(0, 10, 1, tenant="a")]
+    tally = replayed(script, rows, Plan(), keys=ring)
+    assert sorted(seen, key=str) == [("Bearer sk-1", "low"), ("Bearer sk-1", None), ("Bearer sk-2", None)]
+    assert {name: row.requests for name, row in tally.tenants.items()} == {"a": 2, "b": 1}
+
+
 def replayed(
-    script: Script, requests: list[Row], plan: Plan, during: Callable[[Server, Replay], None] | None = None
-) -> Tally:
+    script: Script, requests: list[Row], plan: Plan, during: Callable[[Server, Replay], None] | None = None,
+    keys: Keyring | None = None,
+) -> Tally:  # fmt: skip
     """The tally of a plan that was run against a server with this script; `during` is called at every tick."""
 
     async def use(server: Server) -> Tally:
         tally = Tally(Slo(), stream=plan.stream)
         client = Client(parse_target(server.url))
-        replay = Replay(requests, plan, client, tally, lambda _: during(server, replay) if during else None, 0.002)
+        replay = Replay(
+            requests, plan, client, tally, lambda _: during(server, replay) if during else None, 0.002, keys
+        )
         async with asyncio.timeout(10):
             await replay.run()
         return tally

@@ -115,3 +115,19 @@ def test_names_from_the_target_are_bounded() -> None:
     assert len(tally.errors) == len(tally.said) == MAX_KINDS + 1
     assert (tally.errors["other"], tally.replicas["other"].requests) == (50, 50)
     assert len(tally.replicas) == MAX_KINDS + 1
+
+
+def test_tenants_are_told_apart_where_requests_name_them() -> None:
+    """Requests, errors, good ones and times of each; of requests without a tenant nothing; and they are bounded."""
+    tally = Tally(Slo())
+    mine = Request(0, 100, 10, tenant="a")
+    tally.ended(mine, answer(0.5, output=3))
+    tally.ended(mine, answer(error="reset"))
+    tally.ended(ROW, answer(0.5))
+    row = tally.tenants["a"]
+    assert list(tally.tenants) == ["a"]
+    assert (row.requests, row.errors, row.good, row.output_tokens, row.ttft.count) == (2, 1, 1, 3, 1)
+    for number in range(MAX_KINDS + 50):
+        tally.ended(Request(0, 100, 10, tenant=f"t{number}"), answer(0.5))
+    assert len(tally.tenants) == MAX_KINDS + 1
+    assert tally.tenants["other"].requests == 51

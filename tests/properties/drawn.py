@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Replica
 from penstock.core import spec as parts
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, TiersSpec
 from penstock.core.route import presets
 
 UPSTREAM: list[Label] = [row.label for row in REFUSALS.values() if row.type == "upstream_error"]  # type: ignore[misc]
@@ -100,6 +101,23 @@ def pools(hedging: bool, benching: bool = False) -> st.SearchStrategy[tuple[part
     return st.one_of(st.tuples(*made), st.tuples(*made[:2]), st.tuples(*made[:1]))
 
 
+LIMITS = [
+    None,
+    None,
+    LimitsSpec(
+        tenants={
+            "t1": AllowanceSpec(requests_per_minute=4, tokens_per_minute=3000, over_limit="queue", wait_s=20.0),
+            "t2": AllowanceSpec(concurrency=2, tokens_per_hour=5000, models={"n": RateSpec(requests_per_second=1)}),
+        }
+    ),
+    LimitsSpec(
+        tiers=TiersSpec(free=AllowanceSpec(concurrency=1, over_limit="queue", wait_s=2.0)),
+        everybody=AllowanceSpec(budget_per_day=0.05, tokens_per_minute=9000),
+        prices={"m": PriceSpec(prompt=5.0, completion=9.0)}, unknown_price="free",
+    ),
+]  # fmt: skip
+
+
 def specs(hedging: bool = False, benching: bool = False) -> st.SearchStrategy[parts.GateSpec]:
     """Settings as the configuration would let them pass: rules name pools that exist. With `hedging` all pools do, and
     with `benching` all have benchmarks, which begin at once."""
@@ -110,6 +128,7 @@ def specs(hedging: bool = False, benching: bool = False) -> st.SearchStrategy[pa
         fallback=st.sampled_from([{}, {"m": ("n",)}, {"m": ("n", "open-1")}]),
         routes=st.sampled_from([(), (parts.RouteRule(pool="first", path="/v1/embeddings", model="m"),)]),
         max_waiting=st.just(MAX_WAITING),
+        limits=st.sampled_from(LIMITS),
     )
 
 

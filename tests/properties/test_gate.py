@@ -133,7 +133,12 @@ class GateMachine(Benching, RuleBasedStateMachine):
         assert order.replica not in {to for (call, _), to in self.out.items() if call == order.id}, (
             "at the same replica"
         )
-        assert not self.gate._fleet.pools[pool].counts.calls, "overtakes who waits"
+        waiting = [
+            it for it in self.gate._calls._flights.values() if it.state == "queued" and it.targets[it.target][0] == pool
+        ]
+        assert all(it.queued_at == self.now for it in waiting), (
+            "overtakes who waits"
+        )  # those came after it, in this turn
         self.hedged.add(order.id)
         self.hedges_made[pool] = self.hedges_made.get(pool, 0) + 1
         assert self.hedges_made[pool] <= self.hedges_allowed.get(pool, 0.0) + 1e-6, "over the budget"
@@ -310,7 +315,8 @@ class GateMachine(Benching, RuleBasedStateMachine):
         assert counts["flights"] == len(self.open)
         assert counts["held_ids"] == sum(bool(call.client_id) for call in self.open.values())
         assert counts["waiting"] + len({call_id for call_id, _ in self.out}) <= len(self.open)
-        assert counts["waiting"] == sum(view.queued for view in self.gate.pools(self.now))
+        barred = sum(flight.state == "barred" for flight in self.gate._calls._flights.values())
+        assert counts["waiting"] == sum(view.queued for view in self.gate.pools(self.now)) + barred
         held = len(self.out) + len(self.benches)
         assert counts["seats_taken"] <= held
         seats = [*self.gate._fleet.seats.values(), *self.gate._fleet._leaving]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from penstock.core.events import Ended, Failed, FleetSeen, Observed
+from penstock.core.events import Ended, Failed, FleetSeen, Observed, Probed
 from penstock.core.gate import Gate
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec
 from penstock.core.route.presets import (
@@ -18,7 +18,7 @@ from penstock.core.route.presets import (
     RoundRobin,
     WeightedRoundRobin,
 )
-from penstock.core.spec import ExplainSpec, QueueSpec, RetrySpec, StickySpec
+from penstock.core.spec import ExplainSpec, PanicSpec, ProbeSpec, QueueSpec, RetrySpec, StickySpec
 from penstock.telemetry.explain import explain
 from penstock.telemetry.story import count, listed, seconds
 from tests.core.playbook import USED, arrived, fleet, gate, pool, replica, stats, tell
@@ -126,6 +126,23 @@ def test_a_wait() -> None:
         "a got it because it was the only one that could take it."
         " It waited 3.00 s in the queue of main: others were waiting already; 1 call of a higher priority and 1 of its"
         " own waited before it, 1 of them its tenant's. Meanwhile 2 others (1 high, 1 normal) got a seat."
+    )
+
+
+def test_a_panic() -> None:
+    """Why a replica that is not well got the call, and which of those that are asked as well had no room on trial."""
+    machine = gate(pool(probe=ProbeSpec(), panic=PanicSpec()), explain=ExplainSpec())
+    machine.on(fleet("a", "b", max_concurrent_requests=2), 0.0)
+    tell(machine, *(Probed(each, ok) for each in ("a", "b") for ok in (True, False, False, False)), now=1.0)
+    tell(machine, arrived("c1"), arrived("c2"), now=2.0)
+    doubt = "it is not well (unhealthy), but so few are that its pool panics and asks it all the same"
+    assert summary(machine, "c1") == (
+        f"a got it: 2 scored 1.00 alike, and the lowest id decided; {doubt}."
+        " It is still sent, 97.00 s after it arrived."
+    )
+    assert summary(machine, "c2") == (
+        f"b got it because it was the only one that could take it; {doubt}."
+        " Left out: a (unhealthy, on trial while its pool panics). It is still sent, 97.00 s after it arrived."
     )
 
 

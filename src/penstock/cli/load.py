@@ -20,6 +20,7 @@ from penstock.base.errors import ConfigError
 from penstock.base.units import parse_seconds, show_seconds
 from penstock.loadgen.client import Client, Target, check_key, parse_target, tls_context
 from penstock.loadgen.exchange import Timeouts
+from penstock.loadgen.keys import Keyring, Tenant, read_keys
 from penstock.loadgen.preflight import Unready, model_of
 from penstock.loadgen.report import Report, render, report_of, to_json
 from penstock.loadgen.run import Plan, Replay, planned, raise_file_limit
@@ -48,6 +49,14 @@ Closed = Annotated[
 ]
 Model = Annotated[str | None, typer.Option(help="Default: the trace's, else the first that /v1/models lists.")]
 Key = Annotated[str | None, typer.Option(help=f"API key. Default: the environment's {' or '.join(KEY_VARIABLES)}.")]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", exists=True, dir_okay=False,
+        help="Many tenants: YAML, `name: key` or `name: {key: …, share: 10}`. A request goes with its "
+        "tenant's key; those that name none of them are dealt by share.",
+    ),
+]  # fmt: skip
 ApiName = Annotated[Literal["chat", "completions"], typer.Option(help="/v1/chat/completions or /v1/completions.")]
 Stream = Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streams, or for whole answers.")]
 MaxPrompt = Annotated[int | None, typer.Option(min=1, help="Shorten longer prompts to this (a small context window).")]
@@ -73,7 +82,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 def load(
     url: Url = "http://127.0.0.1:8080", trace: Trace = "azure", speed: Speed = 1.0, limit: Limit = None,
     duration: Duration = None, repeat: Repeat = False, concurrency: Concurrency = 10_000, closed: Closed = None,
-    model: Model = None, key: Key = None, api: ApiName = "chat", stream: Stream = True,
+    model: Model = None, key: Key = None, keys: Keys = None, api: ApiName = "chat", stream: Stream = True,
     max_prompt_tokens: MaxPrompt = None, max_output_tokens: MaxOutput = None,
     slo_ttft: SloTtft = "1s", slo_itl: SloItl = "100ms", slo_e2e: SloE2e = "none",
     timeout: Timeout = "10m", idle_timeout: IdleTimeout = "2m", seed: Seed = None, ca: Ca = None,
@@ -100,7 +109,7 @@ def load(
         max_prompt_tokens=max_prompt_tokens, max_output_tokens=max_output_tokens,
     )  # fmt: skip
     job = _Job(
-        target=target, key=_key(key), tls=_tls(target, ca, insecure), trace=trace, plan=plan,
+        target=target, key=_key(key), keys=_keys(keys), tls=_tls(target, ca, insecure), trace=trace, plan=plan,
         requests=_requests(trace, drawn, limit),
         slo=Slo(ttft_s=_bound(slo_ttft, "ttft"), itl_s=_bound(slo_itl, "itl"), e2e_s=_bound(slo_e2e, "e2e")),
         timeouts=Timeouts(first_byte_s=total_s, idle_s=_seconds(idle_timeout, "--idle-timeout"), total_s=total_s),
@@ -161,12 +170,21 @@ def _key(typed: str | None) -> str | None:
         raise typer.BadParameter(str(error), param_hint="--key") from None
 
 
+def _keys(file: Path | None) -> dict[str, Tenant]:
+    try:
+        return read_keys(file.read_text()) if file is not None else {}
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--keys") from None
+
+
 # ===== the run =====
 
 
 class _Job(Struct, frozen=True, kw_only=True):
     target: Target
     key: str | None
+    keys: dict[str, Tenant]
+    """By tenant; none: everything goes with `key`."""
     timeouts: Timeouts
     tls: ssl.SSLContext | None
     trace: str
@@ -185,9 +203,10 @@ def _measure(job: _Job, show: bool) -> Report:
 
 
 async def _run(job: _Job, show: bool) -> Report:
-    plan = job.plan
-    asker = Client(job.target, key=job.key, timeouts=Timeouts(first_byte_s=5.0, total_s=10.0), tls=job.tls)
-    client = Client(job.target, key=job.key, timeouts=job.timeouts, tls=job.tls)
+    plan, first = job.plan, next(iter(job.keys.values()), None)
+    key = job.key if first is None else first.key
+    asker = Client(job.target, key=key, timeouts=Timeouts(first_byte_s=5.0, total_s=10.0), tls=job.tls)
+    client = Client(job.target, key=job.key if first is None else None, timeouts=job.timeouts, tls=job.tls)
     try:
         named = plan.model or next((row.model for row in job.requests if row.model), None)
         default = await model_of(asker, named)
@@ -196,7 +215,8 @@ async def _run(job: _Job, show: bool) -> Report:
     plan = replace(plan, default_model=default)
     tally = Tally(job.slo, stream=plan.stream, planned=planned(job.requests, plan))
     with _Screen(tally, show) as screen:
-        replay = Replay(job.requests, plan, client, tally, screen.update)
+        keyring = Keyring(job.keys, plan.seed) if job.keys else None
+        replay = Replay(job.requests, plan, client, tally, screen.update, keys=keyring)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, replay.halt)

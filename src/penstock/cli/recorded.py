@@ -119,7 +119,7 @@ def described(path: Path, found: Recorded) -> list[str]:
     if whole := sum(not visit.call.stream for visit in found.visits):
         lines.append(f"{whole:,} were not streamed: TTFT is their whole time where it was recorded; here all stream.")
     if left.mistakes:
-        gone.append(f"{left.mistakes:,} that were wrong in themselves")
+        gone.append(f"{left.mistakes:,} that were wrong in themselves or beyond a limit")
     if left.elsewhere:
         gone.append(f"{left.elsewhere:,} of other pools")
     if left.missing:

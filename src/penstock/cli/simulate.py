@@ -16,6 +16,7 @@ from rich.table import Table
 
 from penstock.base.errors import ConfigError
 from penstock.cli.recorded import described, open_recorded, replay_journal
+from penstock.config.costs import typed_cost
 from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_from, policy_of
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
@@ -71,7 +72,10 @@ WhatIf = Annotated[
 ]
 Cost = Annotated[
     str | None,
-    typer.Option(help=f"How long the recorded fleet's steps take, without a scenario: {', '.join(PRESETS)}."),
+    typer.Option(
+        help="What the recorded fleet's engines are, where no scenario says it:"
+        f" {', '.join(PRESETS)}, '{{model: llama-3.1-8b, gpu: h100}}' or '{{file: CALIBRATION}}'."
+    ),
 ]
 Seeds = Annotated[str | None, typer.Option(metavar="1,2,…", help="Instead of the scenario's.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file.")]
@@ -107,7 +111,7 @@ def simulate(
     Every policy meets the same requests with the same luck. Exit status: 0 done, 1 something that the scenario expects
     did not come out (or a journal's orders did not come out again), 2 a mistake in what you gave.
     """
-    if from_journal is not None and not (file or what_if or strategies or replicas or compare_with):
+    if from_journal is not None and not (file or what_if or strategies or replicas or compare_with or oracle):
         replay_journal(from_journal, json)
         return
     recorded = None if from_journal is None else open_recorded(from_journal)
@@ -122,7 +126,7 @@ def simulate(
     policies = _policies(scenario, strategies, [*(what_if or []), *(compare_with or [])])
     if recorded is not None:
         tried = policies if strategies or what_if or compare_with else {}
-        policies = {AS_IT_WAS: scenario.policy, **tried}
+        policies = {AS_IT_WAS: scenario.policy, **{name: replace(each, limits=None) for name, each in tried.items()}}
     trials = _trials(scenario, policies, replicas)
     trials |= opposed(trials, opponents)
     try:
@@ -158,9 +162,9 @@ def _scenario(file: Path | None, recorded: Recorded | None, cost: str | None, wh
         scenario = open_scenario(str(file))
         return scenario if recorded is None else replace(scenario, policy=policy_from(recorded.pool))
     if cost is None:
-        raise ConfigError([f"give --cost ({', '.join(PRESETS)}), or a scenario whose fleet says how long steps take"])
+        raise ConfigError(["give --cost, or a scenario: nothing in a journal says how long engines' steps take"])
     try:
-        fleet = recorded.groups(cost)
+        fleet = recorded.groups(typed_cost(cost, Path()))
     except (ValueError, NotReplayable) as error:
         raise ConfigError([f"--cost: {error}"]) from None
     return Scenario(workload=Trace(file="journal"), fleet=fleet, policy=policy_from(recorded.pool))

@@ -39,7 +39,7 @@ def report(settings: Settings) -> dict[str, Any]:
         ],
         "scaled": [
             {
-                "pool": one.pool, "actuator": str(one.actuator.__struct_config__.tag), "min": one.spec.min,
+                "pool": one.pool, "actuator": str(one.spec.actuator.__struct_config__.tag), "min": one.spec.min,
                 "max": one.spec.max, "max_hourly_cost": one.spec.max_hourly_cost,
                 "engine": "auto" if one.access.asks_engine else one.template.engine,
                 "models": dict(one.template.models), "seats": one.template.max_concurrent_requests,

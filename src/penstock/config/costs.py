@@ -135,6 +135,14 @@ class _Typed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def read_cost(text: str, folder: Path) -> Modelled:
+    """The engine of a preset's name, or of a block as it stands in a scenario. Raises ConfigError."""
+    try:
+        return engine_of(typed_cost(text, folder))
+    except ValueError as error:
+        raise ConfigError([f"cost: {error}"]) from None
+
+
+def typed_cost(text: str, folder: Path) -> str | Cost:
     """A preset's name, or a block as it stands in a scenario: {model: llama-3.1-8b, gpu: h100}. Raises ConfigError."""
     mistakes, read = Mistakes(), reader(folder)
     try:
@@ -145,6 +153,6 @@ def read_cost(text: str, folder: Path) -> Modelled:
         judge(tree["cost"], ("cost",), mistakes, read)
     mistakes.raise_if_any()
     try:
-        return engine_of(loaded(msgspec.convert(tree, _Typed).cost, read))
+        return loaded(msgspec.convert(tree, _Typed).cost, read)
     except ValueError as error:
         raise ConfigError([f"cost: {error}"]) from None

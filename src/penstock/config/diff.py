@@ -88,14 +88,14 @@ def _scaled(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _run(pool: ScaledPool) -> tuple[str, dict[str, str]] | None:
-    return (pool.actuator.command, pool.actuator.env) if isinstance(pool.actuator, ProcessSpec) else None
+    return (pool.spec.actuator.command, pool.spec.actuator.env) if isinstance(pool.spec.actuator, ProcessSpec) else None
 
 
 def _plain(was: ScaledPool, now: ScaledPool) -> ScaleConf:
     """The new spec, with the old command and environment."""
-    actuator = now.actuator
-    if isinstance(actuator, ProcessSpec) and isinstance(was.actuator, ProcessSpec):
-        actuator = msgspec.structs.replace(actuator, command=was.actuator.command, env=was.actuator.env)
+    actuator = now.spec.actuator
+    if isinstance(actuator, ProcessSpec) and isinstance(was.spec.actuator, ProcessSpec):
+        actuator = msgspec.structs.replace(actuator, command=was.spec.actuator.command, env=was.spec.actuator.env)
     return msgspec.structs.replace(now.spec, actuator=actuator)
 
 
@@ -120,10 +120,10 @@ def _limits(old: LimitsSpec, new: LimitsSpec) -> Iterator[tuple[str, str]]:
     yield from _named("limits of key", old.keys, new.keys)
     yield from _named("price of", old.prices, new.prices)
     yield from _named("limits of", _whole(old), _whole(new))
-    for name in ("unknown_price", "default_max_tokens"):
+    for name in ("shaping", "unknown_price", "default_max_tokens"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            yield name, f"{name}: {before} -> {after}"
+            yield name, f"{name}: {_shown(name, before)} -> {_shown(name, after)}"
 
 
 def _whole(spec: LimitsSpec) -> dict[str, AllowanceSpec]:

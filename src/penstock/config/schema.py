@@ -14,7 +14,7 @@ from penstock.adapters.discovery.dns import DnsSpec
 from penstock.adapters.discovery.static import StaticSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
-from penstock.core.limits.spec import AllowanceSpec, PriceSpec, TiersSpec
+from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.spec import (
@@ -226,6 +226,7 @@ class File(_Conf, frozen=True, kw_only=True):
     tenants: Annotated[tuple[TenantConf, ...], _doc("tenants with several keys, or with limits of their own")] = ()
     tiers: Annotated[TiersSpec | None, _doc("limits by tier; none: no tier is limited")] = None
     everybody: Annotated[AllowanceSpec | None, _doc("what all tenants together may use; none: no limit")] = None
+    shaping: Annotated[ShapingSpec | None, _doc("smooths bursts, by model and priority; none: not at all")] = None
     prices: Annotated[dict[str, PriceSpec], _doc("served model -> what its tokens cost")] = field(default_factory=dict)
     unknown_price: Annotated[Literal["refuse", "free"] | None, _doc("what becomes of calls to models without a price where a budget applies; must be said once there is a budget")] = None
     default_max_tokens: Annotated[Count, _doc("longest answer, in tokens, where a request does not say and a limit on tokens or money applies; at most a quarter of the least such limit on tokens")] = 1024

@@ -34,11 +34,12 @@ class Tenants:
         file, keys = self._file, {key.name: key.limits for key in self._file.keys if key.limits is not None}
         self._check_models()
         self._check_budgets()
-        if not (self._limits or keys or file.prices or file.everybody) and file.tiers is None:
+        if not (self._limits or keys or file.prices or file.everybody or file.shaping) and file.tiers is None:
             return None
         return LimitsSpec(
-            tiers=file.tiers, tenants=self._limits, keys=keys, everybody=file.everybody, prices=file.prices,
-            unknown_price=file.unknown_price or "refuse", default_max_tokens=file.default_max_tokens,
+            tiers=file.tiers, tenants=self._limits, keys=keys, everybody=file.everybody, shaping=file.shaping,
+            prices=file.prices, unknown_price=file.unknown_price or "refuse",
+            default_max_tokens=file.default_max_tokens,
         )  # fmt: skip
 
     # ===== keys =====

@@ -29,6 +29,10 @@ LOOK = 16
 MARGIN = 0.25
 """How much more of a prompt must be cached (by the prefix score, 0..1) to go before another: less is not worth the
 disorder."""
+ENOUGH = 0.5
+"""By the same score: whoever has so much of its prompt there is not passed, and nobody behind it is looked at."""
+FAITH = 0.5
+"""Nobody waits for an engine that found less than this share of what it was believed to have."""
 
 
 class Ahead:
@@ -49,16 +53,17 @@ class Ahead:
         lane = order.lane(head)
         if lane.live < 2 or not (seats := free(usable)[:SCORE_ALL]):
             return head
-        best, least = 0, self._worth(head.call, seats, model, now) + MARGIN
-        if least >= 1.0:
+        worth = self._worth(head.call, seats, model, now)
+        if worth >= ENOUGH:
             return head
+        best, least = 0, worth + MARGIN
         flights = lane.upcoming(LOOK)
         for at, flight in enumerate(flights):
             if at and not self._stays(flight):
                 worth = self._worth(flight.call, seats, model, now)
                 if worth >= least:
                     best, least = at, worth + MARGIN
-            if flight.overtaken >= self._most:
+            if worth >= ENOUGH or flight.overtaken >= self._most:
                 break
         if best:
             for flight in flights[:best]:
@@ -70,13 +75,19 @@ class Ahead:
         return self._sticky and bool(flight.call.session)
 
     def _worth(self, call: Call, seats: Sequence[Seat], model: str, now: float) -> float:
-        """The best prefix score among these seats."""
-        prefix = self._prefix
-        if not call.prefix or not prefix.index.begins(call.prefix, model):
+        """The best prefix score among these seats; below 0 where others alone have its beginning: then the call had
+        better wait for one of theirs, and go behind prompts that must be computed anyway."""
+        if not call.prefix:
             return 0.0
+        root, holders = self._prefix.index.root(call.prefix, model)
+        if not holders:
+            return 0.0
+        if not [1 for seat in seats if root in seat.cache.blocks]:
+            kept = [1 for cache in holders if cache.trust > FAITH]  # else their engines keep less than is believed
+            return -MARGIN if kept else 0.0
         if call.model != model:
             call = replace(call, model=model)
-        return max(prefix.score(call, seats, now))
+        return max(self._prefix.score(call, seats, now))
 
 
 def ahead(spec: PoolSpec, pipeline: Pipeline) -> Ahead | None:

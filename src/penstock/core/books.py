@@ -192,7 +192,7 @@ class Books:
             self._timers.cancel(("pause", flight.call.id))
         elif flight.state == "barred":
             self._unbar(flight, now)
-            self._limits.freed.append(flight.call.tenant)  # who stood behind it may need less
+            self._limits.free(flight.call.tenant)  # who stood behind it may need less
         self._release(flight, out)
 
     def _refuse(

@@ -82,8 +82,10 @@ class Doors(Rivals):
         may be full) free something again."""
         freed = self.freed
         while freed:
-            tenants = dict.fromkeys(freed)
+            tenants = list(dict.fromkeys(freed))
             freed.clear()
+            if len(tenants) > 1:
+                tenants.sort(key=self._limits.room.oldest)
             for tenant in tenants:
                 self._let_in(tenant, out, now)
 
@@ -114,6 +116,10 @@ class Doors(Rivals):
             return False
         self._send_away(flight, bar, out, now)
         return True
+
+    def rang(self, tenant: str) -> None:
+        """A window may let calls of this tenant pass now."""
+        self._limits.free(tenant)
 
     def barred_for_long(self, call_id: str, out: list[Effect], now: float) -> None:
         """It has waited as long as it may."""

@@ -68,8 +68,7 @@ class Flight:
         """Attempts made."""
         self.number = 0
         """Which of them holds the seat."""
-        self.rival: Running | None = None
-        """An earlier one that still runs beside it."""
+        self.rival: Running | None = None  # an earlier one that still runs beside it
         self.hedge: Hedge | Literal["due"] = ""
         """Due: an alarm for it is set."""
         self.hedged = 0
@@ -90,8 +89,8 @@ class Flight:
         """Output tokens that were expected, once it waits or is sent."""
         self.hold: Hold | None = None
         self.bar: Bar | None = None
-        self.lane: tuple[str, str, str, str] | None = None
-        """Of limits: what it holds of them; or which it waits for, and where."""
+        self.lane: tuple[str, str, str, str, int] | None = None
+        """Of limits: what it holds; or which it waits for, and where."""
         self.cost = 0.0
         self.trail: Step | None = None
         """Its last step, where ways are remembered."""

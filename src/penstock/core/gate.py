@@ -207,7 +207,7 @@ class Gate:
             elif what == "barred":
                 self._calls.barred_for_long(whom, out, now)
             elif what == "room":
-                self._calls.freed.append(whom)
+                self._calls.rang(whom)
             elif what == "held":
                 self._calls.serve(whom, out, now)
                 self._calls.watch_held(whom, now)

@@ -95,6 +95,11 @@ class Health:
         """Failing in a row, though not yet enough to open the breaker [H2]."""
         return self.failures >= self.spec_breaker.suspect_after
 
+    @property
+    def paused(self) -> bool:
+        """It asked for a pause, and has it."""
+        return self._aside
+
     def shown(self) -> str:
         """The state for people: an open breaker or an ejection is unhealthy whatever probes say."""
         return "unhealthy" if self.life == "healthy" and not self.well else self.life

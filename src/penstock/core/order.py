@@ -1,11 +1,11 @@
 """Who is next in a line: by class and fair between tenants [Q1], or by score [Q2].
 
 Both answer `head` with the call that is next and a rank, lower first, by which lines of one pool compare. Entries of
-calls that have left lie in the heaps until they come up or are too many: every operation is O(log n) amortised, or in
-the number of bands, never in the number of calls. The bands of the one are the five priorities, of the other the sums
-of tier and priority.
+calls that have left stay where they are until they come up or are too many: every operation is O(log n) amortised, or
+in the number of bands. The bands of the one are the five priorities, of the other the sums of tier and priority.
 """
 
+from bisect import insort
 from collections.abc import Container
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
@@ -51,12 +51,18 @@ def urgency(deadline: float, now: float) -> float:
 
 
 class Lane:
-    """Calls in order of a key; those that left are skipped."""
+    """Calls in order of a key; those that left are skipped.
 
-    __slots__ = ("_heap", "_here", "entry", "live")
+    A sorted list, of which the first ones are passed over: calls mostly come in the order of their keys, so that one is
+    put at the end; and the next few can be read off (a heap would have to be searched for them). A deadline that comes
+    between others moves what is behind it, in one copy of memory."""
+
+    __slots__ = ("_calls", "_here", "_start", "entry", "live")
 
     def __init__(self, here: Container[str]) -> None:
-        self._heap: list[tuple[float, int, Flight]] = []
+        self._calls: list[tuple[float, int, Flight]] = []
+        self._start = 0
+        """Those before it have left."""
         self._here = here
         """Ids of the calls that still wait."""
         self.live = 0
@@ -65,36 +71,34 @@ class Lane:
 
     def push(self, key: float, number: int, flight: Flight) -> None:
         """One more call; `number` decides between equal keys."""
-        heappush(self._heap, (key, number, flight))
+        insort(self._calls, (key, number, flight), lo=self._start)
         self.live += 1
 
     def left(self) -> None:
         """One of its calls has left."""
         self.live -= 1
-        if len(self._heap) > 2 * self.live + _SLACK:
-            self._heap = [entry for entry in self._heap if entry[2].call.id in self._here]
-            heapify(self._heap)
+        if len(self._calls) > 2 * self.live + _SLACK:
+            self._calls = [entry for entry in self._calls if entry[2].call.id in self._here]
+            self._start = 0
 
     def first(self) -> Flight:
         """The next call. Only for a lane that has one."""
-        heap, here = self._heap, self._here
-        while heap[0][2].call.id not in here:
-            heappop(heap)
-        return heap[0][2]
+        calls, here, start = self._calls, self._here, self._start
+        while calls[start][2].call.id not in here:
+            start += 1
+        self._start = start
+        return calls[start][2]
 
     def upcoming(self, most: int) -> list[Flight]:
-        """The next calls in their order, at most so many; nothing is taken out. An entry of a heap comes after the one
-        above it, so the best of those whose parent was seen is the next: O(n log n) for n, however many wait."""
-        heap, here = self._heap, self._here
+        """The next calls in their order, at most so many; nothing is taken out."""
+        calls, here = self._calls, self._here
         found: list[Flight] = []
-        edge = [(heap[0], 0)] if heap else []
-        while edge and len(found) < most:
-            entry, at = heappop(edge)
-            if entry[2].call.id in here:
-                found.append(entry[2])
-            for child in (2 * at + 1, 2 * at + 2):
-                if child < len(heap):
-                    heappush(edge, (heap[child], child))
+        for at in range(self._start, len(calls)):
+            flight = calls[at][2]
+            if flight.call.id in here:
+                found.append(flight)
+                if len(found) == most:
+                    break
         return found
 
 

@@ -10,7 +10,7 @@ it are used after it. That is why the longest match can be found by bisection.
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -28,6 +28,8 @@ ROOT = (0,)
 SMALL_FLEET = 64
 """So many replicas are all looked at for every call."""
 _BACKWARDS = tuple(reversed(STEPS))
+_MARKED_IN = tuple(tuple(at for at in reversed(MARKED) if at < count) for count in range(MAX_BLOCKS + 1))
+"""The marked places of a prompt with so many blocks, the last first."""
 _HOLDERS = 16
 """Replicas that are remembered as holders of one block; the latest."""
 _MODELS = 256
@@ -192,16 +194,21 @@ class Index:
         """Whether anybody has the first block of a prompt."""
         return prefix[0] | self._salt(model) in self._holders
 
+    def root(self, prefix: tuple[int, ...], model: str) -> tuple[int, Sequence[Cache]]:
+        """The first block of a prompt, and some who have it."""
+        key = prefix[0] | self._salt(model)
+        return key, self._holders.get(key, ())
+
     def known(self, keys: Keys) -> bool:
         """The same, of its blocks."""
         return keys[-1] in self._holders
 
     def holders(self, keys: Keys) -> list[Cache]:
         """Some who have the longest known part of it."""
-        count = len(keys)
-        for at in reversed(MARKED):
-            if at < count and (found := self._holders.get(keys[count - 1 - at])):
-                return found
+        count, holders = len(keys), self._holders
+        for at in _MARKED_IN[count]:
+            if (key := keys[count - 1 - at]) in holders:
+                return holders[key]
         return []
 
     def bytes_per_token(self, model: str) -> float:

@@ -51,18 +51,26 @@ def why_queued(flight: Flight, pool: Pool, model: str) -> str:
 def unfit(seat: Seat, pool: Pool, model: str) -> str:
     """Why a seat cannot serve the model."""
     if not seat.health.usable:
-        health = seat.health
-        if health.life == "healthy" and health.ejected:
-            return "put out as an outlier"
-        return "breaker open" if health.life == "healthy" and health.breaker == "open" else health.shown()
+        return ill(seat)
     return "backup" if pool.serves(seat, model) else "other models"
+
+
+def ill(seat: Seat) -> str:
+    """Why a seat is not well."""
+    health = seat.health
+    if health.life == "healthy" and health.ejected:
+        return "put out as an outlier"
+    return "breaker open" if health.life == "healthy" and health.breaker == "open" else health.shown()
 
 
 def full(seat: Seat) -> str:
     """Why a usable seat takes no call now."""
-    if seat.health.limit == 0:
-        return "set aside"
-    return "no free seat" if seat.health.limit == seat.seats else "on trial, one call at a time"
+    health = seat.health
+    if health.limit == 0:
+        return "asked for a pause" if health.paused else "its engine's own queue is too long"
+    if health.limit == seat.seats:
+        return "no free seat"
+    return "on trial, one call at a time" if health.well else f"{ill(seat)}, on trial while its pool panics"
 
 
 def left_out(notes: Notes, known: Known, tried: frozenset[str] | None, found: Sequence[Seat]) -> tuple[Pairs, int]:

@@ -87,6 +87,8 @@ class Chosen(Step, frozen=True, gc=False, tag=True):
     note: Note
     """The two that were drawn, with their costs; or the filters that left nobody; or the ring's owner and what the
     call's key is."""
+    doubt: str = ""
+    """Why it is not well, where it got the call because its pool panics."""
 
 
 class Lost(Step, frozen=True, gc=False, tag=True):

@@ -1,6 +1,6 @@
 """Alarms of the Gate: one heap, one wake. Knows nothing of what an alarm is for."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -59,17 +59,20 @@ class Timers(Generic[Key]):
         self._head = None
         return None
 
-    def due(self, now: float) -> list[tuple[float, Key]]:
-        """Take out all alarms up to `now`, each with the time it was set for, in that order."""
-        rung: list[tuple[float, Key]] = []
+    def due(self, now: float) -> Iterator[tuple[float, Key]]:
+        """All alarms up to `now`, each with the time it was set for, in that order. Those that are cancelled or moved
+        by what is done about one before them do not ring."""
+        rung: list[tuple[float, int, Key]] = []
         heap, when = self._heap, self._when
         while heap:
             alarm = heap[0]
             if when.get(alarm[2]) is alarm:
                 if alarm[0] > now:
                     break
-                del when[alarm[2]]
-                rung.append((alarm[0], alarm[2]))
+                rung.append(alarm)
             heappop(heap)
         self._head = None
-        return rung
+        for alarm in rung:
+            if when.get(alarm[2]) is alarm:
+                del when[alarm[2]]
+                yield alarm[0], alarm[2]

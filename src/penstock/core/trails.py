@@ -21,7 +21,7 @@ from penstock.core.flight import Flight
 from penstock.core.limits.bars import Bar
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
-from penstock.core.reasons import MOST_LEFT, Known, aside, left_out, owner, passed_over, snake, unfit, why_queued
+from penstock.core.reasons import MOST_LEFT, Known, aside, ill, left_out, owner, passed_over, snake, unfit, why_queued
 from penstock.core.route.notes import Chooser, Notes, Scorers
 from penstock.core.spec import ExplainSpec
 from penstock.core.steps import (
@@ -184,7 +184,7 @@ class Trails:
                 self._serves(known.pool, flight.call.priority)
         step = Chosen(
             now, before, size, flight.attempt, seat.id, known.pool, known.model, known.strategy, how, picker, names,
-            scorers, numbers, len(known.names), left, left_count, note,
+            scorers, numbers, len(known.names), left, left_count, note, "" if seat.health.well else ill(seat),
         )  # fmt: skip
         flight.trail = step if size < MOST_BYTES else _without_the_one_before(step)
 

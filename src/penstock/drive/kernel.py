@@ -20,20 +20,15 @@ STANDSTILL = 1_000_000
 class Timer:
     """A callback that can be taken back."""
 
-    __slots__ = ("_callback",)
+    __slots__ = ("callback",)
 
     def __init__(self, callback: Tick) -> None:
-        self._callback: Tick | None = callback
+        self.callback: Tick | None = callback
+        """None: it was taken back, or called."""
 
     def cancel(self) -> None:
         """The callback is not called any more."""
-        self._callback = None
-
-    def fire(self, _: None) -> None:
-        """Its time has come."""
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
+        self.callback = None
 
 
 class Kernel:
@@ -44,7 +39,8 @@ class Kernel:
     def __init__(self, start: float = 0.0) -> None:
         self._now = start
         self._sequence = 0
-        self._heap: list[tuple[float, int, Callable[[Any], object], Any]] = []
+        self._heap: list[tuple[float, int, Callable[[Any], object] | None, Any]] = []
+        """When, in which order, what, and its argument; a timer stands for itself, without a what."""
         self.done = 0
         """Callbacks so far."""
 
@@ -54,13 +50,18 @@ class Kernel:
 
     def at(self, when: float, action: Callable[[Argument], object], argument: Argument) -> None:
         """Call `action(argument)` at `when` (the past means now). Cheaper than a timer; cannot be taken back."""
-        self._sequence += 1
-        heappush(self._heap, (max(when, self._now), self._sequence, action, argument))
+        self._sequence = sequence = self._sequence + 1
+        if when < self._now:
+            when = self._now
+        heappush(self._heap, (when, sequence, action, argument))
 
     def call_at(self, when: float, callback: Tick) -> Timer:
         """Call `callback()` at `when`, unless the timer that is returned is cancelled before."""
         timer = Timer(callback)
-        self.at(when, timer.fire, None)
+        self._sequence = sequence = self._sequence + 1
+        if when < self._now:
+            when = self._now
+        heappush(self._heap, (when, sequence, None, timer))
         return timer
 
     def pending(self) -> int:
@@ -80,15 +81,23 @@ class Kernel:
         self._halted = False
         while heap and heap[0][0] <= until:
             when, _, action, argument = heappop(heap)
+            if action is None and argument.callback is None:
+                continue  # it was taken back: for nobody does time move on
             if when > now:
                 self._now = now = when
                 still = 0
             else:
                 still += 1
                 if still > STANDSTILL:
-                    raise RuntimeError(f"virtual time stands still at {now}: {action!r} comes again and again")
+                    raise RuntimeError(
+                        f"virtual time stands still at {now}: {action or argument.callback!r} comes again and again"
+                    )
             self.done += 1
-            action(argument)
+            if action is not None:
+                action(argument)
+            else:
+                callback, argument.callback = argument.callback, None
+                callback()
             if self._halted:
                 return self._now
         if until != inf:

@@ -166,12 +166,13 @@ class Pump(Generic[Fact, Order]):
     def _arm(self, wake: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wake = max(wake, self._not_before)
+        if wake < self._not_before:
+            wake = self._not_before
         self._armed = wake
         self._timer = self._call_at(wake, self._fire)
 
     def _fire(self) -> None:
-        reached = max(self._armed, self._now)
+        reached, told = self._armed, self._now
         self._timer, self._armed = None, inf
         now = self._clock()
         try:
@@ -181,8 +182,9 @@ class Pump(Generic[Fact, Order]):
             return
         if wake is None:
             return
-        if wake > max(reached, now) or (wake > now + SLACK_S):
+        if (wake > reached and wake > told and wake > now) or wake > now + SLACK_S:
             self._arm(wake)
             return
-        self._now = max(self._now, wake)
+        if wake > told:
+            self._now = wake
         self.tell(self._woke)

@@ -29,10 +29,10 @@ class Histogram:
         """Not cumulative; the last one is for values above all bounds."""
         self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count one value, so many times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.sum += times * value
 
     def observe_line(self, first: float, growth: float, values: int, times: int) -> None:
         """Count `values` values, each `times` times: `first`, and each larger than the one before by `growth` ≥ 0."""
@@ -60,16 +60,18 @@ class Histogram:
 
 
 class Counters:
-    """Totals since the engine started. Only grow."""
+    """Totals since the engine started. Only grow. Histograms stay empty where nobody wants them."""
 
     __slots__ = (
+        "_histograms",
         "decode_s", "e2e_s", "finished", "generation_tokens", "inference_s", "inter_token_s", "preemptions",
         "prefill_s", "prefix_hits", "prefix_queries", "prompt_tokens", "queue_s", "rejected",
         "request_generation_tokens",
         "request_prompt_tokens", "step_tokens", "steps", "time_per_output_token_s", "ttft_s",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, histograms: bool = True) -> None:
+        self._histograms = histograms
         self.prompt_tokens = 0
         """Of prompts that were read to their end, cached tokens included."""
         self.generation_tokens = 0
@@ -95,4 +97,5 @@ class Counters:
     def count_steps(self, tokens: int, steps: int) -> None:
         """So many steps were begun that take so many tokens each."""
         self.steps += steps
-        self.step_tokens.observe_line(tokens, 0.0, steps, 1)
+        if self._histograms:
+            self.step_tokens.observe(tokens, steps)

@@ -94,8 +94,9 @@ def _why_not(point: Point) -> str:
 def told(point: Point, spec: EngineSpec, outside_s: float) -> tuple[float, float]:
     """Mean TTFT and mean time per further token of the same benchmark on a Batcher, in seconds."""
     rounds = max(1, min(round(point.requests / point.concurrency), MOST_ROUNDS)) if point.requests else 10
-    prompt, output = (round(tokens / (1 - point.spread / 2)) for tokens in (point.prompt_tokens, point.output_tokens))
-    seen = trial(spec, Trial(point.concurrency, prompt, output, rounds, point.spread, outside_s=outside_s))
+    prompt, answer = (round(mid / (1 - point.spread / 2)) for mid in (point.prompt_tokens, point.output_tokens))
+    plan = Trial(point.concurrency, prompt, answer, rounds, point.spread, outside_s=outside_s)
+    seen = trial(spec, plan)
     return mean(one.ttft_s for one in seen), mean(one.tpot_s for one in seen if one.tpot_s)
 
 

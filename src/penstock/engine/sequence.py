@@ -109,7 +109,8 @@ class Group:
         if steps == 1:
             return crossings[first % size]
         rounds, rest = divmod(steps, size)
-        some = sum(crossings[tick % size] for tick in range(first, first + rest))
+        begin = first % size
+        some = sum(crossings[begin : begin + rest]) + sum(crossings[: max(0, begin + rest - size)])
         return rounds * len(self.members) + some
 
     def crosses(self, sequence: Sequence) -> bool:
@@ -139,7 +140,8 @@ class Group:
 
     def ended(self) -> list[Sequence]:
         """Members that have all their tokens, oldest first. They are still members."""
-        ends, over = self._ends, list[Sequence]()
+        ends = self._ends
+        over: list[Sequence] = []
         while ends and ends[0][0] <= self.ticks:
             entry = heappop(ends)
             if self._lasts(entry):

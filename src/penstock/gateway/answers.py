@@ -1,5 +1,6 @@
 """Answers that the gateway gives itself: errors in OpenAI's shape and small JSON pages, as bytes ready to write."""
 
+import re
 from math import ceil
 from typing import Any
 
@@ -14,6 +15,7 @@ from penstock.core.limits.bars import duration
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 RETRY_AFTER_S = 1.0
 """What `Retry-After` says where nobody knows better."""
+_RATES = re.compile(rb"^x-ratelimit-[^\r]*\r\n", re.MULTILINE)
 _RATE = b"x-ratelimit-%b: %b\r\n"
 
 
@@ -65,6 +67,11 @@ def rate_lines(rates: Rates) -> bytes:
         lines += _RATE % (b"remaining-tokens", b"%d" % (rates.remaining_tokens or 0))
         lines += _RATE % (b"reset-tokens", reset)
     return lines
+
+
+def without_rates(block: bytes) -> bytes:
+    """Header lines of an upstream without what it tells of its own limits: a client has one kind."""
+    return _RATES.sub(b"", block) if b"x-ratelimit-" in block else block
 
 
 def error_event(label: str, detail: str) -> bytes:

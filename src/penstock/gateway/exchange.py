@@ -12,7 +12,7 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Rates
 from penstock.core.effects import Refuse, Send
 from penstock.core.events import ClientGone, Ended, Failed
-from penstock.gateway.answers import error_page, last_event, rate_lines, raw_page
+from penstock.gateway.answers import error_page, last_event, rate_lines, raw_page, without_rates
 from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
 from penstock.gateway.inbound import Inbound
@@ -155,7 +155,7 @@ class Exchange:
             b"x-penstock-queue-ms: %d\r\nx-penstock-attempts: %d\r\n%b\r\n"
         ) % (
             response.status_line,
-            response.block,
+            response.block if self.rates is None else without_rates(response.block),
             framing,
             (head.client_id or self.id).encode(),
             winner.pool.label,

@@ -30,6 +30,13 @@ _MAX_STEPS = 20_000
 """Braces, brackets and strings that the exact scan looks at; some 10 ms."""
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_ATTACHED = re.compile(rb";base64,[A-Za-z0-9+/=_-]*+")
+_BYTES_PER_TOKEN = 4
+ATTACHED_TOKENS = 1024
+"""What a picture or a recording is taken to be, whose bytes tell nothing of its tokens: about a picture of a megapixel
+in common vision models, and more than half a minute of speech in most."""
+_MAY_ATTACH_BYTES = 8 << 10
+"""A smaller body is counted by its bytes: what is attached to it cannot be large."""
 _AT = re.compile(r" - at `\$\.([a-z_]+)")
 
 
@@ -134,6 +141,16 @@ def peek_prompt(body: bytes) -> tuple[Fields, tuple[int, ...], int]:
     assert isinstance(fields, Prompted)
     parts = fields.parts()
     return (fields, *chain(parts)) if parts else (fields, (), 0)
+
+
+def guess_tokens(body: bytes) -> int:
+    """About how many tokens the prompt has: a quarter of the body's bytes, without pictures and the like that are
+    attached as base64."""
+    size = len(body)
+    if size < _MAY_ATTACH_BYTES or b";base64," not in body:
+        return size // _BYTES_PER_TOKEN
+    attached = [found.end() - found.start() for found in _ATTACHED.finditer(body)]
+    return (size - sum(attached)) // _BYTES_PER_TOKEN + ATTACHED_TOKENS * len(attached)
 
 
 def user_of(fields: Fields) -> str:

@@ -109,7 +109,7 @@ class Scaling:
         """Take hold of what pools need, before anything is served. Raises OSError, and then nothing is held."""
         try:
             for pool in pools:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
         except OSError:
             self.close()
             raise
@@ -117,7 +117,7 @@ class Scaling:
     def start(self, pools: tuple[ScaledPool, ...]) -> None:
         """Begin to look."""
         self._started = True
-        for left in leftovers([pool.actuator for pool in pools], [pool.pool for pool in pools]):
+        for left in leftovers([pool.spec.actuator for pool in pools], [pool.pool for pool in pools]):
             log.warning("%s", left)
         self.apply(pools)
 
@@ -138,11 +138,11 @@ class Scaling:
         ward = self._wards.get(pool.pool)
         if ward is None:
             try:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
             except OSError as wrong:
                 log.error("pool %s does not scale itself: %s", pool.pool, wrong)
                 return False
-        elif not respec(ward.actuator, pool.actuator):
+        elif not respec(ward.actuator, pool.spec.actuator):
             log.warning("pool %s: its actuator stays what it is until a restart", pool.pool)
         return True
 
@@ -160,13 +160,13 @@ class Scaling:
         """Let go of everything at once, as when `stop` takes too long."""
         self._pump.close()
         for ward in self._wards.values():
-            ward.actuator.close(self._started and ends_within_s(ward.pool.actuator) is not None)
+            ward.actuator.close(self._started and ends_within_s(ward.pool.spec.actuator) is not None)
         self._wards.clear()
 
     async def _leave(self, ward: _Ward) -> None:
         if not self._started:
             return
-        within_s = ends_within_s(ward.pool.actuator)
+        within_s = ends_within_s(ward.pool.spec.actuator)
         if within_s is None:
             running = [unit.id for unit in ward.units if unit.state == "running"]
             if running:

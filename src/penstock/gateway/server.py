@@ -27,7 +27,7 @@ from penstock.gateway.inbound import BODY, BUSY, Inbound
 from penstock.gateway.multipart import peek_form
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.peek import Fields, peek, peek_prompt, user_of
+from penstock.gateway.peek import ATTACHED_TOKENS, Fields, guess_tokens, peek, peek_prompt, user_of
 from penstock.gateway.perform import Performer
 
 log = logging.getLogger("penstock.gateway")
@@ -36,7 +36,6 @@ SWEEP_S = 0.1
 """How often deadlines are looked at; a time-out comes up to two of these late, never early."""
 ASK_USAGE = True
 """Whether streams are asked for their usage where the client does not: without it tokens can only be estimated."""
-_BYTES_PER_TOKEN = 4
 _CLOSE_S = 2.0
 """How long clients may take to read a last answer once everything else has ended."""
 _OVER_LIMIT = 256
@@ -236,6 +235,7 @@ class DataPlane:
         prefix: tuple[int, ...] = ()
         prompt_bytes = 0
         span = (0, 0)
+        guess = ATTACHED_TOKENS if route.body == "multipart" else guess_tokens(body)
         if route.prompt and self._reads_prefix:
             fields, prefix, prompt_bytes = peek_prompt(body)
         elif route.body == "json":
@@ -269,7 +269,7 @@ class DataPlane:
             Arrived(
                 Call(
                     call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
-                    True, head.wishes.priority, len(body) // _BYTES_PER_TOKEN,
+                    True, head.wishes.priority, guess,
                     most, len(body),
                     session, user_of(fields), prefix, prompt_bytes,
                     latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1,

@@ -59,6 +59,20 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
     mean_ttft_s: float | None
 
 
+class TenantRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How one tenant fared, where requests name theirs."""
+
+    tenant: str
+    requests: int
+    share: float
+    """Of all requests that ended."""
+    errors: int
+    good_share: float
+    """Of its requests that ended."""
+    output_tokens: int
+    ttft_s: Spread | None
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Times in seconds, rates per second of `wall_s` (first sending to last ending)."""
 
@@ -102,6 +116,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Of the prompt tokens, where the target says so."""
     errors: list[ErrorRow]
     replicas: list[ReplicaRow]
+    tenants: list[TenantRow]
     notes: list[str]
 
 
@@ -128,6 +143,7 @@ def report_of(tally: Tally, *, target: str, trace: str, model: str, mode: str) -
         cached_share=_ratio(tally.cached_tokens, tally.prompt_tokens) if tally.cache_told else None,
         errors=_error_rows(tally),
         replicas=_replicas(tally),
+        tenants=_tenants(tally),
         notes=_notes(tally, lateness),
     )  # fmt: skip
 
@@ -156,6 +172,21 @@ def _replicas(tally: Tally) -> list[ReplicaRow]:
             mean_ttft_s=row.ttft_sum_s / row.ttft_count if row.ttft_count else None,
         )
         for name, row in sorted(tally.replicas.items())
+    ]
+
+
+def _tenants(tally: Tally) -> list[TenantRow]:
+    return [
+        TenantRow(
+            tenant=name,
+            requests=row.requests,
+            share=_ratio(row.requests, tally.done),
+            errors=row.errors,
+            good_share=_ratio(row.good, row.requests),
+            output_tokens=row.output_tokens,
+            ttft_s=Spread.of(row.ttft),
+        )
+        for name, row in sorted(tally.tenants.items())
     ]
 
 
@@ -192,6 +223,8 @@ def render(report: Report) -> RenderableType:
         parts.append(_errors(report))
     if report.replicas and [row.replica for row in report.replicas] != ["-"]:
         parts.append(_load(report))
+    if report.tenants:
+        parts.append(_fared(report))
     parts += [Text(f"note: {note}", style="yellow") for note in report.notes]
     return Group(*parts)
 
@@ -272,4 +305,15 @@ def _load(report: Report) -> Table:
         tokens = (f"{row.prompt_tokens:,}", f"{row.output_tokens:,}")
         name = Text("(none)" if row.replica == "-" else row.replica)
         table.add_row(name, f"{row.requests:,}", f"{row.share:.1%}", f"{row.errors:,}", *tokens, ttft)
+    return table
+
+
+def _fared(report: Report) -> Table:
+    columns = ("tenant", "requests", "share", "errors", "good", "tokens out", "TTFT p50", "p95", "p99")
+    table = _plain_table("Per tenant", *columns)
+    for row in report.tenants:
+        spread = row.ttft_s
+        times = ("", "", "") if spread is None else map(show_seconds, (spread.p50, spread.p95, spread.p99))
+        counts = (f"{row.requests:,}", f"{row.share:.1%}", f"{row.errors:,}", f"{row.good_share:.1%}")
+        table.add_row(Text(row.tenant), *counts, f"{row.output_tokens:,}", *times)
     return table

@@ -17,6 +17,7 @@ import msgspec
 from penstock.base.nouns import PRIORITIES
 from penstock.loadgen.answer import Answer
 from penstock.loadgen.client import Client
+from penstock.loadgen.keys import Keyring
 from penstock.loadgen.tally import Tally
 from penstock.workload.export import decimal_s
 from penstock.workload.prompts import Prompts
@@ -60,6 +61,7 @@ class _Ready(msgspec.Struct, frozen=True):
     due_s: float
     request: Request
     body: bytes
+    headers: bytes
     clipped: bool
 
 
@@ -138,12 +140,14 @@ class Replay:
 
     def __init__(
         self, requests: list[Request], plan: Plan, client: Client, tally: Tally,
-        watch: Callable[[Tally], None] | None = None, tick_s: float = TICK_S,
+        watch: Callable[[Tally], None] | None = None, tick_s: float = TICK_S, keys: Keyring | None = None,
     ) -> None:  # fmt: skip
+        """`keys`: requests are dealt to tenants, each with a key; the client should have none of its own."""
         self._arrivals = arrivals(requests, plan)
         self._plan, self._client, self._tally = plan, client, tally
         self._watch, self._tick_s = watch, tick_s
         self._prompts = Prompts(plan.seed)
+        self._keys = keys
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -184,7 +188,7 @@ class Replay:
                 self._tally.not_sent += 1
             else:
                 self._tally.began(at := time.perf_counter(), max(at - start - ready.due_s, 0.0), ready.clipped)
-                self._spawn(group, self._one(ready.request, ready.body))
+                self._spawn(group, self._one(ready))
             await self._write_ahead(waiting, start + waiting[0].due_s if waiting else 0.0)
 
     async def _write_ahead(self, waiting: "deque[_Ready]", until: float) -> None:
@@ -226,7 +230,7 @@ class Replay:
                 return
             ready = self._write(arrival)
             self._tally.began(time.perf_counter(), None, ready.clipped)
-            await self._one(ready.request, ready.body)
+            await self._one(ready)
 
     # ===== both =====
 
@@ -238,12 +242,17 @@ class Replay:
     def _write(self, arrival: Arrival) -> _Ready:
         number, due_s, row = arrival
         request = clip(row, self._plan)
+        clipped, headers = request is not row, wishes_of(request)
+        if self._keys is not None:
+            tenant = self._keys.tenant(request, number)
+            headers += self._keys.header(tenant)
+            request = msgspec.structs.replace(request, tenant=tenant)
         body = body_of(request, self._prompts.text(request, number), self._plan)
-        return _Ready(due_s, request, body, request is not row)
+        return _Ready(due_s, request, body, headers, clipped)
 
-    async def _one(self, request: Request, body: bytes) -> None:
-        answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], body, wishes_of(request))
-        self._tally.ended(request, answer)
+    async def _one(self, ready: _Ready) -> None:
+        answer: Answer = await self._client.ask("POST", PATHS[self._plan.api], ready.body, ready.headers)
+        self._tally.ended(ready.request, answer)
 
     def _tick(self) -> None:
         if self._watch is not None:

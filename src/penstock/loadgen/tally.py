@@ -14,7 +14,10 @@ from penstock.workload.request import Request
 
 MAX_SAMPLES = 1_000_000
 MAX_KINDS = 200
-"""Most kinds of errors and most replicas that are told apart: their names come from the target."""
+"""Most kinds of errors, and most replicas and tenants, that are told apart: their names come from the target or the
+trace."""
+TENANT_SAMPLES = 20_000
+"""Times that are kept of one tenant, beyond them a fair sample."""
 
 
 class Samples:
@@ -99,6 +102,19 @@ class ReplicaTally:
         self.ttft_count = 0
 
 
+class TenantTally:
+    """How one tenant fared."""
+
+    __slots__ = ("errors", "good", "output_tokens", "requests", "ttft")
+
+    def __init__(self, name: str) -> None:
+        self.requests = 0
+        self.errors = 0
+        self.good = 0
+        self.output_tokens = 0
+        self.ttft = Samples(f"ttft/{name}", TENANT_SAMPLES)
+
+
 class Tally:
     """Everything that is counted in one run."""
 
@@ -122,6 +138,8 @@ class Tally:
         self.said: dict[str, str] = {}
         """Kind of error -> what the target said the first time."""
         self.replicas: dict[str, ReplicaTally] = {}
+        self.tenants: dict[str, TenantTally] = {}
+        """Of requests that name theirs."""
         self.prompt_tokens = self.output_tokens = self.cached_tokens = 0
         self.cache_told = False
         """The target said how much of a prompt it had cached."""
@@ -156,9 +174,11 @@ class Tally:
             self.e2e.add(answer.e2e_s)
         if self.stream:
             self._count_times(answer)
-        if self.slo.met_by(answer, self.stream):
-            self.good += 1
-        self._count_tokens(request, answer)
+        good = self.slo.met_by(answer, self.stream)
+        self.good += good
+        output = self._count_tokens(request, answer)
+        if request.tenant:
+            self._count_tenant(request.tenant, answer, good, output)
 
     def over(self, at: float, reconnects: int) -> None:
         """The run is over: what has not ended was cut."""
@@ -180,8 +200,21 @@ class Tally:
         for gap_s in answer.gaps_s:
             self.itl.add(gap_s)
 
-    def _count_tokens(self, request: Request, answer: Answer) -> None:
-        """Tokens of answers that succeeded or got part of the way: as the target counts them, else our estimate."""
+    def _count_tenant(self, name: str, answer: Answer, good: bool, output_tokens: int) -> None:
+        name = name if name in self.tenants or len(self.tenants) < MAX_KINDS else "other"
+        if name not in self.tenants:
+            self.tenants[name] = TenantTally(name)
+        tenant = self.tenants[name]
+        tenant.requests += 1
+        tenant.errors += bool(answer.error)
+        tenant.good += good
+        tenant.output_tokens += output_tokens
+        if self.stream and answer.ttft_s is not None:
+            tenant.ttft.add(answer.ttft_s)
+
+    def _count_tokens(self, request: Request, answer: Answer) -> int:
+        """Tokens of answers that succeeded or got part of the way: as the target counts them, else our estimate.
+        Returns those of the answer."""
         if answer.error and not answer.pieces:
             prompt, output = 0, 0
         else:
@@ -201,3 +234,4 @@ class Tally:
         if answer.ttft_s is not None:
             replica.ttft_sum_s += answer.ttft_s
             replica.ttft_count += 1
+        return output

@@ -70,7 +70,7 @@ class Engine:
         self._start()
 
     def _start(self) -> None:
-        self.batcher = Batcher(self.group.engine(), each_token=False)
+        self.batcher = Batcher(self.group.engine(), each_token=False, histograms=False)
         self._pump: Pump[words.Event, words.Order] = Pump(
             self.batcher, self._perform, self._kernel.clock, self._kernel.call_at, _unseen, words.Woke(), raise_bug
         )
@@ -293,10 +293,6 @@ class Cloud:
                 weight=group.weight, hourly_cost=group.money_per_hour(),
             )  # fmt: skip
             self.engines[name] = Engine(replica, group, network, kernel, tell)
-
-    def replicas(self) -> tuple[Replica, ...]:
-        """As a discovery would hand them over."""
-        return tuple(engine.replica for engine in self.engines.values())
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """These go wrong in time."""

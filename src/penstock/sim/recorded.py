@@ -17,6 +17,7 @@ from penstock.base.errors import REFUSALS
 from penstock.base.nouns import Call, CallRow, EngineStats, Replica
 from penstock.base.prefix import ENDS
 from penstock.base.rand import Rand
+from penstock.config.costs import Cost
 from penstock.config.scenarios import Group, Slo
 from penstock.core.effects import Effect, Record
 from penstock.core.events import Arrived, Event, FleetSeen, Observed, Reconfigured
@@ -46,7 +47,7 @@ class Left(Struct, kw_only=True):
     """What does not come again in a simulation."""
 
     mistakes: int = 0
-    """Calls that were wrong in themselves: no policy could have answered them."""
+    """Calls that were wrong in themselves, or beyond a limit: no policy of a pool could have answered them."""
     elsewhere: int = 0
     """Calls of other pools."""
     missing: int = 0
@@ -139,7 +140,7 @@ class Recorded:
 
     # ===== for the simulator =====
 
-    def groups(self, cost: str) -> tuple[Group, ...]:
+    def groups(self, cost: str | Cost) -> tuple[Group, ...]:
         """The fleet, in its own order; seats, weights, prices and KV caches are its own, the cost model is this.
 
         Raises NotReplayable where no replica was seen.
@@ -149,7 +150,7 @@ class Recorded:
         each = [self._group(replica, cost) for replica in self.replicas]
         return tuple(msgspec.structs.replace(group, count=len(list(alike))) for group, alike in groupby(each))
 
-    def _group(self, replica: Replica, cost: str) -> Group:
+    def _group(self, replica: Replica, cost: str | Cost) -> Group:
         stats = self._stats.get(replica.id)
         block = None if stats is None else stats.kv_block_tokens
         tokens = None if stats is None else stats.kv_tokens

@@ -31,9 +31,14 @@ class Sketch:
         self.total = 0.0
         self.largest = 0.0
 
-    def add(self, value: float) -> None:
-        """Count a value."""
+    def add(self, value: float) -> int:
+        """Count a value; the bucket that it falls into."""
         bucket = int(log(max(_LEAST, value)) / _WIDTH)
+        self.add_to(bucket, value)
+        return bucket
+
+    def add_to(self, bucket: int, value: float) -> None:
+        """Count a value of which the bucket is known."""
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self.count += 1
         self.total += value
@@ -209,10 +214,8 @@ class Tally:
         usage, ttft_s = row.usage, row.ttft_s if row.ttft_s is not None else row.latency_s
         tokens = 0 if usage is None else usage.completion_tokens
         per_token_s = (row.latency_s - ttft_s) / (tokens - 1) if tokens > 1 else 0.0
-        self._ttft.add(ttft_s)
-        window.ttft.add(ttft_s)
-        self._e2e.add(row.latency_s)
-        window.e2e.add(row.latency_s)
+        window.ttft.add_to(self._ttft.add(ttft_s), ttft_s)
+        window.e2e.add_to(self._e2e.add(row.latency_s), row.latency_s)
         if tokens > 1:
             self._per_token.add(per_token_s)
         if usage is not None:

@@ -83,6 +83,7 @@ def _choice(step: Chosen, arrived: float) -> Choice:
         scorers=[Weight(name, weight) for name, weight in step.scorers], candidates=found,
         tied=sum(round(total, DIGITS) == round(best, DIGITS) for total in totals), usable=step.usable,
         left_out=left_out(step.left), left_out_count=max(step.left_count, len(step.left) // 2), note=list(step.note),
+        doubt=step.doubt,
     )  # fmt: skip
 
 

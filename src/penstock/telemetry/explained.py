@@ -53,6 +53,8 @@ class Choice(Struct, frozen=True, kw_only=True):
     left_out: list[LeftOut]
     left_out_count: int
     note: list[str | float]
+    doubt: str = ""
+    """Why the replica is not well, where it was asked because its pool panics."""
 
 
 class Moment(Struct, frozen=True, kw_only=True):

@@ -246,6 +246,8 @@ def why(choice: Choice) -> str:
         text = f"{name} got it: {by} ({choice.strategy}, {choice.usable:,} usable)"
     if note and choice.how == "scores" and isinstance(note[-1], str):
         text += f"; {', '.join(map(str, note))} would have left nobody and was passed over"
+    if choice.doubt:
+        text += f"; it is not well ({choice.doubt}), but so few are that its pool panics and asks it all the same"
     if choice.left_out:
         pairs = tuple(part for one in choice.left_out for part in (one.replica, one.reason))
         text += f". Left out: {listed(pairs, choice.left_out_count)}"

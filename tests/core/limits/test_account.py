@@ -1,7 +1,7 @@
 """Accounts keep what was used while their limits change; purses know all windows that pay."""
 
-from penstock.core.limits.account import Account, Hold, Purse
-from penstock.core.limits.spec import RateSpec
+from penstock.core.limits.account import Account, Hold, Purse, Shape
+from penstock.core.limits.spec import RateSpec, ShapingSpec
 
 
 def test_other_limits_keep_what_was_used() -> None:
@@ -56,3 +56,15 @@ def test_a_hold_is_settled_in_the_windows_that_it_was_taken_from() -> None:
     two.settle(False, 0, 0)
     assert [(gauge.used, gauge.held) for gauge in account.gauges()] == [(1, 0), (15, 0), (12, 0)]
     assert account.calls == 0
+
+
+def test_shaping_is_an_account_that_no_client_is_told_of() -> None:
+    """Its one window is asked like the others, and is not among what is told."""
+    shape = Shape("normal", "m", ShapingSpec(burst=1))
+    purse = Purse([Account("tenant", "t", "", RateSpec(requests_per_minute=5)), shape], 1024)
+    assert (len(purse.requests), len(purse.told)) == (2, 1)
+    assert purse.passes(0, 0, 1.0)
+    Hold(purse, 0, 0, 0)
+    assert not purse.passes(0, 0, 1.0)
+    assert shape.shown == "priority normal and model m"
+    assert not shape.idle

@@ -179,6 +179,10 @@ def test_other_settings_keep_what_was_used_and_held() -> None:
     made.respec(LimitsSpec(tenants={"t": AllowanceSpec(tokens_per_minute=500, tokens_per_day=900)}))
     made.settle(one, "ok", 200, Usage(prompt_tokens=12, completion_tokens=30), 30, True)
     assert used(made) == {"tokens per minute": (42, 0), "tokens per day": (0, 0)}
+    made.respec(LimitsSpec(tenants={"u": AllowanceSpec(requests_per_day=1)}))
+    assert [view.name for view in made.views(0.0)] == ["u"]
+    made.respec(LimitsSpec(tenants={"t": AllowanceSpec(tokens_per_minute=500)}))
+    assert used(made) == {"tokens per minute": (42, 0)}
     made.respec(None)
     assert made.views(0.0) == []
     assert made.hold(flight("c2"), 0.0) is None

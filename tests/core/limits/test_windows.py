@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.limits.windows import PERIODS, Calendar, Window, bounds, tightest
+from penstock.core.limits.windows import PERIODS, Calendar, Pour, Window, bounds, tightest
 
 
 def test_a_window_slides() -> None:
@@ -134,3 +134,47 @@ def test_clients_are_told_of_the_tightest() -> None:
     assert (day.left, day.free_at(61.0)) == (7, 97 * 900.0)
     assert (minute.left, minute.free_at(61.0)) == (10, 61.0)
     assert tightest([], 0.0) is None
+
+
+def test_a_burst_passes_and_then_a_steady_stream() -> None:
+    """Three at once, then two a second; after a pause three again, and no more."""
+    pour = Pour("requests in a burst", 3, 2.0)
+    passed = []
+    for tenth in range(60):
+        now = 1_700_000_000.0 + tenth / 10
+        while (tenth < 30 or tenth > 55) and not pour.over(1, now):
+            pour.take(1, 0)
+            passed.append(tenth)
+    assert passed == [0, 0, 0, 5, 10, 15, 20, 25, 56, 56, 56]
+
+
+def test_what_was_poured_in_may_be_given_back() -> None:
+    """A request that was refused elsewhere makes room at once, and never more than there was."""
+    pour = Pour("requests in a burst", 1, 1.0)
+    assert not pour.over(1, 10.0)
+    taken = pour.take(1, 0)
+    assert pour.over(1, 10.0)
+    assert pour.allows_at(1) == pytest.approx(11.0)
+    assert pour.free_at(10.0) == 11.0
+    taken.change(-1, 0)
+    assert not pour.over(1, 10.0)
+    taken.change(-1, 0)
+    assert not pour.over(1, 20.0)
+    pour.take(1, 0)
+    assert pour.over(1, 20.0)
+
+
+@given(steps=st.lists(st.floats(0, 3), max_size=60), burst=st.integers(1, 5), per_second=st.floats(0.1, 50))
+def test_no_span_has_more_than_the_burst_and_the_stream(steps: list[float], burst: int, per_second: float) -> None:
+    """In any span at most the burst and what runs out meanwhile; and when it tells that one fits, one fits."""
+    pour, now, passed = Pour("x", burst, per_second), 1_700_000_000.0, []
+    for step in steps:
+        now += step
+        if pour.over(1, now):
+            now = pour.allows_at(1)
+            assert not pour.over(1, now)
+        pour.take(1, 0)
+        passed.append(now)
+    for first, begin in enumerate(passed):
+        for last in range(first, len(passed)):
+            assert last - first + 1 <= burst + (passed[last] - begin) * per_second + 1e-3

@@ -4,8 +4,8 @@ and holds, what it takes from them until it is over."""
 from collections.abc import Iterator, Sequence
 
 from penstock.core.limits.charges import NANO
-from penstock.core.limits.spec import RateSpec
-from penstock.core.limits.windows import Calendar, Gauge, Window
+from penstock.core.limits.spec import RateSpec, ShapingSpec
+from penstock.core.limits.windows import Calendar, Gauge, Pour, Window
 
 SHARE = 4
 _RATES = [
@@ -76,23 +76,47 @@ class Account:
     @property
     def idle(self) -> bool:
         """Nothing would be lost with it."""
-        return not self.calls and not any(gauge.used for gauge in self._gauges.values())
+        return not self.calls and not any(gauge.used for gauge in self.gauges())
 
     def gauges(self) -> Iterator[Gauge]:
         """All its windows."""
         yield from self._gauges.values()
 
 
+class Shape(Account):
+    """All calls to one model with one priority: they come one after the other."""
+
+    __slots__ = ()
+
+    def __init__(self, priority: str, model: str, spec: ShapingSpec) -> None:
+        super().__init__("priority", priority, model, RateSpec(over_limit="queue", wait_s=spec.wait_s))
+        self.requests.append(Pour("requests in a burst", spec.burst, spec.per_second))
+
+    def gauges(self) -> Iterator[Gauge]:
+        """All its windows."""
+        yield from self.requests
+
+
 class Purse:
     """The accounts that pay for calls of one tenant with one key to one model, and all their windows."""
 
     __slots__ = (
-        "accounts", "budgets", "crowded", "least_budget", "least_tokens", "requests", "tokens", "usual_output",
+        "accounts",
+        "budgets",
+        "crowded",
+        "least_budget",
+        "least_tokens",
+        "requests",
+        "tokens",
+        "told",
+        "usual_output",
     )  # fmt: skip
 
     def __init__(self, accounts: Sequence[Account], default_output: int) -> None:
         self.accounts = tuple(accounts)
         self.requests = [gauge for account in accounts for gauge in account.requests]
+        self.told = [gauge for account in accounts for gauge in account.requests if not isinstance(account, Shape)]
+        """Those on requests that are the client's own."""
         self.tokens = [gauge for account in accounts for gauge in account.tokens]
         self.budgets = [gauge for account in accounts for gauge in account.budgets]
         self.crowded = [account for account in accounts if account.spec.concurrency is not None]

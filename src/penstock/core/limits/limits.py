@@ -7,14 +7,14 @@ once [Q3] is its business as well.
 from math import inf
 
 from penstock.base.errors import Label
-from penstock.base.nouns import AccountView, Call, GaugeView, Rates, Usage
+from penstock.base.nouns import PRIORITIES, AccountView, Call, GaugeView, Rates, Usage
 from penstock.core.flight import Flight
-from penstock.core.limits.account import Account, Hold, Purse
+from penstock.core.limits.account import Account, Hold, Purse, Shape
 from penstock.core.limits.bars import Bar, bar_of
 from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
 from penstock.core.limits.estimates import Estimates
 from penstock.core.limits.room import Lane, Room
-from penstock.core.limits.spec import LimitsSpec, RateSpec
+from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec
 from penstock.core.limits.windows import tightest
 
 MOST_PURSES = 4096
@@ -24,19 +24,23 @@ class Limits:
     """What calls in flight hold of their tenants' allowances, and who waits for some."""
 
     __slots__ = (
-        "_accounts", "_estimates", "_holds", "_ids", "_prices", "_purses", "_shared", "_spec", "freed",
-        "on", "room",
+        "_accounts", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared", "_spec",
+        "freed", "on", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._ids: set[tuple[str, str]] = set()
         self._spec: LimitsSpec | None = None
         self._accounts: dict[tuple[str, str, str], Account] = {}
-        """By kind (tenant, key, everybody), name, and model, where it is one model's."""
+        """By kind (tenant, key, everybody, priority), name, and model, where it is one model's."""
+        self._former: dict[tuple[str, str, str], Account] = {}
+        """The same by earlier settings: where there are limits for them again, what was used counts."""
         self._purses: dict[Lane, Purse | None] = {}
         """None: nothing limits them."""
         self.on = False
         """Somebody is limited, or something has a price."""
+        self._shaped = False
+        """Priorities are told apart."""
         self._shared = False
         """There are limits that all tenants share: what one gives back another may take."""
         self._estimates = Estimates()
@@ -62,9 +66,12 @@ class Limits:
         self._spec = spec
         self.on = spec is not None
         self._prices = {} if spec is None else {model: price_of(price) for model, price in spec.prices.items()}
-        self._shared = spec is not None and spec.everybody is not None
+        self._shaped = spec is not None and spec.shaping is not None
+        self._shared = self._shaped or (spec is not None and spec.everybody is not None)
         self._purses.clear()
-        self._accounts = {name: account for name, account in self._accounts.items() if not account.idle}
+        former = self._former | self._accounts
+        self._former = {whose: account for whose, account in former.items() if not account.idle}
+        self._accounts = {}
 
     # ===== a call comes and goes =====
 
@@ -149,15 +156,18 @@ class Limits:
             hold.settle(served, prompt + completion, money)
             self._holds -= 1
             if len(self.room):
-                self.freed += self.room.tenants() if self._shared else (call.tenant,)
+                self.free(call.tenant)
+
+    def free(self, tenant: str) -> None:
+        """Something may have come free for this tenant's calls, and, where tenants share it, for all that wait."""
+        self.freed += self.room.tenants() if self._shared else (tenant,)
 
     # ===== accounts =====
 
-    @staticmethod
-    def lane(flight: Flight) -> Lane:
+    def lane(self, flight: Flight) -> Lane:
         """Whose call it is, and for which model."""
         call = flight.call
-        return call.tenant, call.key, flight.targets[0].model, call.tier
+        return call.tenant, call.key, flight.targets[0].model, call.tier, call.priority if self._shaped else 0
 
     def _purse(self, lane: Lane, spec: LimitsSpec) -> Purse | None:
         try:
@@ -166,7 +176,7 @@ class Limits:
             return self._open(lane, spec)
 
     def _open(self, lane: Lane, spec: LimitsSpec) -> Purse | None:
-        tenant, key, model, tier = lane
+        tenant, key, model, tier, priority = lane
         accounts: list[Account] = []
         allowance = spec.tenants.get(tenant) or (spec.tiers.of(tier) if spec.tiers is not None else None)
         for kind, name, given in (
@@ -176,17 +186,28 @@ class Limits:
                 accounts.append(self._account(kind, name, "", given))
                 if model in given.models:
                     accounts.append(self._account(kind, name, model, given.models[model]))
+        if spec.shaping is not None:
+            accounts.append(self._shape(PRIORITIES[priority], model, spec.shaping))
         if len(self._purses) >= MOST_PURSES:
             self._purses.clear()
         purse = self._purses[lane] = Purse(accounts, spec.default_max_tokens) if accounts else None
         return purse
 
     def _account(self, kind: str, name: str, model: str, spec: RateSpec) -> Account:
-        account = self._accounts.get((kind, name, model))
+        whose = kind, name, model
+        account = self._accounts.get(whose)
         if account is None:
-            account = self._accounts[kind, name, model] = Account(kind, name, model, spec)
-        elif account.spec != spec:
+            account = self._former.pop(whose, None) or Account(kind, name, model, spec)
+            self._accounts[whose] = account
+        if account.spec != spec:
             account.respec(spec)
+        return account
+
+    def _shape(self, priority: str, model: str, spec: ShapingSpec) -> Account:
+        whose = "priority", priority, model
+        account = self._accounts.get(whose)
+        if account is None:
+            account = self._accounts[whose] = Shape(priority, model, spec)
         return account
 
     # ===== for people =====
@@ -197,9 +218,9 @@ class Limits:
         if spec is None or not flight.targets:
             return None
         purse = self._purse(self.lane(flight), spec)
-        if purse is None or not (purse.requests or purse.tokens):
+        if purse is None or not (purse.told or purse.tokens):
             return None
-        requests, tokens = tightest(purse.requests, now), tightest(purse.tokens, now)
+        requests, tokens = tightest(purse.told, now), tightest(purse.tokens, now)
         if tokens is None:
             assert requests is not None
             return Rates(requests.limit, requests.left, requests.free_at(now) - now, None, None, None)

@@ -5,11 +5,12 @@ or for another model stand in other lanes: what holds these up need not hold the
 """
 
 from collections import OrderedDict
+from math import inf
 
 from penstock.core.flight import Flight
 
-Lane = tuple[str, str, str, str]
-"""Tenant, key, model, tier."""
+Lane = tuple[str, str, str, str, int]
+"""Tenant, key, model, tier, and the priority where that matters."""
 
 
 class Room:
@@ -61,6 +62,11 @@ class Room:
             del lanes[lane]
             if not lanes:
                 del self._lanes[lane[0]]
+
+    def oldest(self, tenant: str) -> float:
+        """When the first of its calls came that waits; infinity: none does."""
+        lanes = self._lanes.get(tenant, {})
+        return min((next(iter(lane.values())).arrived for lane in lanes.values()), default=inf)
 
     def heads(self, tenant: str) -> list[Flight]:
         """The first of each of its lanes, who came first first."""

@@ -47,6 +47,15 @@ class AllowanceSpec(RateSpec, frozen=True, kw_only=True):
     models: Annotated[dict[str, RateSpec], _doc("served model -> further limits for the calls to it")] = field(default_factory=dict)
 
 
+class ShapingSpec(_Spec, frozen=True, kw_only=True):
+    """Smooths the calls to each model, those of each priority apart, whoever sends them: a burst passes, the others wait
+    for their turn at a steady rate."""
+
+    burst: Annotated[Count, _doc("calls of one model and priority that pass at once")] = 10
+    per_second: Annotated[float, Meta(gt=0, description="calls a second that pass then")] = 5.0
+    wait_s: Annotated[Seconds, _doc("longest wait for that; then 429")] = field(default=10.0, name="wait")
+
+
 class PriceSpec(_Spec, frozen=True, kw_only=True):
     """What a model's tokens cost, per million."""
 
@@ -92,6 +101,7 @@ class LimitsSpec(_Spec, frozen=True, kw_only=True):
     """Key's name -> its limits, beside its tenant's."""
     everybody: AllowanceSpec | None = None
     """All tenants together."""
+    shaping: ShapingSpec | None = None
     prices: dict[str, PriceSpec] = field(default_factory=dict)
     unknown_price: Literal["refuse", "free"] = "refuse"
     """What becomes of a call to a model without a price where a budget applies."""

@@ -1,4 +1,5 @@
-"""Windows: how much of a limit is taken, over time. A sliding one for rates, a calendar's for budgets.
+"""Windows: how much of a limit is taken, over time. A sliding one for rates, a calendar's for budgets, a bucket with a
+hole for shaping.
 
 Amounts are whole numbers, so that what was given back is exactly what was taken. Of what is taken, a part is only held:
 its calls are in flight, and may give some of it back.
@@ -11,7 +12,7 @@ to one bucket late, a sixtieth of a minute or an hour, a ninety-sixth of a day.
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import inf
+from math import ceil, inf
 from typing import Final
 
 PERIODS: Final[dict[str, tuple[float, int]]] = {
@@ -19,6 +20,11 @@ PERIODS: Final[dict[str, tuple[float, int]]] = {
 }  # fmt: skip
 """Seconds of a bucket, and buckets. The seconds are binary fractions or whole, so that a bucket's end, worked out by a
 product, falls into the next bucket."""
+
+
+_CRUMB, _MOMENT_S = 1e-9, 1e-6
+"""So much of a request is none, and so much later it is asked again: an alarm that rings when one fits must find that
+it does, and a time since 1970 is a float of a quarter of a microsecond."""
 
 
 class Bucket:
@@ -182,6 +188,43 @@ class Calendar(Gauge):
     def free_at(self, now: float) -> float:
         """See `Gauge`."""
         return self.until if self.used else now
+
+
+class Pour(Gauge):
+    """A bucket with a hole: it takes a burst, and what was taken runs out at a steady rate. For shaping: it smooths,
+    and bounds no span by itself."""
+
+    __slots__ = ("_at", "_level", "_seen", "per_second")
+
+    def __init__(self, name: str, limit: int, per_second: float) -> None:
+        super().__init__(name, limit)
+        self.per_second = per_second
+        self._at = -inf
+        self._level = 0.0
+        """What is in it, as of `_at`; `used` is that in whole ones, rounded up."""
+        self._seen = 0
+
+    def roll(self, now: float) -> None:
+        """See `Gauge`. `until` stays in the past, so that it is asked every time."""
+        if now > self._at:
+            level = self._level + (self.used - self._seen)
+            level = max(0.0, level - (now - self._at) * self.per_second) if level > 0.0 else 0.0
+            self._level, self._at = level, now
+            self.used = self._seen = ceil(level - _CRUMB)
+
+    def begin(self) -> Bucket:
+        """See `Gauge`. One for ever: what was taken is given back wherever it has got to."""
+        bucket = self.bucket = Bucket(self)
+        return bucket
+
+    def allows_at(self, amount: int) -> float:
+        """See `Gauge`."""
+        level = self._level + (self.used - self._seen)
+        return self._at + max(0.0, level + amount - self.limit) / self.per_second + _MOMENT_S
+
+    def free_at(self, now: float) -> float:
+        """See `Gauge`."""
+        return self._at + max(0.0, self._level + (self.used - self._seen)) / self.per_second if self.used else now
 
 
 def bounds(period: str, now: float) -> tuple[float, float]:
