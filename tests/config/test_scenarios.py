@@ -48,6 +48,13 @@ def test_a_whole_file_is_read_with_its_units() -> None:
     assert slow.factor == 10.0
 
 
+@pytest.mark.parametrize("file", sorted((Path(__file__).resolve().parents[2] / "examples/scenarios").glob("*.yaml")))
+def test_the_examples_are_scenarios(file: Path) -> None:
+    """Each shipped file is read without a mistake, and its first lines tell how it is tried."""
+    assert open_scenario(str(file)).fleet
+    assert f"penstock simulate examples/scenarios/{file.name}" in file.read_text()
+
+
 def test_mistakes_are_told_together_with_their_lines() -> None:
     """A wrong field and a wrong value in one go."""
     found = mistakes("workload: {kind: trace, file: azure}\nfleet: [{cont: 3}]\nslo: {ttft: soon}\n")

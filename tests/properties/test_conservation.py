@@ -132,13 +132,17 @@ class Books:
 
     def __post_init__(self) -> None:
         for engine in self.run.cloud.engines.values():
-            self.batchers.append(engine.batcher)
+            self._keep(engine.batcher)
             engine.revive = partial(self._revived, engine, engine.revive)  # type: ignore[method-assign]
 
     def _revived(self, engine: Engine, revive: Callable[[], None]) -> None:
         revive()
         if all(engine.batcher is not known for known in self.batchers):
-            self.batchers.append(engine.batcher)
+            self._keep(engine.batcher)
+
+    def _keep(self, batcher: Batcher) -> None:
+        batcher._histograms = True  # a simulation has none; here they are the engine's own count of what it made
+        self.batchers.append(batcher)
 
     def observe(self, now: float, event: Event, orders: list[Effect]) -> None:
         """Take one turn."""
