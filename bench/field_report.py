@@ -41,7 +41,9 @@ def read(files: list[Path]) -> Field:
     for file in files:
         for line in file.read_text().splitlines():
             one = json.loads(line)
-            runs[one["workload"], one["who"], one["seed"]] = one
+            load = one.get("load", 1.0)
+            workload = one["workload"] if load == 1.0 else f"{one['workload']} ×{load:g}"
+            runs[workload, one["who"], one["seed"]] = one
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for (workload, who, _), one in runs.items():
         groups.setdefault(workload, {}).setdefault(who, []).append(one)

@@ -51,10 +51,10 @@ class Seat:
     """One replica with what routing may know of it."""
 
     __slots__ = (
-        "cache", "errors", "errors_at", "failed", "firsts", "gpu_used", "gpus", "gpus_until", "health", "id",
-        "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load", "pool", "primed_at",
-        "queued_share", "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until",
-        "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "cache", "errors", "errors_at", "failed", "firsts", "gpu_more", "gpu_then", "gpu_used", "gpus", "gpus_until",
+        "health", "id", "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load",
+        "pool", "primed_at", "queued_share", "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats",
+        "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -98,7 +98,11 @@ class Seat:
         """What these alone add to the load: the engine's own queue is not always known."""
         self.queued_share = 0.0
         self.gpu_used: float | None = None
-        """GPU utilisation, else KV-cache usage, 0..1; None: it says neither."""
+        """GPU utilisation, else KV-cache usage, 0..1, as it was read; None: it says neither."""
+        self.gpu_more = 0.0
+        """What a call took of the KV cache then; 0 where it was GPU utilisation that was read."""
+        self.gpu_then = 0
+        """Calls in flight then."""
         self.gpus: tuple[GpuReading, ...] = ()
         self.gpus_until = 0.0
         self.adopt(replica)
@@ -173,6 +177,9 @@ class Seat:
         self._queue_changed()
         used = stats.gpu_utilisation if stats.gpu_utilisation is not None else stats.kv_usage
         self.gpu_used = None if used is None else min(1.0, max(0.0, used))
+        sharers = max(stats.running or 0, self.in_flight) if stats.gpu_utilisation is None else 0  # not ours alone
+        self.gpu_more = (self.gpu_used or 0.0) / sharers if sharers else 0.0
+        self.gpu_then = self.in_flight
 
     def pinned_calls(self, more: int) -> None:
         """So many more calls wait for this replica alone; fewer, where negative."""

@@ -65,6 +65,28 @@ def test_gpu_use_counts_while_it_is_fresh() -> None:
     assert Gpu().score(WHOLE, [low, high], 15.0) == [1.0, 1.0]
 
 
+def test_the_caches_usage_goes_on_with_the_calls() -> None:
+    """Read with four calls in flight at 40 %: a fifth adds a tenth, two that end take two. GPU utilisation stays as it
+    was read, and nothing is below 0."""
+    kv, gpu = seat("a", in_flight=4), seat("b", in_flight=4)
+    kv.observed(stats(kv_usage=0.4), 10.0, 0.0)
+    gpu.observed(stats(gpu_utilisation=0.4), 10.0, 0.0)
+    found = []
+    for in_flight in (4, 5, 2, 40):
+        kv.in_flight = gpu.in_flight = in_flight
+        found.append(Gpu().score(WHOLE, [kv, gpu], 1.0))
+    assert [score for score, _ in found] == pytest.approx([0.6, 0.5, 0.8, 0.0])
+    assert [score for _, score in found] == [0.6] * 4
+
+
+def test_what_others_have_in_an_engine_is_theirs() -> None:
+    """Of ten that run two are ours: one more of ours adds a tenth of the usage, not half of it."""
+    shared = seat("a", in_flight=2)
+    shared.observed(stats(kv_usage=0.5, running=10), 10.0, 0.0)
+    shared.in_flight = 3
+    assert Gpu().score(WHOLE, [shared], 1.0) == pytest.approx([0.45])
+
+
 @pytest.mark.parametrize("scorer", [FewestInFlight(), Load(), Latency(1.0), ResponseTime(), Errors(), Gpu()])
 def test_scores_lie_between_0_and_1_and_reading_changes_nothing(scorer: Scorer) -> None:
     """Over busy, slow, failing, full and fresh seats, now and much later; asked twice, the answer is the same."""

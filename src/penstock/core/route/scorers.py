@@ -85,15 +85,30 @@ class Errors:
 
 
 class Gpu:
-    """1 − GPU utilisation, else KV-cache usage; a replica that does not say counts as the mean of those that do."""
+    """1 − GPU utilisation, else KV-cache usage; a replica that does not say counts as the mean of those that do.
+
+    The cache's usage is as old as the last look at the engine (2 s), and calls come and go meanwhile: it is carried on
+    by what a call took of it then. Otherwise whoever was emptiest at the last look would get all calls until the next.
+    """
 
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         try:
-            return [1.0 - (seat.gpu_used if now < seat.stats_until else None) for seat in seats]  # type: ignore[operator]
+            scores = [
+                1.0  # type: ignore[operator]
+                - (seat.gpu_used if now < seat.stats_until else None)
+                - seat.gpu_more * (seat.in_flight - seat.gpu_then)
+                for seat in seats
+            ]
+            return scores if min(scores) >= 0.0 else [max(0.0, score) for score in scores]
         except TypeError:  # somebody does not say
-            used = [seat.gpu_used if now < seat.stats_until else None for seat in seats]
+            used = [
+                None
+                if seat.gpu_used is None or now >= seat.stats_until
+                else seat.gpu_used + seat.gpu_more * (seat.in_flight - seat.gpu_then)
+                for seat in seats
+            ]
         known = [share for share in used if share is not None]
         if not known:
             return [1.0] * len(seats)
         typical = fsum(known) / len(known)
-        return [1.0 - (typical if share is None else share) for share in used]
+        return [max(0.0, 1.0 - (typical if share is None else share)) for share in used]
