@@ -14,6 +14,7 @@ class Benching:
     """Rules about benchmarks, for a machine that tells a Gate facts."""
 
     gate: Gate
+    now: float
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,11 +34,16 @@ class Benching:
         seat = self.gate._fleet.seats[order.replica]
         assert order.bench.number > self.last_bench
         assert order.replica not in self.benches.values(), "two at once"
-        assert seat.in_flight <= seat.health.limit
-        assert seat.health.usable
+        if not self.ends_at_once(order.replica):  # after a stall it may be put out in the same turn
+            assert seat.in_flight <= seat.health.limit
+            assert seat.health.usable
         assert not seat.replica.drain
         self.last_bench = order.bench.number
         self.benches[order.bench.number] = order.replica
+
+    def ends_at_once(self, replica: str) -> bool:
+        """Whether the Gate is to look at its benchmark again at once, because it can no longer go on."""
+        return self.gate._timers._when[("bench", replica)][0] <= self.now
 
     def bench_given_up(self, order: Cancel) -> bool:
         """Whether a benchmark is stopped: one that runs."""
