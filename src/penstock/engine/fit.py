@@ -5,7 +5,7 @@ here and there: neighbours of a point that was fitted say little about one that 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from math import exp, log
+from math import exp, fsum, log
 from statistics import median
 from typing import NamedTuple, TypeVar
 from zlib import crc32
@@ -71,7 +71,7 @@ def prices(
     weights = [1.0 / value for value in (scale or seconds)]
     scaled = [[weight * value for value in row] for row, weight in zip(rows, weights)]
     targets = [weight * value for weight, value in zip(weights, seconds)]
-    sizes = [sum(row[column] ** 2 for row in scaled) ** 0.5 for column in range(len(rows[0]))]
+    sizes = [fsum(row[column] ** 2 for row in scaled) ** 0.5 for column in range(len(rows[0]))]
     kept = [column for column, size in enumerate(sizes) if size > 0.0]
     while kept:
         columns = [[row[column] / sizes[column] for row in scaled] for column in kept]
@@ -86,7 +86,7 @@ def prices(
 
 
 def _dot(one: Sequence[float], other: Sequence[float]) -> float:
-    return sum(a * b for a, b in zip(one, other))
+    return fsum(a * b for a, b in zip(one, other))
 
 
 def _solve(square: list[list[float]], right: list[float]) -> list[float]:
@@ -120,7 +120,7 @@ def minimise(loss: Callable[[list[float]], float], start: Sequence[float], turns
     simplex = sorted((told(corner), corner) for corner in corners)
     for _ in range(turns):
         worst, corner = simplex[-1]
-        middle = [sum(values) / len(origin) for values in zip(*(place for _, place in simplex[:-1]))]
+        middle = [fsum(values) / len(origin) for values in zip(*(place for _, place in simplex[:-1]))]
         if abs(worst - simplex[0][0]) < 1e-9 * (abs(worst) + 1e-30):
             break
         across = [2 * m - c for m, c in zip(middle, corner)]

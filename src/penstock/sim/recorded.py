@@ -8,6 +8,7 @@ that never came to its end is drawn from those that did.
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import groupby
+from math import fsum
 from typing import NamedTuple
 
 import msgspec
@@ -202,7 +203,7 @@ class Recorded:
             if visit.row is not None:
                 kernel.at(visit.row.at + visit.row.latency_s - start, tally.over, visit.row)
         kernel.run()
-        return tally.result(sum(replica.hourly_cost for replica in self.replicas))
+        return tally.result(fsum(replica.hourly_cost for replica in self.replicas))
 
 
 def _mistaken(row: CallRow) -> bool:

@@ -3,7 +3,7 @@
 Source: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details. Pure arithmetic.
 """
 
-from math import ceil, isfinite
+from math import ceil, fsum, isfinite
 
 from msgspec import Struct
 
@@ -50,10 +50,10 @@ def want_each(values: list[float], missing: int, unready: int, target: float, ba
     """
     if not values:
         return None
-    ratio = sum(values) / len(values) / target
+    ratio = fsum(values) / len(values) / target
     waits = unready if ratio > 1 else 0
     count = len(values) + missing + waits
-    whole = sum(values) + (missing * target if ratio < 1 else 0.0)
+    whole = fsum(values) + (missing * target if ratio < 1 else 0.0)
     again = whole / count / target
     if band.holds(again) or (again > 1) != (ratio > 1):
         return current
@@ -140,7 +140,7 @@ class _Reader:
         missing = len(values) - len(told)
         band = band_of(target, self._spec.tolerance)
         wants = want_each(told, missing, self._unready, target.target, band, self._current)
-        mean = sum(told) / len(told) if told else None
+        mean = fsum(told) / len(told) if told else None
         return Reading(metric=name, value=mean, target=target.target, wants=wants, missing=missing)
 
     def _queue(self, target: Target) -> Reading:

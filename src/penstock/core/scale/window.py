@@ -3,6 +3,8 @@
 Made by the Gate's side when somebody looks, so that a pool that is not scaled pays nothing.
 """
 
+from math import fsum
+
 from msgspec import Struct
 
 from penstock.core.load import Seat
@@ -53,5 +55,5 @@ def _gpu(seat: Seat, now: float) -> float | None:
     if now < seat.gpus_until:
         read = [gpu.utilisation for gpu in seat.gpus if gpu.utilisation is not None]
         if read:
-            return sum(read) / len(read)
+            return fsum(read) / len(read)
     return seat.stats.gpu_utilisation if seat.stats is not None and now < seat.stats_until else None
