@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from penstock.base.units import Fraction, Seconds
+from penstock.core.scale.spot import SpotSpec
 
 
 def _doc(text: str) -> Meta:
@@ -149,4 +150,5 @@ class ScaleSpec(_Spec, frozen=True, kw_only=True):
     down: DownPace = field(default_factory=DownPace)
     health: Annotated[Fraction, _doc("where a smaller share of the ready replicas is well, ill ones are replaced, one after the other")] = 0.8
     replace_after_s: Annotated[Seconds, _doc("how long a replica must have been ill to be replaced")] = field(default=60.0, name="replace_after")
+    spot: Annotated[SpotSpec | None, _doc("how many of them are spot; none: none is")] = None
     life: LifeSpec = field(default_factory=LifeSpec)
