@@ -221,6 +221,7 @@ class UpstreamSpec(_Conf, frozen=True, kw_only=True):
     idle: Annotated[Count, _doc("in all")] = 100
     idle_per_replica: Annotated[Count, _doc("to one replica")] = 20
     keep_alive_s: Annotated[Seconds, _doc("how long an idle one is kept")] = field(default=30.0, name="keep_alive")
+    lost_after_s: Annotated[Seconds, _doc("a connection whose other side acknowledges nothing for so long is given up, as where a region is cut off (TCP keep-alive; Linux); 0: as the system does")] = field(default=10.0, name="lost_after")
     requests_per_connection: Annotated[Count | None, _doc("requests after which a connection is closed and made anew; none: never")] = None
     pending_per_replica: Annotated[Count, _doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
 
