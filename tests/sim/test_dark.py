@@ -28,6 +28,7 @@ def dark(**fields: Any) -> RegionDark:
     return RegionDark(at_s=5.0, region="eu", **fields)
 
 
+@pytest.mark.slow
 def test_the_others_take_over() -> None:
     """What was under way in the dark region and had not begun is made again elsewhere; what comes goes elsewhere; only
     answers that had begun are broken off. When it is light again, calls come home."""

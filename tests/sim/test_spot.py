@@ -86,8 +86,8 @@ POLICY = Policy(strategy=LeastLoaded(), queue=QueueSpec(timeout_s=120.0), probe=
 
 
 def stormy(storm: Storm | None = None, **fields: object) -> Scenario:
-    """Ten replicas, seven of them spot, that take twenty seconds to start."""
-    fleet = (Group(count=10, cost="fast", seats=8, hourly_cost=4.0, startup_s=20.0),)
+    """Ten replicas, seven of them spot, that take twenty seconds to start and three for an answer."""
+    fleet = (Group(count=10, cost="fast", speed=0.02, seats=8, hourly_cost=4.0, startup_s=20.0),)
     faults = () if storm is None else (storm,)
     return scenario(**{"fleet": fleet, "scale": SCALE, "policy": POLICY, "faults": faults, **fields})
 
