@@ -14,6 +14,8 @@ from penstock.core.regions import RegionsSpec
 from penstock.core.route.nearness import Nearest, Nearness, Points, Ways, WithinCapacity, spread, untried
 from penstock.core.route.pipeline import build
 from penstock.core.route.presets import Regional, RegionalClassic
+from penstock.core.spec import ExplainSpec
+from penstock.telemetry.explain import explain
 from tests.core.playbook import arrived, call, fleet, gate, pool, replica, seat, sends, stats
 
 FAR = {"eu": {"us": 0.070, "ap": 0.216}, "us": {"ap": 0.167}}
@@ -80,10 +82,10 @@ def test_what_is_measured_has_the_way_in_it() -> None:
         scores[where] = 1.0
         scorer.score(asked, made, 0.0)
         assert picker.pick(made, scores, 0.0) is made[where]
-        made[where].began(ttft_s, True, 10.0, 0.0)
-    assert ways.processing_ms(call(stream=True), made, 0.0) == pytest.approx([300, 300])
-    assert ms(scorer.score(call(stream=True, region="eu"), made, 0.0)) == pytest.approx([303, 370])
-    assert ms(scorer.score(call(stream=True, region="us"), made, 0.0)) == pytest.approx([370, 303])
+        made[where].began(ttft_s, True, 10.0, 1.0)
+    assert ways.processing_ms(call(stream=True), made, 1.0) == pytest.approx([300, 300])
+    assert ms(scorer.score(call(stream=True, region="eu"), made, 1.0)) == pytest.approx([303, 370])
+    assert ms(scorer.score(call(stream=True, region="us"), made, 1.0)) == pytest.approx([370, 303])
 
 
 def test_an_idle_region_looks_neither_quick_nor_slow() -> None:
@@ -228,3 +230,30 @@ def test_nothing_asks_where_no_region_is_configured() -> None:
     machine.on(fleet("a", "b"), 0.0)
     assert sends(machine.on(arrived("c1"), 0.0)) != []
     assert build(Regional(), Rand(1)).bound is None
+
+
+def test_explain_tells_the_numbers() -> None:
+    """Where the call comes from, where it went, and each number that was added up; of the neighbour in the region that
+    failed it, why it was left out."""
+    regions = RegionsSpec(places=EVERYWHERE.places, round_trips=FAR, here="eu")
+    machine = gate(pool(strategy=Regional(), regions=regions), explain=ExplainSpec(calls=10))
+    seen = [replica(name, region=name[:2], max_concurrent_requests=4) for name in ("eu1", "eu2", "us1")]
+    machine.on(FleetSeen(tuple(seen)), 0.0)
+    machine.on(arrived("c1", region="us"), 0.0)
+    machine.on(arrived("c2", region="us"), 0.0)
+    trail = machine.trail("c2", 1.0)
+    assert trail is not None
+    told = explain(trail)
+    (choice,) = told.choices
+    assert choice.note == pytest.approx(["us", "us", 3.0, 50.0, 0.0, 0.0])
+    assert {one.replica: one.scores["nearness"] for one in choice.candidates} == pytest.approx(
+        {"us1": 1000 / 1053, "eu1": 1000 / 1070, "eu2": 1000 / 1070}, abs=1e-5
+    )
+    assert "it is in us, the call comes from us: ms for the way 3, for its load 50" in told.summary
+    first = machine.on(arrived("c3", region="eu"), 1.0)
+    failed = sends(first)[0][1]
+    machine.on(Failed("c3", 1, "connect_timeout"), 6.0)
+    again = machine.trail("c3", 7.0)
+    assert again is not None
+    left = {one.replica: one.reason for one in explain(again).choices[-1].left_out}
+    assert left == {failed: "tried before", "eu2" if failed == "eu1" else "eu1": "in a region that failed it"}

@@ -9,8 +9,9 @@ the replicas of one their loads decide, or whoever happened to be quick would ge
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from math import exp, fsum
+from math import exp, fsum, inf
 from random import Random
+from typing import NamedTuple
 
 from penstock.base.nouns import PRIORITIES, Call
 from penstock.core.load import ALPHA, FADE_S, Seat
@@ -23,10 +24,20 @@ from penstock.core.steps import Note
 
 HALF_MS = 1000.0
 """What scores one half."""
+KEPT_S = 0.05
 OLDEST_S = -600 * FADE_S
 """A measurement is never taken for older: its weight would be none at all, and nothing can be divided by that."""
 _SCALE = 100.0
 """Points that tell a good replica from a bad one."""
+
+
+class _Kept(NamedTuple):
+    """Times to begin, as they were looked at."""
+
+    at: float
+    seats: int
+    own: dict[str, float]
+    typical: float
 
 
 class Ways:
@@ -34,6 +45,7 @@ class Ways:
 
     def __init__(self, spec: RegionsSpec) -> None:
         self.atlas = Atlas(spec)
+        self._kept = {stream: _Kept(-inf, 0, {}, 0.0) for stream in (False, True)}
         self._sent: dict[str, float] = {}
         """Seat -> mean round trip of its calls, where calls begin in their own region."""
 
@@ -61,11 +73,22 @@ class Ways:
         known[seat.id] = before + ALPHA * (network_ms - before)
 
     def processing_ms(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
-        """How long replicas of each one's region take to begin (a plain answer: to end), without the way. Unmeasured, or
-        measured long ago: as is typical of all."""
+        """How long replicas of each one's region take to begin (a plain answer: to end), without the way."""
+        own, typical = self.by_region(call, seats, now)
+        return [own.get(seat.replica.region, typical) for seat in seats]
+
+    def by_region(self, call: Call, seats: Sequence[Seat], now: float) -> tuple[dict[str, float], float]:
+        """The same by region, and of one that was not measured, or long ago: what is typical of all. Looked at anew
+        twenty times a second, for it is a mean of many calls and every call asks for it."""
+        kept = self._kept[call.stream]
+        if not kept.at <= now < kept.at + KEPT_S or kept.seats != len(seats):
+            kept = self._kept[call.stream] = _Kept(now, len(seats), *self._means(call.stream, seats, now))
+        return kept.own, kept.typical
+
+    def _means(self, stream: bool, seats: Sequence[Seat], now: float) -> tuple[dict[str, float], float]:
         sums: dict[str, list[float]] = {}
         for seat in seats:
-            mean_s, at = (seat.ttft_s, seat.ttft_at) if call.stream else (seat.latency_s, seat.latency_at)
+            mean_s, at = (seat.ttft_s, seat.ttft_at) if stream else (seat.latency_s, seat.latency_at)
             if mean_s is not None:
                 fresh = exp(max(OLDEST_S, min(0.0, at - now)) / FADE_S)
                 row = sums.setdefault(seat.replica.region, [0.0, 0.0, 0.0])
@@ -73,10 +96,10 @@ class Ways:
                 row[1] += fresh * max(0.0, 1e3 * mean_s - self.within_ms(seat))
                 row[2] = max(row[2], fresh)
         if not sums:
-            return [0.0] * len(seats)
+            return {}, 0.0
         typical = fsum(row[1] for row in sums.values()) / fsum(row[0] for row in sums.values())
         own = {region: row[2] * row[1] / row[0] + (1.0 - row[2]) * typical for region, row in sums.items()}
-        return [own.get(seat.replica.region, typical) for seat in seats]
+        return own, typical
 
     def dearer(self, seats: Sequence[Seat]) -> list[float]:
         """By how many % each is dearer than the cheapest of them, its region's multiplier counted in."""
@@ -138,7 +161,20 @@ class Nearness(_Regional):
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
-        return [HALF_MS / (HALF_MS + fsum(row)) for row in self.terms(call, seats, now)]
+        ways, each = self.ways, self._spec.utilisation_ms * 100.0
+        if call.priority >= self._cheap_from:
+            return [HALF_MS / (HALF_MS + fsum(row)) for row in self.terms(call, seats, now)]
+        own, typical = ways.by_region(call, seats, now)
+        row = ways.atlas.row(ways.atlas.origin(call.region))
+        fixed = {region: HALF_MS + ms + own.get(region, typical) for region, ms in row.items()}
+        near = HALF_MS + ways.atlas.near_ms
+        for region, ms in own.items():
+            if region not in fixed:
+                fixed[region] = near + ms
+        unknown = near + typical
+        return [
+            HALF_MS / (fixed.get(seat.replica.region, unknown) + each * seat.in_flight / seat.seats) for seat in seats
+        ]
 
 
 class Points(_Regional):
