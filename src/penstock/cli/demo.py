@@ -30,7 +30,7 @@ from penstock.core.spec import PoolSpec
 MODEL = "demo"
 SPEEDS = (1.0, 1.0, 0.5)
 PORTS = (18001, 18002, 18003)
-SEATS = 16
+SEATS = 32
 SCALES = sys.platform == "linux"
 SCALED = """
 log: {{format: text}}
@@ -110,7 +110,7 @@ def hints(settings: Settings) -> list[str]:
         f"  curl -N {data}/v1/chat/completions -H 'content-type: application/json' -d {shlex.quote(chat)}\n"
         f"  {me} load --url {data} --limit 200 --speed 2\n"
         + (
-            f"  {me} load --url {data} --limit 2000 --speed 12     # more than three replicas can serve\n"
+            f"  {me} load --url {data} --limit 1000 --speed 3     # more than three replicas can serve\n"
             if watch
             else ""
         )
