@@ -76,26 +76,39 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     """Replicas in all; None: leave it as it is."""
     reason: str
     readings: tuple[Reading, ...]
+    urgent: int | None = None
+    """Replicas in all that are wanted at once; None: nothing is urgent."""
 
 
-def recommend(spec: ScaleSpec, window: Window, unready: int, current: int) -> Recommendation:
-    """How many replicas there should be: the largest number that any metric wants. While one of them cannot be read
-    the pool does not shrink. `unready` are on their way; `current` is how many there should be now.
+def recommend(
+    spec: ScaleSpec, window: Window, unready: int, current: int, more: tuple[Reading, ...] = ()
+) -> Recommendation:
+    """How many replicas there should be: the largest number that any metric, or anything beside them (`more`), wants.
+    While a metric cannot be read the pool does not shrink. `unready` are on their way; `current` is how many there
+    should be now.
     """
     ready = [seen for seen in window.replicas if seen.well]
     read = _Reader(spec, window, ready, unready, current)
-    readings = tuple(read.all())
+    return together((*read.all(), *more), current)
+
+
+def together(readings: tuple[Reading, ...], current: int) -> Recommendation:
+    """What several readings want together."""
     wants = [one for one in readings if one.wants is not None]
     if not wants:
         return Recommendation(count=None, reason="no metric can be read", readings=readings)
     largest = max(wants, key=lambda one: one.wants or 0)
+    urgent = max((one.wants or 0 for one in wants if one.urgent), default=None)
     silent = [one.metric for one in readings if one.wants is None]
     if silent and (largest.wants or 0) < current:
-        return Recommendation(count=None, reason=f"{silent[0]} cannot be read: not shrunk", readings=readings)
-    return Recommendation(count=largest.wants, reason=_why(largest, current), readings=readings)
+        reason = f"{silent[0]} cannot be read: not shrunk"
+        return Recommendation(count=None, reason=reason, readings=readings, urgent=urgent)
+    return Recommendation(count=largest.wants, reason=_why(largest, current), readings=readings, urgent=urgent)
 
 
 def _why(largest: Reading, current: int) -> str:
+    if largest.why:
+        return largest.why
     shown = "-" if largest.value is None else f"{largest.value:.3g}"
     near = "stays at" if largest.wants == current else "wants"
     return f"{largest.metric} is {shown} (target {largest.target:g}): {near} {largest.wants}"

@@ -122,6 +122,16 @@ class DownPace(Pace, frozen=True, kw_only=True):
     cooldown_s: Annotated[Seconds, _doc("it does not shrink for so long after it grew")] = field(default=300.0, name="cooldown")
 
 
+class PanicWindow(_Spec, frozen=True, kw_only=True):
+    """When a burst is met at once: without `up.stabilisation` and `up`'s pace, and nothing shrinks. Names and numbers are
+    those of Knative's pod autoscaler (https://knative.dev/docs/serving/autoscaling/kpa-specific/)."""
+
+    stable_window_s: Annotated[Window, _doc("the panic ends when the demand was so long below the threshold; while it lasts nothing shrinks")] = field(default=60.0, name="stable_window")
+    window_percent: Annotated[float, Meta(gt=0, le=100, description="the panic window, as a share in % of the stable one: what happened in it decides")] = 10.0
+    threshold_percent: Annotated[float, Meta(gt=100, le=100_000, description="it begins when this share, in %, of the replicas that are ready would be needed for the calls in flight and waiting")] = 200.0
+    max_scale_up_rate: Annotated[float, Meta(gt=1, le=1_000_000, description="it wants at most so many times the replicas that are ready")] = 1000.0
+
+
 class LifeSpec(_Spec, frozen=True, kw_only=True):
     """How long a replica may be in each state of its life; then it is given up and stopped."""
 
@@ -147,6 +157,7 @@ class ScaleSpec(_Spec, frozen=True, kw_only=True):
     targets: Targets = field(default_factory=Targets)
     up: UpPace = field(default_factory=UpPace)
     down: DownPace = field(default_factory=DownPace)
+    panic: Annotated[PanicWindow | None, _doc("how a burst is met; null: as anything else, by `up`")] = field(default_factory=PanicWindow)
     health: Annotated[Fraction, _doc("where a smaller share of the ready replicas is well, ill ones are replaced, one after the other")] = 0.8
     replace_after_s: Annotated[Seconds, _doc("how long a replica must have been ill to be replaced")] = field(default=60.0, name="replace_after")
     life: LifeSpec = field(default_factory=LifeSpec)
