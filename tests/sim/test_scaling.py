@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from penstock.config.scenarios import Die, Group, Policy, Scale, Scenario
 from penstock.core.route.presets import LeastLoaded
 from penstock.core.scale.record import Decision
-from penstock.core.scale.spec import DownPace, PanicWindow, UpPace
+from penstock.core.scale.spec import DownPace, P95Target, PanicWindow, RpsTarget, Targets, UpPace
 from penstock.core.spec import ProbeSpec, QueueSpec
 from penstock.sim.run import Run, simulate
 from penstock.workload.request import Request
@@ -77,6 +77,17 @@ def test_a_burst_is_met_at_once() -> None:
     assert "a burst" in str(reasons[PanicWindow()])
     assert "a burst" not in str(reasons[None])
     assert ttft_s[PanicWindow()] < ttft_s[None] / 2
+
+
+def test_it_grows_by_what_flows() -> None:
+    """Calls that come in a second, and how long they take, are counted in a simulation as at a gateway."""
+    by = Targets(utilisation=None, queue=None, rps=RpsTarget(target=10.0), p95=P95Target())
+    run, decisions = played(world(scale=replace(SCALE, targets=by)), busy(10.0))
+    assert decisions[-1].wanted > 1
+    (rps, p95) = max(decisions, key=lambda decision: decision.readings[0].value or 0.0).readings
+    assert (rps.metric, p95.metric) == ("rps", "p95")
+    assert max(decision.readings[1].value or 0.0 for decision in decisions) > 1.0
+    assert run.tally.result(0.0).failed == 0
 
 
 def test_it_shrinks_when_the_load_is_gone() -> None:

@@ -19,8 +19,8 @@ MOST_KEPT = 4096
 
 
 def demand_of(targets: Targets, window: Window) -> float | None:
-    """Replicas that would be on target with the calls that are in flight and waiting: the most that any target of calls
-    says. None: there is no such target, or nothing to compare with."""
+    """Replicas that would be on target with the calls that are here and come: the most that any target of calls says.
+    None: there is no such target, or nothing to compare with."""
     ready = [one for one in window.replicas if one.well]
     calls = window.queued + sum(one.in_flight for one in ready)
     waiting = window.queued + sum(one.waiting or 0 for one in ready)
@@ -30,6 +30,8 @@ def demand_of(targets: Targets, window: Window) -> float | None:
         found.append(calls / (targets.utilisation.target * max(1.0, fsum(seats) / len(seats))))
     if targets.in_flight is not None:
         found.append(calls / targets.in_flight.target)
+    if targets.rps is not None and window.rps_now is not None:
+        found.append(window.rps_now / targets.rps.target)
     if targets.queue is not None:
         found.append(waiting / targets.queue.target)
     return max(found, default=None)
