@@ -4,7 +4,7 @@ import pytest
 
 from penstock.base.nouns import CallRow
 from penstock.core.effects import Effect, Record
-from penstock.core.events import Began, Ended, Woke
+from penstock.core.events import Began, Ended, Event, Woke
 from penstock.core.scale.flow import SLOT_S, Flow, needs_flow
 from penstock.core.scale.spec import P95Target, RpsTarget, Targets, TtftTarget
 from penstock.core.scale.window import Window
@@ -126,7 +126,12 @@ def test_over_a_gate() -> None:
     """It reads the turns of the Gate as they are: one call, from its arrival to the end of its answer."""
     made, flow = gate(), Flow()
     flow.watch(["main"])
-    facts = [(fleet("a"), 0.0), (arrived("c"), 1.0), (Began("c", 1), 2.0), (Ended("c", 1, 200, None), 5.0)]
+    facts: list[tuple[Event, float]] = [
+        (fleet("a"), 0.0),
+        (arrived("c"), 1.0),
+        (Began("c", 1), 2.0),
+        (Ended("c", 1, 200, None), 5.0),
+    ]
     for fact, now in facts:
         flow.observe(now, fact, made.on(fact, now))
     found = made.window("main", 6.0)
