@@ -32,6 +32,7 @@ def pool(folder: Path, **scale: Any) -> dict[str, Any]:
             "min": 1, "max": 3, "interval": "300ms", "look": "100ms",
             "up": {"stabilisation": "0s", "period": "1s"},
             "down": {"stabilisation": "2s", "period": "500ms", "cooldown": "1s"},
+            "panic": {"stable_window": "2s"},
             "actuator": {
                 "kind": "process", "command": COMMAND, "directory": str(folder / "state"), "at_exit": "stop",
                 "stop": "3s",
