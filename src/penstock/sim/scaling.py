@@ -10,6 +10,7 @@ from penstock.base.nouns import Unit
 from penstock.base.rand import Rand
 from penstock.config.scenarios import POOL, Fault, Scale
 from penstock.core.gate import Gate
+from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.mix import base_of, price_of
 from penstock.core.scale.words import (
@@ -37,6 +38,9 @@ class Scaling:
 
     def __init__(self, spec: Scale, cloud: Cloud, lifecycle: Lifecycle, gate: Gate, kernel: Kernel, rand: Rand) -> None:
         self.governor = Governor()
+        self.flow = Flow()
+        if needs_flow(spec.targets):
+            self.flow.watch([POOL])
         self._spec = spec
         self._group = cloud.fleet[spec.group]
         self._cloud = cloud
@@ -71,6 +75,7 @@ class Scaling:
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())
             assert window is not None
+            window = self.flow.fill(POOL, window, self._kernel.clock())
             self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
         elif isinstance(order, Start):
             self._start(order)
