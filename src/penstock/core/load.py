@@ -53,8 +53,8 @@ class Seat:
     __slots__ = (
         "cache", "errors", "errors_at", "failed", "firsts", "gpu_more", "gpu_then", "gpu_used", "gpus", "gpus_until",
         "health", "id", "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load",
-        "pool", "primed_at", "queued_share", "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats",
-        "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "pool", "primed_at", "queued_share", "replica", "scored", "scored_gpu", "scored_load", "seats", "served",
+        "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -105,12 +105,17 @@ class Seat:
         """Calls in flight then."""
         self.gpus: tuple[GpuReading, ...] = ()
         self.gpus_until = 0.0
+        self.scored = -1
+        """Calls in flight for which the next two were worked out; -1: they must be anew. For `route.sums` alone."""
+        self.scored_load = 0.0
+        self.scored_gpu: float | None = None
         self.adopt(replica)
 
     def adopt(self, replica: Replica) -> None:
         """Take a new description of the same replica."""
         self.replica = replica
         self.seats = replica.max_concurrent_requests
+        self.scored = -1
         self.health.seats = self.seats
         self.health.refresh()
 
@@ -190,6 +195,7 @@ class Seat:
     def _queue_changed(self) -> None:
         waiting = self.stats.waiting if self.stats is not None else None
         self.queued_share = min(1.0, (self.pinned + (waiting or 0)) / self.replica.max_queue_size)
+        self.scored = -1
 
     def metered(self, gpus: tuple[GpuReading, ...], stale_after_s: float, now: float) -> None:
         """Its GPUs were read; the numbers count until they are stale."""

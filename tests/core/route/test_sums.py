@@ -1,9 +1,11 @@
 """Scores that are added in one go are those that the scorers make one by one, to the last bit."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.base.nouns import Call, EngineStats, Replica
 from penstock.base.rand import Rand
@@ -17,23 +19,27 @@ from penstock.core.spec import BreakerSpec, ProbeSpec
 
 CALL = Call("c", "model", stream=True)
 SHARES = st.floats(0.0, 1.0)
-SEATS = st.lists(
-    st.tuples(
-        st.integers(0, 8), st.one_of(st.none(), st.floats(0.0, 50.0)), SHARES, st.one_of(st.none(), SHARES),
-        st.one_of(st.just(0.0), SHARES), st.integers(0, 200),
-    ),
-    min_size=1, max_size=9,
+SEAT = st.tuples(
+    st.integers(0, 8), st.floats(0.0, 50.0), SHARES, SHARES, st.one_of(st.just(0.0), SHARES), st.integers(0, 200),
+    st.integers(0, 8),
 )  # fmt: skip
+"""Calls in flight when its engine was read, mean TTFT, age, KV usage, errors, waiting, and calls in flight now."""
+MISSING = st.tuples(
+    st.integers(0, 8), st.one_of(st.none(), st.floats(0.0, 50.0)), st.floats(0.0, 2.0), st.one_of(st.none(), SHARES),
+    st.just(0.0), st.integers(0, 200), st.integers(0, 8),
+)  # fmt: skip
+SEATS = st.one_of(st.lists(SEAT, min_size=1, max_size=9), st.lists(st.one_of(SEAT, MISSING), min_size=1, max_size=9))
 
 
 def seat(order: int, drawn: tuple[Any, ...]) -> Seat:
     """A replica that was seen for a while; its numbers may be stale or missing."""
-    in_flight, ttft_s, age, kv_usage, errors, waiting = drawn
+    in_flight, ttft_s, age, kv_usage, errors, waiting, later = drawn
     made = Seat(Replica(id=f"r{order}", url="http://r", pool="p"), Health(BreakerSpec(), ProbeSpec(), 8), order)
     made.in_flight, made.ttft_s, made.ttft_at = in_flight, ttft_s, 100.0 - 90.0 * age
     made.errors, made.errors_at = errors, 100.0 - 50.0 * age
     if kv_usage is not None:
-        made.observed(EngineStats(running=1, waiting=waiting, kv_usage=kv_usage), 10.0, 100.0 - 12.0 * age)
+        made.observed(EngineStats(running=1, waiting=waiting, kv_usage=kv_usage), 10.0, 100.0 - 9.0 * age)
+    made.in_flight = later
     return made
 
 
@@ -57,6 +63,25 @@ def test_one_go_is_one_by_one(drawn: list[tuple[Any, ...]], stream: bool) -> Non
             pipeline.prefix.sent(Call("d", "model", prefix=(1, 2, 3), prompt_bytes=3000), "model", seats[0])
 
 
+def test_what_changes_between_choices_is_seen() -> None:
+    """Calls come and go, the engine is read again, a call is pinned to it, it gets other settings."""
+    plain, noting = pipelines()
+    made = seat(0, (1, 0.5, 0.0, 0.5, 0.0, 0, 1))
+
+    def changes() -> Iterator[None]:
+        for made.in_flight in (2, 7, 1):
+            yield
+        made.observed(EngineStats(running=3, waiting=5, kv_usage=0.9), 10.0, 100.0)
+        yield
+        made.pinned_calls(2)
+        yield
+        made.adopt(replace(made.replica, max_concurrent_requests=3))
+        yield
+
+    for _ in changes():
+        assert plain.scores(CALL, [made], 100.0) == noting.scores(CALL, [made], 100.0)
+
+
 def test_it_is_for_what_adaptive_weighs() -> None:
     """Other scorers are not mistaken for these four."""
     plain, _ = pipelines()
@@ -70,6 +95,6 @@ def test_who_is_unmeasured_is_the_scorers_business() -> None:
     plain, _ = pipelines()
     sums = in_one_go(plain.scorers)
     assert sums is not None
-    assert sums(CALL, [seat(0, (1, 0.5, 0.0, 0.5, 0.0, 0))], 100.0) is not None
-    assert sums(CALL, [seat(0, (1, None, 0.0, 0.5, 0.0, 0))], 100.0) is None
-    assert sums(CALL, [seat(0, (1, 0.5, 0.0, None, 0.0, 0))], 100.0) is None
+    assert sums(CALL, [seat(0, (1, 0.5, 0.0, 0.5, 0.0, 0, 1))], 100.0) is not None
+    assert sums(CALL, [seat(0, (1, None, 0.0, 0.5, 0.0, 0, 1))], 100.0) is None
+    assert sums(CALL, [seat(0, (1, 0.5, 0.0, None, 0.0, 0, 1))], 100.0) is None

@@ -1,7 +1,8 @@
 """The four plain scores of `adaptive`, weighed and added in one go: to the last bit what its scorers make one by one.
 
-Of 64 replicas those make five lists and take half as long again. It is for who keeps no notes of the single scores, as
-a simulation, where a choice is made for every request of millions.
+Of 64 replicas those make five lists and take twice as long. It is for who keeps no notes of the single scores, as
+a simulation, where a choice is made for every request of millions. Between two choices most replicas have as many calls
+as before: what goes by those and by the last look at the engine is kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,16 +29,22 @@ def in_one_go(scorers: Sequence[tuple[float, Scorer]]) -> Sums | None:
             return None
         try:
             return [
-                a * (
-                    1.0 - 0.7 * seat.in_flight / seat.seats
-                    - (0.3 * seat.queued_share if now < seat.stats_until else seat.pinned_load)
-                )
+                a * (seat.scored_load if seat.scored == seat.in_flight else _load(seat))
                 + b * (ref_s / (ref_s + seat.ttft_s * exp((seat.ttft_at - now) / FADE_S)))  # type: ignore[operator]
                 + (c * max(0.0, 1.0 - 10.0 * seat.error_rate_at(now)) if seat.errors else c)
-                + d * (1.0 - (seat.gpu_used if now < seat.stats_until else None))  # type: ignore[operator]
+                + d * (seat.scored_gpu if now < seat.stats_until else None)  # type: ignore[operator]
                 for seat in seats
             ]  # fmt: skip
         except TypeError:
             return None
 
     return sums
+
+
+def _load(seat: Seat) -> float:
+    """`Load`'s score of it while its engine's numbers are fresh; `Gpu`'s is kept beside it."""
+    seat.scored = in_flight = seat.in_flight
+    seat.scored_load = 1.0 - 0.7 * in_flight / seat.seats - 0.3 * seat.queued_share
+    used = seat.gpu_used
+    seat.scored_gpu = None if used is None else max(0.0, 1.0 - used - seat.gpu_more * (in_flight - seat.gpu_then))
+    return seat.scored_load
