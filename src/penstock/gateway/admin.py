@@ -25,6 +25,8 @@ from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.core.scale.view import ScaleStory, ScaleView
+from penstock.gateway.ledger import Ledger
+from penstock.gateway.ledger_api import LedgerApi
 from penstock.gateway.roster import Roster, RosterError
 from penstock.telemetry.explained import Explanation, Short
 
@@ -54,6 +56,7 @@ class Desk(Protocol):
     def scale_views(self) -> list[ScaleView]: ...
     def scale_story(self, pool: str, last: int) -> ScaleStory | None: ...
     def account_views(self) -> list[AccountView]: ...
+    def ledger(self) -> Ledger | None: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
@@ -165,6 +168,10 @@ class _Api:
             Route("/admin/explain/{id:path}", _said(self.explain), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
+            *(
+                Route(path, _said(ask), methods=["GET"])
+                for path, ask in LedgerApi(self._desk.ledger).handlers().items()
+            ),
         ]
 
     async def fleet(self, request: Request) -> Response:

@@ -36,6 +36,7 @@ from penstock.gateway.admin import build_admin, build_metrics
 from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
 from penstock.gateway.identify import Identifier
+from penstock.gateway.ledger import Ledger, open_ledger
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.scaling import Scaling
@@ -65,6 +66,7 @@ class Gateway:
         self.meter = Meter()
         self.access_log = AccessLog(settings.server.log)
         self._sink: FileSink | None = None
+        self._ledger: Ledger | None = None
         self._read_journal()
         self.plane = DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
         self.pump: Pump[Event, Effect] = Pump(
@@ -100,6 +102,8 @@ class Gateway:
             raise
         for door in self._doors():
             door.start()
+        if self._ledger is not None:
+            self._ledger.start()
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
         self.discovery.start()
         self.scaling.start(self.reloader.settings.scaled)
@@ -111,7 +115,10 @@ class Gateway:
         server = self.server
         if server.journal is not None:
             self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
-            self._read_journal()
+        if server.ledger is not None:
+            self._ledger = open_ledger(server.ledger, self.plane.outbox, self.pump.now)
+            self._ledger.fleet(self.reloader.settings.replicas)
+        self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
         if server.metrics is not None:
@@ -149,6 +156,8 @@ class Gateway:
             self.pump.close()
             if self._sink is not None:
                 self._sink.close()
+            if self._ledger is not None:
+                self._ledger.stop()
 
     # ===== changes =====
 
@@ -176,6 +185,8 @@ class Gateway:
             readers.append(self.access_log.observe)
         if self._sink is not None:
             readers.append(self._sink.observe)
+        if self._ledger is not None:
+            readers.append(self._ledger.observe)
         self.journal.observers[:] = readers
 
     def _announce(self, effective: Settings) -> None:
@@ -188,6 +199,8 @@ class Gateway:
         self.plane.apply(effective)
         if self._sink is not None:
             self._sink.head = self._head(effective)
+        if self._ledger is not None:
+            self._ledger.fleet(effective.replicas)
         self.pump.tell(FleetSeen(effective.replicas))
 
     # ===== for scaling =====
@@ -228,6 +241,10 @@ class Gateway:
     def account_views(self) -> list[AccountView]:
         """What tenants, keys and everybody may use and have used."""
         return self.gate.accounts(self.pump.now())
+
+    def ledger(self) -> Ledger | None:
+        """The ledger, if there is one."""
+        return self._ledger
 
     def source_views(self) -> list[SourceView]:
         """Every source of replicas as it stands."""
@@ -306,7 +323,7 @@ def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
         raise ConfigError(mistakes)
     return replace(
         new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
-        journal=started.journal,
+        journal=started.journal, ledger=started.ledger,
     )  # fmt: skip
 
 
