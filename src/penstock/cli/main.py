@@ -21,15 +21,15 @@ COMMANDS = {
     "check": "Check a configuration file: every mistake at once, with its path and a way out.",
     "explain": "Why a request went where it went, and what it waited for; or a list of the last calls.",
     "pools": "The pools that start and stop replicas by themselves, and what they decided last.",
-    "ledger": "Who spent how much, which calls there were, what the fleet costs: from the ledger's database.",
+    "ledger": "Who spent how much, which calls there were, what the fleet costs.",
     "top": "The fleet, its queues and rates, live in the terminal.",
     "simulate": "Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.",
     "calibrate": "Make a model of an engine from measurements of it, for `simulate` and `emulate`.",
     "load": "Replay a request trace against any OpenAI endpoint and show latencies, goodput and errors.",
     "workload": "Tell what a trace or a made-up workload consists of, and write it as a trace of our own format.",
 }
-"""Command -> what help says of it. `penstock.cli.NAME` holds a function NAME; its parameters are the options. Or NAME is
-a group of such functions."""
+"""Command -> what help says of it. `penstock.cli.NAME` holds a function NAME; its parameters are the options.
+Or NAME is a group of such functions."""
 
 EPILOG = """
 [bold]Examples[/bold]
