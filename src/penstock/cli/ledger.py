@@ -191,9 +191,9 @@ def _one_of(name: str, known: tuple[str, ...], option: str) -> Any:
 
 
 def _span(since: str, tenant: str | None = None, key: str | None = None, model: str | None = None) -> Any:
-    from penstock.adapters.stores.asking import Span, day_of
+    from penstock.adapters.stores.asking import until_now
 
-    return Span(day_of(begins(since)), day_of(time.time()), tenant, key, model)
+    return until_now(begins(since), time.time(), tenant, key, model)
 
 
 def told(found: Any, as_json: bool, table: Callable[[], Table]) -> None:

@@ -152,10 +152,9 @@ class _Asked:
             raise RosterError(400, f"`since`: {wrong}") from None
 
     def span(self) -> "Span":
-        from penstock.adapters.stores.asking import Span, day_of
+        from penstock.adapters.stores.asking import until_now
 
-        first, last = day_of(self.since()), day_of(time.time())
-        return Span(first, last, self.given("tenant"), self.given("key"), self.given("model"))
+        return until_now(self.since(), time.time(), self.given("tenant"), self.given("key"), self.given("model"))
 
 
 def _one_of(name: str, known: tuple[Any, ...], field: str) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from penstock.adapters.stores import asking
-from penstock.adapters.stores.asking import Span, day_of
+from penstock.adapters.stores.asking import Span, day_of, until_now
 from penstock.adapters.stores.database import Database
 from penstock.base.entries import OVERHEAD, UPKEEP, Kept, Overhead, Upkeep
 from penstock.base.nouns import Usage
@@ -102,6 +102,28 @@ def test_what_the_fleet_costs(base: Database) -> None:
     assert used.lost_attempts == 1
     assert used.lost_hours == pytest.approx(0.01)
     assert (other.pool, other.cost, other.tokens, other.per_million_tokens) == ("idle", 1.0, 0, None)
+
+
+def test_whole_months_are_read_from_their_own_sums(base: Database) -> None:
+    """October 2024 with all its days gives what its days give, from the table of months; days are always told apart by
+    days."""
+    month = Span(TODAY - 3, TODAY + 27)
+    loose = Span(TODAY - 3, TODAY + 26)
+    assert (month.whole_months, loose.whole_months) == (True, False)
+    assert "months" in str(asking.spending(("tenant",), month))
+    assert "months" not in str(asking.spending(("tenant",), loose))
+    assert "months" not in str(asking.spending(("day",), month))
+    for by in ("tenant", "key", "model", "pool"):
+        assert spent(base, by, span=month) == spent(base, by, span=loose)
+    lab = [msgspec.structs.replace(span, tenant="lab") for span in (month, loose)]
+    assert spent(base, "model", span=lab[0]) == spent(base, "model", span=lab[1])
+
+
+def test_until_now_is_until_the_end_of_the_month() -> None:
+    """So that a month that is not over is one of the whole ones."""
+    span = until_now(MIDNIGHT - 3 * DAY, MIDNIGHT + 5.0, "acme")
+    assert (span.first, span.last, span.tenant, span.whole_months) == (TODAY - 3, TODAY + 27, "acme", True)
+    assert not until_now(MIDNIGHT - 2 * DAY, MIDNIGHT + 5.0).whole_months
 
 
 def test_days_begin_at_midnight() -> None:

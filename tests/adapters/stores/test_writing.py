@@ -67,6 +67,8 @@ def test_rows_and_sums_are_written_together(tmp_path: Path) -> None:
         assert sums(base) == [
             (19_999, "other", "tiny", 1, 1, 0, 10, 21, 0), (20_000, "demo", "tiny", 3, 2, 0, 20, 42, 750_000_000),
         ]  # fmt: skip
+        months = rows(base, "SELECT month, tenant, calls, cost FROM months ORDER BY tenant")
+        assert months == [(2024 * 12 + 9, "demo", 3, 750_000_000), (2024 * 12 + 9, "other", 1, 0)]
         spread = rows(base, "SELECT latency, ttft FROM spreads WHERE tenant = 'demo'")
         assert [[sum(counts_of(one).values()) for one in line] for line in spread] == [[2, 2]]
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 
 from penstock.adapters.stores.sketch import quantiles
-from penstock.adapters.stores.tables import days, overheads, spreads, upkeep
-from penstock.adapters.stores.writing import DAY, MICROS, NANOS
+from penstock.adapters.stores.tables import SUMMED, days, months, overheads, spreads, upkeep
+from penstock.adapters.stores.writing import DAY, MICROS, NANOS, month_of
 
 By = Literal["tenant", "key", "model", "pool", "day"]
 BY: Final[tuple[By, ...]] = ("tenant", "key", "model", "pool", "day")
@@ -21,7 +21,6 @@ ORDERS: Final[tuple[Order, ...]] = ("cost", "tokens", "calls")
 Whose = Literal["tenant", "model"]
 WHOSE: Final[tuple[Whose, ...]] = ("tenant", "model")
 SHARES: Final = (0.5, 0.95, 0.99)
-_SUMMED: Final = ("calls", "ok", "estimated", "prompt_tokens", "completion_tokens", "cached_tokens", "cost", "latency")
 
 
 class Span(Struct, frozen=True):
@@ -38,10 +37,26 @@ class Span(Struct, frozen=True):
         """Its first microsecond, and the first behind it."""
         return self.first * DAY, (self.last + 1) * DAY
 
+    @property
+    def whole_months(self) -> bool:
+        """It begins and ends with a month: sums per month will do."""
+        return month_of(self.first - 1) < month_of(self.first) and month_of(self.last) < month_of(self.last + 1)
+
 
 def day_of(seconds: float) -> int:
     """The day (since the epoch, UTC) of a time."""
     return int(seconds * MICROS // DAY)
+
+
+def until_now(
+    since: float, now: float, tenant: str | None = None, key: str | None = None, model: str | None = None
+) -> Span:
+    """From the day of `since` until now. It ends with this month, behind which there is nothing: where it begins with
+    one, it has whole months."""
+    last = day_of(now)
+    while month_of(last) == month_of(last + 1):
+        last += 1
+    return Span(day_of(since), last, tenant, key, model)
 
 
 # ===== who spent how much =====
@@ -65,22 +80,23 @@ class Spent(Struct, frozen=True, kw_only=True):
 
 def spending(by: Sequence[By], span: Span, order: Order = "cost", most: int = 20) -> Select[Any]:
     """The query for the top spenders; where days are told apart, in their order."""
-    names = [days.c[name] for name in by]
-    sums = {name: func.sum(days.c[name]).label(name) for name in _SUMMED}
-    query = select(*names, *sums.values()).where(*_of(span)).group_by(*names)
+    table = months if span.whole_months and "day" not in by else days
+    names = [table.c[name] for name in by]
+    sums = {name: func.sum(table.c[name]).label(name) for name in SUMMED}
+    query = select(*names, *sums.values()).where(*_of(span, table)).group_by(*names)
     if "day" in by:
-        return query.order_by(days.c.day.desc(), sums["cost"].desc(), *names).limit(most)
-    rank = func.sum(days.c.prompt_tokens + days.c.completion_tokens) if order == "tokens" else sums[order]
+        return query.order_by(table.c.day.desc(), sums["cost"].desc(), *names).limit(most)
+    rank = func.sum(table.c.prompt_tokens + table.c.completion_tokens) if order == "tokens" else sums[order]
     return query.order_by(rank.desc(), *names).limit(most)
 
 
-def _of(span: Span) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = [days.c.day.between(span.first, span.last)]
-    for name in ("tenant", "key", "model"):
-        value = getattr(span, name)
-        if value is not None:
-            wanted.append(days.c[name] == value)
-    return wanted
+def _of(span: Span, table: Table) -> list[ColumnElement[bool]]:
+    if table is months:
+        within = months.c.month.between(month_of(span.first), month_of(span.last))
+    else:
+        within = days.c.day.between(span.first, span.last)
+    others = [(name, getattr(span, name)) for name in ("tenant", "key", "model")]
+    return [within, *(table.c[name] == value for name, value in others if value is not None)]
 
 
 def spent(
@@ -89,7 +105,7 @@ def spent(
     """Who spent most."""
     found = []
     for row in connection.execute(spending(by, span, order, most)):
-        sums = {name: int(row._mapping[name]) for name in _SUMMED}
+        sums = {name: int(row._mapping[name]) for name in SUMMED}
         latency, cost = sums.pop("latency"), sums.pop("cost")
         mean_s = latency / sums["calls"] / MICROS if sums["calls"] else None
         names: dict[str, str | int] = {name: row._mapping[name] for name in by}

@@ -28,7 +28,14 @@ USES: Final = 7_500
 WARN_WAITING: Final = 5
 BUSY_S: Final = 5.0
 """How long SQLite waits for another that writes."""
-_SQLITE = ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536", "temp_store=MEMORY", "foreign_keys=ON")
+_SQLITE = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "cache_size=-65536",
+    "temp_store=MEMORY",
+    "wal_autocheckpoint=16384",
+)
+"""The log grows to 64 MB before it is carried into the file: pages that are written again and again go there once."""
 
 
 class Away(Exception):

@@ -57,30 +57,26 @@ calls = Table(
 )
 """Every call, one row. `n` is the order in which they were written."""
 
-days = Table(
-    "days",
-    metadata,
-    Column("day", Integer, primary_key=True),
-    Column("tenant", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    Column("pool", Text, primary_key=True),
-    Column("calls", Big, nullable=False),
-    Column("ok", Big, nullable=False),
-    Column("estimated", Big, nullable=False),
-    Column("prompt_tokens", Big, nullable=False),
-    Column("completion_tokens", Big, nullable=False),
-    Column("cached_tokens", Big, nullable=False),
-    Column("cost", Big, nullable=False),
-    Column("latency", Big, nullable=False),
-    sqlite_with_rowid=False,
-)
+SUMMED = ("calls", "ok", "estimated", "prompt_tokens", "completion_tokens", "cached_tokens", "cost", "latency")
+
+
+def _sums(name: str, span: str) -> Table:
+    names = [Column(name, Text, primary_key=True) for name in ("tenant", "key", "model", "pool")]
+    sums = [Column(name, Big, nullable=False) for name in SUMMED]
+    first = Column(span, Integer, primary_key=True, autoincrement=False)
+    return Table(name, metadata, first, *names, *sums, sqlite_with_rowid=False)
+
+
+days = _sums("days", "day")
 """Sums per day (since the epoch, UTC), written with the rows in one transaction."""
+
+months = _sums("months", "month")
+"""The same per calendar month (since the year 0, UTC)."""
 
 spreads = Table(
     "spreads",
     metadata,
-    Column("day", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
     Column("tenant", Text, primary_key=True),
     Column("model", Text, primary_key=True),
     Column("latency", LargeBinary, nullable=False),

@@ -1,4 +1,4 @@
-"""The first tables: calls, sums per day, spreads of durations, overheads, upkeep."""
+"""The first tables: calls, sums per day and month, spreads of durations, overheads, upkeep."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, SmallInteger, Text, text
@@ -21,6 +21,10 @@ def _keys(*names: str) -> list[SchemaItem]:
     return [Column(name, Text, primary_key=True) for name in names]
 
 
+def _number(name: str) -> SchemaItem:
+    return Column(name, Integer, primary_key=True, autoincrement=False)
+
+
 def upgrade() -> None:
     """Make them."""
     op.create_table(
@@ -37,15 +41,16 @@ def upgrade() -> None:
     op.create_index("calls_at", "calls", ["at", "n"])
     op.create_index("calls_tenant", "calls", ["tenant", "at", "n", "cost"])
     op.create_index("calls_key", "calls", ["key", "at", "n", "cost"])
+    for name, span in (("days", "day"), ("months", "month")):
+        op.create_table(
+            name, _number(span), *_keys("tenant", "key", "model", "pool"),
+            *_bigs(
+                "calls", "ok", "estimated", "prompt_tokens", "completion_tokens", "cached_tokens", "cost", "latency"
+            ),
+            sqlite_with_rowid=False,
+        )  # fmt: skip
     op.create_table(
-        "days", Column("day", Integer, primary_key=True), *_keys("tenant", "key", "model", "pool"),
-        *_bigs(
-            "calls", "ok", "estimated", "prompt_tokens", "completion_tokens", "cached_tokens", "cost", "latency"
-        ),
-        sqlite_with_rowid=False,
-    )  # fmt: skip
-    op.create_table(
-        "spreads", Column("day", Integer, primary_key=True), *_keys("tenant", "model"),
+        "spreads", _number("day"), *_keys("tenant", "model"),
         Column("latency", LargeBinary, nullable=False), Column("ttft", LargeBinary, nullable=False),
         sqlite_with_rowid=False,
     )  # fmt: skip
