@@ -85,7 +85,7 @@ def test_what_the_fleet_was_is_written_down(tmp_path: Path) -> None:
         clock.now += 10
         ledger.fleet([replica("r1", 3600.0), replica("r2", 0.0)])
         clock.now += module.UPKEEP_S
-        ledger.start()
+        ledger.start([replica("r1", 3600.0), replica("r2", 0.0)])
         clock.now += 5
         ledger.stop()
 

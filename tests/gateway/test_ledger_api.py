@@ -11,7 +11,7 @@ from tests.telemetry.rows import row
 
 async def fill(rig: Rig) -> None:
     """Three calls of today, in its database."""
-    ledger = rig.gateway.ledger()
+    ledger = rig.gateway.ledger
     assert ledger is not None
     now = rig.gateway.pump.now()
     for number, tenant in enumerate(("acme", "acme", "lab")):
@@ -56,7 +56,7 @@ def test_what_can_be_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert state["connections"]["used"] == 0
         for path in WRONG:
             assert (await rig.ask("GET", f"/admin/ledger/{path}")).status == 400, path
-        ledger = rig.gateway.ledger()
+        ledger = rig.gateway.ledger
         assert ledger is not None
         with ledger.database.writing() as connection:
             connection.exec_driver_sql("ALTER TABLE days RENAME TO gone")

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from penstock.adapters.stores.moments import moment
 from penstock.adapters.stores.spec import SQLITE_FILE
 from penstock.cli import exported
 from penstock.cli.ledgers import call_table, calls_table, fleet_table, quick_table, spent_table
+from penstock.cli.plain import WIDE_WIDTH, plain_console
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FAILED, MISTAKE = 1, 2
-PLAIN_WIDTH = 200
 
 ledger = typer.Typer(
     name="ledger", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -202,9 +201,7 @@ def told(found: Any, as_json: bool, table: Callable[[], Table]) -> None:
         typer.echo(msgspec.json.encode(found).decode())
         return
     shown = table()
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    console = Console(markup=False, highlight=False, emoji=False, width=width)
-    console.print(shown if shown.row_count else "There is nothing in this time.")
+    plain_console(WIDE_WIDTH).print(shown if shown.row_count else "There is nothing in this time.")
 
 
 def url_of(where: str) -> str:

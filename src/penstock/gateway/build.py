@@ -68,7 +68,7 @@ class Gateway:
         self.access_log = AccessLog(settings.server.log)
         self.flow = Flow()
         self._sink: FileSink | None = None
-        self._ledger: Ledger | None = None
+        self.ledger: Ledger | None = None
         self._read_journal()
         self.plane = DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
         self.pump: Pump[Event, Effect] = Pump(
@@ -104,8 +104,8 @@ class Gateway:
             raise
         for door in self._doors():
             door.start()
-        if self._ledger is not None:
-            self._ledger.start()
+        if self.ledger is not None:
+            self.ledger.start(self.reloader.settings.replicas)
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
         self.discovery.start()
         self.scaling.start(self.reloader.settings.scaled)
@@ -119,8 +119,7 @@ class Gateway:
         if server.journal is not None:
             self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
         if server.ledger is not None:
-            self._ledger = open_ledger(server.ledger, self.plane.outbox, self.pump.now)
-            self._ledger.fleet(self.reloader.settings.replicas)
+            self.ledger = open_ledger(server.ledger, self.plane.outbox, self.pump.now)
         self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
@@ -159,8 +158,8 @@ class Gateway:
             self.pump.close()
             if self._sink is not None:
                 self._sink.close()
-            if self._ledger is not None:
-                self._ledger.stop()
+            if self.ledger is not None:
+                self.ledger.stop()
 
     # ===== changes =====
 
@@ -191,8 +190,8 @@ class Gateway:
             readers.append(self.flow.observe)
         if self._sink is not None:
             readers.append(self._sink.observe)
-        if self._ledger is not None:
-            readers.append(self._ledger.observe)
+        if self.ledger is not None:
+            readers.append(self.ledger.observe)
         self.journal.observers[:] = readers
 
     def _announce(self, effective: Settings) -> None:
@@ -205,8 +204,8 @@ class Gateway:
         self.plane.apply(effective)
         if self._sink is not None:
             self._sink.head = self._head(effective)
-        if self._ledger is not None:
-            self._ledger.fleet(effective.replicas)
+        if self.ledger is not None:
+            self.ledger.fleet(effective.replicas)
         self.pump.tell(FleetSeen(effective.replicas))
 
     # ===== for scaling =====
@@ -247,10 +246,6 @@ class Gateway:
     def account_views(self) -> list[AccountView]:
         """What tenants, keys and everybody may use and have used."""
         return self.gate.accounts(self.pump.now())
-
-    def ledger(self) -> Ledger | None:
-        """The ledger, if there is one."""
-        return self._ledger
 
     def source_views(self) -> list[SourceView]:
         """Every source of replicas as it stands."""

@@ -97,8 +97,9 @@ class Ledger:
         self._since = 0.0
         """Since when that is the fleet and not written down."""
 
-    def start(self) -> None:
-        """Begin to carry over."""
+    def start(self, replicas: Sequence[Replica] = ()) -> None:
+        """Begin to carry over, with these in the fleet."""
+        self.fleet(replicas)
         self.clerk.start()
         self._tick()
 

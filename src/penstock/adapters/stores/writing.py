@@ -235,7 +235,8 @@ def _spread(connection: Connection, rows: Sequence[Row]) -> list[Row]:
         changed.append(
             {
                 "day": whose[0], "tenant": whose[1], "model": whose[2],
-                "latency": sketch.add(before[0], sketch.pack(latency)), "ttft": sketch.add(before[1], sketch.pack(ttft)),
+                "latency": sketch.add(before[0], sketch.pack(latency)),
+                "ttft": sketch.add(before[1], sketch.pack(ttft)),
             }
         )  # fmt: skip
     return changed
