@@ -39,7 +39,7 @@ from penstock.core.spec import (
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.modelled import Modelled
 from penstock.engine.perf import PRESETS
-from penstock.workload.combine import Spec
+from penstock.workload.combine import Merge, Spec
 
 POOL = "sim"
 MODEL = "model"
@@ -239,11 +239,10 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
 
 
 class Greedy(_Conf, frozen=True, kw_only=True):
-    """One tenant asks for far more than usual, as a part of the workload. `penstock pressure` plays the scenario once more
-    without that part, to see what it does to the others."""
+    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure` plays the
+    scenario once more without that part, to see what it does to the others."""
 
     tenant: Annotated[str, _doc("who asks for more")]
-    part: Annotated[int, Meta(ge=0, description="number of that part of the workload's `of`, from 0")]
     at_s: Annotated[Seconds, _doc("others' requests count that come from then on")] = field(name="at")
     for_s: Annotated[Seconds, _doc("and for so long")] = field(name="for")
 
@@ -285,6 +284,8 @@ class Scenario(_Conf, frozen=True, kw_only=True):
         if self.scale is not None:
             _check_scale(self.scale, self.fleet)
         count = sum(group.count for group in self.fleet)
+        if self.greedy is not None and not (isinstance(self.workload, Merge) and len(self.workload.of) > 1):
+            raise ValueError("what a greedy tenant asks for is the last part of a `merge` of several")
         if not count and self.scale is None:
             raise ValueError("the fleet has no replica, and it does not scale itself")
         for fault in self.faults:

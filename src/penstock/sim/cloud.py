@@ -47,6 +47,8 @@ class Engine:
         self.replica = replica
         self.group = group
         self.dead = False
+        self.noticed = True
+        """Whether who runs it sees that it has died."""
         self.frozen = False
         self.mute = False
         """Its metrics cannot be read."""
@@ -251,6 +253,7 @@ class Engine:
         """It was started anew: nothing is cached."""
         if self.dead:
             self.dead = False
+            self.noticed = True
             self._start()
 
     def slow(self, factor: float) -> None:
@@ -312,7 +315,7 @@ class Cloud:
         until = inf if fault.for_s is None else fault.at_s + fault.for_s
         match fault:
             case Die():
-                self._between(fault.at_s, until, lambda _: engine.die(), lambda _: engine.revive())
+                self._between(fault.at_s, until, lambda _: _lose(engine, fault.noticed), lambda _: engine.revive())
             case Slow():
                 self._between(fault.at_s, until, lambda _: engine.slow(fault.factor), lambda _: engine.slow(1.0))
             case Freeze():
@@ -340,6 +343,11 @@ class Cloud:
         else:
             engine.die()
         self._kernel.at(min(now + max(half_s, 0.01), until), self._flap, what)
+
+
+def _lose(engine: Engine, noticed: bool) -> None:
+    engine.noticed = noticed
+    engine.die()
 
 
 def _mute(engine: Engine, mute: bool) -> None:

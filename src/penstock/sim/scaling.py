@@ -4,13 +4,17 @@ The actuator is the scenario: what is started joins the fleet at once, like a pr
 it has started; one whose engine has died is seen to have ended.
 """
 
+from collections.abc import Callable
+
 from penstock.base.nouns import Unit
 from penstock.config.scenarios import POOL, Scale
 from penstock.core.gate import Gate
 from penstock.core.scale.governor import Governor
+from penstock.core.scale.record import Decision
 from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Seen, Start, Woke
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
+from penstock.sim.bugs import Bugs
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.lifecycle import Lifecycle
 
@@ -32,6 +36,9 @@ class Scaling:
         self._engines: dict[str, Engine] = {}
         self._up_at: dict[str, float] = {}
         """Until then an engine that does not answer only starts up."""
+        self.bugs = Bugs(spec, kernel)
+        self.decided: Callable[[Decision], None] | None = None
+        """Hears of every decision."""
 
     def begin(self) -> None:
         """The group's replicas are there already, and up: only what is started now takes its time."""
@@ -43,11 +50,13 @@ class Scaling:
 
     def _perform(self, order: Order) -> None:
         if isinstance(order, Record):
+            if self.decided is not None and isinstance(order.entry, Decision):
+                self.decided(order.entry)
             return
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())
             assert window is not None
-            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
+            self._pump.tell(Seen(POOL, self.bugs.told(window), tuple(map(self._unit, self._engines))))
         elif isinstance(order, Start):
             engine = self._cloud.add(order.unit, self._group)
             self._engines[order.unit] = engine
@@ -62,7 +71,7 @@ class Scaling:
 
     def _unit(self, name: str) -> Unit:
         engine = self._engines[name]
-        ended = engine.dead and self._kernel.clock() > self._up_at[name]
+        ended = engine.dead and engine.noticed and self._kernel.clock() > self._up_at[name]
         return Unit(id=name, state="ended" if ended else "running", url=engine.replica.url, detail="its engine died")
 
 
