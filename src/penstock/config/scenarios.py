@@ -152,7 +152,9 @@ class Die(_Fault, frozen=True, kw_only=True, tag="die"):
 
     noticed: Annotated[
         bool,
-        _doc("where the fleet scales itself: its actuator shows that it ended; false: it goes on to show it as running"),
+        _doc(
+            "where the fleet scales itself: its actuator shows that it ended; false: it goes on to show it as running"
+        ),
     ] = True
 
 
@@ -234,13 +236,15 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
     ] = 0
     reads_cpu: Annotated[
         bool,
-        _doc("a known mistake: `targets.gpu` is told the CPUs of the engines' hosts, which are hardly busier under load"),
+        _doc(
+            "a known mistake: `targets.gpu` is told the CPUs of the engines' hosts, which are hardly busier under load"
+        ),
     ] = False
 
 
 class Greedy(_Conf, frozen=True, kw_only=True):
-    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure` plays the
-    scenario once more without that part, to see what it does to the others."""
+    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure`
+    plays the scenario once more without that part, to see what it does to the others."""
 
     tenant: Annotated[str, _doc("who asks for more")]
     at_s: Annotated[Seconds, _doc("others' requests count that come from then on")] = field(name="at")

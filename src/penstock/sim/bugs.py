@@ -1,4 +1,4 @@
-"""What a simulated fleet is scaled by, where that is wrong: a metric that has run away, and CPUs read in place of load."""
+"""What a simulated fleet is scaled by where that is wrong: a metric that has run away, CPUs in place of load."""
 
 from msgspec.structs import replace
 
@@ -8,8 +8,8 @@ from penstock.drive.kernel import Kernel
 
 A_BILLION = 1_000_000_000
 IDLE_CPU, BUSY_CPU = 0.15, 0.35
-"""Of an engine's host, as shares of the cores that a replica has: its processes wait for the GPU most of the time, busy or not. An
-assumption: the engine's own process and its HTTP server keep one to one and a half of four cores."""
+"""Of an engine's host, as shares of the cores that a replica has: its processes wait for the GPU most of the time, busy
+or not. An assumption: the engine's own process and its HTTP server take half a core to one and a half of four."""
 
 
 class Bugs:

@@ -1,5 +1,5 @@
-"""The ten pressure tests: which there are, with which mistakes each must fail, a small size of each, and what they could come
-to for who knows what comes.
+"""The ten pressure tests: which there are, with which mistakes each must fail, a small size of each, and the fleet of
+who knows what comes.
 
 Their scenarios are YAML files in `scenarios/`; who may open files reads them.
 """
@@ -36,15 +36,15 @@ class Drill(NamedTuple):
 
 DRILLS = (
     Drill(1, "spike", "0 to 1,000 requests a second in 30 s", ("cpu_only", "tight_thresholds"), 7),
-    Drill(2, "half-die", "half of the replicas die", ("no_failover",), 1),
+    Drill(2, "half-die", "half of the replicas die", ("no_failover",), 2),
     Drill(3, "cost-runaway", "a bug asks for endless replicas", ("no_ceiling",), 1),
     Drill(4, "region-dark", "a region goes dark", ("no_failover",), 2),
     Drill(5, "cold-start", "from none to a hundred replicas", ("cpu_only",), 10),
     Drill(6, "spot-storm", "80 % of the spot replicas are taken back in 2 min", ("no_drain",), 1),
     Drill(7, "oscillation", "10 and 1,000 requests a second by turns", ("no_cooldown",), 13),
     Drill(8, "burst", "10,000 requests at once", ("cpu_only",), 2),
-    Drill(9, "steady-hour", "500 requests a second for an hour", ("cpu_only",), 8, 3, 1200.0),
-    Drill(10, "greedy-tenant", "one tenant asks for ten times as much", ("fifo",), 1),
+    Drill(9, "steady-hour", "500 requests a second for an hour", ("cpu_only",), 8, 3, 600.0),
+    Drill(10, "greedy-tenant", "one tenant asks for ten times as much", ("fifo",), 2),
 )
 """In the order of their numbers."""
 
@@ -125,8 +125,9 @@ def _fewer(scenario: Scenario, fleet: tuple[Group, ...]) -> tuple[Fault, ...]:
 
 
 def clairvoyant(scenario: Scenario, first: int | None = None) -> Scenario:
-    """The same where the largest fleet is ordered with the first request: what is there at first (`first`: so many), and all
-    the others after their start-up. Nobody who starts with that fleet, and whose replicas take so long, has more sooner."""
+    """The same where the largest fleet is ordered with the first request: what is there at first (`first`: so many),
+    and all the others after their start-up. Nobody who begins with that fleet, and whose replicas take so long, has
+    more sooner."""
     scale = scenario.scale
     if scale is None:
         return scenario

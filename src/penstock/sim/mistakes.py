@@ -1,4 +1,5 @@
-"""Mistakes in how a fleet is run, as changes of a scenario: a pressure test that passes with the matching one proves nothing.
+"""Mistakes in how a fleet is run, as changes of a scenario: a pressure test that passes with one of its own mistakes
+proves nothing.
 
 Each makes one mistake and leaves all else as it is.
 """

@@ -1,7 +1,7 @@
 """Pressure tests played: one run gives numbers, several seeds a verdict on each criterion.
 
-A criterion holds only where it holds with every seed. Beside it stands what a fleet could reach that is ordered with the first
-request; where even that misses it, the smallest first fleet with which it would not is looked for.
+A criterion holds only where it holds with every seed. Beside it stands what a fleet could reach that is ordered with
+the first request; where even that misses it, the smallest first fleet with which it would not is looked for.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,8 +1,8 @@
-"""How a fleet stood a test: what `Result` does not say, for criteria of pressure tests. It reads rows, decisions, and the fleet
-once a second of virtual time.
+"""How a fleet stood a test: what `Result` does not say, for criteria of pressure tests. It reads rows, decisions, and
+the fleet once a second of virtual time.
 
-Seconds are counted from the workload's start. What never happened counts as the whole run: a request that failed took as
-long as that, and so did a fleet that never grew.
+Seconds are counted from the workload's start. What never happened counts as the whole run: a request that failed took
+as long as that, and so did a fleet that never grew.
 """
 
 from collections.abc import Callable
@@ -215,9 +215,7 @@ class Watcher:
         self._cost = max(self._cost, cost)
         self._compare(ready, now)
         if self._seconds % self._stride == 0:
-            self._course.append(
-                Moment(at_s=now, there=there, ready=ready, wanted=self._wanted, queued=window.queued)
-            )
+            self._course.append(Moment(at_s=now, there=there, ready=ready, wanted=self._wanted, queued=window.queued))
             if len(self._course) >= 2 * SHOWN:
                 self._course, self._stride = self._course[::2], self._stride * 2
         self._seconds += 1
