@@ -57,8 +57,8 @@ def row(latency_s: float, outcome: str, tenant: str) -> CallRow:
     """A call that is over."""
     return CallRow(
         id="c", client_id="", at=0.0, tenant=tenant, key="", model="m", path="", pool="sim", replica="r0",
-        outcome=outcome, status=200 if outcome == "ok" else 504, stream=True, priority=2, attempts=1, latency_s=latency_s, ttft_s=0.1,
-        queue_s=0.0, usage=None, relayed_tokens=1,
+        outcome=outcome, status=200 if outcome == "ok" else 504, stream=True, priority=2, attempts=1,
+        latency_s=latency_s, ttft_s=0.1, queue_s=0.0, usage=None, relayed_tokens=1,
     )  # fmt: skip
 
 
