@@ -16,6 +16,8 @@ from penstock.sim.compare import Trial
 from penstock.sim.opponents import OPPONENTS
 
 NEVER = 1_000_000
+TEN_TIMES = 10
+"""A largest number so far off stands for none: that many engines can still be simulated."""
 
 
 class Mistake(NamedTuple):
@@ -42,7 +44,8 @@ def _tight_thresholds(scenario: Scenario) -> Trial:
 
 
 def _no_ceiling(scenario: Scenario) -> Trial:
-    return _scaled(scenario, max=10_000, max_hourly_cost=None)
+    scale = scenario.scale
+    return _scaled(scenario, max=TEN_TIMES * (1 if scale is None else scale.max), max_hourly_cost=None)
 
 
 def _no_drain(scenario: Scenario) -> Trial:
@@ -85,7 +88,7 @@ MISTAKES: dict[str, Mistake] = {
     "cpu_only": Mistake("scaled by the CPUs of the engines' hosts alone", _cpu_only),
     "no_cooldown": Mistake("no stabilisation, no cooldown, no pace", _no_cooldown),
     "tight_thresholds": Mistake("grows above 95 % of the seats, shrinks below 90 %", _tight_thresholds),
-    "no_ceiling": Mistake("no largest number and no bound by cost", _no_ceiling),
+    "no_ceiling": Mistake("a largest number ten times as high, and no bound by cost", _no_ceiling),
     "no_drain": Mistake("notices of spot replicas are not heard", _no_drain),
     "fifo": Mistake("first come, first served: no tenants", _fifo),
     "no_failover": Mistake("one attempt, no hedge, and nobody notices who is dead", _no_failover),
