@@ -35,7 +35,7 @@ def _cpu_only(scenario: Scenario) -> Trial:
 def _no_cooldown(scenario: Scenario) -> Trial:
     up = UpPace(stabilisation_s=0.0, period_s=1.0)
     down = DownPace(stabilisation_s=0.0, cooldown_s=0.0, percent=100.0, replicas=NEVER, period_s=1.0)
-    return _scaled(scenario, up=up, down=down)
+    return _scaled(scenario, up=up, down=down, panic=None)
 
 
 def _tight_thresholds(scenario: Scenario) -> Trial:
@@ -86,7 +86,7 @@ def _scaled(scenario: Scenario, **changes: Any) -> Trial:
 
 MISTAKES: dict[str, Mistake] = {
     "cpu_only": Mistake("scaled by the CPUs of the engines' hosts alone", _cpu_only),
-    "no_cooldown": Mistake("no stabilisation, no cooldown, no pace", _no_cooldown),
+    "no_cooldown": Mistake("no stabilisation, no cooldown, no pace, no panic window", _no_cooldown),
     "tight_thresholds": Mistake("grows above 95 % of the seats, shrinks below 90 %", _tight_thresholds),
     "no_ceiling": Mistake("a largest number ten times as high, and no bound by cost", _no_ceiling),
     "no_drain": Mistake("notices of spot replicas are not heard", _no_drain),

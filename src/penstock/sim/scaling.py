@@ -9,6 +9,7 @@ from collections.abc import Callable
 from penstock.base.nouns import Unit
 from penstock.config.scenarios import POOL, Scale
 from penstock.core.gate import Gate
+from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.record import Decision
 from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Seen, Start, Woke
@@ -24,6 +25,9 @@ class Scaling:
 
     def __init__(self, spec: Scale, cloud: Cloud, lifecycle: Lifecycle, gate: Gate, kernel: Kernel) -> None:
         self.governor = Governor()
+        self.flow = Flow()
+        if needs_flow(spec.targets):
+            self.flow.watch([POOL])
         self._spec = spec
         self._group = cloud.fleet[spec.group]
         self._cloud = cloud
@@ -56,7 +60,8 @@ class Scaling:
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())
             assert window is not None
-            self._pump.tell(Seen(POOL, self.bugs.told(window), tuple(map(self._unit, self._engines))))
+            window = self.bugs.told(self.flow.fill(POOL, window, self._kernel.clock()))
+            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
         elif isinstance(order, Start):
             engine = self._cloud.add(order.unit, self._group)
             self._engines[order.unit] = engine
