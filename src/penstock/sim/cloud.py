@@ -53,6 +53,8 @@ class Engine:
         self.replica = replica
         self.group = group
         self.dead = False
+        self.noticed = True
+        """Whether who runs it sees that it has died."""
         self.frozen = False
         self.dark_since: float | None = None
         """Nothing reaches it, and nothing comes from it."""
@@ -292,6 +294,7 @@ class Engine:
         """It was started anew: nothing is cached."""
         if self.dead:
             self.dead = False
+            self.noticed = True
             self._start()
 
     def slow(self, factor: float) -> None:
@@ -385,7 +388,7 @@ class Cloud:
         until = inf if fault.for_s is None else fault.at_s + fault.for_s
         match fault:
             case Die():
-                self._between(fault.at_s, until, lambda _: engine.die(), lambda _: engine.revive())
+                self._between(fault.at_s, until, lambda _: _lose(engine, fault.noticed), lambda _: engine.revive())
             case Slow():
                 self._between(fault.at_s, until, lambda _: engine.slow(fault.factor), lambda _: engine.slow(1.0))
             case Freeze():
@@ -413,6 +416,11 @@ class Cloud:
         else:
             engine.die()
         self._kernel.at(min(now + max(half_s, 0.01), until), self._flap, what)
+
+
+def _lose(engine: Engine, noticed: bool) -> None:
+    engine.noticed = noticed
+    engine.die()
 
 
 def _mute(engine: Engine, mute: bool) -> None:
