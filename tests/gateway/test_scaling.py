@@ -6,9 +6,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from penstock.adapters.actuators.dry_run import DryRunSpec
+from penstock.adapters.actuators.process import ProcessSpec
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, ScaleConf, ScaledPool
 from penstock.core.scale.flow import Flow
@@ -262,3 +265,31 @@ def test_leftovers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         over(monkeypatch, test)
     assert "pool old runs still" in caplog.text
+
+
+@pytest.mark.slow
+def test_what_was_spent_survives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A pool's money is written down beside its processes, at the latest when the gateway stops, and the next gateway
+    begins with it; a disk that fails costs no decision."""
+    actuator = ProcessSpec(command="run {port}", directory=str(tmp_path))
+    conf = replace(CONF, max_monthly_cost=1e6, actuator=actuator)
+    dear = replace(pool(conf=conf), template=Replica(id="x", url="http://x", pool="p", hourly_cost=3600.0))
+    spent: list[float] = []
+
+    async def test(rig: Rig) -> None:
+        rig.begin(dear)
+        await until(lambda: len(rig.place.fleet) == 1)
+        await until(lambda: rig.scaling.views()[0].month_cost > (spent[0] if spent else 0.0) + 0.05)
+        spent.append(rig.scaling.views()[0].month_cost)
+
+    over(monkeypatch, test)
+    file = tmp_path / "p" / "spent.json"
+    assert sum(msgspec.json.decode(file.read_bytes())["spent"].values()) >= spent[0]
+    over(monkeypatch, test)
+    file.write_text("{")
+    with pytest.raises(OSError, match=r"spent\.json cannot be read"):
+        over(monkeypatch, test)
+    file.unlink()
+    file.with_suffix(".new").mkdir()
+    spent.clear()
+    over(monkeypatch, test)

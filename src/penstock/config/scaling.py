@@ -6,8 +6,10 @@ from math import floor
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import PoolConf, ScaleConf
+from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import Target
 
+LONGEST_MONTH_H = 744.0
 SHORTEST_S = 0.1
 """Looking more often than this would be a load of its own."""
 
@@ -24,21 +26,33 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
         if value_s < SHORTEST_S:
             mistakes.say((*path, name), f"found {value_s:g} s, expected at least 100ms")
     _check_cost(conf, path, mistakes)
+    _check_schedules(conf, path, mistakes)
     _check_targets(conf, path, mistakes)
     if isinstance(conf.actuator, ProcessSpec):
         _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
 
 
 def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
-    if conf.max_hourly_cost is None:
-        return
-    cost = conf.replica.hourly_cost
-    if not cost:
-        text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
-        mistakes.say((*path, "max_hourly_cost"), text, hint)
-    elif floor(conf.max_hourly_cost / cost + 1e-9) < conf.min:
-        text = f"it allows {floor(conf.max_hourly_cost / cost + 1e-9)} replicas, fewer than `min`, {conf.min}"
-        mistakes.say((*path, "max_hourly_cost"), text)
+    """What the money is enough for must be no less than `min`: it would hold instead."""
+    for name, most, hours, whole in (
+        ("max_hourly_cost", conf.max_hourly_cost, 1.0, ""),
+        ("max_monthly_cost", conf.max_monthly_cost, LONGEST_MONTH_H, " all month"),
+    ):
+        if most is None:
+            continue
+        cost = conf.replica.hourly_cost * hours
+        if not cost:
+            text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
+            mistakes.say((*path, name), text, hint)
+        elif floor(most / cost + 1e-9) < conf.min:
+            text = f"it allows {floor(most / cost + 1e-9)} replicas{whole}, fewer than `min`, {conf.min}"
+            mistakes.say((*path, name), text)
+
+
+def _check_schedules(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    for number, schedule in enumerate(conf.schedules):
+        for name, text in mistakes_in(schedule, conf.min, conf.max):
+            mistakes.say((*path, "schedules", number, name), text)
 
 
 def _check_targets(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:

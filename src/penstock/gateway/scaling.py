@@ -5,15 +5,23 @@ Nothing here decides how many replicas there are. A gateway without scaled pools
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from penstock.adapters.actuators.registry import actuator_of, ends_within_s, leftovers, respec
+from penstock.adapters.actuators.registry import (
+    actuator_of,
+    ends_within_s,
+    leftovers,
+    purse_of,
+    respec,
+)
 from penstock.base.nouns import Replica, Unit
 from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
+from penstock.core.scale.budget import Purse
 from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.record import Decision, Step
@@ -23,6 +31,8 @@ from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
     Drain,
     Fact,
+    Keep,
+    Kept,
     Look,
     Order,
     Reconfigured,
@@ -62,9 +72,13 @@ class Place(Protocol):
 class _Ward:
     """One pool's actuator, and what it last showed."""
 
-    def __init__(self, pool: ScaledPool, actuator: Actuator) -> None:
+    def __init__(self, pool: ScaledPool) -> None:
+        """Raises OSError where what it needs cannot be had."""
         self.pool = pool
-        self.actuator = actuator
+        self.purse = purse_of(pool.spec.actuator, pool.pool)
+        self.kept = None if self.purse is None else self.purse.read()
+        """What an earlier life of the gateway has spent, until the Governor was told."""
+        self.actuator: Actuator = actuator_of(pool.spec.actuator, pool.pool)
         self.units: tuple[Unit, ...] = ()
         self.drained: set[str] = set()
         self.stopped: set[str] = set()
@@ -90,11 +104,12 @@ class _Ward:
 class Scaling:
     """All scaled pools of a gateway."""
 
-    def __init__(self, place: Place, clock: Clock, call_at: CallAt, flow: Flow) -> None:
-        """`flow` is told which pools to watch."""
+    def __init__(self, place: Place, clock: Clock, call_at: CallAt, flow: Flow, wall: Clock = time.time) -> None:
+        """`flow` is told which pools to watch. `wall` is the clock on the wall, for schedules and months."""
         self.governor = Governor()
         self._place = place
         self._flow = flow
+        self._wall = wall
         self._pump: Pump[Fact, Order] = Pump(
             self.governor, self._perform, clock, call_at, self._observe, Woke(), log_bug
         )
@@ -112,7 +127,7 @@ class Scaling:
         """Take hold of what pools need, before anything is served. Raises OSError, and then nothing is held."""
         try:
             for pool in pools:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool)
         except OSError:
             self.close()
             raise
@@ -135,6 +150,10 @@ class Scaling:
         costs = {name: pool.template.hourly_cost for name, pool in self._pools.items()}
         self._flow.watch([name for name, spec in specs.items() if needs_flow(spec.targets)])
         self._pump.tell(Reconfigured(specs, costs))
+        for name, ward in self._wards.items():
+            if ward.kept is not None:
+                self._pump.tell(Kept(name, ward.kept))
+                ward.kept = None
         self._tell_fleet()
 
     def _takes(self, pool: ScaledPool) -> bool:
@@ -142,7 +161,7 @@ class Scaling:
         ward = self._wards.get(pool.pool)
         if ward is None:
             try:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool)
             except OSError as wrong:
                 log.error("pool %s does not scale itself: %s", pool.pool, wrong)
                 return False
@@ -157,6 +176,9 @@ class Scaling:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for name, ward in self._wards.items():
+            if (purse := self.governor.purse(name)) is not None:
+                await self._keep(ward, purse)
         await asyncio.gather(*(self._leave(ward) for ward in self._wards.values()))
         self.close()
 
@@ -194,6 +216,9 @@ class Scaling:
         ward = self._wards.get(order.pool)
         if ward is None:
             return
+        if isinstance(order, Keep):
+            self._spawn(self._keep(ward, order.purse))
+            return
         if isinstance(order, Look):
             if not ward.looking:
                 ward.looking = True
@@ -226,6 +251,13 @@ class Scaling:
         if detail:
             self._pump.tell(Scaled(order.pool, order.unit, detail))
 
+    async def _keep(self, ward: _Ward, purse: Purse) -> None:
+        if ward.purse is not None:
+            try:
+                await asyncio.to_thread(ward.purse.write, purse)
+            except OSError as wrong:
+                log.error("pool %s: what it has spent cannot be written down: %s", ward.pool.pool, wrong)
+
     async def _look(self, ward: _Ward) -> None:
         name = ward.pool.pool
         units: tuple[Unit, ...] | None = None
@@ -242,7 +274,7 @@ class Scaling:
         if units is not None:
             ward.saw(units)
             self._tell_fleet()
-        self._pump.tell(Seen(name, self._window(ward), units, detail))
+        self._pump.tell(Seen(name, self._window(ward), units, detail, self._wall()))
         if name not in self.governor.pools():
             ward.actuator.close()
             del self._wards[name]

@@ -9,11 +9,14 @@ from penstock.config.scenarios import POOL, Scale
 from penstock.core.gate import Gate
 from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
-from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Seen, Start, Woke
+from penstock.core.scale.words import Drain, Fact, Keep, Look, Order, Reconfigured, Record, Seen, Start, Woke
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.lifecycle import Lifecycle
+
+MONDAY_S = 4 * 86400.0
+"""1970-01-05: for schedules a run begins on a Monday, at midnight UTC, and in the first days of a month."""
 
 
 class Scaling:
@@ -46,13 +49,14 @@ class Scaling:
         self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
-        if isinstance(order, Record):
+        if isinstance(order, Record | Keep):
             return
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())
             assert window is not None
             window = self.flow.fill(POOL, window, self._kernel.clock())
-            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
+            wall_s = MONDAY_S + self._kernel.clock()
+            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines)), wall_s=wall_s))
         elif isinstance(order, Start):
             engine = self._cloud.add(order.unit, self._group)
             self._engines[order.unit] = engine

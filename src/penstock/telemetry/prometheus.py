@@ -298,6 +298,11 @@ _SCALE: dict[str, Callable[[ScaleView], float | None]] = {
     "scale_hourly_cost": lambda one: one.hourly_cost,
     "scale_failed_starts": lambda one: one.failures,
     "scale_blind": lambda one: bool(one.blind),
+    "scale_min": lambda one: one.min,
+    "scale_max": lambda one: one.max,
+    "scale_scheduled": lambda one: bool(one.schedule),
+    "scale_month_cost": lambda one: one.month_cost,
+    "scale_ration": lambda one: one.ration,
     "scale_panic": lambda one: one.panic,
     "scale_alarms": lambda one: one.alarms,
 }

@@ -33,6 +33,13 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     hourly_cost: float
     """Of all that are there."""
     max_hourly_cost: float | None
+    month_cost: float = 0.0
+    """Spent in this calendar month (UTC), as far as it was looked at."""
+    max_monthly_cost: float | None = None
+    ration: int | None = None
+    """The most replicas that what is left of it is enough for now; None: no such bound."""
+    schedule: str = ""
+    """Which one says `min` and `max` now; empty: none holds."""
     closing: bool
     """It does not scale itself any more: its replicas drain."""
     blind: str
