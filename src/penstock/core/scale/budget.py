@@ -2,8 +2,8 @@
 
 The least that the pool must have is paid for until the end of the month before anything else is. What is left beside
 that may be spent as fast as it is needed, but never more than an hour ahead; so a pool that is near its end comes down
-to its least, step by step, and stays there. Where not even the least can be paid, what there is is spread over the rest of
-the month. The number falls at once and rises once an hour at most, so that a pool does not swing at the edge of it.
+to its least, step by step, and stays there. Where not even the least can be paid, what there is is spread over the rest
+of the month. The number falls at once and rises once an hour at most, so that a pool does not swing at the edge of it.
 """
 
 from math import floor
