@@ -15,8 +15,11 @@ from penstock.adapters.actuators.process import ProcessSpec
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, ScaleConf, ScaledPool
 from penstock.core.scale.flow import Flow
+from penstock.core.scale.governor import Governor
 from penstock.core.scale.spec import DownPace, UpPace
 from penstock.core.scale.window import ReplicaSeen, Window
+from penstock.core.scale.words import Fact, Order
+from penstock.drive.journal import Header, Turn, read
 from penstock.drive.pump import monotonic_clock
 from penstock.gateway import scaling
 from penstock.gateway.scaling import Scaling
@@ -293,3 +296,28 @@ def test_what_was_spent_survives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     file.with_suffix(".new").mkdir()
     spent.clear()
     over(monkeypatch, test)
+
+
+@pytest.mark.slow
+def test_a_journal_told_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every turn stands in the file, without commands; a new Governor that is told the same orders the same."""
+    file = tmp_path / "journal.scaling"
+    secret = replace(CONF, actuator=ProcessSpec(command="run {port}", env={"TOKEN": "geheim"}, directory=str(tmp_path)))
+
+    async def test(rig: Rig) -> None:
+        rig.scaling.open((pool(conf=secret),), file)
+        rig.scaling.start((pool(conf=secret),))
+        rig.place.in_flight = 10
+        await until(lambda: len(rig.place.fleet) == 3)
+        rig.actuators["p"].fails = OSError("it is away")
+        await until(lambda: rig.scaling.views()[0].blind != "")
+
+    over(monkeypatch, test)
+    head, *turns = read(file, Fact, Order)
+    assert isinstance(head, Header)
+    assert b"geheim" not in file.read_bytes()
+    governor = Governor()
+    for turn in turns:
+        assert isinstance(turn, Turn)
+        assert governor.on(turn.event, turn.now) == turn.effects
+    assert len(turns) > 10

@@ -7,10 +7,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from penstock import __version__
 from penstock.adapters.actuators.registry import (
     actuator_of,
     ends_within_s,
@@ -43,12 +45,15 @@ from penstock.core.scale.words import (
     Stop,
     Woke,
 )
+from penstock.drive.journal import FileSink, Journal, header
 from penstock.drive.pump import CallAt, Clock, Pump, log_bug
 
 log = logging.getLogger("penstock.scaling")
 
 LOOK_S = 10.0
 """How long an actuator may take to say what there is."""
+KEPT_TURNS = 2000
+"""Of the Governor's, in memory: more than an hour of a pool's looks."""
 EXIT_LOOK_S = 0.05
 """Between two looks at replicas that end with the gateway."""
 
@@ -110,8 +115,12 @@ class Scaling:
         self._place = place
         self._flow = flow
         self._wall = wall
+        self.journal: Journal[Fact, Order] = Journal(KEPT_TURNS, log_bug)
+        """What the Governor was told and what it ordered."""
+        self.journal.observers.append(_observe)
+        self._sink: FileSink | None = None
         self._pump: Pump[Fact, Order] = Pump(
-            self.governor, self._perform, clock, call_at, self._observe, Woke(), log_bug
+            self.governor, self._perform, clock, call_at, self.journal.observe, Woke(), log_bug
         )
         self._pools: dict[str, ScaledPool] = {}
         """Those that should scale themselves."""
@@ -123,9 +132,13 @@ class Scaling:
 
     # ===== life =====
 
-    def open(self, pools: tuple[ScaledPool, ...]) -> None:
-        """Take hold of what pools need, before anything is served. Raises OSError, and then nothing is held."""
+    def open(self, pools: tuple[ScaledPool, ...], journal: Path | None = None) -> None:
+        """Take hold of what pools need, before anything is served. `journal`: a file for every turn, where a pool
+        scales itself. Raises OSError, and then nothing is held."""
         try:
+            if journal is not None and pools:
+                self._sink = FileSink(journal, header(__version__, 0, {pool.pool: _bare(pool) for pool in pools}))
+                self.journal.observers.append(self._sink.observe)
             for pool in pools:
                 self._wards[pool.pool] = _Ward(pool)
         except OSError:
@@ -146,7 +159,7 @@ class Scaling:
             return
         for name, ward in self._wards.items():
             ward.pool = self._pools.get(name, ward.pool)
-        specs: dict[str, ScaleSpec] = {name: pool.spec for name, pool in self._pools.items()}
+        specs = {name: _bare(pool) for name, pool in self._pools.items()}
         costs = {name: pool.template.hourly_cost for name, pool in self._pools.items()}
         self._flow.watch([name for name, spec in specs.items() if needs_flow(spec.targets)])
         self._pump.tell(Reconfigured(specs, costs))
@@ -188,6 +201,10 @@ class Scaling:
         for ward in self._wards.values():
             ward.actuator.close(self._started and ends_within_s(ward.pool.spec.actuator) is not None)
         self._wards.clear()
+        if self._sink is not None:
+            self.journal.observers.remove(self._sink.observe)
+            self._sink.close()
+            self._sink = None
 
     async def _leave(self, ward: _Ward) -> None:
         if not self._started:
@@ -309,10 +326,16 @@ class Scaling:
         view = next(view for view in self.views() if view.pool == pool)
         return ScaleStory(view=view, entries=entries)
 
-    def _observe(self, now: float, event: Fact, orders: list[Order]) -> None:
-        for order in orders:
-            if isinstance(order, Record):
-                _say(order.entry)
+
+def _bare(pool: ScaledPool) -> ScaleSpec:
+    """What the Governor needs to know: a journal has no use for commands and their environment."""
+    return ScaleSpec(**{name: getattr(pool.spec, name) for name in ScaleSpec.__struct_fields__})
+
+
+def _observe(now: float, event: Fact, orders: list[Order]) -> None:
+    for order in orders:
+        if isinstance(order, Record):
+            _say(order.entry)
 
 
 def _say(entry: Decision | Step) -> None:

@@ -115,6 +115,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("scale_wanted", "gauge", ("pool",), "Replicas that it should run, within all bounds."),
     Family("scale_recommended", "gauge", ("pool",), "Replicas that its metrics want in all, before any bound."),
     Family("scale_changes", "counter", ("pool", "direction"), "Decisions for more (up) or fewer (down) replicas."),
+    Family("scale_turns", "counter", ("pool",), "Changes that went the other way than the one before."),
     Family("scale_hourly_cost", "gauge", ("pool",), "What those that are there cost an hour."),
     Family("scale_failed_starts", "gauge", ("pool",), "Starts in a row that failed."),
     Family("scale_blind", "gauge", ("pool",), "1 while its actuator cannot say what runs, and nothing is ordered."),

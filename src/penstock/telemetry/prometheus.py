@@ -303,6 +303,7 @@ _SCALE: dict[str, Callable[[ScaleView], float | None]] = {
     "scale_scheduled": lambda one: bool(one.schedule),
     "scale_month_cost": lambda one: one.month_cost,
     "scale_ration": lambda one: one.ration,
+    "scale_turns": lambda one: one.turns,
     "scale_panic": lambda one: one.panic,
     "scale_alarms": lambda one: one.alarms,
 }

@@ -53,6 +53,9 @@ class _Pool:
         self.alarms = 0
         self.ups = 0
         self.downs = 0
+        self.turns = 0
+        self._direction = 0
+        """Of the last change: 1 up, -1 down, 0 none yet."""
 
     def respec(self, spec: ScaleSpec, hourly_cost: float, closing: bool) -> None:
         """New settings hold. What is known of its replicas stays."""
@@ -131,10 +134,18 @@ class _Pool:
         bounded = self.guard.bound(self._ours(found.count), was, now, self._ours(found.urgent))
         alarm = bounded.alarm or self._pinch()
         self.alarms += bool(alarm)
-        self.ups += bounded.count > was
-        self.downs += bounded.count < was
+        self._changes(was, bounded.count)
         out.append(Record(self._decision(found, replace(bounded, alarm=alarm), was, now)))
         return bounded.count
+
+    def _changes(self, was: int, count: int) -> None:
+        """Count a decision's change, and whether it goes the other way than the last one."""
+        direction = (count > was) - (count < was)
+        self.ups += direction > 0
+        self.downs += direction < 0
+        if direction:
+            self.turns += self._direction == -direction
+            self._direction = direction
 
     def _pinch(self) -> str:
         """An alarm when the month's money begins to hold the pool down."""
@@ -164,7 +175,7 @@ class _Pool:
         return ScaleView(
             pool=self.name, min=self.spec.min, max=self.spec.max, wanted=self.wanted, queued=self.queued,
             closing=self.closing, blind=self.blind, others=self.others, alarms=self.alarms, ups=self.ups,
-            downs=self.downs, failures=crew.failures,
+            downs=self.downs, turns=self.turns, failures=crew.failures,
             start_in_s=max(0.0, crew.start_at - now) if crew.failures else 0.0,
             states={state: sum(life.state == state for life in lives) for state in STATES},
             hourly_cost=self.guard.hourly_cost * len(lives), max_hourly_cost=self.spec.max_hourly_cost,

@@ -55,6 +55,8 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     ups: int
     """Decisions so far for more replicas."""
     downs: int
+    turns: int = 0
+    """Changes so far that went the other way than the one before."""
     last: Decision | None
     units: list[UnitView]
 
