@@ -34,7 +34,12 @@ def in_one_go(scorers: Sequence[tuple[float, Scorer]]) -> Sums | None:
                 )
                 + b * (ref_s / (ref_s + seat.ttft_s * exp((seat.ttft_at - now) / FADE_S)))  # type: ignore[operator]
                 + (c * max(0.0, 1.0 - 10.0 * seat.error_rate_at(now)) if seat.errors else c)
-                + d * (1.0 - (seat.gpu_used if now < seat.stats_until else None))  # type: ignore[operator]
+                + d * (
+                    free if (
+                        free := 1.0 - (seat.gpu_used if now < seat.stats_until else None)  # type: ignore[operator]
+                        - seat.gpu_more * (seat.in_flight - seat.gpu_then)
+                    ) > 0.0 else 0.0
+                )
                 for seat in seats
             ]  # fmt: skip
         except TypeError:
