@@ -266,7 +266,8 @@ class Gateway:
     def metrics(self) -> bytes:
         """The Prometheus page."""
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        return render(self.meter, *views, self.scale_views, self.account_views)
+        ledger = dict if self.ledger is None else self.ledger.metrics
+        return render(self.meter, *views, self.scale_views, self.account_views, ledger)
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them
