@@ -25,6 +25,7 @@ COMMANDS = {
     "ledger": "Who spent how much, which calls there were, what the fleet costs.",
     "top": "The fleet, its queues and rates, live in the terminal.",
     "simulate": "Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.",
+    "pressure": "Ten pressure tests of a fleet that scales itself, in virtual time, with a verdict for a CI.",
     "calibrate": "Make a model of an engine from measurements of it, for `simulate` and `emulate`.",
     "load": "Replay a request trace against any OpenAI endpoint and show latencies, goodput and errors.",
     "workload": "Tell what a trace or a made-up workload consists of, and write it as a trace of our own format.",
