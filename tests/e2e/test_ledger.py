@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.helpers.lives import Lives
-from tests.helpers.processes import Emulators, ending, until
+from tests.helpers.processes import Emulators, Gateway, ending, until
 from tests.helpers.traffic import ENDLESS, SLOW, ask, at_rest, chat, pool, post, ready, said, unique
 from tests.helpers.wire import Client, run
 
@@ -88,59 +88,73 @@ def test_a_call_can_be_asked_for(start: Start, engines: list[str], tmp_path: Pat
     assert b"Hello there" not in text
 
 
+class Mixed:
+    """Users who have their whole answer, and users who leave in the middle of it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.completed: list[str] = []
+        self.left: dict[str, int] = {}
+        """Request -> tokens that its client has seen."""
+        self._port = gateway.port
+
+    async def complete(self, number: int, tokens: int, model: str = "tiny") -> None:
+        """One whole answer, streamed or not."""
+        id, words = unique(), "word " * (10 + number % 90)
+        body = chat(tokens, stream=number % 3 > 0, text=words, model=model)
+        answer = await ask(self._port, body, id=id)
+        assert (answer.status, answer.complete) == (200, True), answer.body
+        self.completed.append(id)
+
+    async def leave(self, number: int) -> None:
+        """A stream that is left after some tokens."""
+        id, words = unique(), "word " * (10 + number)
+        async with Client(self._port) as client:
+            client.send(post(chat(ENDLESS, stream=True, text=words, model="slow"), id=id))
+            got = b""
+            for _ in range(2 + 2 * number):
+                got += await client.reader.readuntil(b"\n\n")
+            self.left[id] = got.count(b'"content":"') - got.count(b'"content":""')
+
+    async def go(self, gateway: Gateway) -> None:
+        """All of them. What prompts are is learnt from answers that come to their end."""
+        await ready(gateway, 3)
+        for number in range(10):
+            await self.complete(number, 2, "slow")
+        for begin in range(0, CALLS, 12):
+            batch = (self.complete(number, 40 + number % 60) for number in range(begin, begin + 12))
+            await asyncio.gather(*batch, self.leave(begin // 12))
+        await at_rest(gateway)
+
+
+async def generated(*ports: int) -> dict[str, tuple[int, int]]:
+    """What engines did: request (of a second attempt with -2) -> tokens of its prompt and of its answer."""
+    seen = [one for port in ports for one in await said(port, "/emulator/seen")]
+    return {one["id"].partition("-")[2]: (one["prompt_tokens"], one["completion_tokens"]) for one in seen}
+
+
 def test_the_ledger_is_what_engines_did(start: Start, engines: list[str], tmp_path: Path) -> None:
-    """Streams and plain answers, failures that were retried, clients that leave in the middle: what was completed is in the
-    ledger to the token; of what was not, delivered ≤ ledger ≤ engine, and in all it is within 1 % of what engines did."""
+    """Streams and plain answers, failures that were retried, clients that leave in the middle: what was completed is in
+    the ledger to the token; of what was not, delivered ≤ ledger ≤ engine; in all it is within 1 % of theirs."""
     folder = tmp_path / "ledger"
-    sick, slow = Emulators(tmp_path, 1.0, name="sick"), Emulators(tmp_path, SLOW, name="slow", model="slow")
+    sick = Emulators(tmp_path, 1.0, name="sick", fault="status,status=503,probability=0.3")
+    slow = Emulators(tmp_path, SLOW, name="slow", model="slow")
     with ending(sick, slow):
         pools = [pool(engines[0], *sick.urls), pool(*slow.urls, name="slow", models=("slow",))]
         gateway = start({"pools": pools, "ledger": {"folder": str(folder)}})
-        completed: list[str] = []
-        left: dict[str, int] = {}
-
-        async def complete(number: int, tokens: int, model: str = "tiny") -> None:
-            id, words = unique(), "word " * (10 + number % 90)
-            body = chat(tokens, stream=number % 3 > 0, text=words, model=model)
-            answer = await ask(gateway.port, body, id=id)
-            assert (answer.status, answer.complete) == (200, True), answer.body
-            completed.append(id)
-
-        async def leave(number: int) -> None:
-            id, words = unique(), "word " * (10 + number)
-            async with Client(gateway.port) as client:
-                client.send(post(chat(ENDLESS, stream=True, text=words, model="slow"), id=id))
-                got = b""
-                for _ in range(2 + 2 * number):
-                    got += await client.reader.readuntil(b"\n\n")
-                left[id] = got.count(b'"content":"') - got.count(b'"content":""')
-
-        async def main() -> dict[str, tuple[int, int]]:
-            await ready(gateway, 3)
-            fault = [{"kind": "status", "status": 503, "probability": 0.3}]
-            assert (await ask(sick.ports[0], json.dumps(fault).encode(), "/emulator/faults")).status == 200
-            for number in range(10):  # what prompts are is learnt from answers that come to their end
-                await complete(number, 2, "slow")
-            for begin in range(0, CALLS, 12):
-                batch = (complete(number, 40 + number % 60) for number in range(begin, begin + 12))
-                await asyncio.gather(*batch, leave(begin // 12))
-            await at_rest(gateway)
-            ports = [int(engines[0].rpartition(":")[2]), *sick.ports, *slow.ports]
-            seen = [one for port in ports for one in await said(port, "/emulator/seen")]
-            return {one["id"].partition("-")[2]: (one["prompt_tokens"], one["completion_tokens"]) for one in seen}
-
-        done = run(main, 90.0)
-        written(folder, len(completed) + len(left))
+        users = Mixed(gateway)
+        run(lambda: users.go(gateway), 90.0)
+        done = run(lambda: generated(int(engines[0].rpartition(":")[2]), *sick.ports, *slow.ports))
+        written(folder, len(users.completed) + len(users.left))
     names = "client_id, prompt_tokens, completion_tokens, estimated, attempts, outcome"
     rows = {row[0]: row[1:] for row in query(folder, f"SELECT {names} FROM calls")}
-    assert len(rows) == len(completed) + len(left) == 10 + CALLS + CALLS // 12
+    assert len(rows) == len(users.completed) + len(users.left) == 10 + CALLS + CALLS // 12
     ours = theirs = 0
-    for id in completed:
+    for id in users.completed:
         prompt, completion, estimated, attempts, outcome = rows[id]
         sent = id if attempts == 1 else f"{id}-{attempts}"
         assert ((prompt, completion), estimated, outcome) == (done[sent], 0, "ok")
         ours, theirs = ours + prompt + completion, theirs + sum(done[sent])
-    for id, delivered in left.items():
+    for id, delivered in users.left.items():
         prompt, completion, estimated, _, outcome = rows[id]
         assert (estimated, outcome) == (1, "client_gone")
         assert delivered <= completion <= done[id][1]
@@ -152,7 +166,7 @@ def test_the_ledger_is_what_engines_did(start: Start, engines: list[str], tmp_pa
 
 
 def test_a_locked_database_is_not_noticed(start: Start, engines: list[str], tmp_path: Path) -> None:
-    """Another process holds SQLite's lock while calls are made: they are answered as ever, and arrive when it lets go."""
+    """Another process holds SQLite's lock while calls are made: they are answered as ever, and arrive in the end."""
     folder = tmp_path / "ledger"
     gateway = start({"pools": [pool(*engines[:2])], "ledger": {"folder": str(folder)}})
     run(lambda: ready(gateway, 2))
