@@ -69,7 +69,7 @@ def test_what_can_be_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
         with ledger.database.writing() as connection:
             connection.exec_driver_sql("ALTER TABLE days RENAME TO gone")
         assert (await rig.ask("GET", "/admin/ledger/top")).status == 503
-        ledger.stop()
+        ledger.close()
 
     over(test, CONFIG + f"ledger: {{folder: {folder}}}\n")
 

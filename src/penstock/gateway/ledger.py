@@ -143,7 +143,7 @@ class Ledger:
             "ledger_lost": segments.lost, "ledger_set_aside": clerk.damaged + clerk.rejected,
         }  # fmt: skip
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Carry over what is left, for five seconds at most; the rest stays in the journal for the next gateway."""
         self._write_upkeep()
         self.bookings.commit()

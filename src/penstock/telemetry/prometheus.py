@@ -37,7 +37,7 @@ def render(
     sources: Callable[[], list[SourceView]] = list,
     scales: Callable[[], list[ScaleView]] = list,
     accounts: Callable[[], list[AccountView]] = list,
-    ledger: Callable[[], Mapping[str, float]] = dict,
+    ledger: Callable[[], Mapping[str, float]] | None = None,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
@@ -54,7 +54,7 @@ def render(
         *_queues(pools()),
         *_sources(sources()),
         *_scaled(scales()),
-        *(line for name, value in ledger().items() for line in _family(name, [("", value)])),
+        *(line for name, value in (ledger() if ledger else {}).items() for line in _family(name, [("", value)])),
         *_gateway(counters()),
         "",
     ]
