@@ -1,4 +1,4 @@
-"""What every ledger's database must do: SQLite on a file, and a real PostgreSQL, by the same code and the same tests."""
+"""What every ledger's database must do: SQLite on a file and a real PostgreSQL, by the same code and the same tests."""
 
 import itertools
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def test_each_call_is_there_once(base: Database) -> None:
 
 
 def test_names_of_every_kind(base: Database) -> None:
-    """NUL, quotes, wildcards, other scripts, and far too long: what clients send is kept as text, and is nothing else."""
+    """NUL, quotes, wildcards, other scripts, far too long: what clients send is kept as text, and is nothing else."""
     names = ["a\0b", "'; DROP TABLE calls; --", "100%_", "模型", "x" * 1000]
     assert write(base, *(call(f"c{number}", model=name) for number, name in enumerate(names))) == 5
     with base.reading() as connection:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: started from what is installed, on a socket in a folder of its own, and ended with the run.
+"""A real PostgreSQL for tests: started from what is installed, on a socket in its own folder, and ended with the run.
 
 Where none is installed, tests that need one are skipped with the reason; with PENSTOCK_NEEDS=postgres they fail.
 """
@@ -40,7 +40,7 @@ def _programs() -> Path | None:
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """A server for the block; its URL, of an empty database. It listens on no network, only on a socket in its folder."""
+    """A server for the block; its URL, of an empty database. It listens on a socket in its folder only."""
     programs = _programs()
     assert programs is not None, MISSING
     as_root = os.geteuid() == 0
