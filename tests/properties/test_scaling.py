@@ -159,7 +159,7 @@ MEANWHILE = st.one_of(
 @given(st.lists(st.tuples(MEANWHILE, st.integers(20, 40)), min_size=15, max_size=25), st.integers(0, 8))
 @settings(max_examples=40, deadline=None)
 def test_a_months_money_is_not_passed(history: list[tuple[tuple[str, Any], int]], free: int) -> None:
-    """Whatever happens to load, metrics, replicas, gateway and clocks, what the replicas cost stays within the budget."""
+    """Whatever happens to load, metrics, replicas, gateway and clocks, what they cost stays within the budget."""
     budget = 2 * PRICE * 3 + free
     world = World(replace(CALM, max_monthly_cost=float(budget)), hourly_cost=PRICE)
     world.began_s = MONDAY_S + 741 * 3600.0  # the month's last three hours
