@@ -6,7 +6,7 @@ and back, and of a death as a closed connection.
 
 from collections import deque
 from collections.abc import Callable
-from math import inf
+from math import inf, prod
 
 from penstock.base.errors import Label
 from penstock.base.nouns import EngineStats, Replica, Usage
@@ -51,6 +51,11 @@ class Engine:
         self.mute = False
         """Its metrics cannot be read."""
         self.slowed = 1.0
+        self._kills: dict[object, None] = {}
+        """Whatever keeps it dead now, and below frozen and so on: what ends takes back its own part alone."""
+        self._freezes: dict[object, None] = {}
+        self._mutes: dict[object, None] = {}
+        self._slows: dict[object, float] = {}
         self._network = network
         self._way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
         self._outside_s = group.modelled().outside_s
@@ -256,8 +261,11 @@ class Engine:
 
     # ===== what goes wrong =====
 
-    def die(self) -> None:
+    # each by some cause, which is over when it says so; the engine is well when all of them are
+
+    def die(self, cause: object = None) -> None:
         """The process is gone; whoever waited for it hears a closed connection."""
+        self._kills[cause] = None
         if not self.dead:
             self.dead = True
             self._armed, self._alarm = inf, self._alarm + 1
@@ -270,20 +278,35 @@ class Engine:
             self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, label))
         taken.clear()
 
-    def revive(self) -> None:
+    def revive(self, cause: object = None) -> None:
         """It was started anew: nothing is cached."""
-        if self.dead:
+        self._kills.pop(cause, None)
+        if self.dead and not self._kills:
             self.dead = False
             self._start()
 
-    def slow(self, factor: float) -> None:
-        """Every step takes so many times as long."""
-        self.slowed = factor
+    def slow(self, factor: float, cause: object = None) -> None:
+        """Every step takes so many times as long; 1: by this cause no longer."""
+        self._slows[cause] = factor
+        if factor == 1.0:
+            del self._slows[cause]
+        self.slowed = prod(self._slows.values())
         if not self.dead:
-            self._turn(words.Slowed(factor))
+            self._turn(words.Slowed(self.slowed))
 
-    def freeze(self) -> None:
+    def mutes(self, mute: bool, cause: object = None) -> None:
+        """Its metrics cannot be read, or can again."""
+        if mute:
+            self._mutes[cause] = None
+        else:
+            self._mutes.pop(cause, None)
+        self.mute = bool(self._mutes)
+
+    def freeze(self, cause: object = None) -> None:
         """Nothing comes any more, neither of what it works on nor of what it takes in."""
+        self._freezes[cause] = None
+        if self.frozen:
+            return
         self.frozen = True
         self._held, self._running = {**self._held, **self._running}, {}
         for name, attempt in self._held.items():
@@ -295,10 +318,12 @@ class Engine:
         if attempt.name in self._held and self._open.get(attempt.name) is attempt:
             self._give_up(attempt, "idle_timeout")
 
-    def thaw(self) -> None:
+    def thaw(self, cause: object = None) -> None:
         """What it held while it was frozen is lost: its connections are closed."""
-        self.frozen = False
-        self._close(self._held)
+        self._freezes.pop(cause, None)
+        if self.frozen and not self._freezes:
+            self.frozen = False
+            self._close(self._held)
 
 
 class Cloud:
@@ -335,15 +360,19 @@ class Cloud:
         until = inf if fault.for_s is None else fault.at_s + fault.for_s
         match fault:
             case Die():
-                self._between(fault.at_s, until, lambda _: engine.die(), lambda _: engine.revive())
+                self._between(fault.at_s, until, lambda _: engine.die(fault), lambda _: engine.revive(fault))
             case Slow():
-                self._between(fault.at_s, until, lambda _: engine.slow(fault.factor), lambda _: engine.slow(1.0))
+                self._between(
+                    fault.at_s, until, lambda _: engine.slow(fault.factor, fault), lambda _: engine.slow(1.0, fault)
+                )
             case Freeze():
-                self._between(fault.at_s, until, lambda _: engine.freeze(), lambda _: engine.thaw())
+                self._between(fault.at_s, until, lambda _: engine.freeze(fault), lambda _: engine.thaw(fault))
             case MetricsOutage():
-                self._between(fault.at_s, until, lambda _: _mute(engine, True), lambda _: _mute(engine, False))
+                self._between(
+                    fault.at_s, until, lambda _: engine.mutes(True, fault), lambda _: engine.mutes(False, fault)
+                )
             case Flap():
-                self._kernel.at(fault.at_s, self._flap, (engine, fault.period_s / 2, until))
+                self._kernel.at(fault.at_s, self._flap, (engine, fault, until, False))
 
     def _between(
         self, start: float, end: float, begin: Callable[[None], object], over: Callable[[None], object]
@@ -352,18 +381,13 @@ class Cloud:
         if end != inf:
             self._kernel.at(end, over, None)
 
-    def _flap(self, what: tuple[Engine, float, float]) -> None:
-        engine, half_s, until = what
+    def _flap(self, what: tuple[Engine, Flap, float, bool]) -> None:
+        engine, fault, until, down = what
         now = self._kernel.now
-        if now >= until:
-            engine.revive()
-            return
-        if engine.dead:
-            engine.revive()
+        if down or now >= until:
+            engine.revive(fault)
         else:
-            engine.die()
-        self._kernel.at(min(now + max(half_s, 0.01), until), self._flap, what)
-
-
-def _mute(engine: Engine, mute: bool) -> None:
-    engine.mute = mute
+            engine.die(fault)
+        if now < until:
+            after = min(now + max(fault.period_s / 2, 0.01), until)
+            self._kernel.at(after, self._flap, (engine, fault, until, not down))
