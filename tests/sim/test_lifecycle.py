@@ -111,7 +111,7 @@ def test_two_leaves_are_over_with_the_later_one() -> None:
 
 
 def test_a_drain_that_ends_within_a_notice_ends_nothing() -> None:
-    """Who is to be taken back gets nothing new again, and whoever comes in his place is drained where it still holds."""
+    """Who is to be taken back gets nothing new, and whoever comes in his place is drained while another drain holds."""
     one = (1,)
     faults: tuple[Fault, ...] = (
         Spot(at_s=20.0, for_s=60.0, notice_s=30.0, replicas=one), Drain(at_s=25.0, for_s=10.0, replicas=one),

@@ -10,17 +10,22 @@ from math import inf, prod
 
 from penstock.base.errors import Label
 from penstock.base.nouns import EngineStats, Replica, Usage
-from penstock.config.scenarios import POOL, Die, Fault, Flap, Freeze, Group, MetricsOutage, Network, Slow
+from penstock.config.scenarios import POOL, Fault, Group, Network
 from penstock.core.effects import Cancel, Probe, Send
 from penstock.core.events import Began, Ended, Event, Failed, Observed, Probed
 from penstock.drive.kernel import Kernel
 from penstock.engine import words
 from penstock.engine.batcher import Batcher
 from penstock.sim.benchmark import Benchmark
+from penstock.sim.dark import Darkness
+from penstock.sim.faults import plan
+from penstock.sim.places import Places
 from penstock.sim.prompts import own_text, seen_by_engine
 from penstock.workload.request import Request
 
 Tell = Callable[[Event], None]
+LOST_S = 10.0
+"""Until a connection over which nothing comes or goes any more is known to be lost, as the gateway has it."""
 KEPT_STATS = 64
 """Old numbers of an engine that are kept for a network whose metrics lag."""
 _WOKE = words.Woke()
@@ -29,11 +34,13 @@ _WOKE = words.Woke()
 class _Attempt:
     """A connection that the gateway holds open for an answer."""
 
-    __slots__ = ("begun", "name", "order", "out")
+    __slots__ = ("begun", "name", "order", "out", "way_s")
 
-    def __init__(self, name: str, order: Send) -> None:
+    def __init__(self, name: str, order: Send, way_s: float) -> None:
         self.name = name
         self.order = order
+        self.way_s = way_s
+        """To the replica, one way."""
         self.out = False
         """The engine has made its first token."""
         self.begun = False
@@ -48,6 +55,8 @@ class Engine:
         self.group = group
         self.dead = False
         self.frozen = False
+        self.dark_since: float | None = None
+        """Nothing reaches it, and nothing comes from it."""
         self.mute = False
         """Its metrics cannot be read."""
         self.slowed = 1.0
@@ -57,7 +66,7 @@ class Engine:
         self._mutes: dict[object, None] = {}
         self._slows: dict[object, float] = {}
         self._network = network
-        self._way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
+        self.way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
         self._outside_s = group.modelled().outside_s
         self._kernel = kernel
         self._tell = tell
@@ -83,37 +92,38 @@ class Engine:
         if self.slowed != 1.0:
             self._turn(words.Slowed(self.slowed))
 
-    # A pump, written out: an engine is told nothing while it is performed what it ordered, nobody observes it, and half
-    # of all turns of a simulation are its own.
-
     def _turn(self, event: words.Event) -> None:
-        batcher = self.batcher
-        for order in batcher.on(event, self._kernel.now):
+        """A pump, written out: nobody observes it, nothing is told from inside, and half of all turns are its."""
+        batcher, kernel = self.batcher, self._kernel
+        for order in batcher.on(event, kernel.now):
             self._perform(order)
         wake = batcher.next_wake()
         if wake is not None and wake < self._armed:
-            self._arm(wake)
-
-    def _arm(self, wake: float) -> None:
-        self._armed = wake
-        self._alarm = alarm = self._alarm + 1
-        self._kernel.at(wake, self._fire, alarm)
+            self._armed = wake
+            self._alarm = alarm = self._alarm + 1
+            kernel.at(wake, self._fire, alarm)
 
     def _fire(self, alarm: int) -> None:
-        if alarm != self._alarm:
-            return  # it was taken back
-        self._armed = inf
-        self._turn(_WOKE)
+        if alarm == self._alarm:  # else it was taken back
+            self._armed = inf
+            self._turn(_WOKE)
 
     # ===== the gateway's side =====
 
-    def submit(self, order: Send, request: Request, number: int) -> None:
-        """An attempt is on its way."""
-        now, attempt = self._kernel.now, _Attempt(f"{order.id}/{order.attempt}", order)
+    def submit(self, order: Send, request: Request, number: int, way_s: float | None = None) -> None:
+        """An attempt is on its way, which takes so long; None: as long as it is for all."""
+        now, way_s = self._kernel.now, self.way_s if way_s is None else way_s
+        attempt = _Attempt(f"{order.id}/{order.attempt}", order, way_s)
         self._open[attempt.name] = attempt
         if order.first_byte_timeout_s != inf:
             self._watch(attempt, now + order.first_byte_timeout_s)
-        self._kernel.at(now + self._way_s + self._outside_s, self._arrive, (attempt, request, number))
+        if self.dark_since is not None:
+            # connections that are kept for reuse seem well until they are known to be lost
+            known = now - self.dark_since >= LOST_S
+            until = now + order.connect_timeout_s if known else self.dark_since + LOST_S
+            self._kernel.at(until, self._lost, (attempt, "connect_timeout" if known else "closed_early"))
+            return
+        self._kernel.at(now + way_s + self._outside_s, self._arrive, (attempt, request, number))
 
     def abort(self, order: Cancel) -> None:
         """The gateway closes the connection; the engine learns of it in time."""
@@ -122,8 +132,9 @@ class Engine:
         self._hang_up(f"{order.id}/{order.attempt}")
 
     def _hang_up(self, name: str) -> None:
-        if self._open.pop(name, None) is not None:
-            self._kernel.at(self._kernel.now + self._way_s + self._outside_s, self._stop, name)
+        attempt = self._open.pop(name, None)
+        if attempt is not None:
+            self._kernel.at(self._kernel.now + attempt.way_s + self._outside_s, self._stop, name)
 
     def _watch(self, attempt: _Attempt, until: float) -> None:
         due = self._due
@@ -162,13 +173,17 @@ class Engine:
         elif not isinstance(event, Began):
             self._ask(benchmark)
 
-    def probe(self) -> None:
+    def probe(self, timeout_s: float = 5.0) -> None:
         """A health probe is on its way."""
-        self._say(Probed(self.replica.id, ok=not self.dead))
+        dark = self.dark_since is not None
+        wait_s = timeout_s if dark else self.way_s
+        self._kernel.at(self._kernel.now + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
 
     def scrape(self) -> None:
         """Somebody reads its numbers."""
-        self._say(Observed(self.replica.id, None if self.dead or self.mute else self._told()))
+        silent = self.dead or self.mute or self.dark_since is not None
+        told = Observed(self.replica.id, None if silent else self._told())
+        self._kernel.at(self._kernel.now + self.way_s, self._tell, told)
 
     def bench(self, order: Probe) -> None:
         """A benchmark begins."""
@@ -205,6 +220,8 @@ class Engine:
 
     def _arrive(self, what: tuple[_Attempt, Request, int]) -> None:
         attempt, request, number = what
+        if self.dark_since is not None:
+            return
         if self.dead:
             self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, "connect_refused"))
         elif self.frozen:
@@ -241,13 +258,9 @@ class Engine:
         else:  # too long for this engine: the client's mistake, answered as one
             self._answer(attempt, Ended(sent.id, sent.attempt, 400))
 
-    def _say(self, event: Probed | Observed) -> None:
-        """What has left the engine arrives, whatever becomes of the engine."""
-        self._kernel.at(self._kernel.now + self._way_s, self._tell, event)
-
     def _answer(self, attempt: _Attempt, event: Began | Ended | Failed) -> None:
-        """The same on a connection, which may be closed by then."""
-        self._kernel.at(self._kernel.now + self._way_s, self._answered, (attempt, event))
+        """What has left the engine arrives, whatever becomes of it, unless its connection is closed by then."""
+        self._kernel.at(self._kernel.now + attempt.way_s, self._answered, (attempt, event))
 
     def _answered(self, what: tuple[_Attempt, Began | Ended | Failed]) -> None:
         attempt, event = what
@@ -261,7 +274,7 @@ class Engine:
 
     # ===== what goes wrong =====
 
-    # each by some cause, which is over when it says so; the engine is well when all of them are
+    # each by some cause, and until all causes of it are over
 
     def die(self, cause: object = None) -> None:
         """The process is gone; whoever waited for it hears a closed connection."""
@@ -296,10 +309,9 @@ class Engine:
 
     def mutes(self, mute: bool, cause: object = None) -> None:
         """Its metrics cannot be read, or can again."""
-        if mute:
-            self._mutes[cause] = None
-        else:
-            self._mutes.pop(cause, None)
+        self._mutes[cause] = None
+        if not mute:
+            del self._mutes[cause]
         self.mute = bool(self._mutes)
 
     def freeze(self, cause: object = None) -> None:
@@ -325,18 +337,46 @@ class Engine:
             self.frozen = False
             self._close(self._held)
 
+    @property
+    def region(self) -> str:
+        """Where it is."""
+        return self.group.region
+
+    def darken(self) -> None:
+        """Its region is cut off: what is under way is lost, though nobody knows it yet."""
+        now = self.dark_since = self._kernel.now
+        taken, self._running, self._held = self._running, {}, {}
+        for name in taken:
+            self._turn(words.Abort(name))
+        for attempt in self._open.values():
+            label: Label = "died_mid_answer" if attempt.out else "closed_early"
+            self._kernel.at(now + LOST_S, self._lost, (attempt, label))
+
+    def lighten(self) -> None:
+        """Its region can be reached again."""
+        self.dark_since = None
+
+    def _lost(self, what: tuple[_Attempt, Label]) -> None:
+        attempt, label = what
+        if self._open.get(attempt.name) is attempt:
+            self._give_up(attempt, label)
+
 
 class Cloud:
     """All engines of a scenario."""
 
-    def __init__(self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell) -> None:
+    def __init__(
+        self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell, places: Places | None = None
+    ) -> None:
         self.fleet = fleet
+        self._places = places
         self._network = network
         self._kernel = kernel
         self._tell = tell
         groups = [group for group in fleet for _ in range(group.count)]
         width = len(str(len(groups) - 1))
         self.engines: dict[str, Engine] = {}
+        self._darkness = Darkness(self.engines, kernel)
         for number, group in enumerate(groups):
             self.add(f"r{number:0{width}d}", group)
 
@@ -344,50 +384,15 @@ class Cloud:
         """One more engine, of this group."""
         replica = Replica(
             id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
-            weight=group.weight, hourly_cost=group.money_per_hour(),
+            weight=group.weight, hourly_cost=group.money_per_hour(), region=group.region,
         )  # fmt: skip
         engine = self.engines[name] = Engine(replica, group, self._network, self._kernel, self._tell)
+        if self._places is not None:
+            engine.way_s = self._places.watch_way_s(group.region)
+        self._darkness.joins(engine)
         return engine
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """These go wrong in time."""
-        engines = list(self.engines.values())
-        for fault in faults:
-            for number in fault.replicas or range(len(engines)):
-                self._plan(fault, engines[number])
-
-    def _plan(self, fault: Fault, engine: Engine) -> None:
-        until = inf if fault.for_s is None else fault.at_s + fault.for_s
-        match fault:
-            case Die():
-                self._between(fault.at_s, until, lambda _: engine.die(fault), lambda _: engine.revive(fault))
-            case Slow():
-                self._between(
-                    fault.at_s, until, lambda _: engine.slow(fault.factor, fault), lambda _: engine.slow(1.0, fault)
-                )
-            case Freeze():
-                self._between(fault.at_s, until, lambda _: engine.freeze(fault), lambda _: engine.thaw(fault))
-            case MetricsOutage():
-                self._between(
-                    fault.at_s, until, lambda _: engine.mutes(True, fault), lambda _: engine.mutes(False, fault)
-                )
-            case Flap():
-                self._kernel.at(fault.at_s, self._flap, (engine, fault, until, False))
-
-    def _between(
-        self, start: float, end: float, begin: Callable[[None], object], over: Callable[[None], object]
-    ) -> None:
-        self._kernel.at(start, begin, None)
-        if end != inf:
-            self._kernel.at(end, over, None)
-
-    def _flap(self, what: tuple[Engine, Flap, float, bool]) -> None:
-        engine, fault, until, down = what
-        now = self._kernel.now
-        if down or now >= until:
-            engine.revive(fault)
-        else:
-            engine.die(fault)
-        if now < until:
-            after = min(now + max(fault.period_s / 2, 0.01), until)
-            self._kernel.at(after, self._flap, (engine, fault, until, not down))
+        plan(faults, list(self.engines.values()), self._kernel)
+        self._darkness.plan(faults)
