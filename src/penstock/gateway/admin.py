@@ -27,6 +27,8 @@ from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.core.scale.view import ScaleStory, ScaleView
+from penstock.gateway.ledger import Ledger
+from penstock.gateway.ledger_api import LedgerApi
 from penstock.gateway.roster import Roster, RosterError
 from penstock.telemetry.explained import Explanation, Short
 
@@ -49,6 +51,7 @@ class Desk(Protocol):
     """What the admin API needs of the gateway."""
 
     roster: Roster
+    ledger: Ledger | None
 
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
@@ -61,6 +64,7 @@ class Desk(Protocol):
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
     def journal_tail(self, last: int) -> Iterable[bytes]: ...
+    def scaling_tail(self, last: int) -> Iterable[bytes]: ...
     def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]: ...
     def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]: ...
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]: ...
@@ -169,6 +173,10 @@ class _Api:
             Route("/admin/explain/{id:path}", _said(self.explain), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
+            *(
+                Route(path, _said(ask), methods=["GET"])
+                for path, ask in LedgerApi(lambda: self._desk.ledger).handlers().items()
+            ),
         ]
 
     async def fleet(self, request: Request) -> Response:
@@ -230,8 +238,11 @@ class _Api:
         return _json({"changes": await self._desk.reload()})
 
     async def journal(self, request: Request) -> Response:
-        last = _last(request, "100")
-        return Response(b"[" + b",".join(self._desk.journal_tail(last)) + b"]", media_type="application/json")
+        of, last = request.query_params.get("of", "calls"), _last(request, "100")
+        tails = {"calls": self._desk.journal_tail, "scaling": self._desk.scaling_tail}
+        if of not in tails:
+            raise ConfigError([f"of: found {of!r}, expected calls or scaling"])
+        return Response(b"[" + b",".join(tails[of](last)) + b"]", media_type="application/json")
 
     async def explain(self, request: Request) -> Response:
         found = self._desk.explain(request.path_params["id"])

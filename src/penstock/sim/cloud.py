@@ -60,8 +60,8 @@ class Engine:
         self.mute = False
         """Its metrics cannot be read."""
         self.slowed = 1.0
-        self._kills: dict[object, None] = {}
-        """Whatever keeps it dead now, and below frozen and so on: what ends takes back its own part alone."""
+        self._kills: dict[object, bool] = {}
+        """What keeps it dead -> whether who runs it sees that; below what keeps it frozen, and so on."""
         self._freezes: dict[object, None] = {}
         self._mutes: dict[object, None] = {}
         self._slows: dict[object, float] = {}
@@ -227,13 +227,10 @@ class Engine:
         elif self.frozen:
             self._held[attempt.name] = attempt
         else:
-            self._running[attempt.name] = attempt
-            blocks = seen_by_engine(request, self.batcher.spec.block_size)
-            self._turn(
-                words.Submit(
-                    attempt.name, request.prompt_tokens, request.output_tokens, blocks, "length", own_text(number)
-                )
-            )  # fmt: skip
+            name, blocks = attempt.name, seen_by_engine(request, self.batcher.spec.block_size)
+            self._running[name] = attempt
+            own = own_text(number)
+            self._turn(words.Submit(name, request.prompt_tokens, request.output_tokens, blocks, "length", own))
 
     def _stop(self, name: str) -> None:
         if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
@@ -276,9 +273,14 @@ class Engine:
 
     # each by some cause, and until all causes of it are over
 
-    def die(self, cause: object = None) -> None:
+    @property
+    def noticed(self) -> bool:
+        """Whether who runs it sees how it is."""
+        return not self._kills or any(self._kills.values())
+
+    def die(self, cause: object = None, noticed: bool = True) -> None:
         """The process is gone; whoever waited for it hears a closed connection."""
-        self._kills[cause] = None
+        self._kills[cause] = noticed
         if not self.dead:
             self.dead = True
             self._armed, self._alarm = inf, self._alarm + 1

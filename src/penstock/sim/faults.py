@@ -16,8 +16,8 @@ SHORTEST_S = 0.01
 class Harmed(Protocol):
     """An engine, as far as faults need it."""
 
-    def die(self, cause: object) -> None:
-        """Its process is gone."""
+    def die(self, cause: object, noticed: bool = True) -> None:
+        """Its process is gone, and whether who runs it sees that."""
         ...
 
     def revive(self, cause: object) -> None:
@@ -58,7 +58,7 @@ def _plan(fault: Fault, engine: Harmed, kernel: Kernel) -> None:
 
     match fault:
         case Die():
-            between(engine.die, engine.revive)
+            between(lambda cause: engine.die(cause, fault.noticed), engine.revive)
         case Slow():
             between(lambda cause: engine.slow(fault.factor, cause), lambda cause: engine.slow(1.0, cause))
         case Freeze():

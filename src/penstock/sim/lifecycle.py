@@ -141,6 +141,11 @@ class Lifecycle:
 
     # ===== money =====
 
+    def spending(self) -> tuple[int, float]:
+        """How many replicas there are now, and what they cost an hour together."""
+        members = self._members.values()
+        return len(members), fsum(replica.hourly_cost for replica in members)
+
     def hourly_cost(self, start: float, end: float) -> float:
         """Of the whole fleet, as the mean over this time: a replica costs from its joining to its leaving."""
         engines = self._cloud.engines

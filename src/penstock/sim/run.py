@@ -11,10 +11,11 @@ import msgspec
 
 from penstock.base.nouns import Call, CallRow
 from penstock.base.rand import Rand
-from penstock.config.scenarios import MODEL, Policy, Scenario
+from penstock.config.scenarios import MODEL, POOL, Policy, Scenario
 from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Arrived, Event, Woke
 from penstock.core.gate import Gate
+from penstock.core.scale.window import Window
 from penstock.core.spec import GateSpec
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
@@ -25,6 +26,7 @@ from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.places import Places
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.scaling import Scaling
+from penstock.sim.stress import Stress, Watcher
 from penstock.sim.tally import Result, Tally
 from penstock.workload.request import Request
 
@@ -40,6 +42,8 @@ class Outcome(NamedTuple):
     result: Result
     journal: str
     """A digest of every fact and order: equal digests, equal runs."""
+    stress: Stress | None = None
+    """Where somebody watched for that."""
 
 
 class _Flying(NamedTuple):
@@ -81,6 +85,7 @@ class Run:
         self._flow = self.scaling.flow if self.scaling is not None and self.scaling.flow.watching else None
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
         self._faults = scenario.faults
+        self.watcher: Watcher | None = None
         self._requests: Iterator[Request] = iter(requests)
         self._flying: dict[str, _Flying] = {}
         self._number = 0
@@ -93,6 +98,18 @@ class Run:
             Refuse: _nothing if self.clients is None else self.clients.refused, Forget: _nothing,
         }  # fmt: skip
 
+    def watched(self, scenario: Scenario) -> "Run":
+        """Itself, with somebody who watches how the fleet stands it."""
+        self.watcher = Watcher(scenario, self.kernel, WARM_UP_S, self._window, self.lifecycle.spending)
+        if self.scaling is not None:
+            self.scaling.decided = self.watcher.decided
+        return self
+
+    def _window(self) -> Window:
+        window = self.gate.window(POOL, self.kernel.clock())
+        assert window is not None
+        return window
+
     def go(self, digest: bool = False) -> Outcome:
         """From the first arrival to the last end. `digest`: also of every fact and order, which takes time."""
         digesting = Digest() if digest else None
@@ -102,12 +119,17 @@ class Run:
         self.lifecycle.begin(WARM_UP_S, faults)
         if self.scaling is not None:
             self.scaling.begin(WARM_UP_S, faults)
+            self.scaling.bugs.begin(faults)
         self.cloud.plan(faults)
+        if self.watcher is not None:
+            self.watcher.begin()
         self._next()
         if not self._exhausted:
             self.kernel.run()
         hourly_cost = self.lifecycle.hourly_cost(self.tally.began_at or 0.0, self.tally.ended_at)
-        return Outcome(self.tally.result(hourly_cost), digesting.text() if digesting is not None else "")
+        result = self.tally.result(hourly_cost)
+        stress = None if self.watcher is None else self.watcher.stress(result.duration_s)
+        return Outcome(result, digesting.text() if digesting is not None else "", stress)
 
     # ===== clients =====
 
@@ -175,6 +197,8 @@ class Run:
             row = self.clients.over(order.row)
         if row is not None:
             self.tally.over(row)
+            if self.watcher is not None:
+                self.watcher.over(row)
         if self._exhausted and not self._flying and (self.clients is None or not self.clients.pending):
             self.kernel.halt()  # probes and scrapes would go on for ever
 

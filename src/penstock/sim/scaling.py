@@ -4,6 +4,8 @@ The actuator is the scenario: what is started joins the fleet at once, like a pr
 it has started; one whose engine has died is seen to have ended. Spot replicas come from the scenario's market.
 """
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from penstock.base.nouns import Unit
@@ -13,9 +15,11 @@ from penstock.core.gate import Gate
 from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.mix import base_of, price_of
+from penstock.core.scale.record import Decision
 from penstock.core.scale.words import (
     Drain,
     Fact,
+    Keep,
     Look,
     Noticed,
     Order,
@@ -28,9 +32,13 @@ from penstock.core.scale.words import (
 )
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
+from penstock.sim.bugs import Bugs
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.spot import Spot
+
+MONDAY_S = 4 * 86400.0
+"""1970-01-05: for schedules a run begins on a Monday, at midnight UTC, and in the first days of a month."""
 
 
 class Scaling:
@@ -58,6 +66,9 @@ class Scaling:
         for number, engine in enumerate(ours):
             if spec.spot is not None and number >= base_of(spec.spot, len(ours)):
                 self._as_spot(engine)
+        self.bugs = Bugs(spec, kernel)
+        self.decided: Callable[[Decision], None] | None = None
+        """Hears of every decision."""
 
     def begin(self, start: float, faults: tuple[Fault, ...]) -> None:
         """The group's replicas are there already, and up: only what is started now takes its time. Of a mix the first
@@ -70,13 +81,16 @@ class Scaling:
         self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
-        if isinstance(order, Record):
+        if isinstance(order, Record | Keep):
+            if self.decided is not None and isinstance(order, Record) and isinstance(order.entry, Decision):
+                self.decided(order.entry)
             return
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())
             assert window is not None
-            window = self.flow.fill(POOL, window, self._kernel.clock())
-            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
+            window = self.bugs.told(self.flow.fill(POOL, window, self._kernel.clock()))
+            wall_s = MONDAY_S + self._kernel.clock()
+            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines)), wall_s=wall_s))
         elif isinstance(order, Start):
             self._start(order)
         elif isinstance(order, Drain):
@@ -113,7 +127,7 @@ class Scaling:
 
     def _unit(self, name: str) -> Unit:
         engine = self._engines[name]
-        ended = engine.dead and self._kernel.clock() > self._up_at[name]
+        ended = engine.dead and engine.noticed and self._kernel.clock() > self._up_at[name]
         return Unit(
             id=name, state="ended" if ended else "running", url=engine.replica.url, detail="its engine died",
             purchase=engine.replica.purchase,
