@@ -2,16 +2,13 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from penstock.base.units import Seconds
+from penstock.config.strict import Strict
 
 
-class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Patience(_Conf, frozen=True, kw_only=True):
+class Patience(Strict, frozen=True, kw_only=True):
     """How long clients wait, from their first try on. Who leaves closes the connection."""
 
     first_token_s: Annotated[Seconds | None, Meta(description="for the first token; none: for ever")] = field(
@@ -34,7 +31,7 @@ class Patience(_Conf, frozen=True, kw_only=True):
             raise ValueError("patience without an end: give `first_token`, `answer` or both")
 
 
-class ClientRetries(_Conf, frozen=True, kw_only=True):
+class ClientRetries(Strict, frozen=True, kw_only=True):
     """Clients that are refused with 429 or 503 ask again: after the Retry-After that they were told (up to a minute),
     else after a pause that doubles with each try and of which up to a quarter is left out by chance. As OpenAI's
     libraries do it, with their defaults."""
@@ -44,7 +41,7 @@ class ClientRetries(_Conf, frozen=True, kw_only=True):
     most_wait_s: Annotated[Seconds, Meta(description="longest pause")] = field(default=8.0, name="most_wait")
 
 
-class Clients(_Conf, frozen=True, kw_only=True):
+class Clients(Strict, frozen=True, kw_only=True):
     """How clients behave. Without this block they wait for ever, take a refusal for an answer, and send what the
     workload says when it says."""
 
