@@ -2,12 +2,15 @@
 
 import json
 
+import msgspec
 import typer
 from typer.testing import CliRunner
 
 from penstock.cli.explain import explain
 from penstock.cli.pools import pools
+from penstock.core.scale.spot import SpotSpec
 from penstock.core.scale.view import ScaleStory
+from penstock.core.scale.words import Noticed, Scaled
 from tests.core.scale.pools import QUICK, World, unit
 from tests.helpers.desk import Desk, desk
 
@@ -77,6 +80,24 @@ def test_json_is_the_admin_apis() -> None:
         filled(at)
         assert json.loads(run("pools", "--json", "--admin", at.url)[1])[0]["pool"] == "p"
         assert json.loads(run("explain", "--pool", "p", "--json", "--admin", at.url)[1])["view"]["wanted"] == 8
+
+
+def test_spot_is_shown() -> None:
+    """How each replica is paid for, which is taken back and when, and that spot cannot be had."""
+    spot = SpotSpec(base=0.5, retry_s=60.0)
+    world = World(msgspec.structs.replace(QUICK, min=2, spot=spot)).run(4)
+    world.busy.add("p-2")
+    world.tell(Noticed("p", "p-2", 120.0))
+    world.tell(Scaled("p", "p-3", "no capacity"))
+    views = world.governor.views(world.now)
+    with desk() as at:
+        at.pages["/admin/pools"] = views
+        at.pages["/admin/pools/p?last=10"] = ScaleStory(view=views[0], entries=[])
+        table = " ".join(run("pools", "--admin", at.url)[1].split())
+        units = " ".join(run("pools", "p", "--admin", at.url)[1].split())
+    assert "spot cannot be had, asked again in 60 s" in table
+    assert "p-2 draining, taken back in 2 min" in units
+    assert "on demand" in units
 
 
 def test_no_pool_scales_itself() -> None:

@@ -118,3 +118,43 @@ def test_who_waits_for_the_first_replica_is_warned_of() -> None:
     patient = "models: [m], queue: {waiting_room: 5m, unavailable_wait: 5m, timeout: 5m}"
     assert settings("min: 0, " + ACTUATOR, patient).warnings == ()
     assert settings("min: 1, " + ACTUATOR).warnings == ()
+
+
+URL = "http://169.254.169.254/latest/meta-data/spot/instance-action"
+
+
+def test_a_pool_that_is_partly_spot() -> None:
+    """Three tenths are the base by default; notices are looked for where it says, every five seconds."""
+    (pool,) = settings(f"{ACTUATOR}, spot: {{hourly_cost: 1, notices: {{metadata: '{URL}'}}}}").scaled
+    spot = pool.spec.spot
+    assert spot is not None
+    assert (spot.base, spot.hourly_cost, spot.within_s, spot.retry_s, spot.notice_s) == (0.3, 1.0, 120.0, 300.0, 120.0)
+    assert spot.notices is not None
+    assert (spot.notices.metadata, spot.notices.file, spot.notices.every_s) == (URL, None, 5.0)
+
+
+def test_a_mix_is_held_against_the_budget() -> None:
+    """Thirteen an hour pay for two at five; where spot costs one, for two of these and three spot ones."""
+    rest = f"min: 3, max_hourly_cost: 13, replica: {{hourly_cost: 5}}, {ACTUATOR}"
+    assert "it allows 2 replicas" in mistakes_of(scaled(rest))[0]
+    assert settings(f"{rest}, spot: {{hourly_cost: 1}}").scaled[0].spec.min == 3
+
+
+@pytest.mark.parametrize(
+    ("spot", "mistake"),
+    [
+        ("spot: {within: 0s}", "pools[0].scale.spot.within (line 1): found 0, expected more than 0"),
+        ("spot: {retry: 0s}", "pools[0].scale.spot.retry (line 1): found 0, expected more than 0"),
+        ("spot: {notices: {token: 'http://h/t'}}", "a token for what? expected `metadata` as well"),
+        (
+            "spot: {notices: {metadata: 'file:///etc/passwd'}}",
+            "found 'file:///etc/passwd', expected http(s)://host/path",
+        ),
+        ("spot: {notices: {metadata: 'http://['}}", "expected http(s)://host/path"),
+        ("spot: {}, replica: {purchase: spot}", "`replica.purchase` is spot already"),
+        ("spot: {base: 1.5}", "spot.base"),
+    ],
+)
+def test_wrong_spot_is_told(spot: str, mistake: str) -> None:
+    """Each with what is expected."""
+    assert mistake in mistakes_of(scaled(f"{ACTUATOR}, {spot}"))[0]

@@ -112,7 +112,7 @@ def test_a_policy_is_a_pools_blocks() -> None:
 
 def test_a_policy_has_every_block_of_a_pool() -> None:
     """A block that comes to pools must be taken in here, or be named as what a scenario itself says."""
-    said_by_the_scenario = {"name", "models"}
+    said_by_the_scenario = {"name", "models", "regions"}
     assert set(PoolSpec.__struct_fields__) - set(Policy.__struct_fields__) == said_by_the_scenario
     assert Policy().pool() == PoolSpec(name="sim", models=("model",)), "the defaults are the gateway's"
 

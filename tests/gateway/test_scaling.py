@@ -6,11 +6,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.base.nouns import Replica
-from penstock.config.schema import Access, ScaleConf, ScaledPool
+from penstock.config.schema import Access, ScaleConf, ScaledPool, SpotConf
 from penstock.core.scale.flow import Flow
 from penstock.core.scale.spec import DownPace, UpPace
 from penstock.core.scale.window import ReplicaSeen, Window
@@ -142,7 +143,7 @@ def test_an_actuator_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.
 def test_an_order_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A start that fails is part of the pool's story, and a warning in the log."""
 
-    async def refuse(unit: str) -> None:
+    async def refuse(unit: str, purchase: str) -> None:
         raise OSError("no room")
 
     async def test(rig: Rig) -> None:
@@ -262,3 +263,31 @@ def test_leftovers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         over(monkeypatch, test)
     assert "pool old runs still" in caplog.text
+
+
+SPOT = msgspec.structs.replace(CONF, min=2, max=4, spot=SpotConf(base=0.5, hourly_cost=1.0, notice_s=60.0))
+
+
+@pytest.mark.slow
+def test_spot_replicas_join_as_such_and_go_at_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The actuator is told how each is to be had, the fleet what it is and costs. A notice drains it and another one comes,
+    whoever names it, or all spot ones by *; a name that nobody has is nobody's."""
+
+    async def test(rig: Rig) -> None:
+        template = Replica(id="x", url="http://x", pool="p", hourly_cost=3.0)
+        actuator = rig.begin(msgspec.structs.replace(pool(conf=SPOT), template=template))
+        await until(lambda: len(rig.place.fleet) == 2)
+        assert {name: unit.purchase for name, unit in actuator.units.items()} == {"p-1": "on_demand", "p-2": "spot"}
+        found = {name: (it.purchase, it.hourly_cost) for name, it in rig.place.fleet.items()}
+        assert found == {"p-1": ("on_demand", 3.0), "p-2": ("spot", 1.0)}
+        await until(lambda: rig.scaling.views()[0].states["ready"] == 2)
+        rig.place.in_flight = 1
+        assert rig.scaling.noticed("p", "*", None) == 1
+        assert rig.draining == ["p-2"]
+        (gone_in_s,) = [unit.gone_in_s for unit in rig.scaling.views()[0].units if unit.unit == "p-2"]
+        assert gone_in_s == pytest.approx(60.0, abs=5.0)
+        await until(lambda: "p-3" in rig.place.fleet)
+        assert rig.place.fleet["p-3"].purchase == "spot"
+        assert rig.scaling.noticed("p", "p-99", 1.0) == rig.scaling.noticed("q", "p-1", 1.0) == 0
+
+    over(monkeypatch, test)

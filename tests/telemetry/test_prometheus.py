@@ -188,6 +188,10 @@ def test_pools_that_scale_themselves() -> None:
     assert value(PAGE, "penstock_scale_hourly_cost", pool="p") == 2.5
     assert value(PAGE, "penstock_scale_changes_total", pool="p", direction="up") == 0
     assert value(PAGE, "penstock_scale_alarms_total", pool="p") == 0
+    assert value(PAGE, "penstock_scale_notices_total", pool="p") == 0
+    assert value(PAGE, "penstock_scale_spot_dry_seconds", pool="p") == 0
+    spent = value(PAGE, "penstock_scale_spent_total", pool="p", purchase="on_demand")
+    assert abs((spent or 0.0) - 4 * 2.5 / 3600) < 1e-6
 
 
 def test_ejections_and_panic() -> None:

@@ -100,6 +100,8 @@ def _state(view: ScaleView) -> str:
     if view.failures:
         pause = f", the next in {show_seconds(view.start_in_s)}" if view.start_in_s else ""
         told = f"{view.failures} starts in a row failed{pause}; {told}"
+    if view.dry_s:
+        told = f"spot cannot be had, asked again in {show_seconds(round(view.dry_s))}; {told}"
     return told
 
 
@@ -110,10 +112,14 @@ def units_of(view: ScaleView) -> Table:
     table.add_column("state")
     for name in ("since", "age", "in flight"):
         table.add_column(name, justify="right")
+    table.add_column("paid")
     for unit in view.units:
         state = f"{unit.state}, ill" if unit.ill else unit.state
+        if unit.gone_in_s is not None:
+            state = f"{state}, taken back in {show_seconds(round(unit.gone_in_s))}"
         table.add_row(
-            unit.unit, state, show_seconds(unit.since_s), show_seconds(unit.age_s), str(unit.in_flight)
+            unit.unit, state, show_seconds(unit.since_s), show_seconds(unit.age_s), str(unit.in_flight),
+            unit.purchase.replace("_", " "),
         )  # fmt: skip
     return table
 

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from penstock.base.errors import ConfigError
 from penstock.base.units import Seconds
-from penstock.config.clients import Clients
+from penstock.config.clients import Clients, Greedy
 from penstock.config.costs import Cost, engine_of, judge, loaded, reader
 from penstock.config.document import NotYaml, parse
 from penstock.config.load import load_file, read_text
+from penstock.config.markets import Market
 from penstock.config.mistakes import Mistakes, Place
+from penstock.config.regions import ClientRegions
 from penstock.config.shape import Shape
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
@@ -85,6 +87,8 @@ class Group(_Conf, frozen=True, kw_only=True):
     round_trip_s: Annotated[
         Seconds | None, _doc("between the gateway and them, there and back (another region); none: the network's")
     ] = field(default=None, name="round_trip")
+
+    region: Annotated[str, _doc("where they are, one of `regions.places`")] = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.cost, str) and self.cost not in PRESETS:
@@ -210,7 +214,33 @@ class Runaway(_Fault, frozen=True, kw_only=True, tag="runaway"):
             raise ValueError("a runaway is the pool's: leave out `replicas`")
 
 
-Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot | Runaway
+class RegionDark(_Fault, frozen=True, kw_only=True, tag="region_dark"):
+    """Nothing comes out of a region or into it: connections that are under way are lost, which is noticed 10 s later;
+    new ones time out. Its engines go on, with the caches that they have. Its clients go on as well."""
+
+    region: Annotated[str, _doc("which")]
+
+    def __post_init__(self) -> None:
+        if self.replicas:
+            raise ValueError("a region goes dark with all its replicas: leave out `replicas`")
+
+
+class Storm(_Fault, frozen=True, kw_only=True, tag="storm"):
+    """Spot is taken back in large numbers: so large a share of the spot replicas that are there when it begins, by lot, one
+    after the other; until it is over none can be had. For a fleet that scales itself with `scale.spot`."""
+
+    share: Annotated[float, Meta(gt=0, le=1, description="share of the spot replicas")] = 0.8
+    over_s: Annotated[Seconds, _doc("time in which their notices come, evenly")] = field(default=120.0, name="over")
+    notice_s: Annotated[Seconds, _doc("between a notice and the end of the replica")] = field(
+        default=120.0, name="notice"
+    )
+
+    def __post_init__(self) -> None:
+        if self.replicas:
+            raise ValueError("a storm takes a share of all spot replicas: leave out `replicas`")
+
+
+Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot | Storm | RegionDark | Runaway
 
 
 class Network(_Conf, frozen=True, kw_only=True):
@@ -240,15 +270,7 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
             "a known mistake: `targets.gpu` is told the CPUs of the engines' hosts, which are hardly busier under load"
         ),
     ] = False
-
-
-class Greedy(_Conf, frozen=True, kw_only=True):
-    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure`
-    plays the scenario once more without that part, to see what it does to the others."""
-
-    tenant: Annotated[str, _doc("who asks for more")]
-    at_s: Annotated[Seconds, _doc("others' requests count that come from then on")] = field(name="at")
-    for_s: Annotated[Seconds, _doc("and for so long")] = field(name="for")
+    market: Annotated[Market, _doc("how many spot replicas can be had, for `spot`")] = field(default_factory=Market)
 
 
 class Slo(_Conf, frozen=True, kw_only=True):
@@ -274,6 +296,9 @@ class Scenario(_Conf, frozen=True, kw_only=True):
     policy: Policy = field(default_factory=Policy)
     clients: Annotated[Clients | None, _doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
+    regions: Annotated[ClientRegions | None, _doc("where replicas and clients are; none: `network` says how far")] = (
+        None
+    )
     scale: Annotated[Scale | None, _doc("how the fleet scales itself; none: it does not")] = None
     slo: Slo = field(default_factory=Slo)
     faults: Annotated[tuple[Fault, ...], _doc("what goes wrong")] = ()
@@ -287,15 +312,30 @@ class Scenario(_Conf, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.scale is not None:
             _check_scale(self.scale, self.fleet)
+        _check_places(self.regions, self.fleet, self.faults)
         count = sum(group.count for group in self.fleet)
         if self.greedy is not None and not (isinstance(self.workload, Merge) and len(self.workload.of) > 1):
             raise ValueError("what a greedy tenant asks for is the last part of a `merge` of several")
         if not count and self.scale is None:
             raise ValueError("the fleet has no replica, and it does not scale itself")
         for fault in self.faults:
+            if isinstance(fault, Storm) and (self.scale is None or self.scale.spot is None):
+                raise ValueError("a storm needs a fleet that scales itself with spot: set `scale.spot`")
             for number in fault.replicas:
                 if not 0 <= number < count:
                     raise ValueError(f"there is no replica {number}: the fleet's are 0 to {count - 1}")
+
+
+def _check_places(regions: ClientRegions | None, fleet: tuple[Group, ...], faults: tuple[Fault, ...]) -> None:
+    used = {group.region: None for group in fleet if group.region}
+    for name in used if regions is None or set(used) - set(regions.places) else ():
+        if regions is None or name not in regions.places:
+            raise ValueError(f"there is no region {name!r}: name it under `regions.places`")
+    if regions is not None and any(not group.region for group in fleet):
+        raise ValueError("where there are `regions`, every group of the fleet says its `region`")
+    for fault in faults:
+        if isinstance(fault, RegionDark) and fault.region not in used:
+            raise ValueError(f"no replica is in region {fault.region!r}, which is to go dark")
 
 
 def _check_scale(scale: Scale, fleet: tuple[Group, ...]) -> None:

@@ -8,6 +8,7 @@ that carry a foreign `Origin`, or a `Host` that is a name other than localhost (
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from ipaddress import ip_address
@@ -21,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from penstock.adapters.notices.notice import posted
 from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
@@ -53,6 +55,7 @@ class Desk(Protocol):
     def source_views(self) -> list[SourceView]: ...
     def scale_views(self) -> list[ScaleView]: ...
     def scale_story(self, pool: str, last: int) -> ScaleStory | None: ...
+    def noticed(self, pool: str, unit: str, within_s: float | None) -> int: ...
     def account_views(self) -> list[AccountView]: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
@@ -156,6 +159,7 @@ class _Api:
             Route("/admin/sources", _said(self.sources), methods=["GET"]),
             Route("/admin/queues", _said(self.queues), methods=["GET"]),
             Route("/admin/pools", _said(self.pools), methods=["GET"]),
+            Route("/admin/pools/{name:path}/notices", _said(self.notice), methods=["POST"]),
             Route("/admin/pools/{name:path}", _said(self.pool), methods=["GET"]),
             Route("/admin/tenants", _said(self.tenants), methods=["GET"]),
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
@@ -188,6 +192,14 @@ class _Api:
         if story is None:
             raise RosterError(404, f"there is no pool {name!r} that scales itself")
         return _json(story)
+
+    async def notice(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        unit, within_s = posted(await body_of(request), time.time())
+        count = self._desk.noticed(name, unit, within_s)
+        if not count:
+            raise RosterError(404, f"there is no replica {unit!r} that pool {name!r} runs")
+        return _json({"pool": name, "noticed": count})
 
     async def counters(self, request: Request) -> Response:
         return _json(self._desk.counters())

@@ -247,6 +247,10 @@ class Gateway:
         """Why a pool has as many replicas as it has; None: it does not scale itself."""
         return self.scaling.story(pool, last)
 
+    def noticed(self, pool: str, unit: str, within_s: float | None) -> int:
+        """A provider takes replicas that a pool runs back; how many."""
+        return self.scaling.noticed(pool, unit, within_s)
+
     def counters(self) -> dict[str, int]:
         """What is held: all zero (but for totals and open connections) when nothing goes on."""
         return {**self.gate.counts(), **self.plane.counters()}

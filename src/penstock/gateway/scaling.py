@@ -16,14 +16,17 @@ from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
 from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
+from penstock.core.scale.mix import price_of
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
+from penstock.core.scale.spot import SpotSpec
 from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
     Drain,
     Fact,
     Look,
+    Noticed,
     Order,
     Reconfigured,
     Record,
@@ -34,6 +37,7 @@ from penstock.core.scale.words import (
     Woke,
 )
 from penstock.drive.pump import CallAt, Clock, Pump, log_bug
+from penstock.gateway.notices import NoticeWatch, about
 
 log = logging.getLogger("penstock.scaling")
 
@@ -72,9 +76,18 @@ class _Ward:
 
     def replicas(self) -> list[tuple[Replica, Access]]:
         """The replicas that calls may be sent to."""
-        like, access = self.pool.template, self.pool.access
+        like, access, spot = self.pool.template, self.pool.access, self.pool.spec.spot
+        cheap = replace(like, purchase="spot", hourly_cost=price_of("spot", spot, like.hourly_cost))
         return [
-            (replace(like, id=unit.id, url=unit.url, drain=unit.id in self.drained), access)
+            (
+                replace(
+                    cheap if spot is not None and unit.purchase == "spot" else like,
+                    id=unit.id,
+                    url=unit.url,
+                    drain=unit.id in self.drained,
+                ),
+                access,
+            )  # fmt: skip
             for unit in self.units
             if unit.state == "running" and unit.url and unit.id not in self.stopped
         ]
@@ -103,6 +116,7 @@ class Scaling:
         self._wards: dict[str, _Ward] = {}
         """Those, and the ones whose replicas are not gone yet."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._notices = NoticeWatch(self, clock)
         self._started = False
         self._placed: tuple[tuple[Replica, Access], ...] = ()
 
@@ -127,6 +141,7 @@ class Scaling:
     def apply(self, pools: tuple[ScaledPool, ...]) -> None:
         """New settings. The replicas of a pool that is not among them any more are drained and stopped."""
         self._pools = {pool.pool: pool for pool in pools if self._takes(pool)}
+        self._notices.follow(self._pools.values())
         if not self._wards:
             return
         for name, ward in self._wards.items():
@@ -152,6 +167,7 @@ class Scaling:
 
     async def stop(self) -> None:
         """Look and order no more. What runs goes on, but for pools that stop theirs with the gateway."""
+        self._notices.close()
         self._pump.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -162,6 +178,7 @@ class Scaling:
 
     def close(self) -> None:
         """Let go of everything at once, as when `stop` takes too long."""
+        self._notices.close()
         self._pump.close()
         for ward in self._wards.values():
             ward.actuator.close(self._started and ends_within_s(ward.pool.spec.actuator) is not None)
@@ -214,10 +231,12 @@ class Scaling:
         task.add_done_callback(self._tasks.discard)
 
     async def _order(self, ward: _Ward, order: Start | Stop) -> None:
-        act = ward.actuator.start if isinstance(order, Start) else ward.actuator.stop
         detail = ""
         try:
-            await act(order.unit)
+            if isinstance(order, Start):
+                await ward.actuator.start(order.unit, order.purchase)
+            else:
+                await ward.actuator.stop(order.unit)
         except OSError as wrong:
             detail = str(wrong)[:300] or type(wrong).__name__
         except Exception as bug:
@@ -262,6 +281,20 @@ class Scaling:
         if placed != self._placed:
             self._placed = placed
             self._place.scaled(placed)
+
+    # ===== notices =====
+
+    def noticed(self, pool: str, unit: str, within_s: float | None) -> int:
+        """A provider takes a replica of a pool, or all that are spot, back in so many seconds (None: as the pool says); how
+        many that are."""
+        ward = self._wards.get(pool)
+        if ward is None:
+            return 0
+        spot = ward.pool.spec.spot or SpotSpec()
+        units = about(unit, ward.units)
+        for name in units:
+            self._pump.tell(Noticed(pool, name, spot.notice_s if within_s is None else within_s))
+        return len(units)
 
     # ===== for people =====
 

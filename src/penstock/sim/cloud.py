@@ -18,10 +18,14 @@ from penstock.drive.pump import Pump, raise_bug
 from penstock.engine import words
 from penstock.engine.batcher import Batcher
 from penstock.sim.benchmark import Benchmark
+from penstock.sim.dark import Darkness
+from penstock.sim.places import Places
 from penstock.sim.prompts import own_text, seen_by_engine
 from penstock.workload.request import Request
 
 Tell = Callable[[Event], None]
+LOST_S = 10.0
+"""Until a connection over which nothing comes or goes any more is known to be lost, as the gateway has it."""
 KEPT_STATS = 64
 """Old numbers of an engine that are kept for a network whose metrics lag."""
 
@@ -29,11 +33,13 @@ KEPT_STATS = 64
 class _Attempt:
     """A connection that the gateway holds open for an answer."""
 
-    __slots__ = ("begun", "name", "order", "out")
+    __slots__ = ("begun", "name", "order", "out", "way_s")
 
-    def __init__(self, name: str, order: Send) -> None:
+    def __init__(self, name: str, order: Send, way_s: float) -> None:
         self.name = name
         self.order = order
+        self.way_s = way_s
+        """To the replica, one way."""
         self.out = False
         """The engine has made its first token."""
         self.begun = False
@@ -50,11 +56,13 @@ class Engine:
         self.noticed = True
         """Whether who runs it sees that it has died."""
         self.frozen = False
+        self.dark_since: float | None = None
+        """Nothing reaches it, and nothing comes from it."""
         self.mute = False
         """Its metrics cannot be read."""
         self.slowed = 1.0
         self._network = network
-        self._way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
+        self.way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
         self._outside_s = group.modelled().outside_s
         self._kernel = kernel
         self._tell = tell
@@ -81,13 +89,20 @@ class Engine:
 
     # ===== the gateway's side =====
 
-    def submit(self, order: Send, request: Request, number: int) -> None:
-        """An attempt is on its way."""
-        now, attempt = self._kernel.clock(), _Attempt(f"{order.id}/{order.attempt}", order)
+    def submit(self, order: Send, request: Request, number: int, way_s: float | None = None) -> None:
+        """An attempt is on its way, which takes so long; None: as long as it is for all."""
+        now, way_s = self._kernel.clock(), self.way_s if way_s is None else way_s
+        attempt = _Attempt(f"{order.id}/{order.attempt}", order, way_s)
         self._open[attempt.name] = attempt
         if order.first_byte_timeout_s != inf:
             self._watch(attempt, now + order.first_byte_timeout_s)
-        self._kernel.at(now + self._way_s + self._outside_s, self._arrive, (attempt, request, number))
+        if self.dark_since is not None:
+            # connections that are kept for reuse seem well until they are known to be lost
+            known = now - self.dark_since >= LOST_S
+            until = now + order.connect_timeout_s if known else self.dark_since + LOST_S
+            self._kernel.at(until, self._lost, (attempt, "connect_timeout" if known else "closed_early"))
+            return
+        self._kernel.at(now + way_s + self._outside_s, self._arrive, (attempt, request, number))
 
     def abort(self, order: Cancel) -> None:
         """The gateway closes the connection; the engine learns of it in time."""
@@ -96,8 +111,9 @@ class Engine:
         self._hang_up(f"{order.id}/{order.attempt}")
 
     def _hang_up(self, name: str) -> None:
-        if self._open.pop(name, None) is not None:
-            self._kernel.at(self._kernel.clock() + self._way_s + self._outside_s, self._stop, name)
+        attempt = self._open.pop(name, None)
+        if attempt is not None:
+            self._kernel.at(self._kernel.clock() + attempt.way_s + self._outside_s, self._stop, name)
 
     def _watch(self, attempt: _Attempt, until: float) -> None:
         due = self._due
@@ -136,13 +152,17 @@ class Engine:
         elif not isinstance(event, Began):
             self._ask(benchmark)
 
-    def probe(self) -> None:
+    def probe(self, timeout_s: float = 5.0) -> None:
         """A health probe is on its way."""
-        self._say(Probed(self.replica.id, ok=not self.dead))
+        dark = self.dark_since is not None
+        wait_s = timeout_s if dark else self.way_s
+        self._kernel.at(self._kernel.clock() + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
 
     def scrape(self) -> None:
         """Somebody reads its numbers."""
-        self._say(Observed(self.replica.id, None if self.dead or self.mute else self._told()))
+        silent = self.dead or self.mute or self.dark_since is not None
+        told = Observed(self.replica.id, None if silent else self._told())
+        self._kernel.at(self._kernel.clock() + self.way_s, self._tell, told)
 
     def bench(self, order: Probe) -> None:
         """A benchmark begins."""
@@ -179,6 +199,8 @@ class Engine:
 
     def _arrive(self, what: tuple[_Attempt, Request, int]) -> None:
         attempt, request, number = what
+        if self.dark_since is not None:
+            return
         if self.dead:
             self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, "connect_refused"))
         elif self.frozen:
@@ -215,13 +237,9 @@ class Engine:
         else:  # too long for this engine: the client's mistake, answered as one
             self._answer(attempt, Ended(sent.id, sent.attempt, 400))
 
-    def _say(self, event: Probed | Observed) -> None:
-        """What has left the engine arrives, whatever becomes of the engine."""
-        self._kernel.at(self._kernel.clock() + self._way_s, self._tell, event)
-
     def _answer(self, attempt: _Attempt, event: Began | Ended | Failed) -> None:
-        """The same on a connection, which may be closed by then."""
-        self._kernel.at(self._kernel.clock() + self._way_s, self._answered, (attempt, event))
+        """What has left the engine arrives, whatever becomes of it, unless its connection is closed by then."""
+        self._kernel.at(self._kernel.clock() + attempt.way_s, self._answered, (attempt, event))
 
     def _answered(self, what: tuple[_Attempt, Began | Ended | Failed]) -> None:
         attempt, event = what
@@ -280,18 +298,46 @@ class Engine:
         self.frozen = False
         self._close(self._held)
 
+    @property
+    def region(self) -> str:
+        """Where it is."""
+        return self.group.region
+
+    def darken(self) -> None:
+        """Its region is cut off: what is under way is lost, though nobody knows it yet."""
+        now = self.dark_since = self._kernel.clock()
+        taken, self._running, self._held = self._running, {}, {}
+        for name in taken:
+            self._pump.tell(words.Abort(name))
+        for attempt in self._open.values():
+            label: Label = "died_mid_answer" if attempt.out else "closed_early"
+            self._kernel.at(now + LOST_S, self._lost, (attempt, label))
+
+    def lighten(self) -> None:
+        """Its region can be reached again."""
+        self.dark_since = None
+
+    def _lost(self, what: tuple[_Attempt, Label]) -> None:
+        attempt, label = what
+        if self._open.get(attempt.name) is attempt:
+            self._give_up(attempt, label)
+
 
 class Cloud:
     """All engines of a scenario."""
 
-    def __init__(self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell) -> None:
+    def __init__(
+        self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell, places: Places | None = None
+    ) -> None:
         self.fleet = fleet
+        self._places = places
         self._network = network
         self._kernel = kernel
         self._tell = tell
         groups = [group for group in fleet for _ in range(group.count)]
         width = len(str(len(groups) - 1))
         self.engines: dict[str, Engine] = {}
+        self._darkness = Darkness(self.engines, kernel)
         for number, group in enumerate(groups):
             self.add(f"r{number:0{width}d}", group)
 
@@ -299,9 +345,12 @@ class Cloud:
         """One more engine, of this group."""
         replica = Replica(
             id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
-            weight=group.weight, hourly_cost=group.money_per_hour(),
+            weight=group.weight, hourly_cost=group.money_per_hour(), region=group.region,
         )  # fmt: skip
         engine = self.engines[name] = Engine(replica, group, self._network, self._kernel, self._tell)
+        if self._places is not None:
+            engine.way_s = self._places.watch_way_s(group.region)
+        self._darkness.joins(engine)
         return engine
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
@@ -310,6 +359,7 @@ class Cloud:
         for fault in faults:
             for number in fault.replicas or range(len(engines)):
                 self._plan(fault, engines[number])
+        self._darkness.plan(faults)
 
     def _plan(self, fault: Fault, engine: Engine) -> None:
         until = inf if fault.for_s is None else fault.at_s + fault.for_s

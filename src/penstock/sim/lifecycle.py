@@ -105,7 +105,7 @@ class Lifecycle:
         """It is in the fleet no more."""
         name = engine.replica.id
         if self._members.pop(name, None) is not None:
-            self._left.append((self._since.pop(name), self._kernel.clock(), engine.group.money_per_hour()))
+            self._left.append((self._since.pop(name), self._kernel.clock(), engine.replica.hourly_cost))
             self._announce()
 
     def _taken_back(self, engine: Engine) -> None:
@@ -123,7 +123,7 @@ class Lifecycle:
         """Of the whole fleet, as the mean over this time: a replica costs from its joining to its leaving."""
         engines = self._cloud.engines
         if not self._left and not any(self._since.values()):
-            return fsum(engines[name].group.money_per_hour() for name in self._members)
-        stays = [(since, end, engines[name].group.money_per_hour()) for name, since in self._since.items()]
+            return fsum(engines[name].replica.hourly_cost for name in self._members)
+        stays = [(since, end, engines[name].replica.hourly_cost) for name, since in self._since.items()]
         spent = fsum(cost * max(0.0, min(end, until) - max(start, since)) for since, until, cost in stays + self._left)
         return spent / (end - start) if end > start else 0.0

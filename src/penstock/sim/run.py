@@ -23,6 +23,7 @@ from penstock.sim.clients import AHEAD_S, Played
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
 from penstock.sim.lifecycle import Lifecycle
+from penstock.sim.places import Places
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.scaling import Scaling
 from penstock.sim.stress import Stress, Watcher
@@ -52,6 +53,8 @@ class _Flying(NamedTuple):
     """Which of the run's."""
     asked: list[Engine]
     """Who got its attempts."""
+    origin: str
+    """The region that it comes from."""
 
 
 class Run:
@@ -59,7 +62,10 @@ class Run:
 
     def __init__(self, scenario: Scenario, policy: Policy, requests: Iterable[Request], seed: int) -> None:
         self.kernel = Kernel()
-        decides = GateSpec(pools=(policy.pool(),), max_waiting=MOST_WAITING, limits=policy.gate_limits())
+        regions = scenario.regions
+        self.places = None if regions is None else Places(regions, Rand(seed).child("places"))
+        pool = msgspec.structs.replace(policy.pool(), regions=None if regions is None else regions.spec())
+        decides = GateSpec(pools=(pool,), max_waiting=MOST_WAITING, limits=policy.gate_limits())
         self.gate = Gate(decides, Rand(seed).child("gate"))
         self.pump: Pump[Event, Effect] = Pump(
             self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
@@ -68,11 +74,13 @@ class Run:
         luck = Rand(seed).child("clients")
         self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
         self.cloud = Cloud(
-            scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard
-        )
+            scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard,
+            self.places,
+        )  # fmt: skip
         self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
         scale = scenario.scale
-        self.scaling = None if scale is None else Scaling(scale, self.cloud, self.lifecycle, self.gate, self.kernel)
+        around = (self.cloud, self.lifecycle, self.gate, self.kernel, Rand(seed).child("scaling"))
+        self.scaling = None if scale is None else Scaling(scale, *around)
         self._flow = self.scaling.flow if self.scaling is not None and self.scaling.flow.watching else None
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
         self._faults = scenario.faults
@@ -109,7 +117,7 @@ class Run:
         faults = tuple(msgspec.structs.replace(fault, at_s=fault.at_s + WARM_UP_S) for fault in self._faults)
         self.lifecycle.begin(WARM_UP_S, faults)
         if self.scaling is not None:
-            self.scaling.begin()
+            self.scaling.begin(WARM_UP_S, faults)
             self.scaling.bugs.begin(faults)
         self.cloud.plan(faults)
         if self.watcher is not None:
@@ -147,13 +155,14 @@ class Run:
         self.clients.told(request, number, WARM_UP_S + request.at_s)
 
     def _ask(self, request: Request, number: int, call_id: str, first: bool) -> None:
-        self._flying[call_id] = _Flying(request, number, [])
+        origin = "" if self.places is None else self.places.origin(request)
+        self._flying[call_id] = _Flying(request, number, [], origin)
         length = request.prompt_tokens * TOKEN_BYTES
         call = Call(
             call_id, MODEL, tenant=request.tenant or "anonymous", stream=True,
             priority=request.priority, prompt_tokens=request.prompt_tokens, max_tokens=request.output_tokens,
             body_bytes=length, session=request.session, prefix=seen_by_gateway(request, number), prompt_bytes=length,
-            latency_s=None if request.deadline_ns is None else request.deadline_ns / 1e9,
+            latency_s=None if request.deadline_ns is None else request.deadline_ns / 1e9, region=origin,
         )  # fmt: skip
         if first:
             self.tally.arrived()
@@ -167,10 +176,11 @@ class Run:
         self._table[type(order)](order)
 
     def _send(self, order: Send) -> None:
-        request, number, asked = self._flying[order.id]
+        request, number, asked, origin = self._flying[order.id]
         engine = self.cloud.engines[order.replica]
         asked.append(engine)  # attempts count from 1
-        engine.submit(order, request, number)
+        way_s = None if self.places is None else self.places.way_s(origin, engine.replica.region)
+        engine.submit(order, request, number, way_s)
 
     def _cancel(self, order: Cancel) -> None:
         if order.id.startswith(BENCHMARK):
@@ -193,7 +203,7 @@ class Run:
     def _probe(self, order: Probe) -> None:
         engine = self.cloud.engines[order.replica]
         if order.look == "health":
-            engine.probe()
+            engine.probe(order.timeout_s)
         elif order.look == "stats":
             engine.scrape()
         elif order.look == "bench":

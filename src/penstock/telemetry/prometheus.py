@@ -300,6 +300,8 @@ _SCALE: dict[str, Callable[[ScaleView], float | None]] = {
     "scale_blind": lambda one: bool(one.blind),
     "scale_panic": lambda one: one.panic,
     "scale_alarms": lambda one: one.alarms,
+    "scale_notices": lambda one: one.notices,
+    "scale_spot_dry_seconds": lambda one: one.dry_s,
 }
 
 
@@ -308,6 +310,10 @@ def _scaled(views: list[ScaleView]) -> Iterator[str]:
     yield from _family(
         "scale_replicas",
         [(f'{labels},state="{state}"', count) for labels, one in pools for state, count in one.states.items()],
+    )
+    yield from _family(
+        "scale_spent",
+        [(f'{labels},purchase="{purchase}"', money) for labels, one in pools for purchase, money in one.spent.items()],
     )
     for name, read in _SCALE.items():
         values = [(labels, read(one)) for labels, one in pools]

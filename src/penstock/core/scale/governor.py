@@ -4,20 +4,22 @@ Recommend → guard → crew: what the metrics want, what the bounds let pass, w
 comes every `look`, and brings the replicas' lives in line; every `interval` it also decides anew about their number.
 """
 
-from math import inf
+from math import fsum, inf
 
 from msgspec.structs import replace
 
+from penstock.core.scale.bill import Bill
 from penstock.core.scale.crew import Crew
 from penstock.core.scale.guards import Bounded, Guard, ceiling
-from penstock.core.scale.life import STATES
+from penstock.core.scale.life import STATES, Life
+from penstock.core.scale.mix import price_of
 from penstock.core.scale.panic import Panic, demand_of
 from penstock.core.scale.recommend import Recommendation, recommend
 from penstock.core.scale.record import Decision, History, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.view import ScaleView, UnitView
 from penstock.core.scale.window import Window
-from penstock.core.scale.words import Fact, Look, Order, Reconfigured, Record, Scaled, Seen, Woke
+from penstock.core.scale.words import Fact, Look, Noticed, Order, Reconfigured, Record, Scaled, Seen, Woke
 
 LEAST_LOOK_S = 0.05
 
@@ -28,8 +30,9 @@ class _Pool:
     def __init__(self, name: str, spec: ScaleSpec, hourly_cost: float, now: float) -> None:
         self.name = name
         self.spec = spec
-        self.crew = Crew(name, spec)
+        self.crew = Crew(name, spec, hourly_cost)
         self.guard = Guard(spec, hourly_cost)
+        self.bill = Bill()
         self.panic = None if spec.panic is None else Panic(spec.panic)
         self.history = History()
         self.wanted: int | None = None
@@ -44,12 +47,13 @@ class _Pool:
         self.alarms = 0
         self.ups = 0
         self.downs = 0
+        self.notices = 0
 
     def respec(self, spec: ScaleSpec, hourly_cost: float, closing: bool) -> None:
         """New settings hold. What is known of its replicas stays."""
         self.spec, self.closing = spec, closing
         self.crew.spec = self.guard.spec = spec
-        self.guard.hourly_cost = hourly_cost
+        self.guard.hourly_cost = self.crew.hourly_cost = hourly_cost
         if spec.panic is None:
             self.panic = None
         elif self.panic is None:
@@ -70,6 +74,7 @@ class _Pool:
         self.blind = ""
         ours = self.crew.lives
         self.crew.see(event.window, event.units, out, now)
+        self.bill.look(ours.values(), self.spec.spot, self.guard.hourly_cost, now)
         self.others = sum(one.id not in ours for one in event.window.replicas)
         if self.closing:
             self.wanted = 0
@@ -82,6 +87,14 @@ class _Pool:
             self.decide_at = now + self.spec.interval_s
             self.wanted = self._decide(event.window, self.wanted, out, now)
         self.crew.reconcile(self.wanted, self.most, out, now)
+
+    def noticed(self, event: Noticed, out: list[Order], now: float) -> None:
+        """A provider takes one back. Its replacement does not wait for the next look."""
+        life = self.crew.lives.get(event.unit)
+        self.notices += life is not None and life.until is None
+        self.crew.noticed(event.unit, now + max(0.0, event.within_s), out, now)
+        if self.wanted is not None and not self.closing and not self.blind:
+            self.crew.reconcile(self.wanted, self.most, out, now)
 
     def _panics(self, window: Window, was: int, now: float) -> bool:
         """Whether a burst asks for more than there should be: that does not wait for the next decision."""
@@ -126,14 +139,20 @@ class _Pool:
             downs=self.downs, failures=crew.failures,
             start_in_s=max(0.0, crew.start_at - now) if crew.failures else 0.0,
             states={state: sum(life.state == state for life in lives) for state in STATES},
-            hourly_cost=self.guard.hourly_cost * len(lives), max_hourly_cost=self.spec.max_hourly_cost,
+            hourly_cost=fsum(self._price(life) for life in lives), max_hourly_cost=self.spec.max_hourly_cost,
+            hourly_costs=dict(self.bill.hourly), spent=dict(self.bill.spent), notices=self.notices,
+            dry_s=max(0.0, crew.mix.dry_until - now) if crew.mix.refusals else 0.0,
             last=self.history.decision(), panic=self.panic is not None and self.panic.on,
             units=[
                 UnitView(unit=life.unit, state=life.state, since_s=now - life.since, in_flight=life.in_flight,
-                    ill=life.ill_since is not None, age_s=now - life.born)
+                    ill=life.ill_since is not None, age_s=now - life.born, purchase=life.purchase,
+                    gone_in_s=None if life.until is None else max(0.0, life.until - now))
                 for life in lives
             ],
         )  # fmt: skip
+
+    def _price(self, life: Life) -> float:
+        return price_of(life.purchase, self.spec.spot, self.guard.hourly_cost)
 
 
 class Governor:
@@ -154,6 +173,8 @@ class Governor:
         elif (pool := self._pools.get(event.pool)) is not None:
             if isinstance(event, Scaled):
                 pool.crew.refused(event.unit, event.detail, out, now)
+            elif isinstance(event, Noticed):
+                pool.noticed(event, out, now)
             else:
                 pool.seen(event, out, now)
                 if pool.closing and not pool.crew.lives and not pool.blind:

@@ -10,6 +10,7 @@ from math import ceil, floor, inf
 
 from msgspec import Struct
 
+from penstock.core.scale.mix import affordable
 from penstock.core.scale.spec import Pace, ScaleSpec
 
 RUNAWAY = 10
@@ -35,6 +36,8 @@ def ceiling(spec: ScaleSpec, hourly_cost: float) -> int:
     """The most replicas that may be there, by `max` and by cost."""
     if spec.max_hourly_cost is None or hourly_cost <= 0:
         return spec.max
+    if spec.spot is not None:
+        return affordable(spec.spot, spec.max, spec.max_hourly_cost, hourly_cost)
     return min(spec.max, floor(spec.max_hourly_cost / hourly_cost + 1e-9))
 
 

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from penstock.base.units import Fraction, Seconds
 from penstock.core.scale.life import LifeSpec
 from penstock.core.scale.pace import DownPace, Pace, PanicWindow, UpPace
+from penstock.core.scale.spot import SpotSpec
 from penstock.core.scale.targets import (
     GpuTarget,
     InFlightTarget,
@@ -51,4 +52,5 @@ class ScaleSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     panic: Annotated[PanicWindow | None, _doc("how a burst is met; null: as anything else, by `up`")] = field(default_factory=PanicWindow)
     health: Annotated[Fraction, _doc("where a smaller share of the ready replicas is well, ill ones are replaced, one after the other")] = 0.8
     replace_after_s: Annotated[Seconds, _doc("how long a replica must have been ill to be replaced")] = field(default=60.0, name="replace_after")
+    spot: Annotated[SpotSpec | None, _doc("how many of them are spot; none: none is")] = None
     life: LifeSpec = field(default_factory=LifeSpec)

@@ -6,7 +6,7 @@ missed, or happened while nobody looked, is seen at the next one.
 
 from msgspec import Struct
 
-from penstock.base.nouns import Unit
+from penstock.base.nouns import Purchase, Unit
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.window import Window
@@ -42,11 +42,21 @@ class Reconfigured(Struct, frozen=True, tag=True):
     """Pool -> what one of its replicas costs an hour."""
 
 
+class Noticed(Struct, frozen=True, tag=True, gc=False):
+    """A provider gave notice that it takes a replica back: it drains, and another one is ordered. Told again, it holds
+    the earlier end."""
+
+    pool: str
+    unit: str
+    within_s: float
+    """Until it is gone."""
+
+
 class Woke(Struct, frozen=True, tag=True, gc=False):
     """The time that the Governor asked to be woken at has come."""
 
 
-Fact = Seen | Scaled | Reconfigured | Woke
+Fact = Seen | Scaled | Reconfigured | Noticed | Woke
 
 # ===== orders =====
 
@@ -62,6 +72,8 @@ class Start(Struct, frozen=True, tag=True, gc=False):
 
     pool: str
     unit: str
+    purchase: Purchase = "on_demand"
+    """How it is to be had; other than on demand only in a pool with `spot`."""
 
 
 class Drain(Struct, frozen=True, tag=True, gc=False):
