@@ -202,7 +202,7 @@ it was made and neither's was; it was due with the budget spent; it was due and 
 
 
 class CallRow(Struct, frozen=True, gc=False):
-    """How one call ended: exactly one a call. The future ledger's row; today metrics and the access log read it."""
+    """How one call ended: exactly one a call. Metrics, the access log and the ledger read it."""
 
     id: str
     client_id: str
@@ -234,6 +234,8 @@ class CallRow(Struct, frozen=True, gc=False):
     """Tokens of the prompt that the replica was believed to have cached when the call was sent there."""
     cost: float = 0.0
     """What it costs its tenant by the price list; 0 where its model has no price."""
+    billed: Usage | None = None
+    """What it is charged where no engine told all of it: an estimate. None: the usage, or nothing."""
 
 
 class Rates(Struct, frozen=True, gc=False):

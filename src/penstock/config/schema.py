@@ -12,6 +12,7 @@ from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.adapters.actuators.process import ProcessSpec
 from penstock.adapters.discovery.dns import DnsSpec
 from penstock.adapters.discovery.static import StaticSpec
+from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, TiersSpec
@@ -259,6 +260,7 @@ class File(_Conf, frozen=True, kw_only=True):
     upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
     log: LogSpec = field(default_factory=LogSpec)
     journal: Annotated[str | None, _doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
+    ledger: Annotated[LedgerSpec | None, _doc("where every call is written down; none: nowhere")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     max_waiting: Annotated[Count, _doc("calls that may wait in all pools together")] = 10_000
     explain: ExplainSpec = field(default_factory=ExplainSpec)
@@ -360,6 +362,7 @@ class ServerSpec(_Conf, frozen=True, kw_only=True):
     upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
     log: LogSpec = field(default_factory=LogSpec)
     journal: str | None = None
+    ledger: LedgerSpec | None = None
 
 
 class Settings(_Conf, frozen=True, kw_only=True):

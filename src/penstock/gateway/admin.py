@@ -27,6 +27,8 @@ from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.core.scale.view import ScaleStory, ScaleView
+from penstock.gateway.ledger import Ledger
+from penstock.gateway.ledger_api import LedgerApi
 from penstock.gateway.roster import Roster, RosterError
 from penstock.telemetry.explained import Explanation, Short
 
@@ -49,6 +51,7 @@ class Desk(Protocol):
     """What the admin API needs of the gateway."""
 
     roster: Roster
+    ledger: Ledger | None
 
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
@@ -169,6 +172,10 @@ class _Api:
             Route("/admin/explain/{id:path}", _said(self.explain), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
+            *(
+                Route(path, _said(ask), methods=["GET"])
+                for path, ask in LedgerApi(lambda: self._desk.ledger).handlers().items()
+            ),
         ]
 
     async def fleet(self, request: Request) -> Response:

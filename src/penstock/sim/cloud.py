@@ -14,7 +14,6 @@ from penstock.config.scenarios import POOL, Die, Fault, Flap, Freeze, Group, Met
 from penstock.core.effects import Cancel, Probe, Send
 from penstock.core.events import Began, Ended, Event, Failed, Observed, Probed
 from penstock.drive.kernel import Kernel
-from penstock.drive.pump import Pump, raise_bug
 from penstock.engine import words
 from penstock.engine.batcher import Batcher
 from penstock.sim.benchmark import Benchmark
@@ -28,6 +27,7 @@ LOST_S = 10.0
 """Until a connection over which nothing comes or goes any more is known to be lost, as the gateway has it."""
 KEPT_STATS = 64
 """Old numbers of an engine that are kept for a network whose metrics lag."""
+_WOKE = words.Woke()
 
 
 class _Attempt:
@@ -77,21 +77,44 @@ class Engine:
         """The same of a frozen one."""
         self._benchmark: Benchmark | None = None
         self._past: deque[tuple[float, EngineStats]] = deque(maxlen=KEPT_STATS)
+        self._armed = inf
+        self._alarm = 0
+        """Which wake-up counts; those before it were taken back."""
         self._start()
 
     def _start(self) -> None:
         self.batcher = Batcher(self.group.engine(), each_token=False, histograms=False)
-        self._pump: Pump[words.Event, words.Order] = Pump(
-            self.batcher, self._perform, self._kernel.clock, self._kernel.call_at, _unseen, words.Woke(), raise_bug
-        )
+        self._armed, self._alarm = inf, self._alarm + 1
         if self.slowed != 1.0:
-            self._pump.tell(words.Slowed(self.slowed))
+            self._turn(words.Slowed(self.slowed))
+
+    # A pump, written out: an engine is told nothing while it is performed what it ordered, nobody observes it, and half
+    # of all turns of a simulation are its own.
+
+    def _turn(self, event: words.Event) -> None:
+        batcher = self.batcher
+        for order in batcher.on(event, self._kernel.now):
+            self._perform(order)
+        wake = batcher.next_wake()
+        if wake is not None and wake < self._armed:
+            self._arm(wake)
+
+    def _arm(self, wake: float) -> None:
+        self._armed = wake
+        self._alarm = alarm = self._alarm + 1
+        self._kernel.at(wake, self._fire, alarm)
+
+    def _fire(self, alarm: int) -> None:
+        if alarm != self._alarm:
+            return  # it was taken back
+        self._armed = inf
+        self._turn(_WOKE)
 
     # ===== the gateway's side =====
 
     def submit(self, order: Send, request: Request, number: int, way_s: float | None = None) -> None:
         """An attempt is on its way, which takes so long; None: as long as it is for all."""
-        now, way_s = self._kernel.clock(), self.way_s if way_s is None else way_s
+        now, way_s = self._kernel.now, self.way_s if way_s is None else way_s
         attempt = _Attempt(f"{order.id}/{order.attempt}", order, way_s)
         self._open[attempt.name] = attempt
         if order.first_byte_timeout_s != inf:
@@ -113,7 +136,7 @@ class Engine:
     def _hang_up(self, name: str) -> None:
         attempt = self._open.pop(name, None)
         if attempt is not None:
-            self._kernel.at(self._kernel.clock() + attempt.way_s + self._outside_s, self._stop, name)
+            self._kernel.at(self._kernel.now + attempt.way_s + self._outside_s, self._stop, name)
 
     def _watch(self, attempt: _Attempt, until: float) -> None:
         due = self._due
@@ -125,7 +148,7 @@ class Engine:
             self._kernel.at(until, self._look, None)
 
     def _look(self, _: None) -> None:
-        due, now = self._due, self._kernel.clock()
+        due, now = self._due, self._kernel.now
         while due and (due[0][0] <= now or self._in_time(due[0][1])):
             attempt = due.popleft()[1]
             if not self._in_time(attempt):
@@ -146,7 +169,7 @@ class Engine:
         benchmark = self._benchmark
         if benchmark is None or benchmark.id != event.id:
             self._tell(event)
-        elif (result := benchmark.heard(event, self._kernel.clock())) is not None:
+        elif (result := benchmark.heard(event, self._kernel.now)) is not None:
             self._benchmark = None
             self._tell(result)
         elif not isinstance(event, Began):
@@ -156,22 +179,22 @@ class Engine:
         """A health probe is on its way."""
         dark = self.dark_since is not None
         wait_s = timeout_s if dark else self.way_s
-        self._kernel.at(self._kernel.clock() + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
+        self._kernel.at(self._kernel.now + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
 
     def scrape(self) -> None:
         """Somebody reads its numbers."""
         silent = self.dead or self.mute or self.dark_since is not None
         told = Observed(self.replica.id, None if silent else self._told())
-        self._kernel.at(self._kernel.clock() + self.way_s, self._tell, told)
+        self._kernel.at(self._kernel.now + self.way_s, self._tell, told)
 
     def bench(self, order: Probe) -> None:
         """A benchmark begins."""
         benchmark = self._benchmark = Benchmark(order)
         self._ask(benchmark)
-        self._kernel.at(self._kernel.clock() + order.timeout_s, self._bench_late, benchmark)
+        self._kernel.at(self._kernel.now + order.timeout_s, self._bench_late, benchmark)
 
     def _ask(self, benchmark: Benchmark) -> None:
-        self.submit(*benchmark.next(self._kernel.clock()))
+        self.submit(*benchmark.next(self._kernel.now))
 
     def _bench_late(self, benchmark: Benchmark) -> None:
         if self._benchmark is benchmark:
@@ -179,7 +202,7 @@ class Engine:
             self._tell(benchmark.failed("timeout"))
 
     def _told(self) -> EngineStats:
-        lag_s, now = self._network.metrics_lag_s, self._kernel.clock()
+        lag_s, now = self._network.metrics_lag_s, self._kernel.now
         stats = self.stats()
         if not lag_s:
             return stats
@@ -208,7 +231,7 @@ class Engine:
         else:
             self._running[attempt.name] = attempt
             blocks = seen_by_engine(request, self.batcher.spec.block_size)
-            self._pump.tell(
+            self._turn(
                 words.Submit(
                     attempt.name, request.prompt_tokens, request.output_tokens, blocks, "length", own_text(number)
                 )
@@ -216,7 +239,7 @@ class Engine:
 
     def _stop(self, name: str) -> None:
         if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
-            self._pump.tell(words.Abort(name))
+            self._turn(words.Abort(name))
 
     def _perform(self, order: words.Order) -> None:
         attempt = self._running.get(order.id)
@@ -239,7 +262,7 @@ class Engine:
 
     def _answer(self, attempt: _Attempt, event: Began | Ended | Failed) -> None:
         """What has left the engine arrives, whatever becomes of it, unless its connection is closed by then."""
-        self._kernel.at(self._kernel.clock() + attempt.way_s, self._answered, (attempt, event))
+        self._kernel.at(self._kernel.now + attempt.way_s, self._answered, (attempt, event))
 
     def _answered(self, what: tuple[_Attempt, Began | Ended | Failed]) -> None:
         attempt, event = what
@@ -257,7 +280,7 @@ class Engine:
         """The process is gone; whoever waited for it hears a closed connection."""
         if not self.dead:
             self.dead = True
-            self._pump.close()
+            self._armed, self._alarm = inf, self._alarm + 1
             self._close(self._running)
             self._close(self._held)
 
@@ -278,16 +301,16 @@ class Engine:
         """Every step takes so many times as long."""
         self.slowed = factor
         if not self.dead:
-            self._pump.tell(words.Slowed(factor))
+            self._turn(words.Slowed(factor))
 
     def freeze(self) -> None:
         """Nothing comes any more, neither of what it works on nor of what it takes in."""
         self.frozen = True
         self._held, self._running = {**self._held, **self._running}, {}
         for name, attempt in self._held.items():
-            self._pump.tell(words.Abort(name))
+            self._turn(words.Abort(name))
             if attempt.out and self._open.get(name) is attempt:
-                self._kernel.at(self._kernel.clock() + attempt.order.idle_timeout_s, self._silent, attempt)
+                self._kernel.at(self._kernel.now + attempt.order.idle_timeout_s, self._silent, attempt)
 
     def _silent(self, attempt: _Attempt) -> None:
         if attempt.name in self._held and self._open.get(attempt.name) is attempt:
@@ -305,10 +328,10 @@ class Engine:
 
     def darken(self) -> None:
         """Its region is cut off: what is under way is lost, though nobody knows it yet."""
-        now = self.dark_since = self._kernel.clock()
+        now = self.dark_since = self._kernel.now
         taken, self._running, self._held = self._running, {}, {}
         for name in taken:
-            self._pump.tell(words.Abort(name))
+            self._turn(words.Abort(name))
         for attempt in self._open.values():
             label: Label = "died_mid_answer" if attempt.out else "closed_early"
             self._kernel.at(now + LOST_S, self._lost, (attempt, label))
@@ -384,7 +407,7 @@ class Cloud:
 
     def _flap(self, what: tuple[Engine, float, float]) -> None:
         engine, half_s, until = what
-        now = self._kernel.clock()
+        now = self._kernel.now
         if now >= until:
             engine.revive()
             return
@@ -402,7 +425,3 @@ def _lose(engine: Engine, noticed: bool) -> None:
 
 def _mute(engine: Engine, mute: bool) -> None:
     engine.mute = mute
-
-
-def _unseen(now: float, event: object, orders: list[words.Order]) -> None:
-    pass

@@ -85,6 +85,8 @@ class Pipeline:
             self.prefix.changed(seats)
         if self.bound is not None:
             self.bound.changed(seats)
+        for seat in seats:
+            seat.scored_until = 0.0  # another pipeline's, it may be
 
     def engines_tell(self) -> None:
         """An engine told which models or adapters it has in memory: from now on that counts."""
@@ -143,14 +145,11 @@ class Pipeline:
         return kept
 
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
-        """The weighted sum for each seat."""
+        """The weighted sum for each seat; without notes, something less than the best for those that are not."""
         scorers = self.scorers if self.prefix is None or self.prefix.matters(call) else self._plain
         if self.notes is None and self._in_one_go is not None and len(scorers) < 6:
-            sums = self._in_one_go(call, seats, now)
+            sums = self._in_one_go(call, seats, scorers[4] if len(scorers) == 5 else None, now)
             if sums is not None:
-                for weight, scorer in scorers[4:]:
-                    more = scorer.score(call, seats, now)
-                    sums = [so_far + weight * score for so_far, score in zip(sums, more, strict=False)]
                 return sums
         parts = [scorer.score(call, seats, now) for _, scorer in scorers]
         if self.notes is not None:
