@@ -120,10 +120,12 @@ def pressure(
     Exit status: 0 all criteria hold with every seed (with --mistake matching: every mistake was found), 1 not all, 2 a
     mistake in what you gave.
     """
-    change = _changed(config, load, cost, startup)
-    tests = [test for drill in _chosen(only) for test in _tests(drill, seeds, quick, mistake, change)]
+    own = None if config is None else Own(load_file(str(config), dict(os.environ)))
+    change = _changed(own, load, cost, startup)
+    drills, left_out = _fitting(_chosen(only), own)
+    tests = [test for drill in drills for test in _tests(drill, seeds, quick, mistake, change)]
     found = _play(tests, jobs, keep, quiet or json == "-" or not sys.stderr.isatty())
-    head = _head(tests, quick, config, load)
+    head = [*_head(tests, quick, config, load), *left_out]
     if json == "-":
         sys.stdout.write(msgspec.json.encode({"head": head, "tests": found}).decode() + "\n")
     else:
@@ -157,12 +159,24 @@ def scenario_of(drill: Drill) -> Scenario:
     return read_scenario(text, drill.file)
 
 
+def _fitting(drills: list[Drill], own: Own | None) -> tuple[list[Drill], list[str]]:
+    """Those that can be played, and why the others cannot."""
+    if own is None:
+        return drills, []
+    reasons = {drill.number: own.why_not(scenario_of(drill)) for drill in drills}
+    told = [
+        f"{drill.number} {drill.told}: not played; {reasons[drill.number]}."
+        for drill in drills
+        if reasons[drill.number]
+    ]
+    return [drill for drill in drills if not reasons[drill.number]], told
+
+
 def _changed(
-    config: Path | None, load: float, cost: str | None, startup: float | None
+    own: Own | None, load: float, cost: str | None, startup: float | None
 ) -> Callable[[Scenario], Scenario]:  # fmt: skip
-    if config is None and (load != 1.0 or cost is not None):
+    if own is None and (load != 1.0 or cost is not None):
         raise ConfigError(["--load and --cost go with --config FILE"])
-    own = None if config is None else Own(load_file(str(config), dict(os.environ)))
     engine = None if cost is None else typed_cost(cost, Path())
 
     def change(scenario: Scenario) -> Scenario:
