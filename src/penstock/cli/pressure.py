@@ -119,8 +119,8 @@ class Asked(NamedTuple):
 
 def pressure(
     only: Only = None, seeds: Seeds = None, quick: Quick = False, mistake: MistakeName = None, config: Config = None,
-    load: Load = 1.0, cost: Cost = None, startup: Startup = None, jobs: Jobs = 1, bound: Bound = True, html_file: Html = None,
-    json: Json = None, keep: Keep = None, quiet: Quiet = False,
+    load: Load = 1.0, cost: Cost = None, startup: Startup = None, jobs: Jobs = 1, bound: Bound = True,
+    html_file: Html = None, json: Json = None, keep: Keep = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Ten pressure tests of a fleet that scales itself, in virtual time: spike, dead replicas, runaway cost, a dark
     region, cold start, spot storm, oscillation, burst, a steady hour, a greedy tenant.
@@ -202,7 +202,8 @@ def _changed(
 
 
 def _tests(
-    drill: Drill, seeds: int | None, quick: bool, mistake: str | None, change: Callable[[Scenario], Scenario], bound: bool
+    drill: Drill, seeds: int | None, quick: bool, mistake: str | None, change: Callable[[Scenario], Scenario],
+    bound: bool,
 ) -> Iterator[Asked]:  # fmt: skip
     if mistake is not None and mistake not in (MATCHING, *MISTAKES):
         raise ConfigError([f"--mistake: {mistake!r} is none: there are {', '.join(MISTAKES)}, and {MATCHING}"])
