@@ -9,6 +9,7 @@ from penstock.core.effects import BENCHMARK, Bench, Cancel, Probe, Send
 from penstock.core.events import Began, Benched, Ended, Event, Failed, Observed, Probed
 from penstock.drive.kernel import Kernel
 from penstock.sim.cloud import Cloud, Engine
+from penstock.sim.mishaps import Mishaps
 from tests.sim.support import request
 
 
@@ -113,7 +114,7 @@ def test_metrics_lag_by_what_the_network_says() -> None:
 def test_an_outage_of_metrics_ends_when_it_says() -> None:
     """Within it nothing can be read, before and after it can."""
     house = House()
-    house.cloud.plan((MetricsOutage(at_s=1.0, for_s=1.0),))
+    Mishaps(house.cloud, house.kernel).plan((MetricsOutage(at_s=1.0, for_s=1.0),))
     seen = []
     for second in (0.5, 1.5, 2.5):
         house.kernel.run(second)

@@ -1,5 +1,5 @@
-"""The clients of a scenario: how long they wait, whether they ask again, whether they wait before they go on; and who of
-them is greedy."""
+"""The clients of a scenario: how long they wait, whether they ask again, whether they wait before they go on, and who
+is greedy."""
 
 from typing import Annotated
 

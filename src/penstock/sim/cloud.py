@@ -10,7 +10,7 @@ from math import inf
 
 from penstock.base.errors import Label
 from penstock.base.nouns import EngineStats, Replica, Usage
-from penstock.config.scenarios import POOL, Die, Fault, Flap, Freeze, Group, MetricsOutage, Network, Slow
+from penstock.config.scenarios import POOL, Group, Network
 from penstock.core.effects import Cancel, Probe, Send
 from penstock.core.events import Began, Ended, Event, Failed, Observed, Probed
 from penstock.drive.kernel import Kernel
@@ -360,7 +360,7 @@ class Cloud:
         groups = [group for group in fleet for _ in range(group.count)]
         width = len(str(len(groups) - 1))
         self.engines: dict[str, Engine] = {}
-        self._darkness = Darkness(self.engines, kernel)
+        self.darkness = Darkness(self.engines, kernel)
         for number, group in enumerate(groups):
             self.add(f"r{number:0{width}d}", group)
 
@@ -373,55 +373,5 @@ class Cloud:
         engine = self.engines[name] = Engine(replica, group, self._network, self._kernel, self._tell)
         if self._places is not None:
             engine.way_s = self._places.watch_way_s(group.region)
-        self._darkness.joins(engine)
+        self.darkness.joins(engine)
         return engine
-
-    def plan(self, faults: tuple[Fault, ...]) -> None:
-        """These go wrong in time."""
-        engines = list(self.engines.values())
-        for fault in faults:
-            for number in fault.replicas or range(len(engines)):
-                self._plan(fault, engines[number])
-        self._darkness.plan(faults)
-
-    def _plan(self, fault: Fault, engine: Engine) -> None:
-        until = inf if fault.for_s is None else fault.at_s + fault.for_s
-        match fault:
-            case Die():
-                self._between(fault.at_s, until, lambda _: _lose(engine, fault.noticed), lambda _: engine.revive())
-            case Slow():
-                self._between(fault.at_s, until, lambda _: engine.slow(fault.factor), lambda _: engine.slow(1.0))
-            case Freeze():
-                self._between(fault.at_s, until, lambda _: engine.freeze(), lambda _: engine.thaw())
-            case MetricsOutage():
-                self._between(fault.at_s, until, lambda _: _mute(engine, True), lambda _: _mute(engine, False))
-            case Flap():
-                self._kernel.at(fault.at_s, self._flap, (engine, fault.period_s / 2, until))
-
-    def _between(
-        self, start: float, end: float, begin: Callable[[None], object], over: Callable[[None], object]
-    ) -> None:
-        self._kernel.at(start, begin, None)
-        if end != inf:
-            self._kernel.at(end, over, None)
-
-    def _flap(self, what: tuple[Engine, float, float]) -> None:
-        engine, half_s, until = what
-        now = self._kernel.now
-        if now >= until:
-            engine.revive()
-            return
-        if engine.dead:
-            engine.revive()
-        else:
-            engine.die()
-        self._kernel.at(min(now + max(half_s, 0.01), until), self._flap, what)
-
-
-def _lose(engine: Engine, noticed: bool) -> None:
-    engine.noticed = noticed
-    engine.die()
-
-
-def _mute(engine: Engine, mute: bool) -> None:
-    engine.mute = mute

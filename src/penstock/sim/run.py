@@ -23,6 +23,7 @@ from penstock.sim.clients import AHEAD_S, Played
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
 from penstock.sim.lifecycle import Lifecycle
+from penstock.sim.mishaps import Mishaps
 from penstock.sim.places import Places
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.scaling import Scaling
@@ -120,7 +121,7 @@ class Run:
         if self.scaling is not None:
             self.scaling.begin(WARM_UP_S, faults)
             self.scaling.bugs.begin(faults)
-        self.cloud.plan(faults)
+        Mishaps(self.cloud, self.kernel).plan(faults)
         if self.watcher is not None:
             self.watcher.begin()
         self._next()
