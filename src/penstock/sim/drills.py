@@ -50,7 +50,12 @@ DRILLS = (
 
 SIZES = frozenset({"replicas_peak", "ready_peak", "hourly_cost_peak"})
 """Criteria that are as large as the fleet."""
-OF_SCALING = frozenset({"first_scale_s", "reversals", "calm_reversals", "alarms", "hourly_cost_peak", "replicas_peak"})
+OF_SCALING = frozenset(
+    {
+        "first_scale_s", "reversals", "calm_reversals", "alarms", "hourly_cost_peak", "replicas_peak",
+        "capacity_back_s",
+    }
+)  # fmt: skip
 """Criteria that a fleet which only stands there neither meets nor misses."""
 
 # ===== a small size =====
