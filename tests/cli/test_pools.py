@@ -4,10 +4,12 @@ import json
 
 import msgspec
 import typer
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from penstock.cli.explain import explain
-from penstock.cli.pools import pools
+from penstock.cli.pools import notes, pools
+from penstock.core.scale.spec import PanicWindow, Schedule
 from penstock.core.scale.spot import SpotSpec
 from penstock.core.scale.view import ScaleStory
 from penstock.core.scale.words import Noticed, Scaled
@@ -49,6 +51,21 @@ def test_all_pools_in_a_table() -> None:
     line = next(line for line in out.splitlines() if line.strip().startswith("p "))
     assert line.split()[:8] == ["p", "8", "0", "0", "8", "1-8", "0", "0"]
     assert "stays at 8: utilisation is 1.1 (target 0.7): wants 13; bounded by max 8" in " ".join(out.split())
+
+
+def test_what_is_unusual_stands_first() -> None:
+    """A burst, a schedule that holds, and how much of a month's budget is spent, before the last decision."""
+    everyday = Schedule(max=6)
+    spec = replace(QUICK, panic=PanicWindow(), schedules=(everyday,), max_monthly_cost=800.0)
+    world = World(spec, hourly_cost=1.0)
+    world.load = 90
+    view = world.run(30).governor.views(30.0)[0]
+    assert notes(view) == ["a burst is met", "by schedule daily 00:00-24:00 UTC", "this month 0.05 of 800.00"]
+    assert notes(replace(view, panic=False, schedule="", ration=2))[0] == "this month 0.05 of 800.00, enough for 2"
+    with desk() as at:
+        at.pages["/admin/pools"] = [view]
+        status, out, _ = run("pools", "--admin", at.url)
+    assert (status, "a burst is met; by schedule daily" in " ".join(out.split())) == (0, True)
 
 
 def test_one_pool_with_its_replicas() -> None:

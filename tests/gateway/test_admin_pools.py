@@ -24,6 +24,10 @@ def test_pools_that_scale_themselves() -> None:
         missing = await rig.ask("GET", "/admin/pools/x")
         assert (missing.status, missing.code) == (404, "not_found")
         assert (await rig.ask("GET", "/admin/pools/p?last=0")).status == 400
+        turns = (await rig.ask("GET", "/admin/journal?of=scaling&last=10")).json
+        assert turns[0][1]["type"] == "Reconfigured"
+        assert "actuator" not in turns[0][1]["pools"]["p"]
+        assert (await rig.ask("GET", "/admin/journal?of=all")).status == 400
 
     over(test, SCALED)
 

@@ -52,7 +52,7 @@ SOURCE = SourceView(
 )  # fmt: skip
 
 
-SCALED = World(replace(QUICK, max=3), hourly_cost=2.5).run(5).governor.views(5.0)
+SCALED = World(replace(QUICK, max=3, max_monthly_cost=1e6), hourly_cost=2.5).run(5).governor.views(5.0)
 ACCOUNT = AccountView(
     kind="tenant", name="acme", model="", in_flight=1, waiting=3, concurrency=None,
     limits=[

@@ -1,14 +1,17 @@
 """Checks of what the file says about pools that scale themselves: numbers that cannot work together, commands."""
 
 import shlex
+from math import floor
 from urllib.parse import urlsplit
 
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import PoolConf, ScaleConf, SpotConf
 from penstock.core.scale.guards import ceiling
+from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import Target
 
+LONGEST_MONTH_H = 744.0
 SHORTEST_S = 0.1
 """Looking more often than this would be a load of its own."""
 
@@ -25,6 +28,7 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
         if value_s < SHORTEST_S:
             mistakes.say((*path, name), f"found {value_s:g} s, expected at least 100ms")
     _check_cost(conf, path, mistakes)
+    _check_schedules(conf, path, mistakes)
     _check_targets(conf, path, mistakes)
     if conf.spot is not None:
         _check_spot(conf.spot, conf, (*path, "spot"), mistakes)
@@ -33,14 +37,27 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
 
 
 def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
-    if conf.max_hourly_cost is None:
-        return
+    """What the money is enough for must be no less than `min`: it would hold instead."""
     cost = conf.replica.hourly_cost
+    for name, given in (("max_hourly_cost", conf.max_hourly_cost), ("max_monthly_cost", conf.max_monthly_cost)):
+        if given is not None and not cost:
+            text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
+            mistakes.say((*path, name), text, hint)
     if not cost:
-        text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
-        mistakes.say((*path, "max_hourly_cost"), text, hint)
-    elif (most := ceiling(conf, cost)) < conf.min <= conf.max:
+        return
+    if (most := ceiling(conf, cost)) < conf.min <= conf.max:
         mistakes.say((*path, "max_hourly_cost"), f"it allows {most} replicas, fewer than `min`, {conf.min}")
+    if conf.max_monthly_cost is not None:
+        all_month = floor(conf.max_monthly_cost / (cost * LONGEST_MONTH_H) + 1e-9)
+        if all_month < conf.min:
+            text = f"it allows {all_month} replicas all month, fewer than `min`, {conf.min}"
+            mistakes.say((*path, "max_monthly_cost"), text)
+
+
+def _check_schedules(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    for number, schedule in enumerate(conf.schedules):
+        for name, text in mistakes_in(schedule, conf.min, conf.max):
+            mistakes.say((*path, "schedules", number, name), text)
 
 
 def _check_spot(spot: SpotConf, conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:

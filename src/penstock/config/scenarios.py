@@ -22,6 +22,7 @@ from penstock.config.regions import ClientRegions
 from penstock.config.shape import Shape
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
+from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.spec import (
     BenchmarkSpec,
@@ -354,6 +355,9 @@ def _check_scale(scale: Scale, fleet: tuple[Group, ...]) -> None:
         raise ValueError("the group that scales itself joins by that: leave out its `joins`")
     if scale.min > scale.max:
         raise ValueError(f"`scale.min` is {scale.min}, which is more than `scale.max`, {scale.max}")
+    for number, schedule in enumerate(scale.schedules):
+        for name, text in mistakes_in(schedule, scale.min, scale.max):
+            raise ValueError(f"`scale.schedules[{number}].{name}`: {text}")
 
 
 def read_scenario(text: str, name: str, folder: Path = Path()) -> Scenario:

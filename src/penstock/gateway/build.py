@@ -125,7 +125,8 @@ class Gateway:
             self._admin = SideDoor(build_admin(self), server.admin)
         if server.metrics is not None:
             self._metrics = SideDoor(build_metrics(self), server.metrics)
-        self.scaling.open(self.reloader.settings.scaled)
+        journal = None if server.journal is None else Path(f"{server.journal}.scaling")
+        self.scaling.open(self.reloader.settings.scaled, journal)
 
     def _doors(self) -> list[SideDoor]:
         return [door for door in (self._admin, self._metrics) if door is not None]
@@ -287,6 +288,10 @@ class Gateway:
         """The last turns, each as JSON, oldest first."""
         turns = self.journal.turns()
         return (msgspec.json.encode(turn) for turn in islice(turns, max(0, len(turns) - last), None))
+
+    def scaling_tail(self, last: int) -> Iterable[bytes]:
+        """The same of pools that scale themselves."""
+        return map(msgspec.json.encode, self.scaling.journal.turns()[-last:])
 
     def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]:
         """Why the call of this id, ours or its client's, went where it went; or why nobody knows."""

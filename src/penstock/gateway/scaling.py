@@ -5,15 +5,25 @@ Nothing here decides how many replicas there are. A gateway without scaled pools
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from penstock.adapters.actuators.registry import actuator_of, ends_within_s, leftovers, respec
+from penstock import __version__
+from penstock.adapters.actuators.registry import (
+    actuator_of,
+    ends_within_s,
+    leftovers,
+    purse_of,
+    respec,
+)
 from penstock.base.nouns import Replica, Unit
 from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
+from penstock.core.scale.budget import Purse
 from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.mix import price_of
@@ -25,6 +35,8 @@ from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
     Drain,
     Fact,
+    Keep,
+    Kept,
     Look,
     Noticed,
     Order,
@@ -36,6 +48,7 @@ from penstock.core.scale.words import (
     Stop,
     Woke,
 )
+from penstock.drive.journal import FileSink, Journal, header
 from penstock.drive.pump import CallAt, Clock, Pump, log_bug
 from penstock.gateway.notices import NoticeWatch, about
 
@@ -43,6 +56,8 @@ log = logging.getLogger("penstock.scaling")
 
 LOOK_S = 10.0
 """How long an actuator may take to say what there is."""
+KEPT_TURNS = 2000
+"""Of the Governor's, in memory: more than an hour of a pool's looks."""
 EXIT_LOOK_S = 0.05
 """Between two looks at replicas that end with the gateway."""
 
@@ -66,9 +81,13 @@ class Place(Protocol):
 class _Ward:
     """One pool's actuator, and what it last showed."""
 
-    def __init__(self, pool: ScaledPool, actuator: Actuator) -> None:
+    def __init__(self, pool: ScaledPool) -> None:
+        """Raises OSError where what it needs cannot be had."""
         self.pool = pool
-        self.actuator = actuator
+        self.purse = purse_of(pool.spec.actuator, pool.pool)
+        self.kept = None if self.purse is None else self.purse.read()
+        """What an earlier life of the gateway has spent, until the Governor was told."""
+        self.actuator: Actuator = actuator_of(pool.spec.actuator, pool.pool)
         self.units: tuple[Unit, ...] = ()
         self.drained: set[str] = set()
         self.stopped: set[str] = set()
@@ -103,13 +122,18 @@ class _Ward:
 class Scaling:
     """All scaled pools of a gateway."""
 
-    def __init__(self, place: Place, clock: Clock, call_at: CallAt, flow: Flow) -> None:
-        """`flow` is told which pools to watch."""
+    def __init__(self, place: Place, clock: Clock, call_at: CallAt, flow: Flow, wall: Clock = time.time) -> None:
+        """`flow` is told which pools to watch. `wall` is the clock on the wall, for schedules and months."""
         self.governor = Governor()
         self._place = place
         self._flow = flow
+        self._wall = wall
+        self.journal: Journal[Fact, Order] = Journal(KEPT_TURNS, log_bug)
+        """What the Governor was told and what it ordered."""
+        self.journal.observers.append(_observe)
+        self._sink: FileSink | None = None
         self._pump: Pump[Fact, Order] = Pump(
-            self.governor, self._perform, clock, call_at, self._observe, Woke(), log_bug
+            self.governor, self._perform, clock, call_at, self.journal.observe, Woke(), log_bug
         )
         self._pools: dict[str, ScaledPool] = {}
         """Those that should scale themselves."""
@@ -122,11 +146,15 @@ class Scaling:
 
     # ===== life =====
 
-    def open(self, pools: tuple[ScaledPool, ...]) -> None:
-        """Take hold of what pools need, before anything is served. Raises OSError, and then nothing is held."""
+    def open(self, pools: tuple[ScaledPool, ...], journal: Path | None = None) -> None:
+        """Take hold of what pools need, before anything is served. `journal`: a file for every turn, where a pool
+        scales itself. Raises OSError, and then nothing is held."""
         try:
+            if journal is not None and pools:
+                self._sink = FileSink(journal, header(__version__, 0, {pool.pool: _bare(pool) for pool in pools}))
+                self.journal.observers.append(self._sink.observe)
             for pool in pools:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool)
         except OSError:
             self.close()
             raise
@@ -146,10 +174,14 @@ class Scaling:
             return
         for name, ward in self._wards.items():
             ward.pool = self._pools.get(name, ward.pool)
-        specs: dict[str, ScaleSpec] = {name: pool.spec for name, pool in self._pools.items()}
+        specs = {name: _bare(pool) for name, pool in self._pools.items()}
         costs = {name: pool.template.hourly_cost for name, pool in self._pools.items()}
         self._flow.watch([name for name, spec in specs.items() if needs_flow(spec.targets)])
         self._pump.tell(Reconfigured(specs, costs))
+        for name, ward in self._wards.items():
+            if ward.kept is not None:
+                self._pump.tell(Kept(name, ward.kept))
+                ward.kept = None
         self._tell_fleet()
 
     def _takes(self, pool: ScaledPool) -> bool:
@@ -157,7 +189,7 @@ class Scaling:
         ward = self._wards.get(pool.pool)
         if ward is None:
             try:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool)
             except OSError as wrong:
                 log.error("pool %s does not scale itself: %s", pool.pool, wrong)
                 return False
@@ -173,6 +205,9 @@ class Scaling:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for name, ward in self._wards.items():
+            if (purse := self.governor.purse(name)) is not None:
+                await self._keep(ward, purse)
         await asyncio.gather(*(self._leave(ward) for ward in self._wards.values()))
         self.close()
 
@@ -183,6 +218,10 @@ class Scaling:
         for ward in self._wards.values():
             ward.actuator.close(self._started and ends_within_s(ward.pool.spec.actuator) is not None)
         self._wards.clear()
+        if self._sink is not None:
+            self.journal.observers.remove(self._sink.observe)
+            self._sink.close()
+            self._sink = None
 
     async def _leave(self, ward: _Ward) -> None:
         if not self._started:
@@ -210,6 +249,9 @@ class Scaling:
             return  # its readers watch what is observed
         ward = self._wards.get(order.pool)
         if ward is None:
+            return
+        if isinstance(order, Keep):
+            self._spawn(self._keep(ward, order.purse))
             return
         if isinstance(order, Look):
             if not ward.looking:
@@ -245,6 +287,13 @@ class Scaling:
         if detail:
             self._pump.tell(Scaled(order.pool, order.unit, detail))
 
+    async def _keep(self, ward: _Ward, purse: Purse) -> None:
+        if ward.purse is not None:
+            try:
+                await asyncio.to_thread(ward.purse.write, purse)
+            except OSError as wrong:
+                log.error("pool %s: what it has spent cannot be written down: %s", ward.pool.pool, wrong)
+
     async def _look(self, ward: _Ward) -> None:
         name = ward.pool.pool
         units: tuple[Unit, ...] | None = None
@@ -261,7 +310,7 @@ class Scaling:
         if units is not None:
             ward.saw(units)
             self._tell_fleet()
-        self._pump.tell(Seen(name, self._window(ward), units, detail))
+        self._pump.tell(Seen(name, self._window(ward), units, detail, self._wall()))
         if name not in self.governor.pools():
             ward.actuator.close()
             del self._wards[name]
@@ -310,10 +359,16 @@ class Scaling:
         view = next(view for view in self.views() if view.pool == pool)
         return ScaleStory(view=view, entries=entries)
 
-    def _observe(self, now: float, event: Fact, orders: list[Order]) -> None:
-        for order in orders:
-            if isinstance(order, Record):
-                _say(order.entry)
+
+def _bare(pool: ScaledPool) -> ScaleSpec:
+    """What the Governor needs to know: a journal has no use for commands and their environment."""
+    return ScaleSpec(**{name: getattr(pool.spec, name) for name in ScaleSpec.__struct_fields__})
+
+
+def _observe(now: float, event: Fact, orders: list[Order]) -> None:
+    for order in orders:
+        if isinstance(order, Record):
+            _say(order.entry)
 
 
 def _say(entry: Decision | Step) -> None:

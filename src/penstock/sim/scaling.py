@@ -19,6 +19,7 @@ from penstock.core.scale.record import Decision
 from penstock.core.scale.words import (
     Drain,
     Fact,
+    Keep,
     Look,
     Noticed,
     Order,
@@ -35,6 +36,9 @@ from penstock.sim.bugs import Bugs
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.spot import Spot
+
+MONDAY_S = 4 * 86400.0
+"""1970-01-05: for schedules a run begins on a Monday, at midnight UTC, and in the first days of a month."""
 
 
 class Scaling:
@@ -77,15 +81,16 @@ class Scaling:
         self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
-        if isinstance(order, Record):
-            if self.decided is not None and isinstance(order.entry, Decision):
+        if isinstance(order, Record | Keep):
+            if self.decided is not None and isinstance(order, Record) and isinstance(order.entry, Decision):
                 self.decided(order.entry)
             return
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())
             assert window is not None
             window = self.bugs.told(self.flow.fill(POOL, window, self._kernel.clock()))
-            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
+            wall_s = MONDAY_S + self._kernel.clock()
+            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines)), wall_s=wall_s))
         elif isinstance(order, Start):
             self._start(order)
         elif isinstance(order, Drain):

@@ -45,6 +45,13 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     """Replicas so far that their provider said it takes back."""
     dry_s: float
     """Spot is not asked for before, because it could not be had."""
+    month_cost: float = 0.0
+    """Spent in this calendar month (UTC), as far as it was looked at."""
+    max_monthly_cost: float | None = None
+    ration: int | None = None
+    """The most replicas that what is left of it is enough for now; None: no such bound."""
+    schedule: str = ""
+    """Which one says `min` and `max` now; empty: none holds."""
     closing: bool
     """It does not scale itself any more: its replicas drain."""
     blind: str
@@ -60,6 +67,8 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     ups: int
     """Decisions so far for more replicas."""
     downs: int
+    turns: int = 0
+    """Changes so far that went the other way than the one before."""
     last: Decision | None
     units: list[UnitView]
 

@@ -7,6 +7,7 @@ missed, or happened while nobody looked, is seen at the next one.
 from msgspec import Struct
 
 from penstock.base.nouns import Purchase, Unit
+from penstock.core.scale.budget import Purse
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.window import Window
@@ -24,6 +25,8 @@ class Seen(Struct, frozen=True, tag=True):
     """All that its actuator runs or has run; None: it could not say."""
     detail: str = ""
     """Why it could not."""
+    wall_s: float | None = None
+    """What the wall clock says, in seconds since 1970; None: it is not known, and what held last holds on."""
 
 
 class Scaled(Struct, frozen=True, tag=True, gc=False):
@@ -52,11 +55,18 @@ class Noticed(Struct, frozen=True, tag=True, gc=False):
     """Until it is gone."""
 
 
+class Kept(Struct, frozen=True, tag=True):
+    """What an earlier life of the gateway was told to keep of a pool's money."""
+
+    pool: str
+    purse: Purse
+
+
 class Woke(Struct, frozen=True, tag=True, gc=False):
     """The time that the Governor asked to be woken at has come."""
 
 
-Fact = Seen | Scaled | Reconfigured | Noticed | Woke
+Fact = Seen | Scaled | Reconfigured | Noticed | Kept | Woke
 
 # ===== orders =====
 
@@ -91,10 +101,17 @@ class Stop(Struct, frozen=True, tag=True, gc=False):
     unit: str
 
 
+class Keep(Struct, frozen=True, tag=True):
+    """Write down what a pool has spent, so that it survives a restart; comes back as Kept."""
+
+    pool: str
+    purse: Purse
+
+
 class Record(Struct, frozen=True, tag=True):
     """Something was decided, or a replica moved on in its life: for logs and whoever asks why."""
 
     entry: Decision | Step
 
 
-Order = Look | Start | Drain | Stop | Record
+Order = Look | Start | Drain | Stop | Keep | Record
