@@ -86,6 +86,7 @@ def test_its_models_are_known() -> None:
         ("actuator: {kind: process, command: 'run'}", "scale.actuator.command (line 1): it must say where to listen: expected {port} somewhere"),
         ("actuator: {kind: process, command: ' '}", "scale.actuator.command (line 1): found no words, expected a command"),
         ("actuator: {kind: process, command: \"run '{port}\"}", "scale.actuator.command (line 1): it cannot be split into words (No closing quotation)"),
+        ("actuator: {kind: process, command: 'run {port}', cpus: ['0-3', 7-4]}", "scale.actuator.cpus[1] (line 1): found '7-4', expected numbers and ranges of CPUs, like 0-7 or 0,2,4"),
     ],
 )  # fmt: skip
 def test_mistakes(scale: str, said: str) -> None:

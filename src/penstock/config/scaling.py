@@ -3,6 +3,7 @@
 import shlex
 from math import floor
 
+from penstock.adapters.actuators.limits import parse_cpus
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import PoolConf, ScaleConf
@@ -27,6 +28,7 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
     _check_targets(conf, path, mistakes)
     if isinstance(conf.actuator, ProcessSpec):
         _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
+        _check_cpus(conf.actuator, (*path, "actuator", "cpus"), mistakes)
 
 
 def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
@@ -67,3 +69,11 @@ def _check_command(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
         mistakes.say(path, "found no words, expected a command")
     elif not any(PLACES[0] in text for text in (*words, *spec.env.values())):
         mistakes.say(path, f"it must say where to listen: expected {PLACES[0]} somewhere")
+
+
+def _check_cpus(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
+    for at, text in enumerate(spec.cpus):
+        try:
+            parse_cpus(text)
+        except ValueError:
+            mistakes.wrong((*path, at), text, "numbers and ranges of CPUs, like 0-7 or 0,2,4")
