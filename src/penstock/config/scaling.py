@@ -3,10 +3,12 @@
 import shlex
 from math import floor
 
+from penstock.adapters.actuators.kubernetes import KubernetesSpec
 from penstock.adapters.actuators.limits import parse_cpus
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import PoolConf, ScaleConf
+from penstock.config.sources import is_object
 from penstock.core.scale.spec import Target
 
 SHORTEST_S = 0.1
@@ -29,6 +31,8 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
     if isinstance(conf.actuator, ProcessSpec):
         _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
         _check_cpus(conf.actuator, (*path, "actuator", "cpus"), mistakes)
+    if isinstance(conf.actuator, KubernetesSpec):
+        _check_deployment(conf.actuator, (*path, "actuator"), mistakes)
 
 
 def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
@@ -77,3 +81,11 @@ def _check_cpus(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
             parse_cpus(text)
         except ValueError:
             mistakes.wrong((*path, at), text, "numbers and ranges of CPUs, like 0-7 or 0,2,4")
+
+
+def _check_deployment(spec: KubernetesSpec, path: Path, mistakes: Mistakes) -> None:
+    for name, text in (("deployment", spec.deployment), ("namespace", spec.namespace)):
+        if text is not None and not is_object(text):
+            mistakes.wrong((*path, name), text, "a name of Kubernetes: small letters, digits, - and .")
+    if not spec.order_s:
+        mistakes.say((*path, "order"), "found 0, expected more than 0")

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from penstock.adapters.actuators.dry_run import DryRunSpec
+from penstock.adapters.actuators.kubernetes import KubernetesSpec as KubernetesScaleSpec
 from penstock.adapters.actuators.process import ProcessSpec
 from penstock.adapters.discovery.dns import DnsSpec
+from penstock.adapters.discovery.kubernetes import KubernetesSpec
 from penstock.adapters.discovery.static import StaticSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
@@ -131,6 +133,14 @@ class DnsConf(DnsSpec, frozen=True, kw_only=True, tag="dns", tag_field="kind"):
     replica: TemplateConf = field(default_factory=TemplateConf)
 
 
+class KubernetesConf(KubernetesSpec, frozen=True, kw_only=True, tag="kubernetes", tag_field="kind"):
+    """A Kubernetes service whose ready endpoints are replicas [F4]."""
+
+    scheme: Annotated[Literal["http", "https"], _doc("how they are spoken to")] = "http"
+    path: Annotated[str, _doc("base path of their URLs")] = ""
+    replica: TemplateConf = field(default_factory=TemplateConf)
+
+
 class StaticConf(StaticSpec, frozen=True, kw_only=True, tag="static", tag_field="kind"):
     """Addresses that share one description: shorter than as many `replicas`."""
 
@@ -139,15 +149,15 @@ class StaticConf(StaticSpec, frozen=True, kw_only=True, tag="static", tag_field=
     replica: TemplateConf = field(default_factory=TemplateConf)
 
 
-SourceConf = DnsConf | StaticConf
+SourceConf = DnsConf | KubernetesConf | StaticConf
 
-ActuatorConf = ProcessSpec | DryRunSpec
+ActuatorConf = ProcessSpec | KubernetesScaleSpec | DryRunSpec
 
 
 class ScaleConf(ScaleSpec, frozen=True, kw_only=True):
     """The pool starts and stops replicas by itself, beside those that are listed or found [A1, A2, A5, A7]."""
 
-    actuator: Annotated[ActuatorConf, _doc("who starts and stops them: {kind: process, command: …}, or {kind: dry_run}, which only shows what it would do")]
+    actuator: Annotated[ActuatorConf, _doc("who starts and stops them: {kind: process, command: …}, {kind: kubernetes, deployment: …}, or {kind: dry_run}, which only shows what it would do")]
     replica: TemplateConf = field(default_factory=TemplateConf)
 
 
@@ -160,7 +170,7 @@ class PoolConf(_Conf, frozen=True, kw_only=True):
     sticky: Annotated[StickySpec | None, _doc("sticky sessions, over any strategy; none: every call is balanced")] = None
     slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
     replicas: Annotated[tuple[ReplicaConf, ...], _doc("its replicas")] = ()
-    discover: Annotated[tuple[SourceConf, ...], _doc("where more of them are found at run time: {kind: dns, name: …} and the like")] = ()
+    discover: Annotated[tuple[SourceConf, ...], _doc("where more of them are found at run time: {kind: dns, name: …}, {kind: kubernetes, service: …} and the like")] = ()
     scale: Annotated[ScaleConf | None, _doc("how many more it starts and stops by itself; none: it does not")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)

@@ -1,5 +1,6 @@
 """Bounds on processes: read as Linux writes them, refused where they cannot be had."""
 
+import contextlib
 import os
 
 import pytest
@@ -23,7 +24,7 @@ def test_no_cpus(text: str) -> None:
 def test_the_thread_is_unbound_again() -> None:
     """Whatever happens meanwhile; with nothing to bind to, nothing is done."""
     ours = os.sched_getaffinity(0)
-    with pytest.raises(KeyError), pinned((str(min(ours)),), 5):
+    with contextlib.suppress(KeyError), pinned((str(min(ours)),), 5):
         assert os.sched_getaffinity(0) == {min(ours)}
         raise KeyError
     with pinned((), 0):

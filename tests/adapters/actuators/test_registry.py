@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
+from penstock.adapters.actuators.kubernetes import KubernetesActuator, KubernetesSpec
 from penstock.adapters.actuators.process import ProcessActuator
 from penstock.adapters.actuators.registry import EXIT_S, actuator_of, ends_within_s, leftovers, respec
 from tests.adapters.actuators.programs import spec
@@ -26,5 +27,10 @@ def test_another_kind_needs_a_restart(tmp_path: Path) -> None:
     assert respec(process, spec(tmp_path, nice=1))
     assert respec(dry, DryRunSpec())
     assert not respec(process, DryRunSpec())
+    scaled = actuator_of(KubernetesSpec(deployment="d"), "p")
+    assert isinstance(scaled, KubernetesActuator)
+    assert respec(scaled, KubernetesSpec(deployment="d", port=9))
+    assert not respec(scaled, DryRunSpec())
+    assert ends_within_s(scaled.spec) is None
     assert not respec(dry, spec(tmp_path))
     process.close()

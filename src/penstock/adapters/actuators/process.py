@@ -310,6 +310,9 @@ class ProcessActuator:
         """Ask a process to end, or forget one that has."""
         await self._do(lambda: self.processes.stop(unit))
 
+    async def drain(self, unit: str, drain: bool) -> None:
+        """Nobody else ends them."""
+
     async def _do(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 

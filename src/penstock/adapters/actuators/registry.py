@@ -3,17 +3,20 @@
 from collections.abc import Iterable, Iterator
 
 from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
+from penstock.adapters.actuators.kubernetes import KubernetesActuator, KubernetesSpec
 from penstock.adapters.actuators.process import DIRECTORY, ProcessActuator, ProcessSpec, left_in
 from penstock.base.ports import Actuator
 
-Spec = ProcessSpec | DryRunSpec
+Spec = ProcessSpec | KubernetesSpec | DryRunSpec
 EXIT_S = 5.0
 """From SIGKILL to the end."""
 
 
 def actuator_of(spec: Spec, pool: str) -> Actuator:
     """The actuator of a pool. Raises OSError where what it needs cannot be had."""
-    return ProcessActuator(spec, pool) if isinstance(spec, ProcessSpec) else DryRun(pool)
+    if isinstance(spec, ProcessSpec):
+        return ProcessActuator(spec, pool)
+    return KubernetesActuator(spec, pool) if isinstance(spec, KubernetesSpec) else DryRun(pool)
 
 
 def ends_within_s(spec: Spec) -> float | None:
@@ -24,6 +27,8 @@ def ends_within_s(spec: Spec) -> float | None:
 def respec(actuator: Actuator, spec: Spec) -> bool:
     """New settings for what it will start from now on. False: they need another actuator, or another folder."""
     if isinstance(actuator, ProcessActuator) and isinstance(spec, ProcessSpec):
+        return actuator.respec(spec)
+    if isinstance(actuator, KubernetesActuator) and isinstance(spec, KubernetesSpec):
         return actuator.respec(spec)
     return isinstance(actuator, DryRun) and isinstance(spec, DryRunSpec)
 
