@@ -223,3 +223,21 @@ def test_a_key_brings_its_tenant_and_how_long_answers_may_be() -> None:
     assert (head.key, head.tenant, head.most_tokens) == ("one", "one", None)
     head = read("", server=ServerSpec(most_tokens=5))
     assert (head.key, head.tenant, head.most_tokens) == ("", "anonymous", 5)
+
+
+def test_a_key_that_expires_is_refused_from_then_on_though_its_head_is_remembered() -> None:
+    """The verdict on a head may be kept for as long as its connection; the time is asked for with each request."""
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    server = ServerSpec(open=False, key_names={digest: "one"}, key_terms={digest: KeyTerms(expires_at=1000.0)})
+    head = read("Authorization: Bearer sk-1\r\n", server=server)
+    assert head.refused(999.9) is None
+    assert head.refused(1000.0) == ("unauthorized", "This API key has expired.")
+    assert read("", server=server).refused(0.0) == ("unauthorized", "")
+
+
+def test_the_models_of_a_key_go_with_it() -> None:
+    """What a key may ask for stands in the head; None where it may ask for all."""
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    server = ServerSpec(open=False, key_names={digest: "one"}, key_terms={digest: KeyTerms(models=("a", "b"))})
+    assert read("Authorization: Bearer sk-1\r\n", server=server).models == frozenset("ab")
+    assert read("Authorization: Bearer sk-1\r\n", server=SERVER).models is None

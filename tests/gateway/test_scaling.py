@@ -11,6 +11,7 @@ import pytest
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, ScaleConf, ScaledPool
+from penstock.core.scale.flow import Flow
 from penstock.core.scale.spec import DownPace, UpPace
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.drive.pump import monotonic_clock
@@ -21,7 +22,7 @@ from tests.helpers.wire import run, until
 
 CONF = ScaleConf(
     min=1, max=3, interval_s=0.02, look_s=0.05, up=UpPace(stabilisation_s=0.0),
-    down=DownPace(stabilisation_s=0.0, cooldown_s=0.0, period_s=0.0), actuator=DryRunSpec(),
+    down=DownPace(stabilisation_s=0.0, cooldown_s=0.0, period_s=0.0), panic=None, actuator=DryRunSpec(),
 )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ class Rig:
         monkeypatch.setattr(scaling, "actuator_of", self._make)
         monkeypatch.setattr(scaling, "respec", lambda actuator, spec: True)
         self.place = Place()
-        self.scaling = Scaling(self.place, *monotonic_clock(asyncio.get_running_loop()))
+        self.scaling = Scaling(self.place, *monotonic_clock(asyncio.get_running_loop()), Flow())
 
     def _make(self, spec: Any, name: str) -> Obedient:
         if self.refuses is not None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": "Run the gateway: from a file, from replica URLs, or over three emulated replicas.",
     "emulate": "Run an emulated vLLM replica: OpenAI API, timing, metrics and faults of an engine, without a GPU.",
     "check": "Check a configuration file: every mistake at once, with its path and a way out.",
+    "keys": "The API keys of a configuration: who may use what, and until when; and new ones.",
     "explain": "Why a request went where it went, and what it waited for; or a list of the last calls.",
     "pools": "The pools that start and stop replicas by themselves, and what they decided last.",
     "top": "The fleet, its queues and rates, live in the terminal.",

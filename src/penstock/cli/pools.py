@@ -1,24 +1,21 @@
 """`penstock pools`: the pools that start and stop replicas by themselves, and why each has as many as it has."""
 
 import json
-import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from penstock.base.units import show_seconds
 from penstock.cli.admin import DEFAULT, Admin, AdminError, AdminKey, AdminUrl, admin_at, quoted
+from penstock.cli.plain import plain_console, understood
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.view import ScaleStory, ScaleView
 
 FAILED, MISTAKE = 1, 2
-PLAIN_WIDTH = 160
 
 Name = Annotated[str | None, typer.Argument(metavar="[POOL]", help="One pool, with its replicas; none: all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the admin API's JSON.")]
@@ -49,8 +46,8 @@ def tell(desk: Admin, name: str, last: int, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    story = _converted(found, ScaleStory)
-    console = _console()
+    story = understood(found, ScaleStory)
+    console = plain_console()
     console.print(table_of([story.view]))
     if story.view.units:
         console.print(units_of(story.view))
@@ -62,21 +59,8 @@ def _all(desk: Admin, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    views = _converted(found, list[ScaleView])
-    _console().print(table_of(views) if views else "No pool scales itself: give one a `scale` block.")
-
-
-def _converted(found: Any, kind: Any) -> Any:
-    try:
-        return msgspec.convert(found, kind)
-    except msgspec.ValidationError as wrong:
-        text = f"the gateway says it in a form that this version does not know ({wrong}); --json shows it"
-        raise AdminError(text) from None
-
-
-def _console() -> Console:
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    views = understood(found, list[ScaleView])
+    plain_console().print(table_of(views) if views else "No pool scales itself: give one a `scale` block.")
 
 
 # ===== tables =====

@@ -58,6 +58,8 @@ class KeyConf(_Conf, frozen=True, kw_only=True):
     tenant: Annotated[str | None, _doc("the tenant that it belongs to, one of `tenants`; none: a tenant of the key's own name")] = None
     tier: Annotated[Tier, _doc("what its calls are worth where `queue.order` is score, and which of `tiers` limits them; a tenant of `tenants` has its own")] = "standard"
     limits: Annotated[AllowanceSpec | None, _doc("what may be used with this key, beside what its tenant may use; keys of one name share it")] = None
+    models: Annotated[tuple[str, ...] | None, _doc("models that it may use, and names that stand for them in `aliases`; none given: all")] = None
+    expires: Annotated[str | None, _doc("from when on it is refused: 2027-03-31 (its end, UTC) or a time like 2027-03-31T18:00:00+01:00; none: never")] = None
 
 
 class TenantConf(_Conf, frozen=True, kw_only=True):
@@ -312,6 +314,10 @@ class KeyTerms(_Conf, frozen=True, kw_only=True):
     """Empty: the key's own name."""
     most_tokens: int | None = None
     """Tokens that an answer may have where the request does not say; None: no limit asks for it."""
+    models: tuple[str, ...] | None = None
+    """Names that its calls may ask for; None: all."""
+    expires_at: float | None = None
+    """When it is refused from then on, in seconds since 1970; None: never."""
 
 
 class ServerSpec(_Conf, frozen=True, kw_only=True):

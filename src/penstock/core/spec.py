@@ -83,7 +83,7 @@ class TimeoutSpec(_Spec, frozen=True, kw_only=True):
 class RetrySpec(_Spec, frozen=True, kw_only=True):
     """Second chances, only before the first content byte [H4]."""
 
-    attempts: Annotated[Count, _doc("attempts in all, the first included")] = 3
+    attempts: Annotated[Count, _doc("attempts in all, the first included; one that reached no engine is not counted, as long as there are no more of those than repetitions")] = 3
     backoff_s: Annotated[Seconds, _doc("pause before trying the same replica again; another replica is tried at once")] = field(default=1.0, name="backoff")
     factor: Annotated[float, Meta(ge=1, description="growth of the pause with each attempt")] = 1.5
     jitter: Annotated[Fraction, _doc("share of the pause that is random")] = 0.2

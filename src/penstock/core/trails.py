@@ -206,7 +206,7 @@ class Trails:
         elif not may_repeat(row, flight.call.repeatable):
             why = "unrepeatable" if row.retryable else "useless"
         else:
-            why = "attempts" if flight.target_attempts >= pool.spec.retries.attempts else "budget"
+            why = "attempts" if flight.target_attempts >= pool.spec.retries.attempts + flight.spared else "budget"
         self._add(flight, Denied(at=now, before=flight.trail, size=_size(flight) + STEP_BYTES, why=why))
 
     def hedged(self, flight: Flight, what: str, now: float) -> None:

@@ -28,6 +28,7 @@ from penstock.config.schema import Access, ServerSpec, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
+from penstock.core.scale.flow import Flow
 from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.core.scale.window import Window
 from penstock.drive.journal import FileSink, Header, Journal, header
@@ -64,6 +65,7 @@ class Gateway:
         self.journal: Journal[Event, Effect] = Journal(on_bug=log_bug)
         self.meter = Meter()
         self.access_log = AccessLog(settings.server.log)
+        self.flow = Flow()
         self._sink: FileSink | None = None
         self._read_journal()
         self.plane = DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
@@ -75,7 +77,7 @@ class Gateway:
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)
         self.discovery.apply(settings.sources)
-        self.scaling = Scaling(self, clock, call_at)
+        self.scaling = Scaling(self, clock, call_at, self.flow)
         outbound = self.plane.outbound
         self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
@@ -103,6 +105,7 @@ class Gateway:
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
         self.discovery.start()
         self.scaling.start(self.reloader.settings.scaled)
+        self._read_journal()
         loop = asyncio.get_running_loop()
         self._watches = [loop.create_task(self.reloader.watch()), loop.create_task(self.gpus.watch())]
         self._watches.append(loop.create_task(self.identifier.watch()))
@@ -164,6 +167,7 @@ class Gateway:
         self.roster.configured(settings)
         self.discovery.apply(settings.sources)
         self.scaling.apply(settings.scaled)
+        self._read_journal()
 
     def _head(self, settings: Settings) -> Header:
         """What stands at the top of the journal's next file."""
@@ -174,6 +178,8 @@ class Gateway:
         readers = [self.meter.observe]
         if self.access_log.settings.access or self.access_log.settings.slow_s:
             readers.append(self.access_log.observe)
+        if self.flow.watching:
+            readers.append(self.flow.observe)
         if self._sink is not None:
             readers.append(self._sink.observe)
         self.journal.observers[:] = readers

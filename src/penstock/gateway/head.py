@@ -49,9 +49,9 @@ class Head:
     """A request's head, judged."""
 
     __slots__ = (
-        "chunked", "client_id", "content_type", "expect", "forward", "framed", "gzip", "head_only", "host", "http10",
-        "keep_alive", "key", "method", "most_tokens", "path", "refusal", "route", "session", "target", "tenant", "tier",
-        "wishes",
+        "chunked", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip", "head_only",
+        "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "route", "session",
+        "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
@@ -76,6 +76,10 @@ class Head:
         """The tenant's."""
         self.most_tokens: int | None = None
         """Tokens that an answer may have where the request does not say, because a limit applies; None: none does."""
+        self.models: frozenset[str] | None = None
+        """Names that the key may ask for; None: all."""
+        self.expires_at: float | None = None
+        """When the key expires, in seconds since 1970; None: never."""
         self.wishes = Wishes()
         self.client_id = ""
         self.session = ""
@@ -86,6 +90,12 @@ class Head:
         self.gzip = False
         """The client takes gzip."""
         self.refusal: tuple[Label, str] | None = None
+
+    def refused(self, wall_s: float) -> tuple[Label, str] | None:
+        """Why the request is refused at this time, in seconds since 1970: a head may outlive its key."""
+        if self.refusal is None and self.expires_at is not None and wall_s >= self.expires_at:
+            return "unauthorized", "This API key has expired."
+        return self.refusal
 
 
 def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
@@ -196,6 +206,8 @@ def _grant(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
         if terms is not None:
             head.tenant, head.tier, head.most_tokens = terms.tenant or head.key, terms.tier, terms.most_tokens
             head.wishes.bound(PRIORITIES.index(terms.ceiling))
+            head.models = None if terms.models is None else frozenset(terms.models)
+            head.expires_at = terms.expires_at
 
 
 class Memory:

@@ -14,6 +14,7 @@ from penstock.adapters.actuators.registry import actuator_of, ends_within_s, lef
 from penstock.base.nouns import Replica, Unit
 from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
+from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
@@ -91,9 +92,11 @@ class _Ward:
 class Scaling:
     """All scaled pools of a gateway."""
 
-    def __init__(self, place: Place, clock: Clock, call_at: CallAt) -> None:
+    def __init__(self, place: Place, clock: Clock, call_at: CallAt, flow: Flow) -> None:
+        """`flow` is told which pools to watch."""
         self.governor = Governor()
         self._place = place
+        self._flow = flow
         self._pump: Pump[Fact, Order] = Pump(
             self.governor, self._perform, clock, call_at, self._observe, Woke(), log_bug
         )
@@ -132,6 +135,7 @@ class Scaling:
             ward.pool = self._pools.get(name, ward.pool)
         specs: dict[str, ScaleSpec] = {name: pool.spec for name, pool in self._pools.items()}
         costs = {name: pool.template.hourly_cost for name, pool in self._pools.items()}
+        self._flow.watch([name for name, spec in specs.items() if needs_flow(spec.targets)])
         self._pump.tell(Reconfigured(specs, costs))
         self._tell_fleet()
 
@@ -259,7 +263,7 @@ class Scaling:
     def _window(self, ward: _Ward) -> Window:
         window = self._place.window(ward.pool.pool)
         if window is not None:
-            return window
+            return self._flow.fill(ward.pool.pool, window, self._pump.now())
         # the Gate has forgotten the pool: who has calls left from then is still to be seen
         left = [unit.id for unit in ward.units if self._place.busy(unit.id)]
         return Window(

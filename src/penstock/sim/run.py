@@ -69,6 +69,7 @@ class Run:
         self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
         scale = scenario.scale
         self.scaling = None if scale is None else Scaling(scale, self.cloud, self.lifecycle, self.gate, self.kernel)
+        self._flow = self.scaling.flow if self.scaling is not None and self.scaling.flow.watching else None
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
         self._faults = scenario.faults
         self._requests: Iterator[Request] = iter(requests)
@@ -175,6 +176,8 @@ class Run:
             engine.bench(order)
 
     def _observe(self, now: float, event: Event, orders: list[Effect]) -> None:
+        if self._flow is not None:
+            self._flow.observe(now, event, orders)
         if self.watch is not None:
             self.watch(now, event, orders)
 

@@ -7,6 +7,7 @@ it has started; one whose engine has died is seen to have ended.
 from penstock.base.nouns import Unit
 from penstock.config.scenarios import POOL, Scale
 from penstock.core.gate import Gate
+from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Seen, Start, Woke
 from penstock.drive.kernel import Kernel
@@ -20,6 +21,9 @@ class Scaling:
 
     def __init__(self, spec: Scale, cloud: Cloud, lifecycle: Lifecycle, gate: Gate, kernel: Kernel) -> None:
         self.governor = Governor()
+        self.flow = Flow()
+        if needs_flow(spec.targets):
+            self.flow.watch([POOL])
         self._spec = spec
         self._group = cloud.fleet[spec.group]
         self._cloud = cloud
@@ -47,6 +51,7 @@ class Scaling:
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())
             assert window is not None
+            window = self.flow.fill(POOL, window, self._kernel.clock())
             self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines))))
         elif isinstance(order, Start):
             engine = self._cloud.add(order.unit, self._group)

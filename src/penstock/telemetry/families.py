@@ -118,6 +118,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("scale_hourly_cost", "gauge", ("pool",), "What those that are there cost an hour."),
     Family("scale_failed_starts", "gauge", ("pool",), "Starts in a row that failed."),
     Family("scale_blind", "gauge", ("pool",), "1 while its actuator cannot say what runs, and nothing is ordered."),
+    Family("scale_panic", "gauge", ("pool",), "1 while a burst is met at once, and nothing shrinks."),
     Family("scale_alarms", "counter", ("pool",), "Recommendations that cannot have been meant."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),

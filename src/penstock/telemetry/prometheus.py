@@ -298,6 +298,7 @@ _SCALE: dict[str, Callable[[ScaleView], float | None]] = {
     "scale_hourly_cost": lambda one: one.hourly_cost,
     "scale_failed_starts": lambda one: one.failures,
     "scale_blind": lambda one: bool(one.blind),
+    "scale_panic": lambda one: one.panic,
     "scale_alarms": lambda one: one.alarms,
 }
 

@@ -13,13 +13,13 @@ QUICK = ScaleSpec(
     min=1, max=8, interval_s=1.0, look_s=1.0,
     targets=Targets(utilisation=UtilisationTarget(up=None, down=None), queue=QueueTarget()),
     up=UpPace(stabilisation_s=0.0, period_s=1.0), down=DownPace(stabilisation_s=5.0, cooldown_s=0.0, period_s=1.0),
-    replace_after_s=10.0,
+    replace_after_s=10.0, panic=None,
     life=LifeSpec(
         ordered_s=5.0, starting_s=20.0, loading_s=30.0, draining_s=20.0, stopping_s=5.0, proven_s=10.0, backoff_s=4.0,
         backoff_max_s=32.0,
     ),
 )  # fmt: skip
-"""A pool that decides every second and grows at once."""
+"""A pool that decides every second and grows at once, without a panic window."""
 
 
 def seen(id: str, in_flight: int = 0, seats: int = 10, **fields: Any) -> ReplicaSeen:
@@ -71,6 +71,11 @@ class World:
         self.most = 0
         """The most that were there at once."""
         self.tell(Reconfigured({pool: spec}, {pool: hourly_cost}))
+
+    def change(self, spec: ScaleSpec) -> None:
+        """New settings."""
+        self.spec = spec
+        self.tell(Reconfigured({self.pool: spec}, {}))
 
     def tell(self, fact: Fact) -> list[Order]:
         """Tell the Governor, and do what it orders."""

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from penstock.core.scale.crew import Crew
 from penstock.core.scale.guards import Bounded, Guard, ceiling
 from penstock.core.scale.life import STATES
+from penstock.core.scale.panic import Panic, demand_of
 from penstock.core.scale.recommend import Recommendation, recommend
 from penstock.core.scale.record import Decision, History, Step
 from penstock.core.scale.spec import ScaleSpec
@@ -29,6 +30,7 @@ class _Pool:
         self.spec = spec
         self.crew = Crew(name, spec)
         self.guard = Guard(spec, hourly_cost)
+        self.panic = None if spec.panic is None else Panic(spec.panic)
         self.history = History()
         self.wanted: int | None = None
         """None: nobody has looked yet."""
@@ -48,6 +50,12 @@ class _Pool:
         self.spec, self.closing = spec, closing
         self.crew.spec = self.guard.spec = spec
         self.guard.hourly_cost = hourly_cost
+        if spec.panic is None:
+            self.panic = None
+        elif self.panic is None:
+            self.panic = Panic(spec.panic)
+        else:
+            self.panic.spec = spec.panic
 
     @property
     def most(self) -> int:
@@ -70,21 +78,35 @@ class _Pool:
         if self.wanted is None:
             self.wanted = min(max(self.crew.living, self.spec.min), self.most)
         woken = self.wanted == 0 and self.queued > 0
-        if now >= self.decide_at or woken:
+        if self._panics(event.window, self.wanted, now) or now >= self.decide_at or woken:
             self.decide_at = now + self.spec.interval_s
             self.wanted = self._decide(event.window, self.wanted, out, now)
         self.crew.reconcile(self.wanted, self.most, out, now)
 
+    def _panics(self, window: Window, was: int, now: float) -> bool:
+        """Whether a burst asks for more than there should be: that does not wait for the next decision."""
+        if self.panic is None:
+            return False
+        ready = self.crew.of(["ready"])
+        ill = sum(life.ill_since is not None for life in ready)
+        demand = None if 2 * ill > len(ready) else demand_of(self.spec.targets, window)
+        urgent = self.panic.see(demand, sum(one.well for one in window.replicas), now)
+        return urgent is not None and min(urgent - self.others, self.most) > was
+
     def _decide(self, window: Window, was: int, out: list[Order], now: float) -> int:
         unready = self.crew.coming()
-        found = recommend(self.spec, window, unready, was + self.others)
-        ours = None if found.count is None else found.count - self.others
-        bounded = self.guard.bound(None if ours is None else max(0, ours), was, now)
+        more = () if self.panic is None or not self.panic.on else (self.panic.reading(),)
+        found = recommend(self.spec, window, unready, was + self.others, more)
+        bounded = self.guard.bound(self._ours(found.count), was, now, self._ours(found.urgent))
         self.alarms += bool(bounded.alarm)
         self.ups += bounded.count > was
         self.downs += bounded.count < was
         out.append(Record(self._decision(found, bounded, was, now)))
         return bounded.count
+
+    def _ours(self, count: int | None) -> int | None:
+        """Of so many replicas in all, those that the pool runs by itself."""
+        return None if count is None else max(0, count - self.others)
 
     def _decision(self, found: Recommendation, bounded: Bounded, was: int, now: float) -> Decision:
         crew = self.crew
@@ -105,7 +127,7 @@ class _Pool:
             start_in_s=max(0.0, crew.start_at - now) if crew.failures else 0.0,
             states={state: sum(life.state == state for life in lives) for state in STATES},
             hourly_cost=self.guard.hourly_cost * len(lives), max_hourly_cost=self.spec.max_hourly_cost,
-            last=self.history.decision(),
+            last=self.history.decision(), panic=self.panic is not None and self.panic.on,
             units=[
                 UnitView(unit=life.unit, state=life.state, since_s=now - life.since, in_flight=life.in_flight,
                     ill=life.ill_since is not None, age_s=now - life.born)

@@ -50,8 +50,9 @@ class Guard:
         self._changes: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)
         """When, and by how many."""
 
-    def bound(self, recommended: int | None, current: int, now: float) -> Bounded:
-        """What of this recommendation (None: leave it) may be done now."""
+    def bound(self, recommended: int | None, current: int, now: float, urgent: int | None = None) -> Bounded:
+        """What of this recommendation (None: leave it) may be done now. `urgent` of it are wanted at once, whatever
+        `up` says, and meanwhile nothing shrinks."""
         spec, most = self.spec, ceiling(self.spec, self.hourly_cost)
         least = min(spec.min, most)
         if current < least or current > most:
@@ -62,12 +63,21 @@ class Guard:
         alarm = ""
         if recommended > max(RUNAWAY * spec.max, MOST_MEANT) or recommended < 0:
             alarm = f"a recommendation of {recommended:,} replicas, with max {spec.max}"
-        count = min(max(recommended, least), most)
+        count = clipped = min(max(recommended, least), most)
         bounds = [] if count == recommended else [self._edge(count > recommended, most)]
         for step in (self._stabilised, self._paced):
             count, why = step(count, current, now)
             bounds += [why] if why else []
+        if urgent is not None and count < (floor := max(min(urgent, most), current)):
+            count, bounds = floor, self._urged(floor, clipped, bounds[: int(clipped != recommended)], bounds)
         return self._settle(count, current, tuple(bounds), alarm, now)
+
+    @staticmethod
+    def _urged(floor: int, clipped: int, edge: list[str], bounds: list[str]) -> list[str]:
+        """What bounds an urgent number: not `up`, where it is met in full; the panic, where it would shrink."""
+        if floor > clipped:
+            return [*edge, "panic"]
+        return edge if floor == clipped else bounds
 
     def _edge(self, low: bool, most: int) -> str:
         if most < self.spec.max and (not low or most < self.spec.min):

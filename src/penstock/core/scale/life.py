@@ -4,9 +4,11 @@ Loading is capacity on its way: it counts as a replica that comes, not as one th
 idle. `stopping` is told to end and not yet seen to have ended.
 """
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from penstock.core.scale.spec import LifeSpec
+from msgspec import Meta, Struct, field
+
+from penstock.base.units import Seconds
 
 State = Literal["ordered", "starting", "loading", "ready", "draining", "stopping", "gone"]
 STATES: Final[tuple[State, ...]] = ("ordered", "starting", "loading", "ready", "draining", "stopping")
@@ -25,6 +27,32 @@ ROADS: Final[dict[State, tuple[State, ...]]] = {
     "gone": (),
 }
 """Where it may go from each state. One that drains may be taken back, as long as it was not told to stop."""
+
+
+def _doc(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class LifeSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a replica may be in each state of its life; then it is given up and stopped."""
+
+    ordered_s: Annotated[Seconds, _doc("until the actuator shows it")] = field(default=60.0, name="ordered")
+    starting_s: Annotated[Seconds, _doc("until it has an address")] = field(default=600.0, name="starting")
+    loading_s: Annotated[Seconds, _doc("until its first good health probe: the time to load a model")] = field(
+        default=900.0, name="loading"
+    )
+    draining_s: Annotated[Seconds, _doc("to finish the calls that it has; what is left then is broken off")] = field(
+        default=600.0, name="draining"
+    )
+    stopping_s: Annotated[Seconds, _doc("until it is told to stop once more")] = field(default=60.0, name="stopping")
+    proven_s: Annotated[
+        Seconds, _doc("one that fails within so long after it became ready counts as a failed start")
+    ] = field(default=30.0, name="proven")
+    backoff_s: Annotated[
+        Seconds,
+        _doc("pause after the second failed start in a row; it doubles with each, and only one is tried at a time"),
+    ] = field(default=10.0, name="backoff")
+    backoff_max_s: Annotated[Seconds, _doc("longest such pause")] = field(default=300.0, name="backoff_max")
 
 
 class Life:

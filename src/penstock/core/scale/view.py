@@ -41,6 +41,8 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     """Starts in a row that failed."""
     start_in_s: float
     """None is started before, because of these failures."""
+    panic: bool = False
+    """A burst is met: it grows at once, and does not shrink."""
     alarms: int
     """Recommendations so far that cannot have been meant."""
     ups: int
