@@ -77,7 +77,10 @@ def test_certificates_are_made_out_to_the_name() -> None:
             "kind: static, addresses: ['h:1'], replica: {metrics_path: m}",
             "replica.metrics_path (line 1): found 'm', expected a path, like /metrics; it begins with /",
         ),
-        ("kind: mdns, name: a", "kind (line 1): found 'mdns', expected one of dns, kubernetes, static; did you mean `dns`?"),
+        (
+            "kind: mdns, name: a",
+            "kind (line 1): found 'mdns', expected one of dns, kubernetes, static; did you mean `dns`?",
+        ),
     ],
 )
 def test_wrong_sources_are_told(text: str, mistake: str) -> None:
