@@ -83,6 +83,7 @@ def test_its_models_are_known() -> None:
         ("targets: {utilisation: null, queue: null}, " + ACTUATOR, "scale.targets (line 1): found none, expected at least one metric"),
         ("targets: {utilisation: {target: 0.9}}, " + ACTUATOR, "scale.targets.utilisation.up (line 1): found 0.8, which is less than the target, 0.9"),
         ("targets: {queue: {down: 11}}, " + ACTUATOR, "scale.targets.queue.down (line 1): found 11, which is more than the target, 10"),
+        ("actuator: {kind: ray, command: 'run'}", "scale.actuator.command (line 1): it must say where to listen: expected {port} somewhere"),
         ("actuator: {kind: kubernetes, deployment: a/b}", "scale.actuator.deployment (line 1): found 'a/b', expected a name of Kubernetes: small letters, digits, - and ."),
         ("actuator: {kind: kubernetes, deployment: a, order: 0}", "scale.actuator.order (line 1): found 0, expected more than 0"),
         ("actuator: {kind: process, command: 'run'}", "scale.actuator.command (line 1): it must say where to listen: expected {port} somewhere"),

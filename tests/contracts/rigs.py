@@ -1,18 +1,25 @@
 """The worlds that actuators act on, for the suite that all of them keep to: processes, a cluster, nothing at all."""
 
-from collections.abc import Callable
+import contextlib
+import os
+import shlex
+import signal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.adapters.actuators.dry_run import DryRunSpec
-from penstock.adapters.actuators.kernel import Mark, lives
+from penstock.adapters.actuators.kernel import PROC, Mark, lives
 from penstock.adapters.actuators.kubernetes import KubernetesSpec
 from penstock.adapters.actuators.process import ProcessActuator, Processes
+from penstock.adapters.actuators.ray import RayActuator, RaySpec
+from penstock.adapters.actuators.ray_agent import GUARD
 from penstock.adapters.actuators.registry import actuator_of
 from penstock.base.nouns import Unit
 from penstock.base.ports import Actuator
-from tests.adapters.actuators.programs import end_all, spec
+from tests.adapters.actuators.programs import command, end_all, spec, until
+from tests.helpers import ray_cluster
 from tests.helpers.actuators import Obedient
 from tests.helpers.kubernetes import DEPLOYMENT, ApiServer
 
@@ -43,7 +50,7 @@ class Rig:
         """A replica goes, and nobody asked for it."""
         raise NotImplementedError
 
-    def add(self) -> None:
+    async def add(self) -> None:
         """One more runs, and nobody here asked for it."""
         raise NotImplementedError
 
@@ -79,7 +86,7 @@ class WithProcesses(Rig):
     def kill(self, unit: str) -> None:
         end_all(self.processes, unit)
 
-    def add(self) -> None:
+    async def add(self) -> None:
         pytest.skip("a process of somebody else's is no replica of the pool")
 
     def break_it(self) -> None:
@@ -119,7 +126,7 @@ class WithKubernetes(Rig):
         ]  # fmt: skip
         self.server.set_status(name, {"phase": "Failed", "reason": "Evicted"})
 
-    def add(self) -> None:
+    async def add(self) -> None:
         self.server.scale(self.server.replicas + 1)
 
     def break_it(self) -> None:
@@ -127,6 +134,55 @@ class WithKubernetes(Rig):
 
     async def count(self) -> int:
         return len([pod for pod in self.server.pods.values() if pod["status"]["phase"] == "Running"])
+
+
+class WithRay(Rig):
+    """A real Ray cluster of several nodes, which this machine plays."""
+
+    def __init__(self, folder: Path, pool: str) -> None:
+        super().__init__(folder, f"{pool} {folder.name}")
+        self.made: list[RayActuator] = []
+
+    async def open(self) -> None:
+        ray_cluster.address()
+
+    def make(self) -> RayActuator:
+        words = f"{command()} {{unit}} {shlex.quote(str(self.folder))}"
+        self.made.append(RayActuator(RaySpec(command=words, address=ray_cluster.address(), cpus=0.1), self.pool))
+        return self.made[-1]
+
+    async def close(self) -> None:
+        last = self.make()
+        while units := await last.look(20.0):
+            for unit in units:
+                await last.stop(unit.id)
+        last.close()
+
+    def _running(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for entry in PROC.iterdir():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_text().split("\0") if entry.name.isdecimal() else []
+                if str(self.folder) in words and GUARD not in words:
+                    found[words[words.index(str(self.folder)) - 1]] = int(entry.name)
+        return found
+
+    def kill(self, unit: str) -> None:
+        until(lambda: unit in self._running(), "its process, which its guard begins")
+        os.kill(self._running()[unit], signal.SIGKILL)
+
+    async def add(self) -> None:
+        other = self.make()
+        await other.start("somebody")
+        other.close()
+
+    def break_it(self) -> None:
+        agent = self.made[-1].agent
+        agent.end()
+        agent.spec = replace(agent.spec, address="127.0.0.1:1", connect_s=1.0)
+
+    async def count(self) -> int:
+        return len(self._running())
 
 
 class DryRig(Rig):
@@ -140,7 +196,7 @@ class DryRig(Rig):
     def kill(self, unit: str) -> None:
         pytest.skip("what does not run cannot go")
 
-    def add(self) -> None:
+    async def add(self) -> None:
         pytest.skip("nobody else does as if")
 
     def break_it(self) -> None:
@@ -162,7 +218,7 @@ class Fake(Rig):
     def kill(self, unit: str) -> None:
         self.made.units[unit] = Unit(id=unit, state="ended", detail="killed")
 
-    def add(self) -> None:
+    async def add(self) -> None:
         self.made.units["somebody"] = Unit(id="somebody", state="running", url="http://somebody")
 
     def break_it(self) -> None:
@@ -172,4 +228,5 @@ class Fake(Rig):
         return len(self.made.units)
 
 
-KINDS: list[Callable[[Path, str], Rig]] = [WithProcesses, WithKubernetes, DryRig, Fake]
+NO_RAY = pytest.mark.skipif(not ray_cluster.installed(), reason="ray is not installed: pip install 'penstock[ray]'")
+KINDS = [WithProcesses, WithKubernetes, pytest.param(WithRay, marks=NO_RAY), DryRig, Fake]

@@ -68,15 +68,6 @@ def test_a_source_hands_over_whole_snapshots(make: Make) -> None:
     run(main)
 
 
-@contextlib.asynccontextmanager
-async def an_endpoint_slice() -> AsyncIterator[Spec]:
-    """A Kubernetes service of two ready endpoints, and one that is not."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with cluster(Path(folder)) as (server, config):
-            server.serve("chat", endpoint(HOSTS[0]), endpoint(HOSTS[1]), endpoint("127.0.0.4", ready=False))
-            yield KubernetesSpec(service="chat", kubeconfig=config, watch_s=0.0)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [a_list, a_name, a_service, an_endpoint_slice])
 def test_a_source_keeps_to_its_time(make: Make) -> None:

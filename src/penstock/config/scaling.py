@@ -6,6 +6,7 @@ from math import floor
 from penstock.adapters.actuators.kubernetes import KubernetesSpec
 from penstock.adapters.actuators.limits import parse_cpus
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
+from penstock.adapters.actuators.ray import RaySpec
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import PoolConf, ScaleConf
 from penstock.config.sources import is_object
@@ -28,8 +29,9 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
             mistakes.say((*path, name), f"found {value_s:g} s, expected at least 100ms")
     _check_cost(conf, path, mistakes)
     _check_targets(conf, path, mistakes)
-    if isinstance(conf.actuator, ProcessSpec):
+    if isinstance(conf.actuator, ProcessSpec | RaySpec):
         _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
+    if isinstance(conf.actuator, ProcessSpec):
         _check_cpus(conf.actuator, (*path, "actuator", "cpus"), mistakes)
     if isinstance(conf.actuator, KubernetesSpec):
         _check_deployment(conf.actuator, (*path, "actuator"), mistakes)
@@ -63,7 +65,7 @@ def _check_targets(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
         mistakes.say((*path, "targets"), "found none, expected at least one metric")
 
 
-def _check_command(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
+def _check_command(spec: ProcessSpec | RaySpec, path: Path, mistakes: Mistakes) -> None:
     try:
         words = shlex.split(spec.command)
     except ValueError as wrong:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.adapters.actuators.kubernetes import KubernetesSpec as KubernetesScaleSpec
 from penstock.adapters.actuators.process import ProcessSpec
+from penstock.adapters.actuators.ray import RaySpec
 from penstock.adapters.discovery.dns import DnsSpec
 from penstock.adapters.discovery.kubernetes import KubernetesSpec
 from penstock.adapters.discovery.static import StaticSpec
@@ -153,13 +154,13 @@ class StaticConf(StaticSpec, frozen=True, kw_only=True, tag="static", tag_field=
 
 SourceConf = DnsConf | KubernetesConf | StaticConf
 
-ActuatorConf = ProcessSpec | KubernetesScaleSpec | DryRunSpec
+ActuatorConf = ProcessSpec | KubernetesScaleSpec | RaySpec | DryRunSpec
 
 
 class ScaleConf(ScaleSpec, frozen=True, kw_only=True):
     """The pool starts and stops replicas by itself, beside those that are listed or found [A1, A2, A5, A7]."""
 
-    actuator: Annotated[ActuatorConf, _doc("who starts and stops them: {kind: process, command: …}, {kind: kubernetes, deployment: …}, or {kind: dry_run}, which only shows what it would do")]
+    actuator: Annotated[ActuatorConf, _doc("who starts and stops them: {kind: process, command: …}, {kind: kubernetes, deployment: …}, {kind: ray, command: …}, or {kind: dry_run}, which only shows what it would do")]
     replica: TemplateConf = field(default_factory=TemplateConf)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
 from penstock.adapters.actuators.kubernetes import KubernetesActuator, KubernetesSpec
 from penstock.adapters.actuators.process import DIRECTORY, ProcessActuator, ProcessSpec, left_in
+from penstock.adapters.actuators.ray import RayActuator, RaySpec
 from penstock.base.ports import Actuator
 
-Spec = ProcessSpec | KubernetesSpec | DryRunSpec
+Spec = ProcessSpec | KubernetesSpec | RaySpec | DryRunSpec
 EXIT_S = 5.0
 """From SIGKILL to the end."""
 
@@ -16,7 +17,9 @@ def actuator_of(spec: Spec, pool: str) -> Actuator:
     """The actuator of a pool. Raises OSError where what it needs cannot be had."""
     if isinstance(spec, ProcessSpec):
         return ProcessActuator(spec, pool)
-    return KubernetesActuator(spec, pool) if isinstance(spec, KubernetesSpec) else DryRun(pool)
+    if isinstance(spec, KubernetesSpec):
+        return KubernetesActuator(spec, pool)
+    return RayActuator(spec, pool) if isinstance(spec, RaySpec) else DryRun(pool)
 
 
 def ends_within_s(spec: Spec) -> float | None:
@@ -29,6 +32,8 @@ def respec(actuator: Actuator, spec: Spec) -> bool:
     if isinstance(actuator, ProcessActuator) and isinstance(spec, ProcessSpec):
         return actuator.respec(spec)
     if isinstance(actuator, KubernetesActuator) and isinstance(spec, KubernetesSpec):
+        return actuator.respec(spec)
+    if isinstance(actuator, RayActuator) and isinstance(spec, RaySpec):
         return actuator.respec(spec)
     return isinstance(actuator, DryRun) and isinstance(spec, DryRunSpec)
 
