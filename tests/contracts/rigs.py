@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from penstock.adapters.actuators.deployment import KubernetesSpec
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.adapters.actuators.kernel import PROC, Mark, lives
-from penstock.adapters.actuators.kubernetes import KubernetesSpec
 from penstock.adapters.actuators.process import ProcessActuator, Processes
 from penstock.adapters.actuators.ray import RayActuator, RaySpec
 from penstock.adapters.actuators.ray_agent import GUARD
@@ -21,7 +21,7 @@ from penstock.base.ports import Actuator
 from tests.adapters.actuators.programs import command, end_all, spec, until
 from tests.helpers import ray_cluster
 from tests.helpers.actuators import Obedient
-from tests.helpers.kubernetes import DEPLOYMENT, ApiServer
+from tests.helpers.kubernetes import DEPLOYMENT, SPOT, ApiServer
 
 
 class Rig:
@@ -117,7 +117,9 @@ class WithKubernetes(Rig):
         await self.server.__aexit__()
 
     def make(self) -> Actuator:
-        return actuator_of(KubernetesSpec(deployment=DEPLOYMENT, kubeconfig=self.config), self.pool)
+        return actuator_of(
+            KubernetesSpec(deployment=DEPLOYMENT, spot_deployment=SPOT, kubeconfig=self.config), self.pool
+        )
 
     def kill(self, unit: str) -> None:
         (name,) = [

@@ -74,6 +74,19 @@ def test_what_is_started_is_shown_until_it_is_stopped(kind: Kind, tmp_path: Path
 
 
 @every
+def test_how_a_replica_is_had_is_shown(kind: Kind, tmp_path: Path) -> None:
+    """As it was ordered, on demand where nothing is said."""
+
+    async def main(rig: Rig, actuator: Actuator) -> None:
+        await actuator.start("p-1")
+        await actuator.start("p-2", "spot")
+        units = await shows(actuator, "p-1", "p-2")
+        assert {name: unit.purchase for name, unit in units.items()} == {"p-1": "on_demand", "p-2": "spot"}
+
+    acted(kind, tmp_path, main)
+
+
+@every
 def test_orders_may_come_twice(kind: Kind, tmp_path: Path) -> None:
     """The second time an order changes nothing, and one about somebody unknown is no mistake."""
 
@@ -142,8 +155,8 @@ def test_any_name_will_do(kind: Kind, tmp_path: Path) -> None:
 
 @every
 def test_the_next_one_finds_them(kind: Kind, tmp_path: Path) -> None:
-    """What runs goes on without its gateway; the next finds it by the same name at the same address, starts none twice,
-    and can stop it."""
+    """What runs goes on without its gateway; the next finds it by the same name at the same address, had in the same
+    way, starts none twice, and can stop it."""
 
     async def bounded() -> None:
         async with world(kind(tmp_path, "p")) as rig:
@@ -151,7 +164,7 @@ def test_the_next_one_finds_them(kind: Kind, tmp_path: Path) -> None:
                 pytest.skip("it forgets with its gateway")
             first = rig.make()
             await first.start("p-1")
-            await first.start("p-2")
+            await first.start("p-2", "spot")
             before = await shows(first, "p-1", "p-2")
             first.close()
             second = rig.make()

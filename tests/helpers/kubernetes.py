@@ -23,6 +23,7 @@ from tests.helpers.wire import until
 
 NAMESPACE = "models"
 DEPLOYMENT = "llama-8b"
+SPOT = "llama-8b-spot"
 TOKEN = "the-account's-token"
 
 
@@ -31,7 +32,7 @@ class ApiServer:
 
     def __init__(self, remembers: int = 100, tls: ssl.SSLContext | None = None) -> None:
         self.token = TOKEN
-        self.replicas = 0
+        self.scales = {DEPLOYMENT: 0, SPOT: 0}
         self.pods: dict[str, Json] = {}
         self.services: dict[str, list[Json]] = {}
         """Service -> endpoints of its only slice."""
@@ -55,7 +56,7 @@ class ApiServer:
         self._remembers = remembers
         self._tls = tls
         self._version = 100
-        self._scaled_at = 100
+        self._scaled_at = dict.fromkeys(self.scales, 100)
         self._made = 0
         self._log: list[tuple[int, str, Json]] = []
         self._news = asyncio.Event()
@@ -75,9 +76,14 @@ class ApiServer:
         }))  # fmt: skip
         return str(path)
 
-    def scale(self, replicas: int) -> None:
-        """Somebody else sets the scale."""
-        self.replicas, self._scaled_at = replicas, self._next()
+    @property
+    def replicas(self) -> int:
+        """The first Deployment's scale."""
+        return self.scales[DEPLOYMENT]
+
+    def scale(self, replicas: int, name: str = DEPLOYMENT) -> None:
+        """Somebody else sets a Deployment's scale."""
+        self.scales[name], self._scaled_at[name] = replicas, self._next()
         self._control_maybe()
 
     def run_pod(self, name: str) -> None:
@@ -140,22 +146,26 @@ class ApiServer:
 
     def control(self) -> None:
         """As the ReplicaSet controller: those that count, as many as the scale says, the least worth keeping first."""
+        for name, replicas in self.scales.items():
+            self._control(name, replicas)
+
+    def _control(self, name: str, replicas: int) -> None:
         active = [
             pod for pod in self.pods.values()
-            if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
+            if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
         ]  # fmt: skip
-        for _ in range(self.replicas - len(active)):
-            self._make()
-        for pod in sorted(active, key=worth)[: max(0, len(active) - self.replicas)]:
+        for _ in range(replicas - len(active)):
+            self._make(name)
+        for pod in sorted(active, key=worth)[: max(0, len(active) - replicas)]:
             self.delete_pod(pod["metadata"]["name"])
 
-    def _make(self) -> None:
+    def _make(self, deployment: str) -> None:
         self._made += 1
-        name = f"{DEPLOYMENT}-5d9f-{self._made}"
+        name = f"{deployment}-5d9f-{self._made}"
         self.pods[name] = {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
-                "name": name, "namespace": NAMESPACE, "labels": {"app": DEPLOYMENT}, "creationTimestamp": self._time(),
+                "name": name, "namespace": NAMESPACE, "labels": {"app": deployment}, "creationTimestamp": self._time(),
             },
             "spec": {"containers": [{"name": "vllm", "image": "vllm/vllm-openai"}]},
             "status": {"phase": "Pending"},
@@ -193,12 +203,12 @@ class ApiServer:
             "endpoints": self.services[service],
         }  # fmt: skip
 
-    def _scale(self) -> Json:
+    def _scale(self, name: str) -> Json:
         it = {
             "apiVersion": "autoscaling/v1", "kind": "Scale",
-            "metadata": {"name": DEPLOYMENT, "namespace": NAMESPACE, "resourceVersion": str(self._scaled_at)},
-            "spec": {"replicas": self.replicas},
-            "status": {"replicas": len(self.pods), "selector": f"app={DEPLOYMENT}"},
+            "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": str(self._scaled_at[name])},
+            "spec": {"replicas": self.scales[name]},
+            "status": {"replicas": len(self.pods), "selector": f"app={name}"},
         }  # fmt: skip
         check(it)
         return it
@@ -290,7 +300,7 @@ class ApiServer:
         if verb == "list":
             return self._list(resource, params)
         if resource == "deployments/scale":
-            return self._scale() if verb == "get" else self._rescale(json.loads(body))
+            return self._scale(name) if verb == "get" else self._rescale(name, json.loads(body))
         if name not in self.pods:
             raise Problem(404, f'pods "{name}" not found')
         pod = self.pods[name]
@@ -305,15 +315,15 @@ class ApiServer:
             self._changed("MODIFIED", "pods", pod)
         return pod
 
-    def _rescale(self, change: Json) -> Json:
+    def _rescale(self, name: str, change: Json) -> Json:
         if self.conflicts:
             self.conflicts -= 1
-            self._scaled_at = self._next()
-        if change["metadata"]["resourceVersion"] != str(self._scaled_at):
+            self._scaled_at[name] = self._next()
+        if change["metadata"]["resourceVersion"] != str(self._scaled_at[name]):
             raise Problem(409, "the object has been modified; please apply your changes to the latest version")
         check({"apiVersion": "autoscaling/v1", "kind": "Scale", **change})
-        self.scale(change["spec"]["replicas"])
-        return self._scale()
+        self.scale(change["spec"]["replicas"], name)
+        return self._scale(name)
 
     def _list(self, resource: str, params: Json) -> Json:
         """In pages of two, so that nobody can do without the next one."""

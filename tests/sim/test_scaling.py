@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from penstock.config.scenarios import Die, Group, Policy, Scale, Scenario
+from penstock.config.scenarios import Die, Group, Policy, Runaway, Scale, Scenario
 from penstock.core.route.presets import LeastLoaded
 from penstock.core.scale.record import Decision
 from penstock.core.scale.spec import DownPace, P95Target, PanicWindow, RpsTarget, Targets, UpPace
@@ -133,3 +133,35 @@ def test_a_group_that_joins_later_does_not_scale() -> None:
     """A group that joins by a time of its own and one that the Governor starts would be two plans for one thing."""
     with pytest.raises(ValueError, match="leave out its `joins`"):
         world(fleet=(Group(joins_s=5.0),))
+
+
+def test_one_whose_death_nobody_notices_is_not_replaced_at_once() -> None:
+    """Its actuator goes on to show it as running: only health can tell."""
+    made = world(scale=SCALE, faults=(Die(at_s=1.0, replicas=(0,), noticed=False),))
+    run, _ = played(made, steady(60, 0.1, output_tokens=5))
+    assert run.scaling is not None
+    (view,) = run.scaling.governor.views(run.kernel.clock())
+    assert "r0" in [unit.unit for unit in view.units]
+
+
+def test_a_runaway_is_bounded_and_alarmed() -> None:
+    """A billion calls that seem to wait: the pool goes to its bound and not beyond, and somebody is told of it."""
+    heard: list[Decision] = []
+    run = Run(world(faults=(Runaway(at_s=2.0, for_s=10.0),)), PATIENT, steady(200, 0.1, output_tokens=5), 1)
+    assert run.scaling is not None
+    run.scaling.decided = heard.append
+    run.go()
+    assert max(decision.wanted for decision in heard) == SCALE.max
+    assert sum(bool(decision.alarm) for decision in heard) >= 5
+    assert heard[-1].wanted < SCALE.max
+    assert run.lifecycle.spending()[0] <= SCALE.max
+
+
+def test_a_fleet_may_begin_with_nobody() -> None:
+    """Calls wait in the waiting room until the first replica has started, and none is lost."""
+    group = Group(count=0, cost="fast", seats=4, startup_s=3.0)
+    made = world(fleet=(group,), scale=Scale(min=0, max=2, interval_s=1.0, look_s=0.5))
+    run, _ = played(made, steady(20, 0.1, output_tokens=5))
+    result = run.tally.result(0.0)
+    assert (result.requests, result.failed) == (20, 0)
+    assert result.ttft_p95_s > 2.0

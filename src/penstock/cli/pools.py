@@ -97,10 +97,23 @@ def _state(view: ScaleView) -> str:
     if view.blind:
         return f"nothing is ordered: its actuator cannot say what runs ({view.blind})"
     told = "-" if view.last is None else said(view.last)
+    told = "".join(f"{note}; " for note in notes(view)) + told
     if view.failures:
         pause = f", the next in {show_seconds(view.start_in_s)}" if view.start_in_s else ""
         told = f"{view.failures} starts in a row failed{pause}; {told}"
+    if view.dry_s:
+        told = f"spot cannot be had, asked again in {show_seconds(round(view.dry_s))}; {told}"
     return told
+
+
+def notes(view: ScaleView) -> list[str]:
+    """What is unusual just now: a burst, a schedule, a budget that holds it down or is watched."""
+    found = ["a burst is met"] if view.panic else []
+    found += [f"by schedule {view.schedule}"] if view.schedule else []
+    if view.max_monthly_cost is not None:
+        enough = "" if view.ration is None or view.ration >= view.max else f", enough for {view.ration}"
+        found.append(f"this month {view.month_cost:,.2f} of {view.max_monthly_cost:,.2f}{enough}")
+    return found
 
 
 def units_of(view: ScaleView) -> Table:
@@ -110,10 +123,14 @@ def units_of(view: ScaleView) -> Table:
     table.add_column("state")
     for name in ("since", "age", "in flight"):
         table.add_column(name, justify="right")
+    table.add_column("paid")
     for unit in view.units:
         state = f"{unit.state}, ill" if unit.ill else unit.state
+        if unit.gone_in_s is not None:
+            state = f"{state}, taken back in {show_seconds(round(unit.gone_in_s))}"
         table.add_row(
-            unit.unit, state, show_seconds(unit.since_s), show_seconds(unit.age_s), str(unit.in_flight)
+            unit.unit, state, show_seconds(unit.since_s), show_seconds(unit.age_s), str(unit.in_flight),
+            unit.purchase.replace("_", " "),
         )  # fmt: skip
     return table
 

@@ -2,16 +2,20 @@
 
 import shlex
 from math import floor
+from urllib.parse import urlsplit
 
-from penstock.adapters.actuators.kubernetes import KubernetesSpec
+from penstock.adapters.actuators.deployment import KubernetesSpec
 from penstock.adapters.actuators.limits import parse_cpus
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
 from penstock.adapters.actuators.ray import RaySpec
 from penstock.config.mistakes import Mistakes, Path
-from penstock.config.schema import PoolConf, ScaleConf
+from penstock.config.schema import PoolConf, ScaleConf, SpotConf
 from penstock.config.sources import is_object
+from penstock.core.scale.guards import ceiling
+from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import Target
 
+LONGEST_MONTH_H = 744.0
 SHORTEST_S = 0.1
 """Looking more often than this would be a load of its own."""
 
@@ -28,25 +32,64 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
         if value_s < SHORTEST_S:
             mistakes.say((*path, name), f"found {value_s:g} s, expected at least 100ms")
     _check_cost(conf, path, mistakes)
+    _check_schedules(conf, path, mistakes)
     _check_targets(conf, path, mistakes)
+    if conf.spot is not None:
+        _check_spot(conf.spot, conf, (*path, "spot"), mistakes)
     if isinstance(conf.actuator, ProcessSpec | RaySpec):
         _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
     if isinstance(conf.actuator, ProcessSpec):
         _check_cpus(conf.actuator, (*path, "actuator", "cpus"), mistakes)
     if isinstance(conf.actuator, KubernetesSpec):
-        _check_deployment(conf.actuator, (*path, "actuator"), mistakes)
+        _check_deployment(conf.actuator, conf.spot is not None, (*path, "actuator"), mistakes)
 
 
 def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
-    if conf.max_hourly_cost is None:
-        return
+    """What the money is enough for must be no less than `min`: it would hold instead."""
     cost = conf.replica.hourly_cost
+    for name, given in (("max_hourly_cost", conf.max_hourly_cost), ("max_monthly_cost", conf.max_monthly_cost)):
+        if given is not None and not cost:
+            text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
+            mistakes.say((*path, name), text, hint)
     if not cost:
-        text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
-        mistakes.say((*path, "max_hourly_cost"), text, hint)
-    elif floor(conf.max_hourly_cost / cost + 1e-9) < conf.min:
-        text = f"it allows {floor(conf.max_hourly_cost / cost + 1e-9)} replicas, fewer than `min`, {conf.min}"
-        mistakes.say((*path, "max_hourly_cost"), text)
+        return
+    if (most := ceiling(conf, cost)) < conf.min <= conf.max:
+        mistakes.say((*path, "max_hourly_cost"), f"it allows {most} replicas, fewer than `min`, {conf.min}")
+    if conf.max_monthly_cost is not None:
+        all_month = floor(conf.max_monthly_cost / (cost * LONGEST_MONTH_H) + 1e-9)
+        if all_month < conf.min:
+            text = f"it allows {all_month} replicas all month, fewer than `min`, {conf.min}"
+            mistakes.say((*path, "max_monthly_cost"), text)
+
+
+def _check_schedules(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    for number, schedule in enumerate(conf.schedules):
+        for name, text in mistakes_in(schedule, conf.min, conf.max):
+            mistakes.say((*path, "schedules", number, name), text)
+
+
+def _check_spot(spot: SpotConf, conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    if conf.replica.purchase == "spot":
+        mistakes.say(path, "`replica.purchase` is spot already, and the base is not", "leave out `replica.purchase`")
+    for name, value_s in (("within", spot.within_s), ("retry", spot.retry_s)):
+        if not value_s:
+            mistakes.say((*path, name), "found 0, expected more than 0")
+    notices = spot.notices
+    if notices is None:
+        return
+    for name, url in (("metadata", notices.metadata), ("token", notices.token)):
+        if url is not None and not _is_url(url):
+            mistakes.wrong((*path, "notices", name), url, "http(s)://host/path")
+    if notices.token is not None and notices.metadata is None:
+        mistakes.say((*path, "notices", "token"), "a token for what? expected `metadata` as well")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _check_targets(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
@@ -85,8 +128,13 @@ def _check_cpus(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
             mistakes.wrong((*path, at), text, "numbers and ranges of CPUs, like 0-7 or 0,2,4")
 
 
-def _check_deployment(spec: KubernetesSpec, path: Path, mistakes: Mistakes) -> None:
-    for name, text in (("deployment", spec.deployment), ("namespace", spec.namespace)):
+def _check_deployment(spec: KubernetesSpec, spot: bool, path: Path, mistakes: Mistakes) -> None:
+    if spot and spec.spot_deployment is None:
+        mistakes.say((*path, "spot_deployment"), "missing, expected the Deployment of the spot replicas")
+    if spec.spot_deployment == spec.deployment:
+        mistakes.say((*path, "spot_deployment"), "expected another one than `deployment`")
+    names = ("deployment", spec.deployment), ("spot_deployment", spec.spot_deployment), ("namespace", spec.namespace)
+    for name, text in names:
         if text is not None and not is_object(text):
             mistakes.wrong((*path, name), text, "a name of Kubernetes: small letters, digits, - and .")
     if not spec.order_s:

@@ -52,6 +52,7 @@ def assemble(
         most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
+        ledger=file.ledger,
     )  # fmt: skip
     return spec, warnings
 

@@ -34,7 +34,8 @@ class Tenants:
         file, keys = self._file, {key.name: key.limits for key in self._file.keys if key.limits is not None}
         self._check_models()
         self._check_budgets()
-        if not (self._limits or keys or file.prices or file.everybody or file.shaping) and file.tiers is None:
+        given = self._limits or keys or file.prices or file.everybody or file.shaping
+        if not given and file.tiers is None and file.ledger is None:  # a ledger needs what calls are charged
             return None
         return LimitsSpec(
             tiers=file.tiers, tenants=self._limits, keys=keys, everybody=file.everybody, shaping=file.shaping,

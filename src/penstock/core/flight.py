@@ -114,8 +114,9 @@ class Flight:
         return other
 
     def row(
-        self, outcome: str, status: int, usage: Usage | None, relayed_tokens: int, replica: str, now: float
-    ) -> CallRow:
+        self, outcome: str, status: int, usage: Usage | None, relayed_tokens: int, replica: str, now: float,
+        billed: Usage | None = None,
+    ) -> CallRow:  # fmt: skip
         """Its one row."""
         call = self.call
         target = self.targets[self.target] if self.targets else None
@@ -125,5 +126,5 @@ class Flight:
             target.pool if target else "", replica, outcome, status, call.stream, call.priority, self.attempt,
             now - self.arrived, None if self.began is None else self.began - self.arrived, self.queue_s, usage,
             relayed_tokens, "" if self.hedge == "due" else self.hedge, self.cached.tokens,
-            self.cost,
+            self.cost, billed,
         )  # fmt: skip

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from penstock.base.units import Bytes, Fraction, Seconds
 from penstock.core.limits.spec import LimitsSpec
+from penstock.core.regions import RegionsSpec
 from penstock.core.route.presets import Adaptive, Strategy
 
 
@@ -245,6 +246,8 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+    regions: RegionsSpec | None = None
+    """Where its replicas and callers are; None: nobody asks, and it costs nothing."""
 
 
 class RouteRule(_Spec, frozen=True, kw_only=True):

@@ -268,7 +268,16 @@ class Trails:
             others = [seat for seat in pool.seats if seat.id not in here]
             pairs = tuple(part for seat in others[:MOST_LEFT] for part in (seat.id, unfit(seat, pool, model)))
             tag = str(pool.spec.strategy.__struct_config__.tag)
-            known = Known(usable, tuple(seat.id for seat in usable), pairs, len(others), pool.spec.name, model, tag)
+            known = Known(
+                usable,
+                tuple(seat.id for seat in usable),
+                pairs,
+                len(others),
+                pool.spec.name,
+                model,
+                tag,
+                pool.spec.regions is not None,
+            )
             if len(self._known) >= _MOST_KNOWN:  # names that clients made up must not pile up
                 self._known.clear()
             self._known[pool.spec.name, model] = known

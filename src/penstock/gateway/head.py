@@ -13,6 +13,7 @@ from penstock.adapters.wire.request import CHUNKED, RequestHead, parse_request_h
 from penstock.base.errors import Label
 from penstock.base.nouns import PRIORITIES, Tier
 from penstock.config.schema import ServerSpec
+from penstock.core.regions import RegionsSpec
 from penstock.gateway.paths import Route, find
 from penstock.gateway.wishes import Wishes
 
@@ -50,7 +51,7 @@ class Head:
 
     __slots__ = (
         "chunked", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip", "head_only",
-        "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "route", "session",
+        "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "region", "route", "session",
         "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
@@ -84,6 +85,8 @@ class Head:
         self.client_id = ""
         self.session = ""
         """A digest of what names the session: the name itself may be a secret, and this one reaches the journal."""
+        self.region = ""
+        """Where it comes from, where that matters: one of the configured regions, or empty."""
         self.forward = b""
         """Header lines that travel on, rendered."""
         self.content_type = b""
@@ -112,7 +115,15 @@ def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
     _read_headers(head, parsed, peer, None if route.open else server)
     if server.session_headers or server.session_cookies:
         head.session = _session(parsed, server)
+    if server.regions is not None:
+        head.region = _region(head.wishes.region, peer, server.regions)
     return head
+
+
+def _region(told: str, peer: Peer, regions: RegionsSpec) -> str:
+    """The region that a header tells, where it is one and whoever tells it is believed; else here."""
+    believed = regions.header == "anybody" or (regions.header == "proxies" and peer.trusted)
+    return told if believed and told in regions.places else regions.here
 
 
 def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpec | None) -> None:

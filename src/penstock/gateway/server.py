@@ -280,7 +280,7 @@ class DataPlane:
                     True, head.wishes.priority, guess,
                     most, len(body),
                     session, user_of(fields), prefix, prompt_bytes,
-                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1,
+                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
                 )
             )
         )  # fmt: skip

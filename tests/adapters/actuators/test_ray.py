@@ -44,7 +44,13 @@ def test_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         assert first["namespace"] == "penstock-p"
         assert (first["address"], first["cpus"], first["gpus"], first["placement"]) == ("auto", 1.0, 0.0, "SPREAD")
         words = ["serve", "--port", "{port}", "--name", "p-1 of p"]
-        assert question == {"do": "start", "unit": "p-1", "words": words, "env": {"NAME": "p-1"}}
+        assert question == {
+            "do": "start",
+            "unit": "p-1",
+            "purchase": "on_demand",
+            "words": words,
+            "env": {"NAME": "p-1"},
+        }
         made.close()
 
     run(main)

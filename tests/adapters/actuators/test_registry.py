@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from penstock.adapters.actuators.deployment import KubernetesSpec
 from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
-from penstock.adapters.actuators.kubernetes import KubernetesActuator, KubernetesSpec
+from penstock.adapters.actuators.kubernetes import KubernetesActuator
 from penstock.adapters.actuators.process import ProcessActuator
 from penstock.adapters.actuators.ray import RayActuator, RaySpec
 from penstock.adapters.actuators.registry import EXIT_S, actuator_of, ends_within_s, leftovers, respec

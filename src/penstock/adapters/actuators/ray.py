@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from penstock.adapters.actuators import ray_agent
-from penstock.base.nouns import Unit
+from penstock.base.nouns import Purchase, Unit
 from penstock.base.units import Seconds
 
 ANSWER_S = 20.0
@@ -63,9 +63,16 @@ class RaySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     resources: Annotated[
         dict[str, float], _doc("other resources of Ray's that each needs, like {accelerator_type:H100: 0.001}")
     ] = field(default_factory=dict)
+    spot_resources: Annotated[
+        dict[str, float],
+        _doc("what spot replicas need beyond that, to come to stand on spot nodes, like {spot: 0.001}"),
+    ] = field(default_factory=dict)
     placement: Annotated[
         Literal["SPREAD", "DEFAULT"], _doc("SPREAD: over as many nodes as there are; DEFAULT: Ray packs them")
     ] = "SPREAD"
+    directory: Annotated[
+        str, _doc("where it is kept what the pool has spent, for `max_monthly_cost`; relative to the gateway's folder")
+    ] = ".penstock"
     stop_s: Annotated[Seconds, _doc("from SIGTERM to SIGKILL")] = field(default=30.0, name="stop")
     connect_s: Annotated[Seconds, _doc("to reach the cluster")] = field(default=60.0, name="connect")
 
@@ -99,7 +106,7 @@ class Agent:
         self._told(
             {
                 "address": spec.address, "namespace": f"penstock-{quote(self._pool, safe='')}", "cpus": spec.cpus,
-                "gpus": spec.gpus, "resources": spec.resources, "placement": spec.placement, "stop_s": spec.stop_s,
+                "gpus": spec.gpus, "resources": spec.resources, "spot_resources": spec.spot_resources, "placement": spec.placement, "stop_s": spec.stop_s,
             },
             spec.connect_s,
         )  # fmt: skip
@@ -172,13 +179,14 @@ class RayActuator:
             shown = await self._do(lambda: self.agent.ask({"do": "look"}))
         return tuple(msgspec.convert(one, Unit) for one in shown)
 
-    async def start(self, unit: str) -> None:
+    async def start(self, unit: str, purchase: Purchase = "on_demand") -> None:
         """One more actor, wherever Ray has room."""
         spec = self.agent.spec
-        places = {"{unit}": unit, "{pool}": self._pool}
+        places = {"{unit}": unit, "{pool}": self._pool, "{purchase}": purchase}
         words = [_filled(word, places) for word in shlex.split(spec.command)]
         env = {name: _filled(value, places) for name, value in spec.env.items()}
-        await self._do(lambda: self.agent.ask({"do": "start", "unit": unit, "words": words, "env": env}))
+        order = {"do": "start", "unit": unit, "purchase": purchase, "words": words, "env": env}
+        await self._do(lambda: self.agent.ask(order))
 
     async def stop(self, unit: str) -> None:
         """End the process of an actor, and then the actor."""

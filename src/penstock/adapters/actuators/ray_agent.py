@@ -116,18 +116,23 @@ class Agent:
         self._spec = spec
         self._known: dict[str, Json] = {}
         """Replica -> what its actor last said."""
+        self._purchases: dict[str, str] = {}
 
     def _handles(self) -> dict[str, Any]:
+        """Replica -> its actor. An actor's name is how it is had, a slash, and the replica's name in quotes."""
         found: dict[str, Any] = {}
         for name in sorted(self._ray.util.list_named_actors()):
             with contextlib.suppress(ValueError):  # it went meanwhile
-                found[unquote(name)] = self._ray.get_actor(name)
+                purchase, _, quoted = name.partition("/")
+                found[unquote(quoted)] = self._ray.get_actor(name)
+                self._purchases[unquote(quoted)] = purchase
         return found
 
     def look(self) -> list[Json]:
         """All actors of the pool."""
         handles = self._handles()
         self._known = {unit: said for unit, said in self._known.items() if unit in handles}
+        self._purchases = {unit: purchase for unit, purchase in self._purchases.items() if unit in handles}
         asked = {handle.seen.remote(): unit for unit, handle in handles.items()}
         done = self._ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_S)[0] if asked else []
         for reference in done:
@@ -137,7 +142,7 @@ class Agent:
             except self._ray.exceptions.RayError as error:
                 self._known[unit] = {"lost": f"its actor is gone: {str(error).strip().splitlines()[0]}"[:300]}
         shown = [self._shown(unit, handles[unit]) for unit in handles]
-        return [one for one in shown if one is not None]
+        return [{**one, "purchase": self._purchases[one["id"]]} for one in shown if one is not None]
 
     def _shown(self, unit: str, handle: Any) -> Json | None:
         said = self._known.get(unit)
@@ -154,15 +159,16 @@ class Agent:
         detail = f"its process ended with status {said['status']}{last}"
         return {"id": unit, "state": "ended", "url": said["url"], "detail": detail}
 
-    def start(self, unit: str, words: list[str], env: dict[str, str]) -> None:
+    def start(self, unit: str, purchase: str, words: list[str], env: dict[str, str]) -> None:
         """One more actor."""
-        name = quote(unit, safe="")
-        if name in self._ray.util.list_named_actors():
+        if unit in self._handles():
             return
         wants = self._spec
+        name = f"{purchase}/{quote(unit, safe='')}"
+        resources = {**wants["resources"], **(wants["spot_resources"] if purchase == "spot" else {})}
         made = self._ray.remote(Replica).options(
             name=name, lifetime="detached", max_restarts=0, num_cpus=wants["cpus"], num_gpus=wants["gpus"],
-            resources=wants["resources"], scheduling_strategy=wants["placement"],
+            resources=resources, scheduling_strategy=wants["placement"],
         )  # fmt: skip
         made.remote(words, env, wants["stop_s"])
 
@@ -180,7 +186,7 @@ class Agent:
     def do(self, asked: Json) -> Any:
         """One question."""
         if asked["do"] == "start":
-            return self.start(asked["unit"], asked["words"], asked["env"])
+            return self.start(asked["unit"], asked["purchase"], asked["words"], asked["env"])
         return self.stop(asked["unit"]) if asked["do"] == "stop" else self.look()
 
 

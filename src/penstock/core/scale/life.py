@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
+from penstock.base.nouns import Purchase
 from penstock.base.units import Seconds
 
 State = Literal["ordered", "starting", "loading", "ready", "draining", "stopping", "gone"]
@@ -58,10 +59,13 @@ class LifeSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Life:
     """One replica's row."""
 
-    __slots__ = ("born", "ill_since", "in_flight", "ready_at", "shown", "sick", "since", "state", "unit")
+    __slots__ = (
+        "born", "ill_since", "in_flight", "purchase", "ready_at", "shown", "sick", "since", "state", "unit", "until",
+    )  # fmt: skip
 
-    def __init__(self, unit: str, state: State, now: float) -> None:
+    def __init__(self, unit: str, state: State, now: float, purchase: Purchase = "on_demand") -> None:
         self.unit = unit
+        self.purchase = purchase
         self.state: State = state
         self.born = now
         self.since = now
@@ -73,6 +77,8 @@ class Life:
         self.ill_since: float | None = None
         self.sick = False
         """It drains because it was ill: nobody takes it back."""
+        self.until: float | None = None
+        """When its provider takes it back; None: it gave no notice."""
         self.in_flight = 0
 
     def to(self, state: State, now: float) -> State:
@@ -96,6 +102,10 @@ class Life:
         """Whether it has been in its state for too long."""
         limit_s = self.limit_s(spec)
         return limit_s is not None and now - self.since >= limit_s
+
+    def overdue(self, now: float) -> bool:
+        """Whether its provider should have taken it back by now."""
+        return self.until is not None and now >= self.until
 
     def proven(self, spec: LifeSpec, now: float) -> bool:
         """Whether it served for long enough to say that such replicas can be started."""
