@@ -8,7 +8,7 @@ from penstock.base.nouns import Unit
 from penstock.config.scenarios import POOL, Scale
 from penstock.core.gate import Gate
 from penstock.core.scale.governor import Governor
-from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Seen, Start, Woke
+from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Remember, Seen, Start, Woke
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
 from penstock.sim.cloud import Cloud, Engine
@@ -42,7 +42,7 @@ class Scaling:
         self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
-        if isinstance(order, Record):
+        if isinstance(order, Record | Remember):
             return
         if isinstance(order, Look):
             window = self._gate.window(POOL, self._kernel.clock())

@@ -4,10 +4,11 @@ from typing import Any
 
 from penstock.base.nouns import Unit
 from penstock.core.scale.governor import Governor
+from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import DownPace, LifeSpec, QueueTarget, ScaleSpec, Targets, UpPace, UtilisationTarget
 from penstock.core.scale.window import ReplicaSeen, Window
-from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Scaled, Seen, Start, Stop, Woke
+from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Remember, Scaled, Seen, Start, Stop, Woke
 
 QUICK = ScaleSpec(
     min=1, max=8, interval_s=1.0, look_s=1.0,
@@ -68,6 +69,8 @@ class World:
         self.extra: tuple[ReplicaSeen, ...] = ()
         self.records: list[Decision | Step] = []
         self.orders: list[Order] = []
+        self.past: Past | None = None
+        """What is kept over a restart."""
         self.most = 0
         """The most that were there at once."""
         self.tell(Reconfigured({pool: spec}, {pool: hourly_cost}))
@@ -84,7 +87,9 @@ class World:
             self.records.append(order.entry)
             return
         self.orders.append(order)
-        if isinstance(order, Look):
+        if isinstance(order, Remember):
+            self.past = order.past
+        elif isinstance(order, Look):
             units = None if self.blind else tuple(self.units.values())
             self.tell(Seen(order.pool, self.window(), units, "it is away" if self.blind else ""))
         elif isinstance(order, Drain):

@@ -9,6 +9,7 @@ from math import inf
 from msgspec.structs import replace
 
 from penstock.core.scale.crew import Crew
+from penstock.core.scale.foresight import Foresight
 from penstock.core.scale.guards import Bounded, Guard, ceiling
 from penstock.core.scale.life import STATES
 from penstock.core.scale.recommend import Recommendation, recommend
@@ -16,7 +17,18 @@ from penstock.core.scale.record import Decision, History, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.view import ScaleView, UnitView
 from penstock.core.scale.window import Window
-from penstock.core.scale.words import Fact, Look, Order, Reconfigured, Record, Scaled, Seen, Woke
+from penstock.core.scale.words import (
+    Fact,
+    Look,
+    Order,
+    Reconfigured,
+    Record,
+    Remember,
+    Remembered,
+    Scaled,
+    Seen,
+    Woke,
+)
 
 LEAST_LOOK_S = 0.05
 
@@ -30,6 +42,7 @@ class _Pool:
         self.crew = Crew(name, spec)
         self.guard = Guard(spec, hourly_cost)
         self.history = History()
+        self.foresight = Foresight()
         self.wanted: int | None = None
         """None: nobody has looked yet."""
         self.closing = False
@@ -57,6 +70,8 @@ class _Pool:
     def seen(self, event: Seen, out: list[Order], now: float) -> None:
         """It was looked at."""
         self.blind, self.queued = event.detail or "no answer", event.window.queued
+        if self.spec.forecast is not None and self.foresight.see(event.window, self.crew.lives.values(), now):
+            out.append(Remember(self.name, self.foresight.past()))
         if event.units is None:
             return  # what is there is not known: nothing is ordered
         self.blind = ""
@@ -78,6 +93,7 @@ class _Pool:
     def _decide(self, window: Window, was: int, out: list[Order], now: float) -> int:
         unready = self.crew.coming()
         found = recommend(self.spec, window, unready, was + self.others)
+        found = self.foresight.join(self.spec, found, window, was + self.others, now)
         ours = None if found.count is None else found.count - self.others
         bounded = self.guard.bound(None if ours is None else max(0, ours), was, now)
         self.alarms += bool(bounded.alarm)
@@ -105,7 +121,7 @@ class _Pool:
             start_in_s=max(0.0, crew.start_at - now) if crew.failures else 0.0,
             states={state: sum(life.state == state for life in lives) for state in STATES},
             hourly_cost=self.guard.hourly_cost * len(lives), max_hourly_cost=self.spec.max_hourly_cost,
-            last=self.history.decision(),
+            last=self.history.decision(), forecast=self.foresight.view(self.spec, now),
             units=[
                 UnitView(unit=life.unit, state=life.state, since_s=now - life.since, in_flight=life.in_flight,
                     ill=life.ill_since is not None, age_s=now - life.born)
@@ -130,7 +146,9 @@ class Governor:
         elif isinstance(event, Reconfigured):
             self._reconfigured(event, now)
         elif (pool := self._pools.get(event.pool)) is not None:
-            if isinstance(event, Scaled):
+            if isinstance(event, Remembered):
+                pool.foresight.recall(event.past, now)
+            elif isinstance(event, Scaled):
                 pool.crew.refused(event.unit, event.detail, out, now)
             else:
                 pool.seen(event, out, now)

@@ -30,12 +30,14 @@ ROADS: Final[dict[State, tuple[State, ...]]] = {
 class Life:
     """One replica's row."""
 
-    __slots__ = ("born", "ill_since", "in_flight", "ready_at", "shown", "sick", "since", "state", "unit")
+    __slots__ = ("born", "found", "ill_since", "in_flight", "ready_at", "shown", "sick", "since", "state", "unit")
 
     def __init__(self, unit: str, state: State, now: float) -> None:
         self.unit = unit
         self.state: State = state
         self.born = now
+        self.found = False
+        """It ran already: how long it took to start is not known."""
         self.since = now
         """When it came into its state."""
         self.shown = False

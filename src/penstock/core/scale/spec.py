@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from penstock.base.units import Fraction, Seconds
+from penstock.core.scale.forecast import ForecastSpec
 
 
 def _doc(text: str) -> Meta:
@@ -145,6 +146,7 @@ class ScaleSpec(_Spec, frozen=True, kw_only=True):
     look_s: Annotated[Seconds, _doc("between two looks at each of them")] = field(default=2.0, name="look")
     tolerance: Annotated[Fraction, _doc("a metric so near to its target is on target, where no `up` and `down` are given")] = 0.1
     targets: Targets = field(default_factory=Targets)
+    forecast: Annotated[ForecastSpec | None, _doc("it grows before its load does, by what was usual on the days before; none: it does not")] = None
     up: UpPace = field(default_factory=UpPace)
     down: DownPace = field(default_factory=DownPace)
     health: Annotated[Fraction, _doc("where a smaller share of the ready replicas is well, ill ones are replaced, one after the other")] = 0.8

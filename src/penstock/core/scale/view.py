@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from penstock.core.scale.foresight import ForecastView
 from penstock.core.scale.record import Decision, Step
 
 
@@ -48,6 +49,8 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     downs: int
     last: Decision | None
     units: list[UnitView]
+    forecast: ForecastView | None = None
+    """What it expects; None: it does not forecast."""
 
 
 class ScaleStory(Struct, frozen=True, kw_only=True):

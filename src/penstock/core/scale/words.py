@@ -7,6 +7,7 @@ missed, or happened while nobody looked, is seen at the next one.
 from msgspec import Struct
 
 from penstock.base.nouns import Unit
+from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.window import Window
@@ -34,6 +35,13 @@ class Scaled(Struct, frozen=True, tag=True, gc=False):
     detail: str
 
 
+class Remembered(Struct, frozen=True, tag=True):
+    """What a pool's demand was before a restart, as it was ordered to be remembered."""
+
+    pool: str
+    past: Past
+
+
 class Reconfigured(Struct, frozen=True, tag=True):
     """From now on these pools scale themselves, by these specs. Replicas of others are drained and stopped."""
 
@@ -46,7 +54,7 @@ class Woke(Struct, frozen=True, tag=True, gc=False):
     """The time that the Governor asked to be woken at has come."""
 
 
-Fact = Seen | Scaled | Reconfigured | Woke
+Fact = Seen | Scaled | Remembered | Reconfigured | Woke
 
 # ===== orders =====
 
@@ -79,10 +87,17 @@ class Stop(Struct, frozen=True, tag=True, gc=False):
     unit: str
 
 
+class Remember(Struct, frozen=True, tag=True):
+    """Keep this over a restart, in the place of what was kept before."""
+
+    pool: str
+    past: Past
+
+
 class Record(Struct, frozen=True, tag=True):
     """Something was decided, or a replica moved on in its life: for logs and whoever asks why."""
 
     entry: Decision | Step
 
 
-Order = Look | Start | Drain | Stop | Record
+Order = Look | Start | Drain | Stop | Remember | Record

@@ -1,0 +1,118 @@
+"""The clairvoyant of `bench.scaling`: who knows every arrival and its length beforehand, and must only wait for starts.
+
+From the work it knows how many replicas are needed at every moment. The cheapest way to have them is found layer by layer:
+the k-th replica is needed where at least k are; it is started its start-up time before, and kept over a pause that is
+shorter than a start, for a start costs as much. So for a given need no plan has fewer replica-hours. What share of the
+seats a plan fills is the knob: fewer replicas, and more calls that wait.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from penstock.config.scenarios import Group
+from penstock.core.gate import Gate
+from penstock.drive.kernel import Kernel
+from penstock.sim.cloud import Cloud, Engine
+from penstock.sim.lifecycle import Lifecycle
+from penstock.sim.run import WARM_UP_S
+from penstock.workload.request import NS, Request
+
+GRAIN_S = 15.0
+CONTEXT = 500
+"""Tokens before each sequence at which a step is priced."""
+AGAIN_S = 2.0
+"""Between two looks at whether one that drains is done."""
+
+
+class Stay(NamedTuple):
+    """One replica: it serves from and until, and is started before."""
+
+    start_s: float
+    end_s: float
+
+
+def service_s(group: Group, request: Request) -> float:
+    """How long a request has a seat of a replica that is full."""
+    cost, seats = group.modelled().cost, group.seats
+    prompt = request.prompt_tokens
+    first_s = cost.step_s(prompt, 0, 0, prompt * (prompt + 1) // 2)
+    token_s = cost.step_s(0, seats, seats * CONTEXT, 0)
+    return (first_s + request.output_tokens * token_s) / group.speed
+
+
+def work(requests: Iterable[Request], group: Group) -> list[float]:
+    """Seats that are taken, the mean of each grain of time."""
+    found: list[float] = []
+    for request in requests:
+        at, end = request.at_ns / NS, request.at_ns / NS + service_s(group, request)
+        last = int(end // GRAIN_S)
+        found += [0.0] * (last + 1 - len(found))
+        for grain in range(int(at // GRAIN_S), last + 1):
+            found[grain] += (min(end, (grain + 1) * GRAIN_S) - max(at, grain * GRAIN_S)) / GRAIN_S
+    return found
+
+
+def stays(need: list[int], startup_s: float) -> list[Stay]:
+    """Who serves when: for this need nobody has fewer replica-hours."""
+    found = []
+    for layer in range(1, max(need, default=0) + 1):
+        begun, end = -1, -1
+        for at, count in enumerate([*need, 0]):
+            if count < layer:
+                continue
+            if begun >= 0 and (at - end) * GRAIN_S > startup_s:
+                found.append(Stay(begun * GRAIN_S, end * GRAIN_S))
+                begun = at
+            begun = at if begun < 0 else begun
+            end = at + 1
+        found.append(Stay(begun * GRAIN_S, end * GRAIN_S))
+    return found
+
+
+def plan(requests: Iterable[Request], group: Group, filled: float) -> list[Stay]:
+    """The stays that keep so large a share of the seats filled, and two replicas at least."""
+    need = [max(2, -int(-taken // (group.seats * filled))) for taken in work(requests, group)]
+    return stays(need, group.startup_s)
+
+
+class Planned:
+    """Plays a plan in a simulation, in the place of its scaling."""
+
+    def __init__(self, planned: list[Stay], cloud: Cloud, lifecycle: Lifecycle, gate: Gate, kernel: Kernel) -> None:
+        self._planned = planned
+        self._cloud = cloud
+        self._lifecycle = lifecycle
+        self._gate = gate
+        self._kernel = kernel
+        self._group = cloud.fleet[0]
+
+    def begin(self) -> None:
+        """The fleet that there is serves those that are needed at once; the others are started in time."""
+        there = list(self._cloud.engines.values())
+        for engine in there:
+            engine.revive()  # only what is started now takes its time
+        for number, stay in enumerate(sorted(self._planned)):
+            at, end = WARM_UP_S + stay.start_s, WARM_UP_S + stay.end_s
+            if at - self._group.startup_s <= 0.0 and there:
+                self._kernel.at(end, self._drain, there.pop(0))
+            else:
+                self._kernel.at(max(0.0, at - self._group.startup_s), self._start, (number, end))
+        for engine in there:
+            self._kernel.at(WARM_UP_S, self._drain, engine)
+
+    def _start(self, what: tuple[int, float]) -> None:
+        number, end = what
+        engine = self._cloud.add(f"plan-{number}", self._group)
+        self._lifecycle.join(engine)
+        self._kernel.at(end, self._drain, engine)
+
+    def _drain(self, engine: Engine) -> None:
+        self._lifecycle.mark(engine, True)
+        self._gone(engine)
+
+    def _gone(self, engine: Engine) -> None:
+        if engine.batcher.running or engine.batcher.waiting:
+            self._kernel.at(self._kernel.clock() + AGAIN_S, self._gone, engine)
+            return
+        engine.die()
+        self._lifecycle.leave(engine)
