@@ -214,7 +214,7 @@ def row(
 
 def changes(run: Run) -> dict[str, float]:
     """How often the number was changed, up and down, and what a forecast last said."""
-    if not isinstance(run.scaling, Scaling):
+    if run.scaling is None or isinstance(run.scaling, Planned):
         return {}
     view = run.scaling.governor.views(run.kernel.clock())[0]
     found: dict[str, Any] = {"ups": view.ups, "downs": view.downs}

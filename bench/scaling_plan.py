@@ -7,14 +7,12 @@ seats a plan fills is the knob: fewer replicas, and more calls that wait.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from penstock.config.scenarios import Group
-from penstock.core.gate import Gate
-from penstock.drive.kernel import Kernel
-from penstock.sim.cloud import Cloud, Engine
-from penstock.sim.lifecycle import Lifecycle
+from penstock.config.scenarios import Group, Scale
+from penstock.sim.cloud import Engine
 from penstock.sim.run import WARM_UP_S
+from penstock.sim.scaling import Scaling
 from penstock.workload.request import NS, Request
 
 GRAIN_S = 15.0
@@ -75,16 +73,12 @@ def plan(requests: Iterable[Request], group: Group, filled: float) -> list[Stay]
     return stays(need, group.startup_s)
 
 
-class Planned:
-    """Plays a plan in a simulation, in the place of its scaling."""
+class Planned(Scaling):
+    """Plays a plan in a simulation; its Governor is never asked."""
 
-    def __init__(self, planned: list[Stay], cloud: Cloud, lifecycle: Lifecycle, gate: Gate, kernel: Kernel) -> None:
+    def __init__(self, planned: list[Stay], *parts: Any) -> None:
+        super().__init__(Scale(), *parts)
         self._planned = planned
-        self._cloud = cloud
-        self._lifecycle = lifecycle
-        self._gate = gate
-        self._kernel = kernel
-        self._group = cloud.fleet[0]
 
     def begin(self) -> None:
         """The fleet that there is serves those that are needed at once; the others are started in time."""

@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from penstock.adapters.actuators.registry import actuator_of, ends_within_s, leftovers, respec
+from penstock.adapters.actuators.demand import file_of, keep, kept
+from penstock.adapters.actuators.registry import actuator_of, directory_of, ends_within_s, leftovers, respec
 from penstock.base.nouns import Replica, Unit
 from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
 from penstock.core.scale.governor import Governor
+from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.view import ScaleStory, ScaleView
@@ -26,6 +28,8 @@ from penstock.core.scale.words import (
     Order,
     Reconfigured,
     Record,
+    Remember,
+    Remembered,
     Scaled,
     Seen,
     Start,
@@ -68,6 +72,9 @@ class _Ward:
         self.drained: set[str] = set()
         self.stopped: set[str] = set()
         self.looking = False
+        self.recalled = False
+        """What was asked of the pool before a restart was looked for."""
+        self.keeping = False
 
     def replicas(self) -> list[tuple[Replica, Access]]:
         """The replicas that calls may be sent to."""
@@ -131,7 +138,23 @@ class Scaling:
         specs: dict[str, ScaleSpec] = {name: pool.spec for name, pool in self._pools.items()}
         costs = {name: pool.template.hourly_cost for name, pool in self._pools.items()}
         self._pump.tell(Reconfigured(specs, costs))
+        for name in self._pools:
+            self._recall(self._wards[name])
         self._tell_fleet()
+
+    def _recall(self, ward: _Ward) -> None:
+        """What was asked of a pool that forecasts, before the gateway was started."""
+        pool = ward.pool
+        if ward.recalled or pool.spec.forecast is None:
+            return
+        ward.recalled = True
+        try:
+            past = kept(file_of(directory_of(pool.spec.actuator), pool.pool))
+        except OSError as wrong:
+            log.warning("pool %s: its forecasts begin anew: %s", pool.pool, wrong)
+            return
+        if past is not None:
+            self._pump.tell(Remembered(pool.pool, past))
 
     def _takes(self, pool: ScaledPool) -> bool:
         """Whether the pool's actuator can be had. One that is there stays: another would not find what it runs."""
@@ -194,6 +217,10 @@ class Scaling:
             if not ward.looking:
                 ward.looking = True
                 self._spawn(self._look(ward))
+        elif isinstance(order, Remember):
+            if not ward.keeping:  # else a slow disk: the next one has all of this
+                ward.keeping = True
+                self._spawn(self._keep(ward, order.past))
         elif isinstance(order, Drain):
             (ward.drained.add if order.drain else ward.drained.discard)(order.unit)
             self._tell_fleet()
@@ -203,6 +230,15 @@ class Scaling:
             ward.stopped.add(order.unit)
             self._tell_fleet()
             self._spawn(self._order(ward, order))
+
+    async def _keep(self, ward: _Ward, past: Past) -> None:
+        path = file_of(directory_of(ward.pool.spec.actuator), ward.pool.pool)
+        try:
+            await asyncio.to_thread(keep, path, past)
+        except OSError as wrong:
+            log.warning("pool %s: what was asked of it cannot be kept over a restart: %s", ward.pool.pool, wrong)
+        finally:
+            ward.keeping = False
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -22,7 +22,7 @@ from penstock.core.scale.window import Window
 
 STARTUP_S = 120.0
 """How long a replica takes to start while none was seen to."""
-SHOWN_S = (900.0, 1800.0)
+SHOWN = (("15m", 900.0), ("30m", 1800.0))
 """Shown beside the forecast that is acted upon [A4]."""
 SEATS_USED = 0.7
 """Share of a replica's seats that should be taken where `targets.utilisation` does not say it."""
@@ -33,6 +33,8 @@ THUMB = 1.2
 class Ahead(Struct, frozen=True, kw_only=True):
     """A forecast."""
 
+    name: str
+    """start: as far ahead as it acts, which is how long a start takes, and a decision; 15m; 30m."""
     ahead_s: float
     calls: float
     """Calls in flight and waiting that are expected, without the buffer."""
@@ -144,7 +146,7 @@ class Foresight:
         forecaster, ahead_s = self._forecaster, self.ahead_s(spec)
         if forecaster.known < LEAST_POINTS:
             return _Opinion(None, f"the past is too short: {forecaster.known} of {LEAST_POINTS} windows")
-        found = self._ahead(ahead_s, now)
+        found = self._ahead("start", ahead_s, now)
         if found is None:
             return _Opinion(None, "no forecast could be checked yet")
         if found.error > wish.worst_error:
@@ -176,7 +178,7 @@ class Foresight:
             return spec.forecast.ahead_s
         return (STARTUP_S if self.startup_s is None else self.startup_s) + spec.up.stabilisation_s + spec.interval_s
 
-    def _ahead(self, ahead_s: float, now: float) -> Ahead | None:
+    def _ahead(self, name: str, ahead_s: float, now: float) -> Ahead | None:
         forecaster = self._forecaster
         step = step_of(ahead_s, forecaster.number, now)
         found = forecaster.best(step)
@@ -186,7 +188,7 @@ class Foresight:
             return None
         pattern, checked = found
         return Ahead(
-            ahead_s=ahead_s, calls=calls, error=checked.error, error_as_is=as_is.error, short=checked.short,
+            name=name, ahead_s=ahead_s, calls=calls, error=checked.error, error_as_is=as_is.error, short=checked.short,
             checked=checked.count, pattern=pattern.name,
         )  # fmt: skip
 
@@ -198,10 +200,10 @@ class Foresight:
             return None
         reading, demand = self._opinion.reading, self.demand
         calls, rate = (demand.calls[-1], demand.rates[-1]) if demand.calls else (None, None)
-        horizons = (self.ahead_s(spec), *SHOWN_S)
+        horizons = (("start", self.ahead_s(spec)), *SHOWN)
         return ForecastView(
             acts=reading is not None, why=self._opinion.why, windows=self._forecaster.known, calls=calls,
             calls_per_s=rate, startup_s=self.startup_s, wants=None if reading is None else reading.wants,
             thumb=None if calls is None or not self._seats else up_to(THUMB * calls / self._seats),
-            ahead=[found for ahead_s in horizons if (found := self._ahead(ahead_s, now)) is not None],
+            ahead=[one for name, ahead_s in horizons if (one := self._ahead(name, ahead_s, now)) is not None],
         )  # fmt: skip

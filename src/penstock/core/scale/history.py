@@ -52,16 +52,18 @@ class Demand:
 
     def see(self, window: Window, now: float) -> bool:
         """A look. Whether a window is over, so that there is more to know; also where the clock was put back."""
-        number = int(now // WINDOW_S)
+        number, there = int(now // WINDOW_S), window.queued + sum(one.in_flight for one in window.replicas)
         over = self.number is not None and number != self.number
-        if self.number is None or over:
+        if self.number is None:
+            self._last, self._there = now, there
+        if number != self.number:
             self._turn(number)
         since = max(self._last, number * WINDOW_S)
         passed_s = min(max(0.0, now - since), _LONGEST_S)
         self._last = now
         self._seen_s += passed_s
-        self._there = window.queued + sum(one.in_flight for one in window.replicas)
-        self._calls_s += passed_s * self._there
+        self._there = there
+        self._calls_s += passed_s * there
         known, self._served = self._served, {one.id: one.served for one in window.replicas}
         if known:
             self._answered += sum(max(0, count - known.get(name, 0)) for name, count in self._served.items())
@@ -104,7 +106,7 @@ class Demand:
 
     def past(self, startup_s: float | None) -> Past:
         """What is worth writing down."""
-        return Past(first=self.first, calls=_short(self.calls), rates=_short(self.rates), startup_s=startup_s)
+        return Past(first=self.first, calls=tuple(self.calls), rates=tuple(self.rates), startup_s=startup_s)
 
     def recall(self, past: Past, now: float) -> bool:
         """What was written down before a restart, if nothing was seen since and it is of the past. Whether it helps."""
@@ -117,8 +119,3 @@ class Demand:
         self.number = None
         self._turn(number)
         return any(value is not None for value in self.calls)
-
-
-def _short(values: list[float | None]) -> tuple[float | None, ...]:
-    """Four digits are more than anybody knows."""
-    return tuple(None if value is None else float(f"{value:.4g}") for value in values)
