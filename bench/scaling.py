@@ -30,8 +30,7 @@ from bench.scaling_rivals import cpu_scale, hpa_cpu, hpa_queue
 from penstock.config.scenarios import Group, Policy, Scale, Scenario, Slo
 from penstock.config.workloads import reader
 from penstock.core.scale.forecast import ForecastSpec
-from penstock.core.scale.history import DAY, WINDOW_S, Past
-from penstock.core.scale.record import Decision
+from penstock.core.scale.history import DAY, Past
 from penstock.core.scale.spec import Targets, UtilisationTarget
 from penstock.core.scale.words import Remember, Remembered
 from penstock.core.spec import ProbeSpec, ScrapeSpec
@@ -263,7 +262,9 @@ def main() -> None:
     parser.add_argument("--seeds", default="1")
     parser.add_argument("--days", type=float, default=7.0, help="of the week")
     parser.add_argument("--rate", type=float, default=2.0, help="requests a second of the week, in the mean of 14 days")
-    parser.add_argument("--learn", type=Path, help="play the first week, write what was learnt here, and measure nothing")
+    parser.add_argument(
+        "--learn", type=Path, help="play the first week, write what was learnt here, and measure nothing"
+    )
     parser.add_argument("--past", type=Path, help="what was learnt")
     parser.add_argument("--forecast", default="{}", help="settings of the forecast, JSON, as the struct's fields")
     parser.add_argument("--jobs", type=int, default=1)

@@ -2,17 +2,23 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from penstock.adapters.actuators.demand import file_of, keep
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, ScaleConf, ScaledPool
+from penstock.core.scale.forecast import ForecastSpec
+from penstock.core.scale.history import Past
 from penstock.core.scale.spec import DownPace, UpPace
 from penstock.core.scale.window import ReplicaSeen, Window
+from penstock.core.scale.words import Remember
 from penstock.drive.pump import monotonic_clock
 from penstock.gateway import scaling
 from penstock.gateway.scaling import Scaling
@@ -261,3 +267,55 @@ def test_leftovers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         over(monkeypatch, test)
     assert "pool old runs still" in caplog.text
+
+
+@pytest.mark.slow
+def test_what_was_asked_outlives_a_restart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pool that forecasts finds what was written beside its state; what is new is written there; a broken file is told."""
+    monkeypatch.chdir(tmp_path)
+    number = int(time.time() // 300)
+    past = Past(first=number - 20, calls=(5.0,) * 15, rates=(1.0,) * 15, startup_s=9.0)
+    forecasts = pool(conf=replace(CONF, forecast=ForecastSpec()))
+    path = file_of(".penstock", "p")
+    keep(path, past)
+
+    async def test(rig: Rig) -> None:
+        rig.begin(forecasts)
+        await until(lambda: len(rig.place.fleet) == 1)
+        (view,) = rig.scaling.views()
+        assert view.forecast is not None
+        assert (view.forecast.windows, view.forecast.startup_s is not None) == (15, True)
+        path.unlink()
+        rig.scaling._perform(Remember("p", past))
+        rig.scaling._perform(Remember("p", past))
+        await until(path.exists)
+        path.write_text("nonsense")
+
+    over(monkeypatch, test)
+
+    async def broken(rig: Rig) -> None:
+        rig.begin(forecasts)
+        (view,) = rig.scaling.views()
+        assert view.forecast is not None
+        assert view.forecast.windows == 0
+
+    over(monkeypatch, broken)
+    assert "its forecasts begin anew" in caplog.text
+
+
+def test_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be written is told, and scaling goes on."""
+
+    def full(path: Path, past: Past) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(scaling, "keep", full)
+
+    async def test(rig: Rig) -> None:
+        rig.begin(pool())
+        rig.scaling._perform(Remember("p", Past(first=0, calls=(), rates=())))
+        await until(lambda: "cannot be kept over a restart: no space left" in caplog.text)
+
+    over(monkeypatch, test)

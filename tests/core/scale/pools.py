@@ -8,7 +8,20 @@ from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import DownPace, LifeSpec, QueueTarget, ScaleSpec, Targets, UpPace, UtilisationTarget
 from penstock.core.scale.window import ReplicaSeen, Window
-from penstock.core.scale.words import Drain, Fact, Look, Order, Reconfigured, Record, Remember, Scaled, Seen, Start, Stop, Woke
+from penstock.core.scale.words import (
+    Drain,
+    Fact,
+    Look,
+    Order,
+    Reconfigured,
+    Record,
+    Remember,
+    Scaled,
+    Seen,
+    Start,
+    Stop,
+    Woke,
+)
 
 QUICK = ScaleSpec(
     min=1, max=8, interval_s=1.0, look_s=1.0,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from penstock.core.scale.foresight import ForecastView, Foresight
 from penstock.core.scale.forecast import ForecastSpec
+from penstock.core.scale.foresight import ForecastView, Foresight
 from penstock.core.scale.history import DAY, WINDOW_S, Past
 from penstock.core.scale.life import Life
 from penstock.core.scale.recommend import Recommendation
@@ -40,7 +40,7 @@ def taught(now: float = MORNING, **fields: Any) -> Foresight:
 def restless() -> Foresight:
     """One whose load nobody can foresee."""
     foresight = Foresight()
-    calls = tuple(10.0 if number % 2 else 90.0 for number in range(int(MORNING // WINDOW_S)))[-100:]
+    calls = tuple(200.0 if number % 4 < 1 else 5.0 for number in range(int(MORNING // WINDOW_S)))[-100:]
     foresight.recall(Past(first=int(MORNING // WINDOW_S) - 100, calls=calls, rates=calls), MORNING)
     return foresight
 
@@ -109,7 +109,7 @@ def test_between_up_and_down_it_stays() -> None:
     ("spec", "made", "why"),
     [
         (PLAIN, Foresight(), "the past is too short: 0 of 10 windows"),
-        (PLAIN, restless(), "of late, more than 30%"),
+        (PLAIN, restless(), "of late, more than 50%"),
         (PLAIN, taught(scale=0.1), "it would be 2: fewer than 3 are left to the metrics"),
     ],
 )
@@ -133,9 +133,9 @@ def test_no_better_than_nothing() -> None:
 def test_how_much_is_added() -> None:
     """A fifth, as A4 says; or what nine of ten forecasts of the last day would have needed."""
     now = MORNING - 180.0
-    fifth = replace(PLAIN, forecast=ForecastSpec())
+    fifth = replace(PLAIN, forecast=ForecastSpec(buffer=0.2))
     assert asked(taught(now), fifth, now).count == 18
-    learnt = replace(PLAIN, forecast=ForecastSpec(buffer=None))
+    learnt = replace(PLAIN, forecast=ForecastSpec())
     assert asked(taught(now), learnt, now).count == 15  # steps aside, they were exact
 
 

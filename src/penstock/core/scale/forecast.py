@@ -42,13 +42,17 @@ class ForecastSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     buffer: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(description="share added to the forecast; none: as much as nine of ten forecasts of the last day needed"),
-    ] = 0.2
-    up: Annotated[float, Meta(ge=1, description="it acts above so many times the replicas that there should be now")] = 1.2
-    down: Annotated[float, Meta(ge=0, le=1, description="below this it lets the pool shrink; between the two it stays")] = 0.7
+    ] = None
+    up: Annotated[
+        float, Meta(ge=1, description="it acts above so many times the replicas that there should be now")
+    ] = 1.2
+    down: Annotated[
+        float, Meta(ge=0, le=1, description="below this it lets the pool shrink; between the two it stays")
+    ] = 0.7
     least_replicas: Annotated[int, Meta(ge=1, description="forecasts of fewer replicas are left to the metrics")] = 3
     worst_error: Annotated[
         Fraction, Meta(description="it does not act while forecasts of the last day were off by more, as a mean share")
-    ] = 0.3
+    ] = 0.5
 
 
 class Checked(Struct, frozen=True, kw_only=True):

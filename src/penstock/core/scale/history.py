@@ -35,7 +35,19 @@ class Past(Struct, frozen=True, kw_only=True):
 class Demand:
     """One pool's. The window that goes on is not among those that are kept."""
 
-    __slots__ = ("_answered", "_began_with", "_calls_s", "_last", "_seen_s", "_served", "_there", "calls", "first", "number", "rates")
+    __slots__ = (
+        "_answered",
+        "_began_with",
+        "_calls_s",
+        "_last",
+        "_seen_s",
+        "_served",
+        "_there",
+        "calls",
+        "first",
+        "number",
+        "rates",
+    )
 
     def __init__(self) -> None:
         self.first = 0
