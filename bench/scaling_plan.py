@@ -1,9 +1,9 @@
 """The clairvoyant of `bench.scaling`: who knows every arrival and its length beforehand, and must only wait for starts.
 
-From the work it knows how many replicas are needed at every moment. The cheapest way to have them is found layer by layer:
-the k-th replica is needed where at least k are; it is started its start-up time before, and kept over a pause that is
-shorter than a start, for a start costs as much. So for a given need no plan has fewer replica-hours. What share of the
-seats a plan fills is the knob: fewer replicas, and more calls that wait.
+From the work it knows how many replicas are needed at every moment. The cheapest way to have them is found layer by
+layer: the k-th replica is needed where at least k are; it is started its start-up time before, and kept over a pause
+that is shorter than a start, for a start costs as much. So for a given need no plan has fewer replica-hours. What share
+of the seats a plan fills is the knob: fewer replicas, and more calls that wait.
 """
 
 from collections.abc import Iterable

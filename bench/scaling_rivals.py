@@ -1,13 +1,14 @@
 """What `bench.scaling` holds Penstock's policy against: a plain HorizontalPodAutoscaler on CPU, and one on queue length.
 
-Both are Penstock's own Governor with one metric and with the defaults of Kubernetes: every 15 s, a tolerance of a tenth,
-up at once by the larger of 100 % and 4 every 15 s, down after five minutes by as much as is wanted
+Both are Penstock's own Governor with one metric and with the defaults of Kubernetes: every 15 s, a tolerance of a
+tenth, up at once by the larger of 100 % and 4 every 15 s, down after five minutes by as much as is wanted
 (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/).
 
-What the CPU of a GPU server shows is modelled kindly. An engine keeps one core busy while it has anything to do, whatever
-its batch: people see one of many cores at 100 % (https://github.com/vllm-project/vllm/issues/14538), some even while it is
-idle (issue 16968 there), which would make the metric a constant. Beside it each token takes 150 µs of the server that
-streams it, a guess on the high side. A replica asks for four cores, so what can be seen is a quarter, and a bit.
+What the CPU of a GPU server shows is modelled kindly. An engine keeps one core busy while it has anything to do,
+whatever its batch: people see one of many cores at 100 % (https://github.com/vllm-project/vllm/issues/14538), some even
+while it is idle (issue 16968 there), which would make the metric a constant. Beside it each token takes 150 µs of the
+server that streams it, a guess on the high side. A replica asks for four
+cores, so what can be seen is a quarter, and a bit.
 """
 
 from collections import deque

@@ -273,7 +273,7 @@ def test_leftovers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
 def test_what_was_asked_outlives_a_restart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A pool that forecasts finds what was written beside its state; what is new is written there; a broken file is told."""
+    """A pool that forecasts finds what was written beside its state, writes what is new, tells of a broken file."""
     monkeypatch.chdir(tmp_path)
     number = int(time.time() // 300)
     past = Past(first=number - 20, calls=(5.0,) * 15, rates=(1.0,) * 15, startup_s=9.0)

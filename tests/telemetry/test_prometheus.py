@@ -206,7 +206,7 @@ def test_pools_that_scale_themselves() -> None:
 
 
 def test_pools_that_forecast() -> None:
-    """What is expected, how far off such forecasts were, and whether they are acted upon; nothing of pools that do not."""
+    """What is expected, how far off such forecasts were, and whether they are acted upon; nothing of others."""
     assert value(PAGE, "penstock_scale_forecast_acts", pool="p") == 1
     assert value(PAGE, "penstock_scale_forecast_windows", pool="p") > 0
     for ahead in ("start", "15m", "30m"):

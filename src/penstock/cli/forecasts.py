@@ -1,4 +1,4 @@
-"""What a pool that forecasts expects, how far such forecasts were off, and what it makes of them, as tables and a line."""
+"""What a pool that forecasts expects, how far such forecasts were off, and what it makes of them."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table

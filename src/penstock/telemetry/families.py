@@ -119,9 +119,9 @@ FAMILIES: tuple[Family, ...] = (
     Family("scale_failed_starts", "gauge", ("pool",), "Starts in a row that failed."),
     Family("scale_blind", "gauge", ("pool",), "1 while its actuator cannot say what runs, and nothing is ordered."),
     Family("scale_alarms", "counter", ("pool",), "Recommendations that cannot have been meant."),
-    Family("scale_forecast_calls", "gauge", ("pool", "ahead"), "Calls in flight and waiting that it expects: as far ahead as it acts (start), in 15m, in 30m."),
-    Family("scale_forecast_error_ratio", "gauge", ("pool", "ahead"), "Mean distance of such forecasts from what was, over the last day, as a share of the mean demand."),
-    Family("scale_forecast_acts", "gauge", ("pool",), "1 while its forecast is acted upon, 0 while the metrics alone decide."),
+    Family("scale_forecast_calls", "gauge", ("pool", "ahead"), "Calls at once that it expects so far ahead."),
+    Family("scale_forecast_error_ratio", "gauge", ("pool", "ahead"), "How far off such forecasts were over a day."),
+    Family("scale_forecast_acts", "gauge", ("pool",), "1 while its forecast is acted upon, not the metrics alone."),
     Family("scale_forecast_windows", "gauge", ("pool",), "Windows of five minutes that its forecast knows."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),

@@ -1,4 +1,4 @@
-"""A pool that forecasts: it grows before its load, never shrinks for it, and says why where it leaves it to the metrics."""
+"""A pool that forecasts grows before its load, never shrinks for it, and says why where the metrics alone decide."""
 
 from typing import Any
 
@@ -114,7 +114,7 @@ def test_between_up_and_down_it_stays() -> None:
     ],
 )
 def test_left_to_the_metrics_it_says_why(spec: ScaleSpec, made: Foresight, why: str) -> None:
-    """A past that is too short, errors that are too large, too few replicas: the metrics alone decide, and it is told."""
+    """A past that is too short, errors that are too large, too few replicas: the metrics alone decide; it says so."""
     assert asked(made, spec, MORNING) is STAYS
     view = shown(made, spec, MORNING)
     assert why in view.why

@@ -13,7 +13,7 @@ def looked(demand: Demand, start: float, end: float, calls: int, queued: int = 0
 
 
 def test_a_window_has_the_mean_of_its_looks() -> None:
-    """Calls in flight and waiting together, by the time for which they were seen; the window that goes on is not told."""
+    """Calls in flight and waiting together, by the time for which they were seen; the one that goes on is not told."""
     demand = Demand()
     looked(demand, 0, 150, 4)
     looked(demand, 150, 300, 6, queued=2)
@@ -24,7 +24,7 @@ def test_a_window_has_the_mean_of_its_looks() -> None:
 
 
 def test_the_rate_is_of_calls_that_came() -> None:
-    """Those that were answered and those that are there now and were not before; a replica that goes takes none away."""
+    """Those that were answered and those that are there now and were not; a replica that goes takes none."""
     demand = Demand()
     demand.see(window(seen("a", 5, served=100), seen("b", 0, served=50)), 0.0)
     for at in (60, 120, 180, 240):

@@ -1,6 +1,6 @@
 """What was asked of a pool, on disk: one JSON file beside the pool's other state, replaced as a whole, some 30 KB.
 
-It is written by a thread now and then, and read at a start. Whoever loses it forecasts nothing for a while, and no more.
+It is written by a thread now and then, and read at a start. Whoever loses it forecasts nothing for a while, no more.
 """
 
 import os

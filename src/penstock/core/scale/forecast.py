@@ -32,8 +32,8 @@ SLIGHT = 1.0
 
 
 class ForecastSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A pool grows before its load does, by what was usual at this time on the days before [A4]. One more metric: it never
-    makes a pool smaller than the others want it."""
+    """A pool grows before its load does, by what was usual at this time on the days before [A4]. It is one more metric:
+    it never makes a pool smaller than the others want it."""
 
     ahead_s: Annotated[
         Annotated[Seconds, Meta(le=MOST_AHEAD_S)] | None,
@@ -61,7 +61,7 @@ class Checked(Struct, frozen=True, kw_only=True):
     count: int
     error: float
     """Mean distance from what was, as a share of the mean demand (MAD/mean: Kolassa and Schuetz, "Advantages of the
-    MAD/MEAN ratio over the MAPE", Foresight 6, 2007; a percentage of each value alone has none where there was none)."""
+    MAD/MEAN ratio over the MAPE", Foresight 6, 2007); shares of each value alone say nothing where there was none."""
     short: float
     """What nine of ten forecasts would have had to be multiplied by to be enough; 1 at least."""
 

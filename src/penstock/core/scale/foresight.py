@@ -127,8 +127,8 @@ class Foresight:
     def join(
         self, spec: ScaleSpec, found: Recommendation, window: Window, current: int, now: float
     ) -> Recommendation:  # fmt: skip
-        """What the metrics want, and what the forecast wants if that is more. `current`: replicas that there should be now,
-        in all."""
+        """What the metrics want, and what the forecast wants if that is more. `current`: replicas that there should be
+        now, in all."""
         wish = spec.forecast
         if wish is None:
             return found
