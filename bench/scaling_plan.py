@@ -13,7 +13,7 @@ from penstock.config.scenarios import Group, Scale
 from penstock.sim.cloud import Engine
 from penstock.sim.run import WARM_UP_S
 from penstock.sim.scaling import Scaling
-from penstock.workload.request import NS, Request
+from penstock.workload.request import Request
 
 GRAIN_S = 15.0
 CONTEXT = 500
@@ -38,11 +38,11 @@ def service_s(group: Group, request: Request) -> float:
     return (first_s + request.output_tokens * token_s) / group.speed
 
 
-def work(requests: Iterable[Request], group: Group) -> list[float]:
-    """Seats that are taken, the mean of each grain of time."""
+def work(arrivals: Iterable[float], takes: Iterable[float]) -> list[float]:
+    """Seats that are taken, the mean of each grain of time, of calls that come then and take so long."""
     found: list[float] = []
-    for request in requests:
-        at, end = request.at_ns / NS, request.at_ns / NS + service_s(group, request)
+    for at, seconds in zip(arrivals, takes):
+        end = at + seconds
         last = int(end // GRAIN_S)
         found += [0.0] * (last + 1 - len(found))
         for grain in range(int(at // GRAIN_S), last + 1):
@@ -67,9 +67,9 @@ def stays(need: list[int], startup_s: float) -> list[Stay]:
     return found
 
 
-def plan(requests: Iterable[Request], group: Group, filled: float) -> list[Stay]:
+def plan(arrivals: Iterable[float], takes: Iterable[float], group: Group, filled: float) -> list[Stay]:
     """The stays that keep so large a share of the seats filled, and two replicas at least."""
-    need = [max(2, -int(-taken // (group.seats * filled))) for taken in work(requests, group)]
+    need = [max(2, -int(-taken // (group.seats * filled))) for taken in work(arrivals, takes)]
     return stays(need, group.startup_s)
 
 

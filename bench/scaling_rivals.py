@@ -1,4 +1,4 @@
-"""What `bench.scaling` holds Penstock's policy against: a plain HorizontalPodAutoscaler on CPU, and one on queue length.
+"""What `bench.scaling` holds Penstock's policy against: a plain HorizontalPodAutoscaler on CPU, one on queue length.
 
 Both are Penstock's own Governor with one metric and with the defaults of Kubernetes: every 15 s, a tolerance of a
 tenth, up at once by the larger of 100 % and 4 every 15 s, down after five minutes by as much as is wanted
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from penstock.config.scenarios import POOL, Scale
 from penstock.core.scale.spec import DownPace, GpuTarget, QueueTarget, Targets, UpPace
 from penstock.core.scale.words import Look, Seen
-from penstock.sim.cloud import Cloud, Engine
+from penstock.sim.cloud import Engine
 from penstock.sim.scaling import Scaling
 
 CORES = 4.0
@@ -83,8 +83,3 @@ class CpuScaling(Scaling):
 def cpu_share(busy: bool, tokens_per_s: float) -> float:
     """What of its cores a replica uses."""
     return (IDLE_CORES + busy + TOKEN_S * tokens_per_s) / CORES
-
-
-def cpu_scale(scale: Scale, cloud: Cloud, *parts: Any) -> Scaling:
-    """One run's."""
-    return CpuScaling(scale, cloud, *parts)
