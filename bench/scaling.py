@@ -1,6 +1,7 @@
 """`python -m bench.scaling DATA`: who scales best: attainment of the SLO against replica-hours, policy by policy.
 
-The worlds stand in `scaling_worlds`, the opponents in `scaling_rivals`, who knows all beforehand in `scaling_plan`. Each policy is played with several targets: more head-room costs more replica-hours, so what is compared is the curve.
+The worlds stand in `scaling_worlds`, the opponents in `scaling_rivals`, who knows all beforehand in `scaling_plan`.
+Each policy is played with several targets: more head-room costs more replica-hours, so what is compared is the curve.
 Forecasts have learnt from the seven days before those that are judged.
 
 Usually a run is quick: `scaling_quick` says what is left out. `--full` simulates every request, a week in minutes.
@@ -111,7 +112,8 @@ def full(world: World, who: str, knob: float, seed: int, past: Past | None) -> R
     """A run of every request, that has not begun."""
     scale = scale_of(who, knob, 5.0)
     policy = Policy(probe=ProbeSpec(interval_s=15.0), scrape=ScrapeSpec(interval_s=5.0, stale_after_s=30.0))
-    fleet = (replace(world.group, count=int(knob) if who == "fixed" else world.group.count),)
+    fixed = {"count": int(knob), "startup_s": 0.0} if who == "fixed" else {}
+    fleet = (replace(world.group, **fixed),)
     assert world.workload is not None, "made-up worlds are quick only"
     scenario = Scenario(workload=world.workload, fleet=fleet, policy=policy, scale=scale, slo=world.slo)
     run = Run(scenario, policy, world.requests(seed), seed)
