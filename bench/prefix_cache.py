@@ -121,7 +121,7 @@ def strategy_tree(strategy: str, load: Load) -> dict[str, Any]:
 
 
 @contextmanager
-def gateway(engines: list[str], strategy: str, load: Load) -> Iterator[tuple[str, str]]:
+def gateway(engines: list[str], strategy: str | dict[str, Any], seats: int) -> Iterator[tuple[str, str]]:
     """A gateway over these engines while it is needed: its address, and that of its metrics."""
     with tempfile.TemporaryDirectory() as folder:
         ports = _free_ports(2)
@@ -132,10 +132,8 @@ def gateway(engines: list[str], strategy: str, load: Load) -> Iterator[tuple[str
             "pools": [
                 {
                     "name": "vllm",
-                    "strategy": strategy_tree(strategy, load),
-                    "replicas": [
-                        {"url": url, "engine": "vllm", "max_concurrent_requests": load.seats} for url in engines
-                    ],
+                    "strategy": strategy,
+                    "replicas": [{"url": url, "engine": "vllm", "max_concurrent_requests": seats} for url in engines],
                 }
             ],
         }
@@ -191,7 +189,7 @@ def run(engines: list[str], strategy: str, load: Load, seed: int) -> Outcome:
         todo.put(prompt)
     wrong: list[str] = []
     before = [counters(engine) for engine in engines]
-    with gateway(engines, strategy, load) as (url, admin):
+    with gateway(engines, strategy_tree(strategy, load), load.seats) as (url, admin):
         clients = [threading.Thread(target=_client, args=(url, load, todo, wrong)) for _ in range(load.clients)]
         for client in clients:
             client.start()

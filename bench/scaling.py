@@ -21,7 +21,8 @@ from bench.scaling_plan import Planned, plan
 from bench.scaling_quick import Calls, Found, Quick, calls_of
 from bench.scaling_rivals import CpuScaling, hpa_cpu, hpa_queue
 from bench.scaling_worlds import WORLDS, World, masked, world_of
-from penstock.config.scenarios import Policy, Scale, Scenario
+from penstock.base.rand import Rand
+from penstock.config.scenarios import Fault, Policy, Scale, Scenario
 from penstock.core.scale.forecast import ForecastSpec
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.history import DAY, Past
@@ -101,9 +102,9 @@ class Learnt(Scaling):
 
     past: Past | None = None
 
-    def begin(self) -> None:
+    def begin(self, start: float, faults: tuple[Fault, ...]) -> None:
         """See `Scaling`."""
-        super().begin()
+        super().begin(start, faults)
         if self.past is not None:
             self._pump.tell(Remembered("sim", self.past))
 
@@ -117,7 +118,7 @@ def full(world: World, who: str, knob: float, seed: int, past: Past | None) -> R
     assert world.workload is not None, "made-up worlds are quick only"
     scenario = Scenario(workload=world.workload, fleet=fleet, policy=policy, scale=scale, slo=world.slo)
     run = Run(scenario, policy, world.requests(seed), seed)
-    parts = (run.cloud, run.lifecycle, run.gate, run.kernel)
+    parts = (run.cloud, run.lifecycle, run.gate, run.kernel, Rand(seed))
     if scale is not None and who == "hpa_cpu":
         run.scaling = CpuScaling(scale, *parts)
     elif scale is not None:

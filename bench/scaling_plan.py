@@ -9,9 +9,8 @@ of the seats a plan fills is the knob: fewer replicas, and more calls that wait.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from penstock.config.scenarios import Group, Scale
+from penstock.config.scenarios import Fault, Group, Scale
 from penstock.sim.cloud import Engine
-from penstock.sim.run import WARM_UP_S
 from penstock.sim.scaling import Scaling
 from penstock.workload.request import Request
 
@@ -80,21 +79,21 @@ class Planned(Scaling):
         super().__init__(Scale(), *parts)
         self._planned = planned
 
-    def begin(self) -> None:
+    def begin(self, start: float, faults: tuple[Fault, ...]) -> None:
         """The fleet that there is serves those that are needed at once; the others are started in time."""
         there = list(self._cloud.engines.values())
         for engine in there:
             engine.revive()  # only what is started now takes its time
         for number, stay in enumerate(sorted(self._planned)):
-            at, end = WARM_UP_S + stay.start_s, WARM_UP_S + stay.end_s
+            at, end = start + stay.start_s, start + stay.end_s
             if at - self._group.startup_s <= 0.0 and there:
                 self._kernel.at(end, self._drain, there.pop(0))
             else:
-                self._kernel.at(max(0.0, at - self._group.startup_s), self._start, (number, end))
+                self._kernel.at(max(0.0, at - self._group.startup_s), self._join, (number, end))
         for engine in there:
-            self._kernel.at(WARM_UP_S, self._drain, engine)
+            self._kernel.at(start, self._drain, engine)
 
-    def _start(self, what: tuple[int, float]) -> None:
+    def _join(self, what: tuple[int, float]) -> None:
         number, end = what
         engine = self._cloud.add(f"plan-{number}", self._group)
         self._lifecycle.join(engine)

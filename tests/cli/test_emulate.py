@@ -21,7 +21,7 @@ def specs(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> list[tuple[Emulat
     """What would be served."""
     served: list[tuple[EmulatorSpec, int]] = []
 
-    def serve(specs_with_ports: list[tuple[EmulatorSpec, int]], host: str, started: Any) -> None:
+    def serve(specs_with_ports: list[tuple[EmulatorSpec, int]], host: str, started: Any, end_with: int | None) -> None:
         served.extend(specs_with_ports)
 
     monkeypatch.setattr(command, "serve_emulators", serve)

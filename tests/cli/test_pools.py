@@ -2,12 +2,17 @@
 
 import json
 
+import msgspec
 import typer
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from penstock.cli.explain import explain
-from penstock.cli.pools import pools
+from penstock.cli.pools import notes, pools
+from penstock.core.scale.spec import PanicWindow, Schedule
+from penstock.core.scale.spot import SpotSpec
 from penstock.core.scale.view import ScaleStory
+from penstock.core.scale.words import Noticed, Scaled
 from tests.core.scale.pools import QUICK, World, unit
 from tests.helpers.desk import Desk, desk
 
@@ -48,6 +53,21 @@ def test_all_pools_in_a_table() -> None:
     assert "stays at 8: utilisation is 1.1 (target 0.7): wants 13; bounded by max 8" in " ".join(out.split())
 
 
+def test_what_is_unusual_stands_first() -> None:
+    """A burst, a schedule that holds, and how much of a month's budget is spent, before the last decision."""
+    everyday = Schedule(max=6)
+    spec = replace(QUICK, panic=PanicWindow(), schedules=(everyday,), max_monthly_cost=800.0)
+    world = World(spec, hourly_cost=1.0)
+    world.load = 90
+    view = world.run(30).governor.views(30.0)[0]
+    assert notes(view) == ["a burst is met", "by schedule daily 00:00-24:00 UTC", "this month 0.05 of 800.00"]
+    assert notes(replace(view, panic=False, schedule="", ration=2))[0] == "this month 0.05 of 800.00, enough for 2"
+    with desk() as at:
+        at.pages["/admin/pools"] = [view]
+        status, out, _ = run("pools", "--admin", at.url)
+    assert (status, "a burst is met; by schedule daily" in " ".join(out.split())) == (0, True)
+
+
 def test_one_pool_with_its_replicas() -> None:
     """A pool's replicas with their states, and what happened of late, the newest first."""
     with desk() as at:
@@ -77,6 +97,24 @@ def test_json_is_the_admin_apis() -> None:
         filled(at)
         assert json.loads(run("pools", "--json", "--admin", at.url)[1])[0]["pool"] == "p"
         assert json.loads(run("explain", "--pool", "p", "--json", "--admin", at.url)[1])["view"]["wanted"] == 8
+
+
+def test_spot_is_shown() -> None:
+    """How each replica is paid for, which is taken back and when, and that spot cannot be had."""
+    spot = SpotSpec(base=0.5, retry_s=60.0)
+    world = World(msgspec.structs.replace(QUICK, min=2, spot=spot)).run(4)
+    world.busy.add("p-2")
+    world.tell(Noticed("p", "p-2", 120.0))
+    world.tell(Scaled("p", "p-3", "no capacity"))
+    views = world.governor.views(world.now)
+    with desk() as at:
+        at.pages["/admin/pools"] = views
+        at.pages["/admin/pools/p?last=10"] = ScaleStory(view=views[0], entries=[])
+        table = " ".join(run("pools", "--admin", at.url)[1].split())
+        units = " ".join(run("pools", "p", "--admin", at.url)[1].split())
+    assert "spot cannot be had, asked again in 60 s" in table
+    assert "p-2 draining, taken back in 2 min" in units
+    assert "on demand" in units
 
 
 def test_no_pool_scales_itself() -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 -- tables of exact texts, one row a line
 
 import hashlib
+from datetime import datetime
 
 import pytest
 
@@ -93,3 +94,46 @@ def test_a_wrong_hash_of_the_admin_key_is_told() -> None:
     assert mistakes_of(POOL + "admin_key: sha256:abc") == [
         "admin_key (line 2): found a text (not shown), expected 'sha256:' and the 64 hex digits of the key's SHA-256"
     ]
+
+
+def test_models_of_a_key_and_names_that_lead_to_them() -> None:
+    """A key that may use a model may ask for it by its aliases too, through any chain of them, and for nothing else; one
+    without a list may use all."""
+    text = POOL + f"aliases: {{small: tiny, nano: small}}\nkeys: [{{name: a, hash: 'sha256:{HASH}', models: [%s]}}]"
+    assert load_text(text % "tiny").server.key_terms[HASH].models == ("nano", "small", "tiny")
+    assert load_text(text % "small").server.key_terms[HASH].models == ("small",)
+    assert load_text(text % "").server.key_terms[HASH].models == ()
+    (mistake,) = mistakes_of(text.replace("pools: [{", "pools: [{models: [tiny], ") % "tinny")
+    assert "keys[0].models[0]" in mistake
+    assert "did you mean `tiny`?" in mistake
+
+
+@pytest.mark.parametrize(
+    "expires, at",
+    [
+        ("2027-03-31", "2027-04-01T00:00:00+00:00"), ("2027-03-31T18:00:00+01:00", "2027-03-31T17:00:00+00:00"),
+        ("2027-03-31 18:00", "2027-03-31T18:00:00+00:00"),
+    ],
+)  # fmt: skip
+def test_when_a_key_expires(expires: str, at: str) -> None:
+    """A day is meant with its last hour; a time without a zone is UTC."""
+    server = load_text(POOL + f"keys: [{{name: a, hash: 'sha256:{HASH}', expires: '{expires}'}}]").server
+    assert server.key_terms[HASH].expires_at == datetime.fromisoformat(at).timestamp()
+
+
+def test_a_date_that_is_none_is_told_and_one_that_has_passed_is_warned_of() -> None:
+    """`expires` that cannot be read is a mistake with its forms; an expired key is no mistake, but is said."""
+    entry = f"keys: [{{name: a, hash: 'sha256:{HASH}', expires: '%s'}}]"
+    (mistake,) = mistakes_of(POOL + entry % "soon")
+    assert "keys[0].expires" in mistake
+    assert "a day like 2027-03-31" in mistake
+    assert load_text(POOL + entry % "2020-01-01").warnings == ("keys[0] (a): it expired, 2020-01-01",)
+
+
+def test_a_rule_that_leads_past_a_keys_models_is_warned_of() -> None:
+    """A rule by host or path names the model for all keys: that is said where a key has not got that model."""
+    text = (
+        POOL + f"routes: [{{host: h, pool: p, model: tiny}}]\nkeys: [{{name: a, hash: 'sha256:{HASH}', models: [%s]}}]"
+    )
+    assert load_text(text % "tiny").warnings == ()
+    assert "routes[0]: its calls get tiny with every key" in load_text(text % "other").warnings[0]

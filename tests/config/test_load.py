@@ -89,7 +89,7 @@ def test_all_mistakes_come_at_once() -> None:
         "pools[0].name (line 7): written twice (also in line 6)",
         "pools[0].strategy (line 8): found 'adaptiv', expected one of round_robin, random, weighted_round_robin, "
         "least_connections, least_loaded, least_response_time, p2c_peak_ewma, adaptive, adaptive_classic, prefix_aware, "
-        "consistent_hash, gpu_aware, resource_based; did you mean `adaptive`?",
+        "consistent_hash, gpu_aware, resource_based, regional, regional_classic; did you mean `adaptive`?",
         "pools[0].replica (line 9): there is no such field here; did you mean `replicas`?",
         "pools[0].replicas[0].engine (line 11): found 'vlm', expected one of auto, generic, llamacpp, ollama, sglang, tgi, triton, vllm; did you mean `vllm`?",
         "pools[0].replicas[0].url (line 11): found '127.0.0.1:18301', expected http(s)://host:port, "

@@ -7,6 +7,7 @@ import pytest
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.adapters.actuators.process import ProcessSpec
 from penstock.config.schema import Settings
+from penstock.core.scale.schedule import Schedule
 from tests.config.support import load_text, mistakes_of
 
 ACTUATOR = "actuator: {kind: process, command: 'run --port {port}'}"
@@ -80,6 +81,13 @@ def test_its_models_are_known() -> None:
         ("look: 0, " + ACTUATOR, "scale.look (line 1): found 0 s, expected at least 100ms"),
         ("max_hourly_cost: 10, " + ACTUATOR, "scale.max_hourly_cost (line 1): what a replica costs is not known, so this bounds nothing; set `replica.hourly_cost`"),
         ("max_hourly_cost: 3, replica: {hourly_cost: 2}, " + ACTUATOR, "scale.max_hourly_cost (line 1): it allows 1 replicas, fewer than `min`, 2"),
+        ("max_monthly_cost: 10, " + ACTUATOR, "scale.max_monthly_cost (line 1): what a replica costs is not known, so this bounds nothing; set `replica.hourly_cost`"),
+        ("max_monthly_cost: 1487, replica: {hourly_cost: 1}, " + ACTUATOR, "scale.max_monthly_cost (line 1): it allows 1 replicas all month, fewer than `min`, 2"),
+        ("schedules: [{min: 4}, {from: 8, min: 4}], " + ACTUATOR, "scale.schedules[1].from (line 1): found the number 8, expected a text; write it in quotes"),
+        ("schedules: [{from: 8h, min: 4}], " + ACTUATOR, "scale.schedules[0].from (line 1): found '8h', expected a time of day, like 08:30"),
+        ("schedules: [{min: 40}], " + ACTUATOR, "scale.schedules[0].min (line 1): it would be 40 meanwhile, which is more than `max`, 20"),
+        ("schedules: [{days: [mon, fry], min: 4}], " + ACTUATOR, "scale.schedules[0].days[1] (line 1): found 'fry', expected one of fri, mon, sat, sun, thu, tue, wed; did you mean `fri`?"),
+        ("targets: {rps: {}}, " + ACTUATOR, "scale.targets.rps.target (line 1): missing, expected what it should be"),
         ("targets: {utilisation: null, queue: null}, " + ACTUATOR, "scale.targets (line 1): found none, expected at least one metric"),
         ("targets: {utilisation: {target: 0.9}}, " + ACTUATOR, "scale.targets.utilisation.up (line 1): found 0.8, which is less than the target, 0.9"),
         ("targets: {queue: {down: 11}}, " + ACTUATOR, "scale.targets.queue.down (line 1): found 11, which is more than the target, 10"),
@@ -91,6 +99,14 @@ def test_its_models_are_known() -> None:
 def test_mistakes(scale: str, said: str) -> None:
     """Numbers that cannot work together and commands that cannot run are told with their place."""
     assert mistakes_of(scaled(scale)) == [f"pools[0].{said}"]
+
+
+def test_schedules_are_read() -> None:
+    """Times of day and zones are plain texts, with and without quotes."""
+    given = "{days: [sat, sun], from: 08:30, to: '20:00', zone: +05:30, min: 1, max: 3}"
+    (pool,) = settings(f"schedules: [{given}, {{min: 4}}], {ACTUATOR}").scaled
+    weekend = Schedule(days=("sat", "sun"), begins="08:30", ends="20:00", zone="+05:30", min=1, max=3)
+    assert pool.spec.schedules == (weekend, Schedule(min=4))
 
 
 def test_it_needs_probes_and_models() -> None:
@@ -118,3 +134,43 @@ def test_who_waits_for_the_first_replica_is_warned_of() -> None:
     patient = "models: [m], queue: {waiting_room: 5m, unavailable_wait: 5m, timeout: 5m}"
     assert settings("min: 0, " + ACTUATOR, patient).warnings == ()
     assert settings("min: 1, " + ACTUATOR).warnings == ()
+
+
+URL = "http://169.254.169.254/latest/meta-data/spot/instance-action"
+
+
+def test_a_pool_that_is_partly_spot() -> None:
+    """Three tenths are the base by default; notices are looked for where it says, every five seconds."""
+    (pool,) = settings(f"{ACTUATOR}, spot: {{hourly_cost: 1, notices: {{metadata: '{URL}'}}}}").scaled
+    spot = pool.spec.spot
+    assert spot is not None
+    assert (spot.base, spot.hourly_cost, spot.within_s, spot.retry_s, spot.notice_s) == (0.3, 1.0, 120.0, 300.0, 120.0)
+    assert spot.notices is not None
+    assert (spot.notices.metadata, spot.notices.file, spot.notices.every_s) == (URL, None, 5.0)
+
+
+def test_a_mix_is_held_against_the_budget() -> None:
+    """Thirteen an hour pay for two at five; where spot costs one, for two of these and three spot ones."""
+    rest = f"min: 3, max_hourly_cost: 13, replica: {{hourly_cost: 5}}, {ACTUATOR}"
+    assert "it allows 2 replicas" in mistakes_of(scaled(rest))[0]
+    assert settings(f"{rest}, spot: {{hourly_cost: 1}}").scaled[0].spec.min == 3
+
+
+@pytest.mark.parametrize(
+    ("spot", "mistake"),
+    [
+        ("spot: {within: 0s}", "pools[0].scale.spot.within (line 1): found 0, expected more than 0"),
+        ("spot: {retry: 0s}", "pools[0].scale.spot.retry (line 1): found 0, expected more than 0"),
+        ("spot: {notices: {token: 'http://h/t'}}", "a token for what? expected `metadata` as well"),
+        (
+            "spot: {notices: {metadata: 'file:///etc/passwd'}}",
+            "found 'file:///etc/passwd', expected http(s)://host/path",
+        ),
+        ("spot: {notices: {metadata: 'http://['}}", "expected http(s)://host/path"),
+        ("spot: {}, replica: {purchase: spot}", "`replica.purchase` is spot already"),
+        ("spot: {base: 1.5}", "spot.base"),
+    ],
+)
+def test_wrong_spot_is_told(spot: str, mistake: str) -> None:
+    """Each with what is expected."""
+    assert mistake in mistakes_of(scaled(f"{ACTUATOR}, {spot}"))[0]

@@ -79,6 +79,15 @@ def test_mistakes_are_told_together_with_their_lines() -> None:
             "workload: {kind: trace, file: azure}\nfleet: [{}]\nfaults: [{kind: spot, at: 1s, for: 20s}]\n",
             "`for` (20 s) is over before `notice` (30 s)",
         ),
+        (
+            "workload: {kind: trace, file: azure}\nfleet: [{}]\nfaults: [{kind: runaway, at: 1s, replicas: [0]}]\n",
+            "a runaway is the pool's",
+        ),
+        ("workload: {kind: trace, file: azure}\nfleet: [{count: 0}]\n", "the fleet has no replica"),
+        (
+            "workload: {kind: trace, file: azure}\nfleet: [{}]\ngreedy: {tenant: a, at: 1s, for: 1s}\n",
+            "the last part of a `merge` of several",
+        ),
         ("just a text\n", "expected a mapping"),
         ("a: [\n", "s.yaml"),
     ],
@@ -86,6 +95,12 @@ def test_mistakes_are_told_together_with_their_lines() -> None:
 def test_each_mistake_says_what_is_wrong(text: str, said: str) -> None:
     """The message names the thing and the way out."""
     assert said in " ".join(mistakes(text))
+
+
+def test_a_fleet_that_scales_itself_may_begin_with_nobody() -> None:
+    """With `scale` a group may have no replicas at first."""
+    found = read_scenario("workload: {kind: trace, file: azure}\nfleet: [{count: 0}]\nscale: {min: 0}\n", "s.yaml")
+    assert found.fleet[0].count == 0
 
 
 def test_a_policy_is_a_pools_blocks() -> None:
@@ -97,7 +112,7 @@ def test_a_policy_is_a_pools_blocks() -> None:
 
 def test_a_policy_has_every_block_of_a_pool() -> None:
     """A block that comes to pools must be taken in here, or be named as what a scenario itself says."""
-    said_by_the_scenario = {"name", "models"}
+    said_by_the_scenario = {"name", "models", "regions"}
     assert set(PoolSpec.__struct_fields__) - set(Policy.__struct_fields__) == said_by_the_scenario
     assert Policy().pool() == PoolSpec(name="sim", models=("model",)), "the defaults are the gateway's"
 

@@ -14,7 +14,8 @@ from tests.config.support import POOL, load_text, mistakes_of
 
 STRATEGIES = (
     "one of round_robin, random, weighted_round_robin, least_connections, least_loaded, least_response_time, "
-    "p2c_peak_ewma, adaptive, adaptive_classic, prefix_aware, consistent_hash, gpu_aware, resource_based"
+    "p2c_peak_ewma, adaptive, adaptive_classic, prefix_aware, consistent_hash, gpu_aware, resource_based, "
+    "regional, regional_classic"
 )
 DURATION = "a duration: a number of seconds, or like 30s, 500ms, 1m30s"
 SIZE = "a size: a number of bytes, or like 64KiB, 32MiB, 1GiB"

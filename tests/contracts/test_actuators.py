@@ -78,6 +78,20 @@ def test_what_is_started_is_shown_until_it_is_stopped(make: Make, tmp_path: Path
 
 
 @pytest.mark.parametrize("make", [processes, dry_run, fake])
+def test_how_a_replica_is_had_is_shown(make: Make, tmp_path: Path) -> None:
+    """As it was ordered: on demand where nothing is said."""
+
+    async def main() -> None:
+        async with acting(make(tmp_path, "p")) as actuator:
+            await actuator.start("p-1")
+            await actuator.start("p-2", "spot")
+            units = await shows(actuator, "p-1", "p-2")
+            assert [unit.purchase for unit in units] == ["on_demand", "spot"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("make", [processes, dry_run, fake])
 def test_orders_may_come_twice(make: Make, tmp_path: Path) -> None:
     """The second time an order changes nothing, and one about somebody unknown is no mistake."""
 

@@ -78,9 +78,12 @@ def send(id: str, attempt: int, to: str, model: str = "m", queue_s: float = 0.0)
 
 
 def record(id: str = "c1", outcome: str = "ok", status: int = 200, **fields: Any) -> Record:
-    """The order to keep the row of a call that arrived at 0.0 for the model `m` and made one attempt at `a`."""
+    """The order to keep the row of a call that arrived at 0.0 for the model `m` and made one attempt at `a`. What was
+    relayed of an answer that did not come to its end is billed."""
     if outcome == "ok":  # without a Began the answer began with its end
         fields.setdefault("ttft_s", fields.get("latency_s", 0.0))
+    elif relayed := fields.get("relayed_tokens"):
+        fields.setdefault("billed", Usage(0, relayed))
     row: dict[str, Any] = {
         "client_id": "", "at": 0.0, "tenant": "anonymous", "key": "", "model": "m", "path": "/v1/chat/completions",
         "pool": "main", "replica": "a", "stream": False, "priority": 2, "attempts": 1, "latency_s": 0.0,

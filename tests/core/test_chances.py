@@ -96,11 +96,31 @@ def test_attempts_are_counted_and_end_in_the_last_failure() -> None:
     gate = house("a", "b", "c", "d")
     gate.on(arrived("c1"), 0.0)
     assert gate.on(Failed("c1", 1, "upstream_5xx", 500), 1.0) == [send("c1", 2, "b")]
-    assert gate.on(Failed("c1", 2, "connect_refused"), 2.0) == [send("c1", 3, "c")]
+    assert gate.on(Failed("c1", 2, "closed_early"), 2.0) == [send("c1", 3, "c")]
     assert gate.on(Failed("c1", 3, "bad_response"), 3.0) == [
         Refuse("c1", "bad_response", 502),
         record("c1", "bad_response", 502, replica="c", attempts=3, latency_s=3.0),
     ]
+
+
+def test_what_reached_no_engine_uses_up_no_attempt() -> None:
+    """Two replicas die at once: a stale connection and a refused one leave a call the attempts that it had."""
+    gate = house("a", "b", "c")
+    assert sends(gate.on(arrived("c1"), 0.0)) == [("c1", "a")]
+    assert sends(gate.on(Failed("c1", 1, "stale_connection"), 1.0)) == [("c1", "a")]
+    assert sends(gate.on(Failed("c1", 2, "connect_refused"), 1.0)) == [("c1", "b")]
+    assert sends(gate.on(Failed("c1", 3, "closed_early"), 1.0)) == [("c1", "c")]
+    assert kinds(gate.on(Failed("c1", 4, "upstream_5xx", 500), 1.0)) == []  # it pauses: one attempt is left
+
+
+def test_attempts_that_reached_no_engine_end_too() -> None:
+    """Where every replica refuses, a call meets at most five of them with three attempts; with one attempt, one."""
+    for attempts, met in ((3, 5), (1, 1)):
+        gate = house(*"abcdefgh", retries=RetrySpec(attempts=attempts))
+        gate.on(arrived("c1"), 0.0)
+        orders = [gate.on(Failed("c1", number, "connect_refused"), 1.0) for number in range(1, met + 1)]
+        assert [bool(sends(out)) for out in orders] == [True] * (met - 1) + [False]
+        assert refusals(orders[-1]) == [("c1", "connect_refused", 502)]
 
 
 def test_a_replica_that_is_well_may_have_the_call_again_at_once() -> None:

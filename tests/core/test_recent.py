@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.base.rand import Rand
-from penstock.core.recent import FEW, LEAST, PER_OCTAVE, Recent
+from penstock.core.recent import BUCKETS, FEW, LEAST, PER_OCTAVE, Recent, bound_of, bucket_of
 
 
 def filled(values: list[float], share: float = 0.95) -> Recent:
@@ -62,3 +62,12 @@ def test_extremes_are_kept_within_bounds() -> None:
     """Nothing, and years: the least and the greatest bucket, never an error."""
     assert filled([0.0] * 30).value() == LEAST
     assert filled([1e9] * 30).value() == 2048.0
+
+
+def test_buckets_and_their_bounds() -> None:
+    """A value lies in the first bucket whose bound is not below it; what is beyond all bounds is in the last."""
+    assert [bucket_of(value) for value in (0.0, -1.0, LEAST)] == [0, 0, 0]
+    for value in (0.002, 0.5, 1.0, 3.3, 2000.0):
+        at = bucket_of(value)
+        assert bound_of(at - 1) <= value <= bound_of(at)
+    assert bucket_of(1e9) == BUCKETS - 1

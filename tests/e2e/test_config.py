@@ -62,6 +62,35 @@ def test_the_file_of_the_readme(start: Start, engines: list[str]) -> None:
     assert "sk-demo" not in gateway.said() + gateway.log()
 
 
+def test_what_a_key_may_use(start: Start, engines: list[str]) -> None:
+    """A key with a list of models gets those, by their aliases too, 403 for any other, and is shown no other; one that
+    has expired gets 401."""
+    tiny = pool(engines[0], models=("tiny", "large"))
+    tiny["replicas"][0]["models"] = {"tiny": "tiny", "large": "tiny"}
+    keys = [
+        {"name": "some", "key": "sk-some", "models": ["tiny"]},
+        {"name": "all", "key": "sk-all", "expires": "2999-12-31"},
+        {"name": "old", "key": "sk-old", "expires": "2020-01-01"},
+    ]
+    gateway = start({"pools": [tiny], "aliases": {"gpt": "tiny"}, "keys": keys})
+
+    async def main() -> None:
+        await ready(gateway)
+        for key, model, status in [
+            ("sk-some", "tiny", 200), ("sk-some", "gpt", 200), ("sk-some", "large", 403), ("sk-some", "none", 403),
+            ("sk-all", "large", 200), ("sk-old", "tiny", 401),
+        ]:  # fmt: skip
+            answer = await ask(gateway.port, chat(1, model=model), key=key)
+            assert answer.status == status, (key, model)
+        refused = await ask(gateway.port, chat(1, model="large"), key="sk-some")
+        assert json.loads(refused.body)["error"]["message"] == "This API key may not use the model 'large'."
+        assert b"has expired" in (await ask(gateway.port, chat(1), key="sk-old")).body
+
+    run(main)
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="sk-some", max_retries=0, timeout=10) as client:
+        assert [model.id for model in client.models.list()] == ["gpt", "tiny"]
+
+
 def test_a_file_with_mistakes_does_not_start(start: Start) -> None:
     """All mistakes are told with their lines, and the status is 2."""
     gateway = start({"pools": [{"name": "a", "replicas": [{"url": "nonsense"}]}], "lisen": 5})

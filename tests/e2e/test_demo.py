@@ -56,7 +56,7 @@ def test_it_says_what_to_try(demo: Gateway) -> None:
     assert f"serves on {demo.url}/v1" in text
     assert f"curl -N {demo.url}/v1/chat/completions" in text
     assert f"load --url {demo.url}" in text
-    assert "half as fast" in text
+    assert "up to six under load" in text
 
 
 def test_curl_as_printed(demo: Gateway) -> None:
@@ -74,7 +74,7 @@ def test_plain_http(demo: Gateway) -> None:
     async def main() -> None:
         got = await ask(demo.port, chat(5, model="demo"))
         assert (got.status, json.loads(got.body)["usage"]["completion_tokens"]) == (200, 5)
-        assert (got.header("x-penstock-replica") or "").startswith("emulated-")
+        assert (got.header("x-penstock-replica") or "").startswith("demo-")
         got = await ask(demo.port, b'{"model":"demo","prompt":"Hello","max_tokens":3}', "/v1/completions")
         assert json.loads(got.body)["choices"][0]["finish_reason"] == "length"
         got = await ask(demo.port, b'{"model":"demo","input":["a","b"]}', "/v1/embeddings")
@@ -137,12 +137,12 @@ def test_load_replays_the_shipped_trace(demo: Gateway, tmp_path: Path) -> None:
     assert "TTFT" in load.said()
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["ok"], report["failed"], report["not_sent"]) == (60, 0, 0)
-    assert {entry["replica"] for entry in report["replicas"]} == {f"emulated-{number}" for number in (1, 2, 3)}
+    assert {entry["replica"] for entry in report["replicas"]} == {f"demo-{number}" for number in (1, 2, 3)}
 
 
 def test_the_fleet_is_told(demo: Gateway) -> None:
     """The admin API tells three healthy replicas."""
-    assert run(lambda: states(demo)) == {f"emulated-{number}": "healthy" for number in (1, 2, 3)}
+    assert run(lambda: states(demo)) == {f"demo-{number}": "healthy" for number in (1, 2, 3)}
 
 
 def test_killing_the_gateway_ends_its_emulators(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def pool(folder: Path, **scale: Any) -> dict[str, Any]:
             "min": 1, "max": 3, "interval": "300ms", "look": "100ms",
             "up": {"stabilisation": "0s", "period": "1s"},
             "down": {"stabilisation": "2s", "period": "500ms", "cooldown": "1s"},
+            "panic": {"stable_window": "2s"},
             "actuator": {
                 "kind": "process", "command": COMMAND, "directory": str(folder / "state"), "at_exit": "stop",
                 "stop": "3s",
@@ -101,8 +102,7 @@ def test_it_grows_with_its_load_and_shrinks_after_it(start: Start, tmp_path: Pat
 
 
 def test_killed_replicas_are_replaced(start: Start, tmp_path: Path) -> None:
-    """SIGKILL of two of three replicas under load: others are started in their place. Begun streams break, and
-    calls that met nothing but the dead; no more than had a seat there."""
+    """SIGKILL of two of three replicas under load: others are started in their place, and only begun streams break."""
     gateway = start({"pools": [pool(tmp_path, min=3)]})
 
     async def replaced() -> None:
@@ -124,9 +124,7 @@ def test_killed_replicas_are_replaced(start: Start, tmp_path: Path) -> None:
         return traffic
 
     traffic = run(main, 90.0)
-    allowed = {"stream_error died_mid_answer", "502 connect_refused", "502 closed_early"}
-    assert set(traffic.errors()) <= allowed
-    assert len(traffic.errors()) <= 8, "two replicas have eight seats"
+    assert set(traffic.errors()) <= {"stream_error died_mid_answer"}
     assert sorted(processes(tmp_path)) == ["tiny-3", "tiny-4", "tiny-5"]
 
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from penstock.emulator.serve import running, serve_emulators
+from penstock.emulator.serve import is_there, running, serve_emulators
 from tests.emulator.client import CHAT, Connection, ask, chat, spec, until
 
 
@@ -82,5 +82,24 @@ def test_a_stream_too_long_is_cut_at_the_end() -> None:
             assert replica.in_flight == 0
             assert replica.seen[0].outcome == "aborted"
             connection.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_it_ends_with_the_process_that_it_belongs_to() -> None:
+    """While that process runs it serves; once it is gone it stops by itself."""
+
+    async def main() -> None:
+        started: list[str] = []
+        owner = await asyncio.create_subprocess_exec("sleep", "60")
+        serving = asyncio.create_task(serve_emulators([(spec(), 0)], started=started.extend, end_with=owner.pid))
+        await until(lambda: bool(started))
+        assert is_there(owner.pid)
+        owner.kill()
+        await owner.wait()
+        assert not is_there(owner.pid)
+        async with asyncio.timeout(5):
+            await serving
 
     asyncio.run(main())

@@ -2,10 +2,13 @@
 
 import hashlib
 
+import msgspec
 import pytest
 
 from penstock.adapters.wire.malformed import Malformed
+from penstock.base.nouns import Region
 from penstock.config.schema import KeyTerms, ServerSpec
+from penstock.core.regions import RegionsSpec
 from penstock.gateway.head import Head, Memory, Peer, cookie_line, session_of
 
 SERVER = ServerSpec(open=False, key_names={hashlib.sha256(b"sk-1").hexdigest(): "one"})
@@ -223,3 +226,50 @@ def test_a_key_brings_its_tenant_and_how_long_answers_may_be() -> None:
     assert (head.key, head.tenant, head.most_tokens) == ("one", "one", None)
     head = read("", server=ServerSpec(most_tokens=5))
     assert (head.key, head.tenant, head.most_tokens) == ("", "anonymous", 5)
+
+
+REGIONS = RegionsSpec(places={"eu": Region(), "us": Region()}, here="eu", round_trips={"eu": {"us": 0.07}})
+FROM_US = "x-penstock-region: us\r\n"
+
+
+@pytest.mark.parametrize(
+    ("who", "peer", "lines", "region"),
+    [
+        ("proxies", PROXY, FROM_US, "us"),
+        ("proxies", PEER, FROM_US, "eu"),
+        ("anybody", PEER, FROM_US, "us"),
+        ("nobody", PROXY, FROM_US, "eu"),
+        ("proxies", PROXY, "x-penstock-region: mars\r\n", "eu"),
+        ("proxies", PROXY, "", "eu"),
+    ],
+)
+def test_a_region_is_believed_as_configured(who: str, peer: Peer, lines: str, region: str) -> None:
+    """By default that of trusted proxies; else, and where it is none of ours, the call comes from here. The replica
+    does not see the header."""
+    server = ServerSpec(regions=msgspec.structs.replace(REGIONS, header=who))
+    head = read(lines, server=server, peer=peer)
+    assert (head.region, head.refusal) == (region, None)
+    assert b"x-penstock-region" not in head.forward
+
+
+def test_without_regions_a_call_has_none() -> None:
+    """Whatever a header says."""
+    assert read(FROM_US, peer=PROXY).region == ""
+
+
+def test_a_key_that_expires_is_refused_from_then_on_though_its_head_is_remembered() -> None:
+    """The verdict on a head may be kept for as long as its connection; the time is asked for with each request."""
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    server = ServerSpec(open=False, key_names={digest: "one"}, key_terms={digest: KeyTerms(expires_at=1000.0)})
+    head = read("Authorization: Bearer sk-1\r\n", server=server)
+    assert head.refused(999.9) is None
+    assert head.refused(1000.0) == ("unauthorized", "This API key has expired.")
+    assert read("", server=server).refused(0.0) == ("unauthorized", "")
+
+
+def test_the_models_of_a_key_go_with_it() -> None:
+    """What a key may ask for stands in the head; None where it may ask for all."""
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    server = ServerSpec(open=False, key_names={digest: "one"}, key_terms={digest: KeyTerms(models=("a", "b"))})
+    assert read("Authorization: Bearer sk-1\r\n", server=server).models == frozenset("ab")
+    assert read("Authorization: Bearer sk-1\r\n", server=SERVER).models is None

@@ -84,3 +84,34 @@ def test_a_closed_or_broken_connection_costs_the_others_nothing() -> None:
     closed.closed = True
     turn.end()
     assert (closed.out, broken.out, good.out) == ([], [], [b"a"])
+
+
+def test_what_must_be_on_disk_is_there_before_anything_is_written() -> None:
+    """Whoever keeps a ledger is asked before each flush, and not where there is none."""
+    turn, pipe = Turn(), Pipe()
+    box = Outbox(turn.soon.append)
+    seen: list[list[bytes]] = []
+    box.before = lambda: seen.append(list(pipe.out))
+    box.post(pipe, b"a")
+    turn.end()
+    box.flush()
+    assert seen == [[], [b"a"]]
+
+
+def test_the_last_byte_of_a_large_answer_leaves_at_the_end_of_its_turn() -> None:
+    """What is too much to wait goes out at once but for one byte, so that the row of its call can come before that; the
+    client gets every byte in its order."""
+    turn, pipe, other = Turn(), Pipe(), Pipe()
+    box = Outbox(turn.soon.append)
+    committed: list[int] = []
+    box.before = lambda: committed.append(len(b"".join(pipe.out)))
+    first, second = bytes(MAX_BYTES) + b"1", bytes(MAX_BYTES) + b"2"
+    box.post(other, b"x")
+    box.post(pipe, first)
+    assert b"".join(pipe.out) == first[:-1]
+    box.post(pipe, second)
+    assert b"".join(pipe.out) == (first + second)[:-1]
+    turn.end()
+    assert b"".join(pipe.out) == first + second
+    assert other.out == [b"x"]
+    assert len(first + second) - 1 in committed

@@ -2,23 +2,24 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from penstock.adapters.actuators.demand import file_of, keep
 from penstock.adapters.actuators.dry_run import DryRunSpec
+from penstock.adapters.actuators.process import ProcessSpec
 from penstock.base.nouns import Replica
-from penstock.config.schema import Access, ScaleConf, ScaledPool
-from penstock.core.scale.forecast import ForecastSpec
-from penstock.core.scale.history import Past
+from penstock.config.schema import Access, ScaleConf, ScaledPool, SpotConf
+from penstock.core.scale.flow import Flow
+from penstock.core.scale.governor import Governor
 from penstock.core.scale.spec import DownPace, UpPace
 from penstock.core.scale.window import ReplicaSeen, Window
-from penstock.core.scale.words import Remember
+from penstock.core.scale.words import Fact, Order
+from penstock.drive.journal import Header, Turn, read
 from penstock.drive.pump import monotonic_clock
 from penstock.gateway import scaling
 from penstock.gateway.scaling import Scaling
@@ -27,7 +28,7 @@ from tests.helpers.wire import run, until
 
 CONF = ScaleConf(
     min=1, max=3, interval_s=0.02, look_s=0.05, up=UpPace(stabilisation_s=0.0),
-    down=DownPace(stabilisation_s=0.0, cooldown_s=0.0, period_s=0.0), actuator=DryRunSpec(),
+    down=DownPace(stabilisation_s=0.0, cooldown_s=0.0, period_s=0.0), panic=None, actuator=DryRunSpec(),
 )  # fmt: skip
 
 
@@ -71,7 +72,7 @@ class Rig:
         monkeypatch.setattr(scaling, "actuator_of", self._make)
         monkeypatch.setattr(scaling, "respec", lambda actuator, spec: True)
         self.place = Place()
-        self.scaling = Scaling(self.place, *monotonic_clock(asyncio.get_running_loop()))
+        self.scaling = Scaling(self.place, *monotonic_clock(asyncio.get_running_loop()), Flow())
 
     def _make(self, spec: Any, name: str) -> Obedient:
         if self.refuses is not None:
@@ -147,7 +148,7 @@ def test_an_actuator_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.
 def test_an_order_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A start that fails is part of the pool's story, and a warning in the log."""
 
-    async def refuse(unit: str) -> None:
+    async def refuse(unit: str, purchase: str) -> None:
         raise OSError("no room")
 
     async def test(rig: Rig) -> None:
@@ -269,53 +270,82 @@ def test_leftovers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     assert "pool old runs still" in caplog.text
 
 
+SPOT = msgspec.structs.replace(CONF, min=2, max=4, spot=SpotConf(base=0.5, hourly_cost=1.0, notice_s=60.0))
+
+
 @pytest.mark.slow
-def test_what_was_asked_outlives_a_restart(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A pool that forecasts finds what was written beside its state, writes what is new, tells of a broken file."""
-    monkeypatch.chdir(tmp_path)
-    number = int(time.time() // 300)
-    past = Past(first=number - 20, calls=(5.0,) * 15, rates=(1.0,) * 15, startup_s=9.0)
-    forecasts = pool(conf=replace(CONF, forecast=ForecastSpec()))
-    path = file_of(".penstock", "p")
-    keep(path, past)
+def test_spot_replicas_join_as_such_and_go_at_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The actuator is told how each is to be had, the fleet what it is and costs. A notice drains it and another one comes,
+    whoever names it, or all spot ones by *; a name that nobody has is nobody's."""
 
     async def test(rig: Rig) -> None:
-        rig.begin(forecasts)
+        template = Replica(id="x", url="http://x", pool="p", hourly_cost=3.0)
+        actuator = rig.begin(msgspec.structs.replace(pool(conf=SPOT), template=template))
+        await until(lambda: len(rig.place.fleet) == 2)
+        assert {name: unit.purchase for name, unit in actuator.units.items()} == {"p-1": "on_demand", "p-2": "spot"}
+        found = {name: (it.purchase, it.hourly_cost) for name, it in rig.place.fleet.items()}
+        assert found == {"p-1": ("on_demand", 3.0), "p-2": ("spot", 1.0)}
+        await until(lambda: rig.scaling.views()[0].states["ready"] == 2)
+        rig.place.in_flight = 1
+        assert rig.scaling.noticed("p", "*", None) == 1
+        assert rig.draining == ["p-2"]
+        (gone_in_s,) = [unit.gone_in_s for unit in rig.scaling.views()[0].units if unit.unit == "p-2"]
+        assert gone_in_s == pytest.approx(60.0, abs=5.0)
+        await until(lambda: "p-3" in rig.place.fleet)
+        assert rig.place.fleet["p-3"].purchase == "spot"
+        assert rig.scaling.noticed("p", "p-99", 1.0) == rig.scaling.noticed("q", "p-1", 1.0) == 0
+
+    over(monkeypatch, test)
+
+
+@pytest.mark.slow
+def test_what_was_spent_survives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A pool's money is written down beside its processes, at the latest when the gateway stops, and the next gateway
+    begins with it; a disk that fails costs no decision."""
+    actuator = ProcessSpec(command="run {port}", directory=str(tmp_path))
+    conf = replace(CONF, max_monthly_cost=1e6, actuator=actuator)
+    dear = replace(pool(conf=conf), template=Replica(id="x", url="http://x", pool="p", hourly_cost=3600.0))
+    spent: list[float] = []
+
+    async def test(rig: Rig) -> None:
+        rig.begin(dear)
         await until(lambda: len(rig.place.fleet) == 1)
-        (view,) = rig.scaling.views()
-        assert view.forecast is not None
-        assert (view.forecast.windows, view.forecast.startup_s is not None) == (15, True)
-        path.unlink()
-        rig.scaling._perform(Remember("p", past))
-        rig.scaling._perform(Remember("p", past))
-        await until(path.exists)
-        path.write_text("nonsense")
+        await until(lambda: rig.scaling.views()[0].month_cost > (spent[0] if spent else 0.0) + 0.05)
+        spent.append(rig.scaling.views()[0].month_cost)
 
     over(monkeypatch, test)
+    file = tmp_path / "p" / "spent.json"
+    assert sum(msgspec.json.decode(file.read_bytes())["spent"].values()) >= spent[0]
+    over(monkeypatch, test)
+    file.write_text("{")
+    with pytest.raises(OSError, match=r"spent\.json cannot be read"):
+        over(monkeypatch, test)
+    file.unlink()
+    file.with_suffix(".new").mkdir()
+    spent.clear()
+    over(monkeypatch, test)
 
-    async def broken(rig: Rig) -> None:
-        rig.begin(forecasts)
-        (view,) = rig.scaling.views()
-        assert view.forecast is not None
-        assert view.forecast.windows == 0
 
-    over(monkeypatch, broken)
-    assert "its forecasts begin anew" in caplog.text
-
-
-def test_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be written is told, and scaling goes on."""
-
-    def full(path: Path, past: Past) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(scaling, "keep", full)
+@pytest.mark.slow
+def test_a_journal_told_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every turn stands in the file, without commands; a new Governor that is told the same orders the same."""
+    file = tmp_path / "journal.scaling"
+    secret = replace(CONF, actuator=ProcessSpec(command="run {port}", env={"TOKEN": "geheim"}, directory=str(tmp_path)))
 
     async def test(rig: Rig) -> None:
-        rig.begin(pool())
-        rig.scaling._perform(Remember("p", Past(first=0, calls=(), rates=())))
-        await until(lambda: "cannot be kept over a restart: no space left" in caplog.text)
+        rig.scaling.open((pool(conf=secret),), file)
+        rig.scaling.start((pool(conf=secret),))
+        rig.place.in_flight = 10
+        await until(lambda: len(rig.place.fleet) == 3)
+        rig.actuators["p"].fails = OSError("it is away")
+        await until(lambda: rig.scaling.views()[0].blind != "")
 
     over(monkeypatch, test)
+    head, *turns = read(file, Fact, Order)
+    assert isinstance(head, Header)
+    assert b"geheim" not in file.read_bytes()
+    governor = Governor()
+    for turn in turns:
+        assert isinstance(turn, Turn)
+        assert governor.on(turn.event, turn.now) == turn.effects
+    assert len(turns) > 10

@@ -1,6 +1,6 @@
 """An actuator in memory, for tests. It keeps to `tests/contracts/test_actuators.py` as real ones do."""
 
-from penstock.base.nouns import Unit
+from penstock.base.nouns import Purchase, Unit
 
 
 class Obedient:
@@ -22,10 +22,10 @@ class Obedient:
         self._check()
         return tuple(self.units.values())
 
-    async def start(self, unit: str) -> None:
+    async def start(self, unit: str, purchase: Purchase = "on_demand") -> None:
         """One more."""
         self._check()
-        self.units.setdefault(unit, Unit(id=unit, state="running", url=f"http://{unit}"))
+        self.units.setdefault(unit, Unit(id=unit, state="running", url=f"http://{unit}", purchase=purchase))
 
     async def stop(self, unit: str) -> None:
         """One fewer."""

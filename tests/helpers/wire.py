@@ -248,7 +248,11 @@ class Client:
         if self._holds_bytes < 1 << 20:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._holds_bytes)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        except OSError:
+            sock.close()
+            raise
         self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=self._holds_bytes)
         return self
 

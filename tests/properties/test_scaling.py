@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from penstock.core.scale.guards import Guard
-from penstock.core.scale.spec import DownPace, ScaleSpec, UpPace
+from penstock.core.scale.spec import DownPace, PanicWindow, ScaleSpec, UpPace
 from penstock.core.scale.words import Drain, Start, Stop
 from tests.core.scale.pools import QUICK, World, unit
 
 pytestmark = pytest.mark.slow
 
-SPEC = replace(QUICK, min=2, max=7, max_hourly_cost=12.0)
+SPEC = replace(QUICK, min=2, max=7, max_hourly_cost=12.0, panic=PanicWindow(stable_window_s=10.0))
 PRICE = 2.0
 MOST = 6
 """What the money is enough for."""

@@ -1,5 +1,7 @@
 """The cloud: engines that answer, die, freeze and lag, as a gateway would see them."""
 
+from typing import Any
+
 import pytest
 
 from penstock.config.scenarios import Group, MetricsOutage, Network
@@ -13,7 +15,7 @@ from tests.sim.support import request
 class House:
     """One engine, and what it tells."""
 
-    def __init__(self, network: Network | None = None, **fields: int) -> None:
+    def __init__(self, network: Network | None = None, **fields: Any) -> None:
         self.kernel = Kernel()
         self.heard: list[tuple[float, Event]] = []
         group = Group(cost="fast", **fields)

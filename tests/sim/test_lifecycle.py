@@ -115,6 +115,14 @@ def test_a_fleet_that_stays_costs_what_its_groups_say() -> None:
     assert house.lifecycle.hourly_cost(5.0, 5.0) == 6.0
 
 
+def test_what_is_there_now_costs_so_much() -> None:
+    """How many replicas, and their cost an hour together: a group that has not joined yet costs nothing."""
+    house = House(Group(count=2, hourly_cost=2.0), Group(hourly_cost=5.0, joins_s=60.0))
+    assert house.lifecycle.spending() == (2, 4.0)
+    house.kernel.run(START_S + 61.0)
+    assert house.lifecycle.spending() == (3, 9.0)
+
+
 # ===== as requests meet it =====
 
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from penstock.config.scenarios import Die, Group, Policy, Scale, Scenario
+from penstock.config.scenarios import Die, Group, Policy, Runaway, Scale, Scenario
 from penstock.core.route.presets import LeastLoaded
 from penstock.core.scale.record import Decision
-from penstock.core.scale.spec import DownPace, UpPace
+from penstock.core.scale.spec import DownPace, P95Target, PanicWindow, RpsTarget, Targets, UpPace
 from penstock.core.spec import ProbeSpec, QueueSpec
 from penstock.sim.run import Run, simulate
 from penstock.workload.request import Request
@@ -15,7 +16,7 @@ from tests.sim.support import scenario, steady
 
 SCALE = Scale(
     min=1, max=5, interval_s=1.0, look_s=0.5, up=UpPace(stabilisation_s=0.0, period_s=1.0),
-    down=DownPace(stabilisation_s=5.0, period_s=1.0, cooldown_s=0.0),
+    down=DownPace(stabilisation_s=5.0, period_s=1.0, cooldown_s=0.0), panic=None,
 )  # fmt: skip
 PATIENT = Policy(strategy=LeastLoaded(), queue=QueueSpec(timeout_s=600.0), probe=ProbeSpec(interval_s=1.0))
 
@@ -64,6 +65,31 @@ def test_its_bounds_hold_and_are_told() -> None:
     assert sum(run.scaling.governor.views(run.kernel.clock())[0].states.values()) <= 5
 
 
+@pytest.mark.slow
+def test_a_burst_is_met_at_once() -> None:
+    """With the default pace a burst is a matter of a minute and more; with the panic window, of the time to start."""
+    calm = replace(SCALE, max=20, up=UpPace())
+    ttft_s, reasons = {}, {}
+    for panic in (None, PanicWindow()):
+        run, decisions = played(world(scale=replace(calm, panic=panic)), busy(40.0))
+        ttft_s[panic] = run.tally.result(0.0).ttft_p95_s
+        reasons[panic] = {decision.reason.split(":")[0] for decision in decisions}
+    assert "a burst" in str(reasons[PanicWindow()])
+    assert "a burst" not in str(reasons[None])
+    assert ttft_s[PanicWindow()] < ttft_s[None] / 2
+
+
+def test_it_grows_by_what_flows() -> None:
+    """Calls that come in a second, and how long they take, are counted in a simulation as at a gateway."""
+    by = Targets(utilisation=None, queue=None, rps=RpsTarget(target=10.0), p95=P95Target())
+    run, decisions = played(world(scale=replace(SCALE, targets=by)), busy(10.0))
+    assert decisions[-1].wanted > 1
+    (rps, p95) = max(decisions, key=lambda decision: decision.readings[0].value or 0.0).readings
+    assert (rps.metric, p95.metric) == ("rps", "p95")
+    assert max(decision.readings[1].value or 0.0 for decision in decisions) > 1.0
+    assert run.tally.result(0.0).failed == 0
+
+
 def test_it_shrinks_when_the_load_is_gone() -> None:
     """After the load one replica is left, what was drained had ended its calls, and nothing is lost."""
     requests = busy(10.0)
@@ -107,3 +133,35 @@ def test_a_group_that_joins_later_does_not_scale() -> None:
     """A group that joins by a time of its own and one that the Governor starts would be two plans for one thing."""
     with pytest.raises(ValueError, match="leave out its `joins`"):
         world(fleet=(Group(joins_s=5.0),))
+
+
+def test_one_whose_death_nobody_notices_is_not_replaced_at_once() -> None:
+    """Its actuator goes on to show it as running: only health can tell."""
+    made = world(scale=SCALE, faults=(Die(at_s=1.0, replicas=(0,), noticed=False),))
+    run, _ = played(made, steady(60, 0.1, output_tokens=5))
+    assert run.scaling is not None
+    (view,) = run.scaling.governor.views(run.kernel.clock())
+    assert "r0" in [unit.unit for unit in view.units]
+
+
+def test_a_runaway_is_bounded_and_alarmed() -> None:
+    """A billion calls that seem to wait: the pool goes to its bound and not beyond, and somebody is told of it."""
+    heard: list[Decision] = []
+    run = Run(world(faults=(Runaway(at_s=2.0, for_s=10.0),)), PATIENT, steady(200, 0.1, output_tokens=5), 1)
+    assert run.scaling is not None
+    run.scaling.decided = heard.append
+    run.go()
+    assert max(decision.wanted for decision in heard) == SCALE.max
+    assert sum(bool(decision.alarm) for decision in heard) >= 5
+    assert heard[-1].wanted < SCALE.max
+    assert run.lifecycle.spending()[0] <= SCALE.max
+
+
+def test_a_fleet_may_begin_with_nobody() -> None:
+    """Calls wait in the waiting room until the first replica has started, and none is lost."""
+    group = Group(count=0, cost="fast", seats=4, startup_s=3.0)
+    made = world(fleet=(group,), scale=Scale(min=0, max=2, interval_s=1.0, look_s=0.5))
+    run, _ = played(made, steady(20, 0.1, output_tokens=5))
+    result = run.tally.result(0.0)
+    assert (result.requests, result.failed) == (20, 0)
+    assert result.ttft_p95_s > 2.0

@@ -66,7 +66,7 @@ def forecasting() -> World:
 FORECAST = forecasting().governor.views(MORNING)[0].forecast
 SCALED = [
     replace(view, forecast=FORECAST)
-    for view in World(replace(QUICK, max=3), hourly_cost=2.5).run(5).governor.views(5.0)
+    for view in World(replace(QUICK, max=3, max_monthly_cost=1e6), hourly_cost=2.5).run(5).governor.views(5.0)
 ]
 ACCOUNT = AccountView(
     kind="tenant", name="acme", model="", in_flight=1, waiting=3, concurrency=None,
@@ -203,6 +203,10 @@ def test_pools_that_scale_themselves() -> None:
     assert value(PAGE, "penstock_scale_hourly_cost", pool="p") == 2.5
     assert value(PAGE, "penstock_scale_changes_total", pool="p", direction="up") == 0
     assert value(PAGE, "penstock_scale_alarms_total", pool="p") == 0
+    assert value(PAGE, "penstock_scale_notices_total", pool="p") == 0
+    assert value(PAGE, "penstock_scale_spot_dry_seconds", pool="p") == 0
+    spent = value(PAGE, "penstock_scale_spent_total", pool="p", purchase="on_demand")
+    assert abs((spent or 0.0) - 4 * 2.5 / 3600) < 1e-6
 
 
 def test_pools_that_forecast() -> None:

@@ -3,9 +3,9 @@
 All are frozen: they travel in facts and orders and are kept in the journal. None carries a prompt, a key, or a secret.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 Engine = Literal["generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "ollama"]
 WITHOUT_STATS: frozenset[Engine] = frozenset({"generic"})
@@ -56,6 +56,22 @@ class Call(Struct, frozen=True, gc=False):
     """The tenant's: free, standard, premium, enterprise."""
     choices: int = 1
     """Answers that it asks for (`n`), each of `max_tokens` at most."""
+    region: str = ""
+    """Where it comes from; empty: nobody said, or it does not matter."""
+
+
+class Region(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One place where replicas and clients are [G1]."""
+
+    latitude: Annotated[Annotated[float, Meta(ge=-90, le=90)] | None, Meta(description="degrees north")] = None
+    longitude: Annotated[Annotated[float, Meta(ge=-180, le=180)] | None, Meta(description="degrees east")] = None
+    cost: Annotated[float, Meta(gt=0, description="what replicas cost there: so many times their `hourly_cost`")] = 1.0
+    capacity: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="calls of one pool that may be in flight there at once, whatever seats there are; none: as many as there are seats"
+        ),
+    ] = None
 
 
 class Replica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,6 +146,8 @@ class Unit(Struct, frozen=True, kw_only=True, gc=False):
     """Where it serves, or will; empty: there is no address yet, or none that calls could go to."""
     detail: str = ""
     """Why it ended."""
+    purchase: Purchase = "on_demand"
+    """As it was ordered."""
 
 
 class EngineStats(Struct, frozen=True, kw_only=True, gc=False):
@@ -184,7 +202,7 @@ it was made and neither's was; it was due with the budget spent; it was due and 
 
 
 class CallRow(Struct, frozen=True, gc=False):
-    """How one call ended: exactly one a call. The future ledger's row; today metrics and the access log read it."""
+    """How one call ended: exactly one a call. Metrics, the access log and the ledger read it."""
 
     id: str
     client_id: str
@@ -216,6 +234,8 @@ class CallRow(Struct, frozen=True, gc=False):
     """Tokens of the prompt that the replica was believed to have cached when the call was sent there."""
     cost: float = 0.0
     """What it costs its tenant by the price list; 0 where its model has no price."""
+    billed: Usage | None = None
+    """What it is charged where no engine told all of it: an estimate. None: the usage, or nothing."""
 
 
 class Rates(Struct, frozen=True, gc=False):

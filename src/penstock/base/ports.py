@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from penstock.base.nouns import EngineStats, Found, Unit
+from penstock.base.nouns import EngineStats, Found, Purchase, Unit
 
 
 class Dialect(Protocol):
@@ -56,8 +56,9 @@ class Actuator(Protocol):
         """All that it runs, and what has ended and was not told to be forgotten: a whole snapshot. Raises OSError."""
         ...
 
-    def start(self, unit: str) -> Awaitable[None]:
-        """Start a replica under this name. Raises OSError, and then it is not started."""
+    def start(self, unit: str, purchase: Purchase = "on_demand") -> Awaitable[None]:
+        """Start a replica under this name, to be had so; a look shows it with its purchase. Raises OSError, and then it
+        is not started."""
         ...
 
     def stop(self, unit: str) -> Awaitable[None]:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from penstock.base.errors import ConfigError
+from penstock.cli.plain import WIDE_WIDTH, plain_console
 from penstock.config.check import report
 from penstock.config.load import load_file
 from penstock.config.reference import markdown, schema_text
@@ -57,9 +57,7 @@ def _print_mistakes(file: Path, mistakes: list[str], as_json: bool) -> None:
 
 
 def _print_report(file: Path, found: dict[str, Any]) -> None:
-    # markup off: a model may be called [bold]; no colours from us, so that a pipe reads what a person reads
-    width = None if sys.stdout.isatty() else 200
-    console = Console(markup=False, highlight=False, emoji=False, width=width)
+    console = plain_console(WIDE_WIDTH)
     who = "everybody who can reach it" if found["open"] else f"{len(found['keys'])} API key(s)"
     console.print(f"{file}: no mistakes", soft_wrap=True)
     console.print(f"  serves   {found['listen']}, open to {who}", soft_wrap=True)

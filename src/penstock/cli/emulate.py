@@ -47,6 +47,7 @@ BlockSize = Annotated[
 ]
 Length = Annotated[int, typer.Option(min=2, help="Longest prompt and answer together, in tokens.")]
 Seed = Annotated[int, typer.Option(help="Luck of the faults. Answers depend on the request alone.")]
+EndWith = Annotated[int | None, typer.Option(min=1, metavar="PID", help="End when this process is gone.")]
 Faults = Annotated[
     list[str] | None,
     typer.Option("--fault", metavar="[PORT:]KIND[,FIELD=VALUE…]", help="What goes wrong; see below. Repeat for more."),
@@ -57,7 +58,7 @@ def emulate(
     port: Port = None, host: Host = "127.0.0.1", model: Model = _SPEC.model, preset: Preset = "demo",
     cost: Cost = None, speed: Speed = None, max_num_seqs: Seats = None, max_num_batched_tokens: StepTokens = None,
     kv_blocks: Blocks = None, block_size: BlockSize = None, max_model_len: Length = _SPEC.max_model_len, seed: Seed = 0,
-    fault: Faults = None,
+    fault: Faults = None, end_with: EndWith = None,
 ) -> None:  # fmt: skip
     """Serve emulated vLLM replicas: OpenAI API, timing, metrics and faults of an engine, without a GPU.
 
@@ -90,7 +91,7 @@ def emulate(
             typer.echo(f"{engine.about}, as a model of its steps. {engine.doubts()}")
         typer.echo(f'change faults while it runs: curl {urls[0]}/emulator/faults -d \'[{{"kind": "status"}}]\'')
 
-    uvloop.run(serve_emulators(list(zip(specs, ports)), host, show))
+    uvloop.run(serve_emulators(list(zip(specs, ports)), host, show, end_with))
 
 
 _FIELDS = ", ".join(name for name in Fault.__struct_fields__ if name != "kind")

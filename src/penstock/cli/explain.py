@@ -1,12 +1,10 @@
 """`penstock explain`: why a request went where it went, and what it waited for, from a running gateway."""
 
 import json
-import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
-import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.cli.admin import DEFAULT, Admin, AdminError, AdminKey, AdminUrl, admin_at, quoted
+from penstock.cli.plain import plain_console, understood
 from penstock.cli.pools import tell
 from penstock.telemetry.explained import Choice, Explanation, Short
 from penstock.telemetry.story import seconds
 
 FAILED, MISTAKE = 1, 2
-PLAIN_WIDTH = 160
 MOST_SHOWN = 16
 """Candidates in a table; the JSON has all."""
 
@@ -84,8 +82,8 @@ def _list(desk: Admin, count: int, filters: dict[str, str], as_json: bool) -> No
     if as_json:
         typer.echo(json.dumps(found))
         return
-    calls = _converted(found, list[Short])
-    _console().print(table_of(calls) if calls else "No call has ended yet that could be explained.")
+    calls = understood(found, list[Short])
+    plain_console().print(table_of(calls) if calls else "No call has ended yet that could be explained.")
 
 
 def _one(desk: Admin, request_id: str, as_json: bool) -> None:
@@ -93,20 +91,7 @@ def _one(desk: Admin, request_id: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    show(_converted(found, Explanation), _console())
-
-
-def _converted(found: Any, kind: Any) -> Any:
-    try:
-        return msgspec.convert(found, kind)
-    except msgspec.ValidationError as wrong:
-        text = f"the gateway says it in a form that this version does not know ({wrong}); --json shows it"
-        raise AdminError(text) from None
-
-
-def _console() -> Console:
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    show(understood(found, Explanation), plain_console())
 
 
 # ===== one call =====

@@ -19,15 +19,19 @@ COMMANDS = {
     "serve": "Run the gateway: from a file, from replica URLs, or over three emulated replicas.",
     "emulate": "Run an emulated vLLM replica: OpenAI API, timing, metrics and faults of an engine, without a GPU.",
     "check": "Check a configuration file: every mistake at once, with its path and a way out.",
+    "keys": "The API keys of a configuration: who may use what, and until when; and new ones.",
     "explain": "Why a request went where it went, and what it waited for; or a list of the last calls.",
     "pools": "The pools that start and stop replicas by themselves, and what they decided last.",
+    "ledger": "Who spent how much, which calls there were, what the fleet costs.",
     "top": "The fleet, its queues and rates, live in the terminal.",
     "simulate": "Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.",
+    "pressure": "Ten pressure tests of a fleet that scales itself, in virtual time, with a verdict for a CI.",
     "calibrate": "Make a model of an engine from measurements of it, for `simulate` and `emulate`.",
     "load": "Replay a request trace against any OpenAI endpoint and show latencies, goodput and errors.",
     "workload": "Tell what a trace or a made-up workload consists of, and write it as a trace of our own format.",
 }
-"""Command -> what help says of it. `penstock.cli.NAME` holds a function NAME; its parameters are the options."""
+"""Command -> what help says of it. `penstock.cli.NAME` holds a function NAME; its parameters are the options.
+Or NAME is a group of such functions."""
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -65,8 +69,11 @@ class LazyCommands(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """The command of this name, made from the function of the same name in `penstock.cli.NAME`."""
+    """The command of this name, made from the function of the same name in `penstock.cli.NAME`; or a group of commands,
+    where there is one of that name."""
     function = getattr(import_module(f"penstock.cli.{name}"), name)
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     single.command(name)(function)
     return typer.main.get_command(single)

@@ -1,25 +1,22 @@
 """`penstock pools`: the pools that start and stop replicas by themselves, and why each has as many as it has."""
 
 import json
-import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from penstock.base.units import show_seconds
 from penstock.cli.admin import DEFAULT, Admin, AdminError, AdminKey, AdminUrl, admin_at, quoted
 from penstock.cli.forecasts import outlook_of, said_of
+from penstock.cli.plain import plain_console, understood
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.view import ScaleStory, ScaleView
 
 FAILED, MISTAKE = 1, 2
-PLAIN_WIDTH = 160
 
 Name = Annotated[str | None, typer.Argument(metavar="[POOL]", help="One pool, with its replicas; none: all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the admin API's JSON.")]
@@ -50,8 +47,8 @@ def tell(desk: Admin, name: str, last: int, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    story = _converted(found, ScaleStory)
-    console = _console()
+    story = understood(found, ScaleStory)
+    console = plain_console()
     console.print(table_of([story.view]))
     if story.view.units:
         console.print(units_of(story.view))
@@ -67,21 +64,8 @@ def _all(desk: Admin, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    views = _converted(found, list[ScaleView])
-    _console().print(table_of(views) if views else "No pool scales itself: give one a `scale` block.")
-
-
-def _converted(found: Any, kind: Any) -> Any:
-    try:
-        return msgspec.convert(found, kind)
-    except msgspec.ValidationError as wrong:
-        text = f"the gateway says it in a form that this version does not know ({wrong}); --json shows it"
-        raise AdminError(text) from None
-
-
-def _console() -> Console:
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    views = understood(found, list[ScaleView])
+    plain_console().print(table_of(views) if views else "No pool scales itself: give one a `scale` block.")
 
 
 # ===== tables =====
@@ -118,10 +102,23 @@ def _state(view: ScaleView) -> str:
     if view.blind:
         return f"nothing is ordered: its actuator cannot say what runs ({view.blind})"
     told = "-" if view.last is None else said(view.last)
+    told = "".join(f"{note}; " for note in notes(view)) + told
     if view.failures:
         pause = f", the next in {show_seconds(view.start_in_s)}" if view.start_in_s else ""
         told = f"{view.failures} starts in a row failed{pause}; {told}"
+    if view.dry_s:
+        told = f"spot cannot be had, asked again in {show_seconds(round(view.dry_s))}; {told}"
     return told
+
+
+def notes(view: ScaleView) -> list[str]:
+    """What is unusual just now: a burst, a schedule, a budget that holds it down or is watched."""
+    found = ["a burst is met"] if view.panic else []
+    found += [f"by schedule {view.schedule}"] if view.schedule else []
+    if view.max_monthly_cost is not None:
+        enough = "" if view.ration is None or view.ration >= view.max else f", enough for {view.ration}"
+        found.append(f"this month {view.month_cost:,.2f} of {view.max_monthly_cost:,.2f}{enough}")
+    return found
 
 
 def units_of(view: ScaleView) -> Table:
@@ -131,10 +128,14 @@ def units_of(view: ScaleView) -> Table:
     table.add_column("state")
     for name in ("since", "age", "in flight"):
         table.add_column(name, justify="right")
+    table.add_column("paid")
     for unit in view.units:
         state = f"{unit.state}, ill" if unit.ill else unit.state
+        if unit.gone_in_s is not None:
+            state = f"{state}, taken back in {show_seconds(round(unit.gone_in_s))}"
         table.add_row(
-            unit.unit, state, show_seconds(unit.since_s), show_seconds(unit.age_s), str(unit.in_flight)
+            unit.unit, state, show_seconds(unit.since_s), show_seconds(unit.age_s), str(unit.in_flight),
+            unit.purchase.replace("_", " "),
         )  # fmt: skip
     return table
 

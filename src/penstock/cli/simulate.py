@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from penstock.base.errors import ConfigError
+from penstock.cli.plain import WIDE_WIDTH, plain_console
 from penstock.cli.recorded import described, open_recorded, replay_journal
 from penstock.config.costs import typed_cost
 from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_from, policy_of
@@ -245,8 +246,7 @@ def _told(scenario: Scenario, trials: dict[str, Trial], file: Path, recorded: bo
 
 
 def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> None:
-    width = None if sys.stdout.isatty() else 200
-    console = Console(markup=False, highlight=False, emoji=False, width=width)
+    console = plain_console(WIDE_WIDTH)
     for line in told:
         console.print(line, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")

@@ -13,17 +13,16 @@ from typing import Annotated, TextIO
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from penstock.base.nouns import PoolView, ReplicaView
 from penstock.base.units import parse_seconds
 from penstock.cli.admin import DEFAULT, Admin, AdminError, AdminKey, AdminUrl, admin_at
+from penstock.cli.plain import plain_console
 from penstock.cli.rates import Look, Rates, between, look
 from penstock.cli.screen import SORTS, Screen, Sort, draw
 
 FAILED, MISTAKE = 1, 2
-PLAIN_WIDTH = 160
 TICK_S = 0.2
 """How often keys and the window's size are looked at."""
 
@@ -111,7 +110,7 @@ class Watch:
 
 
 def _lines(watch: Watch, every_s: float, once: bool, as_json: bool) -> None:
-    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = plain_console()
     while True:
         time.sleep(every_s)
         watch.see_again()
@@ -130,7 +129,7 @@ def _lines(watch: Watch, every_s: float, once: bool, as_json: bool) -> None:
 
 
 def _live(watch: Watch, every_s: float) -> None:
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = plain_console()
     stop = _signals()
     with _keys(sys.stdin) as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         due = time.monotonic() + every_s

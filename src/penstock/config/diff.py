@@ -40,7 +40,9 @@ def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     yield from _keys(old.server, new.server)
     yield from _structs("", replace(old.gate, limits=None), replace(new.gate, limits=None))
     yield from _limits(old.gate.limits or LimitsSpec(), new.gate.limits or LimitsSpec())
-    before, after = {pool.name: pool for pool in old.gate.pools}, {pool.name: pool for pool in new.gate.pools}
+    before, after = (
+        {pool.name: replace(pool, regions=None) for pool in gate.pools} for gate in (old.gate, new.gate)
+    )  # each pool has the file's, which were compared above
     yield from _named("pool", before, after)
     yield from _named("replica", {r.id: r for r in old.replicas}, {r.id: r for r in new.replicas})
     yield from _sources(old, new)

@@ -25,6 +25,7 @@ from penstock.config.schema import (
     TemplateConf,
 )
 from penstock.config.sources import check_source, is_path
+from penstock.core.regions import RegionsSpec
 from penstock.core.route.presets import ConsistentHash
 from penstock.core.spec import PoolSpec, StickySpec
 
@@ -114,13 +115,13 @@ def _described(
     return alone
 
 
-def pool_spec(conf: PoolConf) -> PoolSpec:
+def pool_spec(conf: PoolConf, regions: RegionsSpec | None = None) -> PoolSpec:
     """The Gate's view of a pool."""
     return PoolSpec(
         name=conf.name, models=conf.models, strategy=conf.strategy, queue=conf.queue, timeouts=conf.timeouts,
         retries=conf.retries, breaker=conf.breaker, probe=conf.probe, scrape=conf.scrape, sticky=conf.sticky,
         slow_start=conf.slow_start, hedge=conf.hedge, outliers=conf.outliers, panic=conf.panic,
-        benchmark=conf.benchmark,
+        benchmark=conf.benchmark, regions=regions,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ A plain key of a client never leaves this room: only its SHA-256 does.
 import hashlib
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import KeyConf, KeyTerms
@@ -68,10 +69,10 @@ def plain_key_warning(text: str, where: str, path: Path, mistakes: Mistakes) -> 
 
 
 def client_keys(
-    keys: tuple[KeyConf, ...], tenants: Tenants, mistakes: Mistakes, read_file: ReadFile
+    keys: tuple[KeyConf, ...], tenants: Tenants, mistakes: Mistakes, read_file: ReadFile, now_s: float
 ) -> tuple[dict[str, str], dict[str, KeyTerms], list[str]]:
     """SHA-256, hex -> the key's name; -> its terms, where they are unusual; and warnings. Two may share a name: so keys
-    are changed."""
+    are changed. `now_s` are seconds since 1970, to tell who has expired."""
     names: dict[str, str] = {}
     terms: dict[str, KeyTerms] = {}
     warnings: list[str] = []
@@ -90,10 +91,14 @@ def client_keys(
         if digest in names:
             mistakes.say((*path, field), f"this key is that of {names[digest]!r} already")
         names.setdefault(digest, conf.name)
+        expires_at = _expiry(conf, path, mistakes)
+        if expires_at is not None and expires_at <= now_s:
+            warnings.append(f"keys[{at}] ({conf.name}): it expired, {conf.expires}")
         tenant, tier = tenants.of_key(conf, path)
         given = KeyTerms(
             ceiling=conf.priority_ceiling, tier=tier, tenant="" if tenant == conf.name else tenant,
             most_tokens=tenants.most_tokens(tenant, tier, conf.limits),
+            models=tenants.models_of_key(conf, path), expires_at=expires_at,
         )  # fmt: skip
         if given != KeyTerms():
             terms.setdefault(digest, given)
@@ -101,6 +106,20 @@ def client_keys(
             where = f"keys[{at}] ({conf.name}): the key stands in the file in plain text"
             warnings.append(f"{where}; write `hash: 'sha256:{digest}'` instead of `key`")
     return names, terms, warnings
+
+
+def _expiry(conf: KeyConf, path: Path, mistakes: Mistakes) -> float | None:
+    """When the key expires, in seconds since 1970: a day alone is meant with its last hour."""
+    if conf.expires is None:
+        return None
+    try:
+        at = datetime.fromisoformat(conf.expires)
+        if "T" not in conf.expires and " " not in conf.expires:
+            at += timedelta(days=1)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        mistakes.wrong((*path, "expires"), conf.expires, "a day like 2027-03-31, or a time like 2027-03-31T18:00:00Z")
+        return None
 
 
 def _digest(conf: KeyConf, path: Path, mistakes: Mistakes, read_file: ReadFile) -> str | None:

@@ -18,6 +18,7 @@ from penstock.config.environment import expand, override
 from penstock.config.inherit import lay_over
 from penstock.config.keys import ReadFile, why
 from penstock.config.mistakes import Mistakes, Place
+from penstock.config.regions import check_regions
 from penstock.config.schema import File, Settings
 from penstock.config.shape import Shape
 from penstock.config.tenants import Tenants
@@ -109,13 +110,14 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
     body, warnings = server.assemble(file, tenants, mistakes, read_file)
     warnings += names.check_pools(file, mistakes)
     replicas = fleet.assemble(file, mistakes, read_file)
+    warnings += check_regions(file, mistakes)
     headers, cookies = fleet.check_sessions(file, mistakes)
-    body = msgspec.structs.replace(body, session_headers=headers, session_cookies=cookies)
+    body = msgspec.structs.replace(body, session_headers=headers, session_cookies=cookies, regions=file.regions)
     aliases, said = names.resolve_aliases(file, mistakes)
     fallback = names.resolve_fallback(file, aliases, mistakes)
     warnings += said + names.check_routes(file, aliases, mistakes) + replicas.warnings
     gate = GateSpec(
-        pools=tuple(fleet.pool_spec(pool) for pool in file.pools), aliases=aliases, fallback=fallback,
+        pools=tuple(fleet.pool_spec(pool, file.regions) for pool in file.pools), aliases=aliases, fallback=fallback,
         splits=names.resolve_splits(file, aliases, mistakes),
         routes=tuple(
             msgspec.structs.replace(rule, model=aliases.get(rule.model, rule.model)) if rule.model else rule

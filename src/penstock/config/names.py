@@ -131,6 +131,8 @@ def check_routes(file: File, aliases: dict[str, str], mistakes: Mistakes) -> lis
             models = listed_models(pools[rule.pool])
             if models and aliases.get(rule.model, rule.model) not in models:
                 _no_model((*path, "model"), rule.model, models, mistakes)
+        if rule.model is not None and any(key.models is not None and rule.model not in key.models for key in file.keys):
+            warnings.append(f"routes[{at}]: its calls get {rule.model} with every key, whatever the key's `models` say")
         if rule.host is not None and not _HOST.fullmatch(rule.host):
             mistakes.wrong((*path, "host"), rule.host, "a host name without port, or *.example.com")
         if rule.path is not None and not rule.path.startswith("/"):

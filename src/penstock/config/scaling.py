@@ -2,12 +2,16 @@
 
 import shlex
 from math import floor
+from urllib.parse import urlsplit
 
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
 from penstock.config.mistakes import Mistakes, Path
-from penstock.config.schema import PoolConf, ScaleConf
+from penstock.config.schema import PoolConf, ScaleConf, SpotConf
+from penstock.core.scale.guards import ceiling
+from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import Target
 
+LONGEST_MONTH_H = 744.0
 SHORTEST_S = 0.1
 """Looking more often than this would be a load of its own."""
 
@@ -24,21 +28,60 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
         if value_s < SHORTEST_S:
             mistakes.say((*path, name), f"found {value_s:g} s, expected at least 100ms")
     _check_cost(conf, path, mistakes)
+    _check_schedules(conf, path, mistakes)
     _check_targets(conf, path, mistakes)
+    if conf.spot is not None:
+        _check_spot(conf.spot, conf, (*path, "spot"), mistakes)
     if isinstance(conf.actuator, ProcessSpec):
         _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
 
 
 def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
-    if conf.max_hourly_cost is None:
-        return
+    """What the money is enough for must be no less than `min`: it would hold instead."""
     cost = conf.replica.hourly_cost
+    for name, given in (("max_hourly_cost", conf.max_hourly_cost), ("max_monthly_cost", conf.max_monthly_cost)):
+        if given is not None and not cost:
+            text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
+            mistakes.say((*path, name), text, hint)
     if not cost:
-        text, hint = "what a replica costs is not known, so this bounds nothing", "set `replica.hourly_cost`"
-        mistakes.say((*path, "max_hourly_cost"), text, hint)
-    elif floor(conf.max_hourly_cost / cost + 1e-9) < conf.min:
-        text = f"it allows {floor(conf.max_hourly_cost / cost + 1e-9)} replicas, fewer than `min`, {conf.min}"
-        mistakes.say((*path, "max_hourly_cost"), text)
+        return
+    if (most := ceiling(conf, cost)) < conf.min <= conf.max:
+        mistakes.say((*path, "max_hourly_cost"), f"it allows {most} replicas, fewer than `min`, {conf.min}")
+    if conf.max_monthly_cost is not None:
+        all_month = floor(conf.max_monthly_cost / (cost * LONGEST_MONTH_H) + 1e-9)
+        if all_month < conf.min:
+            text = f"it allows {all_month} replicas all month, fewer than `min`, {conf.min}"
+            mistakes.say((*path, "max_monthly_cost"), text)
+
+
+def _check_schedules(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    for number, schedule in enumerate(conf.schedules):
+        for name, text in mistakes_in(schedule, conf.min, conf.max):
+            mistakes.say((*path, "schedules", number, name), text)
+
+
+def _check_spot(spot: SpotConf, conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
+    if conf.replica.purchase == "spot":
+        mistakes.say(path, "`replica.purchase` is spot already, and the base is not", "leave out `replica.purchase`")
+    for name, value_s in (("within", spot.within_s), ("retry", spot.retry_s)):
+        if not value_s:
+            mistakes.say((*path, name), "found 0, expected more than 0")
+    notices = spot.notices
+    if notices is None:
+        return
+    for name, url in (("metadata", notices.metadata), ("token", notices.token)):
+        if url is not None and not _is_url(url):
+            mistakes.wrong((*path, "notices", name), url, "http(s)://host/path")
+    if notices.token is not None and notices.metadata is None:
+        mistakes.say((*path, "notices", "token"), "a token for what? expected `metadata` as well")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _check_targets(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:

@@ -16,10 +16,13 @@ from penstock.config.clients import Clients
 from penstock.config.costs import Cost, engine_of, judge, loaded, reader
 from penstock.config.document import NotYaml, parse
 from penstock.config.load import load_file, read_text
+from penstock.config.markets import Market
 from penstock.config.mistakes import Mistakes, Place
+from penstock.config.regions import ClientRegions
 from penstock.config.shape import Shape
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
 from penstock.core.route.presets import Adaptive, Strategy
+from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.spec import (
     BenchmarkSpec,
@@ -39,7 +42,7 @@ from penstock.core.spec import (
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.modelled import Modelled
 from penstock.engine.perf import PRESETS
-from penstock.workload.combine import Spec
+from penstock.workload.combine import Merge, Spec
 
 POOL = "sim"
 MODEL = "model"
@@ -57,7 +60,7 @@ class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Group(_Conf, frozen=True, kw_only=True):
     """Replicas that are alike. Names and defaults follow vLLM's arguments where it has them."""
 
-    count: Annotated[Count, _doc("how many")] = 1
+    count: Annotated[int, Meta(ge=0, description="how many; 0 where the group scales itself from none")] = 1
     cost: Annotated[
         str | Cost,
         Meta(description=f"how long a step takes: {', '.join(PRESETS)}, or computed from a model and a GPU, or a file"),
@@ -85,6 +88,8 @@ class Group(_Conf, frozen=True, kw_only=True):
     round_trip_s: Annotated[
         Seconds | None, _doc("between the gateway and them, there and back (another region); none: the network's")
     ] = field(default=None, name="round_trip")
+
+    region: Annotated[str, _doc("where they are, one of `regions.places`")] = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.cost, str) and self.cost not in PRESETS:
@@ -150,6 +155,13 @@ class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
 class Die(_Fault, frozen=True, kw_only=True, tag="die"):
     """The engine is gone: what it had fails, connections are refused; it comes back with an empty cache."""
 
+    noticed: Annotated[
+        bool,
+        _doc(
+            "where the fleet scales itself: its actuator shows that it ended; false: it goes on to show it as running"
+        ),
+    ] = True
+
 
 class Slow(_Fault, frozen=True, kw_only=True, tag="slow"):
     """Every step takes longer."""
@@ -195,7 +207,41 @@ class Spot(_Fault, frozen=True, kw_only=True, tag="spot"):
             )
 
 
-Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot
+class RegionDark(_Fault, frozen=True, kw_only=True, tag="region_dark"):
+    """Nothing comes out of a region or into it: connections that are under way are lost, which is noticed 10 s later;
+    new ones time out. Its engines go on, with the caches that they have. Its clients go on as well."""
+
+    region: Annotated[str, _doc("which")]
+
+    def __post_init__(self) -> None:
+        if self.replicas:
+            raise ValueError("a region goes dark with all its replicas: leave out `replicas`")
+
+
+class Storm(_Fault, frozen=True, kw_only=True, tag="storm"):
+    """Spot is taken back in large numbers: so large a share of the spot replicas that are there when it begins, by lot, one
+    after the other; until it is over none can be had. For a fleet that scales itself with `scale.spot`."""
+
+    share: Annotated[float, Meta(gt=0, le=1, description="share of the spot replicas")] = 0.8
+    over_s: Annotated[Seconds, _doc("time in which their notices come, evenly")] = field(default=120.0, name="over")
+    notice_s: Annotated[Seconds, _doc("between a notice and the end of the replica")] = field(
+        default=120.0, name="notice"
+    )
+
+    def __post_init__(self) -> None:
+        if self.replicas:
+            raise ValueError("a storm takes a share of all spot replicas: leave out `replicas`")
+
+
+class Runaway(_Fault, frozen=True, kw_only=True, tag="runaway"):
+    """A bug in what the fleet scales itself by: a billion calls seem to wait. No replica is ill."""
+
+    def __post_init__(self) -> None:
+        if self.replicas:
+            raise ValueError("a runaway is the pool's: leave out `replicas`")
+
+
+Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot | Storm | RegionDark | Runaway
 
 
 class Network(_Conf, frozen=True, kw_only=True):
@@ -219,6 +265,22 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
             description="group of its replicas, from 0: `count` of them are there already, and a start takes `startup`",
         ),
     ] = 0
+    market: Annotated[Market, _doc("how many spot replicas can be had, for `spot`")] = field(default_factory=Market)
+    reads_cpu: Annotated[
+        bool,
+        _doc(
+            "a known mistake: `targets.gpu` is told the CPUs of the engines' hosts, which are hardly busier under load"
+        ),
+    ] = False
+
+
+class Greedy(_Conf, frozen=True, kw_only=True):
+    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure`
+    plays the scenario once more without that part, to see what it does to the others."""
+
+    tenant: Annotated[str, _doc("who asks for more")]
+    at_s: Annotated[Seconds, _doc("others' requests count that come from then on")] = field(name="at")
+    for_s: Annotated[Seconds, _doc("and for so long")] = field(name="for")
 
 
 class Slo(_Conf, frozen=True, kw_only=True):
@@ -244,20 +306,46 @@ class Scenario(_Conf, frozen=True, kw_only=True):
     policy: Policy = field(default_factory=Policy)
     clients: Annotated[Clients | None, _doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
+    regions: Annotated[ClientRegions | None, _doc("where replicas and clients are; none: `network` says how far")] = (
+        None
+    )
     scale: Annotated[Scale | None, _doc("how the fleet scales itself; none: it does not")] = None
     slo: Slo = field(default_factory=Slo)
     faults: Annotated[tuple[Fault, ...], _doc("what goes wrong")] = ()
+    greedy: Annotated[Greedy | None, _doc("a tenant that asks for far more than usual")] = None
+    calm_s: Annotated[
+        Seconds | None, _doc("from then on all should have settled; none: nothing is looked at for that")
+    ] = field(default=None, name="calm")
     seeds: Annotated[tuple[int, ...], Meta(min_length=1, description="of all luck; one run each")] = (1, 2, 3)
     expect: Annotated[tuple[Expect, ...], _doc("what must come out, or the command fails")] = ()
 
     def __post_init__(self) -> None:
         if self.scale is not None:
             _check_scale(self.scale, self.fleet)
+        _check_places(self.regions, self.fleet, self.faults)
         count = sum(group.count for group in self.fleet)
+        if self.greedy is not None and not (isinstance(self.workload, Merge) and len(self.workload.of) > 1):
+            raise ValueError("what a greedy tenant asks for is the last part of a `merge` of several")
+        if not count and self.scale is None:
+            raise ValueError("the fleet has no replica, and it does not scale itself")
         for fault in self.faults:
+            if isinstance(fault, Storm) and (self.scale is None or self.scale.spot is None):
+                raise ValueError("a storm needs a fleet that scales itself with spot: set `scale.spot`")
             for number in fault.replicas:
                 if not 0 <= number < count:
                     raise ValueError(f"there is no replica {number}: the fleet's are 0 to {count - 1}")
+
+
+def _check_places(regions: ClientRegions | None, fleet: tuple[Group, ...], faults: tuple[Fault, ...]) -> None:
+    used = {group.region: None for group in fleet if group.region}
+    for name in used if regions is None or set(used) - set(regions.places) else ():
+        if regions is None or name not in regions.places:
+            raise ValueError(f"there is no region {name!r}: name it under `regions.places`")
+    if regions is not None and any(not group.region for group in fleet):
+        raise ValueError("where there are `regions`, every group of the fleet says its `region`")
+    for fault in faults:
+        if isinstance(fault, RegionDark) and fault.region not in used:
+            raise ValueError(f"no replica is in region {fault.region!r}, which is to go dark")
 
 
 def _check_scale(scale: Scale, fleet: tuple[Group, ...]) -> None:
@@ -267,6 +355,9 @@ def _check_scale(scale: Scale, fleet: tuple[Group, ...]) -> None:
         raise ValueError("the group that scales itself joins by that: leave out its `joins`")
     if scale.min > scale.max:
         raise ValueError(f"`scale.min` is {scale.min}, which is more than `scale.max`, {scale.max}")
+    for number, schedule in enumerate(scale.schedules):
+        for name, text in mistakes_in(schedule, scale.min, scale.max):
+            raise ValueError(f"`scale.schedules[{number}].{name}`: {text}")
 
 
 def read_scenario(text: str, name: str, folder: Path = Path()) -> Scenario:

@@ -12,11 +12,14 @@ from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.adapters.actuators.process import ProcessSpec
 from penstock.adapters.discovery.dns import DnsSpec
 from penstock.adapters.discovery.static import StaticSpec
+from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, TiersSpec
+from penstock.core.regions import RegionsSpec
 from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.scale.spec import ScaleSpec
+from penstock.core.scale.spot import SpotSpec
 from penstock.core.spec import (
     BenchmarkSpec,
     BreakerSpec,
@@ -56,6 +59,8 @@ class KeyConf(_Conf, frozen=True, kw_only=True):
     tenant: Annotated[str | None, _doc("the tenant that it belongs to, one of `tenants`; none: a tenant of the key's own name")] = None
     tier: Annotated[Tier, _doc("what its calls are worth where `queue.order` is score, and which of `tiers` limits them; a tenant of `tenants` has its own")] = "standard"
     limits: Annotated[AllowanceSpec | None, _doc("what may be used with this key, beside what its tenant may use; keys of one name share it")] = None
+    models: Annotated[tuple[str, ...] | None, _doc("models that it may use, and names that stand for them in `aliases`; none given: all")] = None
+    expires: Annotated[str | None, _doc("from when on it is refused: 2027-03-31 (its end, UTC) or a time like 2027-03-31T18:00:00+01:00; none: never")] = None
 
 
 class TenantConf(_Conf, frozen=True, kw_only=True):
@@ -144,8 +149,26 @@ SourceConf = DnsConf | StaticConf
 ActuatorConf = ProcessSpec | DryRunSpec
 
 
+class NoticesConf(_Conf, frozen=True, kw_only=True):
+    """Where a provider's notices are looked for, that spot replicas are taken back [A6]. The admin API takes them as well."""
+
+    file: Annotated[str | None, _doc("file with a notice a line: the replica's name, or * for all that are spot, and the time if it is known, like 2026-11-25T17:00:00Z")] = None
+    metadata: Annotated[str | None, _doc("URL of the machine's own spot/instance-action, as AWS has it: it is about all of the pool's spot replicas; 404: there is none")] = None
+    token: Annotated[str | None, _doc("URL where a token for it is asked for first (IMDSv2); none: it needs none")] = None
+    every_s: Annotated[Seconds, _doc("how often; at least every second")] = field(default=5.0, name="every")
+
+
+class SpotConf(SpotSpec, frozen=True, kw_only=True):
+    """Spot replicas beside a base on demand. A provider that takes one back says so: it drains within that notice, and
+    another is ordered at once. Where spot cannot be had, on-demand replicas stand in until it can again."""
+
+    notices: Annotated[NoticesConf | None, _doc("where notices are looked for; none: only the admin API takes them")] = None
+
+
 class ScaleConf(ScaleSpec, frozen=True, kw_only=True):
     """The pool starts and stops replicas by itself, beside those that are listed or found [A1, A2, A5, A7]."""
+
+    spot: Annotated[SpotConf | None, _doc("how many of them are spot; none: none is")] = None
 
     actuator: Annotated[ActuatorConf, _doc("who starts and stops them: {kind: process, command: …}, or {kind: dry_run}, which only shows what it would do")]
     replica: TemplateConf = field(default_factory=TemplateConf)
@@ -201,6 +224,7 @@ class UpstreamSpec(_Conf, frozen=True, kw_only=True):
     idle: Annotated[Count, _doc("in all")] = 100
     idle_per_replica: Annotated[Count, _doc("to one replica")] = 20
     keep_alive_s: Annotated[Seconds, _doc("how long an idle one is kept")] = field(default=30.0, name="keep_alive")
+    lost_after_s: Annotated[Seconds, _doc("a connection whose other side acknowledges nothing for so long is given up, as where a region is cut off (TCP keep-alive; Linux); 0: as the system does")] = field(default=10.0, name="lost_after")
     requests_per_connection: Annotated[Count | None, _doc("requests after which a connection is closed and made anew; none: never")] = None
     pending_per_replica: Annotated[Count, _doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
 
@@ -236,6 +260,7 @@ class File(_Conf, frozen=True, kw_only=True):
     upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
     log: LogSpec = field(default_factory=LogSpec)
     journal: Annotated[str | None, _doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
+    ledger: Annotated[LedgerSpec | None, _doc("where every call is written down; none: nowhere")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     max_waiting: Annotated[Count, _doc("calls that may wait in all pools together")] = 10_000
     explain: ExplainSpec = field(default_factory=ExplainSpec)
@@ -247,6 +272,7 @@ class File(_Conf, frozen=True, kw_only=True):
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+    regions: Annotated[RegionsSpec | None, _doc("where replicas and clients are, for the strategy regional; none: it does not matter")] = None
     pools: Annotated[tuple[PoolConf, ...], _doc("the pools; at least one")] = ()
     aliases: Annotated[dict[str, str], _doc("name that clients use -> served name")] = field(default_factory=dict)
     fallback: Annotated[dict[str, tuple[str, ...]], _doc("served name -> names to try in turn where it cannot be served")] = field(default_factory=dict)
@@ -302,6 +328,10 @@ class KeyTerms(_Conf, frozen=True, kw_only=True):
     """Empty: the key's own name."""
     most_tokens: int | None = None
     """Tokens that an answer may have where the request does not say; None: no limit asks for it."""
+    models: tuple[str, ...] | None = None
+    """Names that its calls may ask for; None: all."""
+    expires_at: float | None = None
+    """When it is refused from then on, in seconds since 1970; None: never."""
 
 
 class ServerSpec(_Conf, frozen=True, kw_only=True):
@@ -325,11 +355,14 @@ class ServerSpec(_Conf, frozen=True, kw_only=True):
     session_headers: tuple[str, ...] = ()
     """Request headers, in lower case, that name a session for some pool; the first that a request has holds."""
     session_cookies: tuple[str, ...] = ()
+    regions: RegionsSpec | None = None
+    """By which a call's region is told; None: nobody asks."""
     limits: LimitSpec = field(default_factory=LimitSpec)
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
     log: LogSpec = field(default_factory=LogSpec)
     journal: str | None = None
+    ledger: LedgerSpec | None = None
 
 
 class Settings(_Conf, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """The gateway's body from what the file says of it: addresses, who may call, TLS, and numbers that cannot work."""
 
+import time
+
 import msgspec
 
 from penstock.config.addresses import LISTEN_FORM, collide, is_loopback, parse_listen, parse_network, show_address
@@ -31,7 +33,7 @@ def assemble(
     admin = _address(file.admin, ("admin",), mistakes)
     metrics = _address(file.metrics, ("metrics",), mistakes)
     _check_collisions({"listen": listen, "admin": admin, "metrics": metrics}, mistakes)
-    key_names, key_terms, warnings = client_keys(file.keys, tenants, mistakes, read_file)
+    key_names, key_terms, warnings = client_keys(file.keys, tenants, mistakes, read_file, time.time())
     _check_auth(file, listen, mistakes)
     admin_hash = None
     if file.admin_key is not None:
@@ -50,6 +52,7 @@ def assemble(
         most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
+        ledger=file.ledger,
     )  # fmt: skip
     return spec, warnings
 

@@ -34,7 +34,8 @@ class Tenants:
         file, keys = self._file, {key.name: key.limits for key in self._file.keys if key.limits is not None}
         self._check_models()
         self._check_budgets()
-        if not (self._limits or keys or file.prices or file.everybody or file.shaping) and file.tiers is None:
+        given = self._limits or keys or file.prices or file.everybody or file.shaping
+        if not given and file.tiers is None and file.ledger is None:  # a ledger needs what calls are charged
             return None
         return LimitsSpec(
             tiers=file.tiers, tenants=self._limits, keys=keys, everybody=file.everybody, shaping=file.shaping,
@@ -67,6 +68,23 @@ class Tenants:
             return min(file.default_max_tokens, max(1, min(limits) // SHARE))
         return file.default_max_tokens if any(_has_budget(spec) for _, spec in _rates(specs)) else None
 
+    def models_of_key(self, key: KeyConf, path: Path) -> tuple[str, ...] | None:
+        """The names that a key may ask for: those that are listed, and the aliases that lead to them; None: all."""
+        if key.models is None:
+            return None
+        file = self._file
+        for at, name in enumerate(key.models):
+            if name not in file.aliases:
+                self._check_served((*path, "models", at), name)
+        return tuple(sorted({*key.models, *(name for name in file.aliases if self._meant(name) in key.models)}))
+
+    def _meant(self, alias: str) -> str:
+        """Where a chain of aliases ends; one that goes round in a circle is a mistake that is told elsewhere."""
+        name, aliases = alias, self._file.aliases
+        for _ in aliases:
+            name = aliases.get(name, name)
+        return name
+
     # ===== checks =====
 
     def _allowances(self) -> Iterator[tuple[Path, AllowanceSpec]]:
@@ -91,14 +109,19 @@ class Tenants:
         named: list[tuple[Path, str]] = [(("prices", name), name) for name in self._file.prices]
         for path, spec in self._allowances():
             named += [((*path, "models", name), name) for name in spec.models]
-        pools = self._file.pools
-        served = {model for pool in pools for model in pool.models}
-        complete = bool(pools) and all(pool.models for pool in pools) and not self._mistakes.any_below("pools")
         for path, name in named:
             if name in self._file.aliases:
                 self._mistakes.say(path, f"{name!r} is an alias", f"name the model: {self._file.aliases[name]}")
-            elif complete and name not in served:
-                self._mistakes.say(path, f"no pool serves a model {name!r}", did_you_mean(name, served))
+            else:
+                self._check_served(path, name)
+
+    def _check_served(self, path: Path, name: str) -> None:
+        """It is a mistake where the pools say all that they serve, and this is not among it."""
+        pools = self._file.pools
+        served = {model for pool in pools for model in pool.models}
+        complete = bool(pools) and all(pool.models for pool in pools) and not self._mistakes.any_below("pools")
+        if complete and name not in served:
+            self._mistakes.say(path, f"no pool serves a model {name!r}", did_you_mean(name, served))
 
 
 def _rates(specs: list[AllowanceSpec]) -> Iterator[tuple[str, RateSpec]]:

@@ -237,9 +237,10 @@ class Books:
         del self._flights[flight.call.id]
         limits = self._limits
         limits.leave(flight.call)
-        if limits.on or flight.hold is not None:
-            limits.settle(flight, outcome, status, usage, tokens, replica != "")
-        row = flight.row(outcome, status, usage, tokens, replica, now)
+        billed = None
+        if limits.on or flight.hold is not None or usage is None:
+            billed = limits.settle(flight, outcome, status, usage, tokens, replica != "")
+        row = flight.row(outcome, status, usage, tokens, replica, now, billed)
         if self.trails is not None:
             self.trails.over(flight, row)
         out.append(Record(row))

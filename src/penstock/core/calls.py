@@ -170,7 +170,7 @@ class Calls(Doors):
 
     def readmit(self, flight: Flight, out: list[Effect], now: float) -> None:
         flight.targets = self.catalog.targets(flight.call)
-        flight.target_attempts = 0
+        flight.target_attempts = flight.spared = 0
         if not flight.targets:
             self._refuse(flight, "model_not_found", out, now)
             return

@@ -46,7 +46,9 @@ class Chances(Books):
         flight.deadline += now - flight.sent_at  # it bounds waiting; the time at a replica was none
         if pool is not None and may_repeat(row, flight.call.repeatable):
             spec = pool.spec.retries
-            if flight.target_attempts < spec.attempts and self._afford(flight, pool, row.free_failover, now):
+            flight.spared += self._counts_as_none(flight, pool, row)
+            left = flight.target_attempts < spec.attempts + flight.spared
+            if left and self._afford(flight, pool, row.free_failover, now):
                 if pool.untried(flight) or not pool.usable(flight.targets[flight.target].model):
                     self._rejoin(flight, pool, out, now)  # to wait, or to a fallback, where nobody is usable
                 else:
@@ -63,6 +65,17 @@ class Chances(Books):
             self.trails.gave_up(flight, pool, row, now)
         label = told(event.label, pool is not None and pool.panic)
         self._refuse(flight, label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id)
+
+    @staticmethod
+    def _counts_as_none(flight: Flight, pool: Pool, row: Refusal) -> bool:
+        """Whether the failed attempt used none up, as it reached no engine: the first connection that had gone stale,
+        and each that could not be had while another replica is left to try. Else a call that meets as many dead
+        replicas as it has attempts would fail beside those that live. At most as many as there may be repetitions."""
+        if flight.spared >= pool.spec.retries.attempts - 1:
+            return False
+        if row.unsent:
+            return pool.untried(flight)
+        return row.free_failover and not row.blames_replica and not flight.free_used
 
     def _afford(self, flight: Flight, pool: Pool, free: bool, now: float) -> bool:
         if free and not flight.free_used:
@@ -93,7 +106,7 @@ class Chances(Books):
         index = self._next_usable(flight)
         if index is None:
             return False
-        flight.target, flight.target_attempts = index, 0
+        flight.target, flight.target_attempts, flight.spared = index, 0, 0
         if self.trails is not None:
             self.trails.moved(flight, "fallback", now)
         self._rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)

@@ -41,7 +41,8 @@ class Flight:
     __slots__ = (
         "arrived", "attempt", "bar", "began", "cached", "call", "cost", "deadline", "expected", "flow", "free_used",
         "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s",
-        "queued_at", "rival", "seat", "sent_at", "state", "target", "target_attempts", "targets", "trail", "tried",
+        "queued_at", "rival", "seat", "sent_at", "spared", "state", "target", "target_attempts", "targets", "trail",
+        "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -51,7 +52,8 @@ class Flight:
         self.targets = targets
         self.target = 0
         """Index of the target that is being tried."""
-        self.target_attempts = 0
+        self.target_attempts = self.spared = 0
+        """Attempts at that target, and how many of them used none up of those that a call has."""
         self.seat: Seat | None = None
         """Whose seat it holds."""
         self.pin: Seat | None = None
@@ -64,10 +66,8 @@ class Flight:
         """How many earlier ones it was served before, for the same reason."""
         self.flow: Flow | None = None
         """Its tenant's account, where that counts the seats that its calls hold."""
-        self.attempt = 0
-        """Attempts made."""
-        self.number = 0
-        """Which of them holds the seat."""
+        self.attempt = self.number = 0
+        """Attempts made, and which of them holds the seat."""
         self.rival: Running | None = None  # an earlier one that still runs beside it
         self.hedge: Hedge | Literal["due"] = ""
         """Due: an alarm for it is set."""
@@ -114,8 +114,9 @@ class Flight:
         return other
 
     def row(
-        self, outcome: str, status: int, usage: Usage | None, relayed_tokens: int, replica: str, now: float
-    ) -> CallRow:
+        self, outcome: str, status: int, usage: Usage | None, relayed_tokens: int, replica: str, now: float,
+        billed: Usage | None = None,
+    ) -> CallRow:  # fmt: skip
         """Its one row."""
         call = self.call
         target = self.targets[self.target] if self.targets else None
@@ -125,5 +126,5 @@ class Flight:
             target.pool if target else "", replica, outcome, status, call.stream, call.priority, self.attempt,
             now - self.arrived, None if self.began is None else self.began - self.arrived, self.queue_s, usage,
             relayed_tokens, "" if self.hedge == "due" else self.hedge, self.cached.tokens,
-            self.cost,
+            self.cost, billed,
         )  # fmt: skip

@@ -53,8 +53,9 @@ class Seat:
     __slots__ = (
         "cache", "errors", "errors_at", "failed", "firsts", "gpu_more", "gpu_then", "gpu_used", "gpus", "gpus_until",
         "health", "id", "in_flight", "latency_at", "latency_s", "listed", "order", "peak", "pinned", "pinned_load",
-        "pool", "primed_at", "queued_share", "replica", "seats", "served", "slow_firsts", "slow_over_s", "stats",
-        "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s", "whole_at", "whole_s",
+        "pool", "primed_at", "queued_share", "replica", "scored", "scored_for", "scored_until", "seats", "served",
+        "slow_firsts", "slow_over_s", "stats", "stats_at", "stats_until", "times_whole", "ttft_at", "ttft_s",
+        "whole_at", "whole_s",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, health: Health, order: int) -> None:
@@ -64,8 +65,7 @@ class Seat:
         """Its place in the fleet, for round robin and ties."""
         self.health = health
         self.in_flight = 0
-        self.served = 0
-        self.failed = 0
+        self.served = self.failed = 0
         self.ttft_s: float | None = None
         self.ttft_at = 0.0
         self.firsts = 0
@@ -85,13 +85,11 @@ class Seat:
         self.cache = Cache(replica.id)
         self.primed_at: float | None = None
         """When a benchmark last gave the means a value to begin with; a mean of that time is its alone."""
-        self.errors = 0.0
-        self.errors_at = 0.0
+        self.errors = self.errors_at = 0.0
         self.listed: tuple[str, ...] | None = None
         """Models that its engine listed; None: not asked yet."""
         self.stats: EngineStats | None = None
-        self.stats_at = 0.0
-        self.stats_until = 0.0
+        self.stats_at = self.stats_until = 0.0
         self.pinned = 0
         """Calls that wait in the gateway for this replica and no other."""
         self.pinned_load = 0.0
@@ -105,12 +103,17 @@ class Seat:
         """Calls in flight then."""
         self.gpus: tuple[GpuReading, ...] = ()
         self.gpus_until = 0.0
+        self.scored: float | None = None
+        """Its sum of scores, with so many calls in flight, until then: kept by `route.sums`, for `route.sums`."""
+        self.scored_for = -1
+        self.scored_until = 0.0
         self.adopt(replica)
 
     def adopt(self, replica: Replica) -> None:
         """Take a new description of the same replica."""
         self.replica = replica
         self.seats = replica.max_concurrent_requests
+        self.scored_until = 0.0
         self.health.seats = self.seats
         self.health.refresh()
 
@@ -122,6 +125,7 @@ class Seat:
 
     def began(self, took_s: float, stream: bool, decay_s: float, now: float) -> None:
         """The first content byte came `took_s` seconds after the attempt was sent."""
+        self.scored_until = 0.0
         if stream:
             self.ttft_s = took_s if self.ttft_s is None else self.ttft_s + ALPHA * (took_s - self.ttft_s)
             self.ttft_at = now
@@ -142,6 +146,7 @@ class Seat:
         """A benchmark's times: the means of which no call has told anything begin with them. A plain answer comes
         whole, so its mean begins with the time of a whole one."""
         before, self.primed_at = self.primed_at, now
+        self.scored_until = 0.0
         if self.ttft_s is None or self.ttft_at == before:
             self.ttft_s, self.ttft_at = ttft_s, now
         if self.peak.value is None or self.peak.at == before:
@@ -164,6 +169,8 @@ class Seat:
     def outcome(self, failed: bool, now: float) -> None:
         """An attempt ended well, or failed by this replica's fault."""
         rate = self.error_rate_at(now)
+        if failed or rate:
+            self.scored_until = 0.0
         self.errors = rate + ALPHA * (failed - rate)
         self.errors_at = now
         if failed:
@@ -190,6 +197,7 @@ class Seat:
     def _queue_changed(self) -> None:
         waiting = self.stats.waiting if self.stats is not None else None
         self.queued_share = min(1.0, (self.pinned + (waiting or 0)) / self.replica.max_queue_size)
+        self.scored_until = 0.0
 
     def metered(self, gpus: tuple[GpuReading, ...], stale_after_s: float, now: float) -> None:
         """Its GPUs were read; the numbers count until they are stale."""

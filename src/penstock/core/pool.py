@@ -22,6 +22,7 @@ from penstock.core.outliers import Outliers, look_for_panic
 from penstock.core.pins import Pins
 from penstock.core.prefix import NOTHING
 from penstock.core.queue import Counts, Line
+from penstock.core.route.nearness import untried
 from penstock.core.route.notes import Notes
 from penstock.core.route.pipeline import Pipeline, build
 from penstock.core.route.presets import P2CPeakEwma
@@ -68,8 +69,8 @@ class Pool:
 
     def respec(self, spec: PoolSpec) -> None:
         """New settings hold; what was learnt and who waits is kept. A strategy that did not change keeps its turns."""
-        if not hasattr(self, "pipeline") or spec.strategy != self.spec.strategy:
-            self.pipeline = build(spec.strategy, self._rand)
+        if not hasattr(self, "pipeline") or (spec.strategy, spec.regions) != (self.spec.strategy, self.spec.regions):
+            self.pipeline = build(spec.strategy, self._rand, spec.regions)
             self.decay_s = spec.strategy.decay_s if isinstance(spec.strategy, P2CPeakEwma) else 10.0
             self.pipeline.take_notes(self.notes)
             if self._tells:
@@ -171,7 +172,7 @@ class Pool:
         if self.full:
             return None
         if tried:
-            seats = [seat for seat in seats if seat.id not in tried] or seats
+            seats = untried(seats, tried, self.seats, self.spec.regions is not None)
         if self._ramp is not None and now < self._ramp.until:
             seats = self._ramp.thin(call, seats, self.seats, now)
         if self.notes is not None:

@@ -29,6 +29,8 @@ class Known(NamedTuple):
     pool: str
     model: str
     strategy: str
+    regional: bool = False
+    """Another attempt is made in another region, where it can."""
 
 
 def why_queued(flight: Flight, pool: Pool, model: str) -> str:
@@ -79,9 +81,11 @@ def left_out(notes: Notes, known: Known, tried: frozenset[str] | None, found: Se
     unnamed = known.unfit_count - len(left) // 2
     if len(notes.considered) < len(known.usable) <= SCORE_ALL:
         here = {seat.id for seat in notes.considered}
-        for name in known.names:
-            if name not in here:
-                left += (name, _why_not_considered(name, notes.rival, tried))
+        failed = {seat.replica.region for seat in known.usable if known.regional and seat.id in (tried or ())}
+        for seat in known.usable:
+            if seat.id not in here:
+                why = "" if seat.replica.region not in failed else "in a region that failed it"
+                left += (seat.id, _why_not_considered(seat.id, notes.rival, tried, why))
     for seat in notes.looked:
         if seat.in_flight >= seat.health.limit:
             left += (seat.id, full(seat))
@@ -95,10 +99,10 @@ def left_out(notes: Notes, known: Known, tried: frozenset[str] | None, found: Se
     return tuple(left[: 2 * MOST_LEFT]), unnamed + len(left) // 2
 
 
-def _why_not_considered(name: str, rival: str, tried: frozenset[str] | None) -> str:
+def _why_not_considered(name: str, rival: str, tried: frozenset[str] | None, otherwise: str) -> str:
     if name == rival:
         return "has the first attempt"
-    return "tried before" if tried is not None and name in tried else "slow start"
+    return "tried before" if tried is not None and name in tried else otherwise or "slow start"
 
 
 def owner(pipeline: Chooser, call: Call) -> Note:
@@ -120,9 +124,8 @@ def passed_over(owner: str, chosen: Seat, pool: Pool, known: Known) -> Pairs:
 
 def aside(notes: Notes, drawn: Callable[[], Note] | None) -> Note:
     """Filters that left nobody, so that they were passed over; else what the picker has to say."""
-    if notes.filtered or drawn is None:
-        return tuple(snake(type(each).__name__) for each, _, after in notes.filtered if not after)
-    return drawn()
+    nobody = tuple(snake(type(each).__name__) for each, _, after in notes.filtered if not after)
+    return nobody if nobody or drawn is None else drawn()
 
 
 def snake(name: str) -> str:

@@ -11,7 +11,7 @@ PER_OCTAVE = 8
 """Buckets for a factor of two: a quantile is at most 9 % too high (2 ** (1 / 8)), and never too low."""
 LEAST = 2.0**-10
 """Smaller values count as this, about a millisecond where they are seconds."""
-_BUCKETS = 21 * PER_OCTAVE + 1
+BUCKETS = 21 * PER_OCTAVE + 1
 """Up to 2,048; larger values count as this."""
 ENOUGH = 1000.0
 """With so many values all counts are halved: about the last 500 to 1,000 decide."""
@@ -19,6 +19,16 @@ FEW = 20
 """Fewer values say nothing about their tail."""
 _LOOK = 32
 """The quantile is worked out again after so many values."""
+
+
+def bucket_of(value: float) -> int:
+    """The bucket that a value belongs to."""
+    return min(int(log2(value / LEAST) * PER_OCTAVE) + 1, BUCKETS - 1) if value > LEAST else 0
+
+
+def bound_of(bucket: int) -> float:
+    """The largest value of a bucket."""
+    return float(LEAST * 2.0 ** (bucket / PER_OCTAVE))
 
 
 class Recent:
@@ -29,7 +39,7 @@ class Recent:
     def __init__(self, share: float) -> None:
         self._share = share
         """Of values that lie at or below the quantile."""
-        self._counts = [0.0] * _BUCKETS
+        self._counts = [0.0] * BUCKETS
         self._total = 0.0
         self._since = 0
         """Values since the quantile was worked out."""
@@ -37,8 +47,7 @@ class Recent:
 
     def add(self, value: float) -> None:
         """Take a value."""
-        at = min(int(log2(value / LEAST) * PER_OCTAVE) + 1, _BUCKETS - 1) if value > LEAST else 0
-        self._counts[at] += 1.0
+        self._counts[bucket_of(value)] += 1.0
         self._total += 1.0
         self._since += 1
         if self._total >= ENOUGH:
@@ -55,8 +64,8 @@ class Recent:
     def _look(self) -> float:
         above = (1.0 - self._share) * self._total
         seen = 0.0
-        for at in range(_BUCKETS - 1, 0, -1):
+        for at in range(BUCKETS - 1, 0, -1):
             seen += self._counts[at]
             if seen > above:
-                return float(LEAST * 2.0 ** (at / PER_OCTAVE))
+                return bound_of(at)
         return LEAST

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 
 from penstock.base.units import Bytes, Fraction, Seconds
 from penstock.core.limits.spec import LimitsSpec
+from penstock.core.regions import RegionsSpec
 from penstock.core.route.presets import Adaptive, Strategy
 
 
@@ -83,7 +84,7 @@ class TimeoutSpec(_Spec, frozen=True, kw_only=True):
 class RetrySpec(_Spec, frozen=True, kw_only=True):
     """Second chances, only before the first content byte [H4]."""
 
-    attempts: Annotated[Count, _doc("attempts in all, the first included")] = 3
+    attempts: Annotated[Count, _doc("attempts in all, the first included; one that reached no engine is not counted, as long as there are no more of those than repetitions")] = 3
     backoff_s: Annotated[Seconds, _doc("pause before trying the same replica again; another replica is tried at once")] = field(default=1.0, name="backoff")
     factor: Annotated[float, Meta(ge=1, description="growth of the pause with each attempt")] = 1.5
     jitter: Annotated[Fraction, _doc("share of the pause that is random")] = 0.2
@@ -245,6 +246,8 @@ class PoolSpec(_Spec, frozen=True, kw_only=True):
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+    regions: RegionsSpec | None = None
+    """Where its replicas and callers are; None: nobody asks, and it costs nothing."""
 
 
 class RouteRule(_Spec, frozen=True, kw_only=True):

@@ -206,7 +206,7 @@ class Trails:
         elif not may_repeat(row, flight.call.repeatable):
             why = "unrepeatable" if row.retryable else "useless"
         else:
-            why = "attempts" if flight.target_attempts >= pool.spec.retries.attempts else "budget"
+            why = "attempts" if flight.target_attempts >= pool.spec.retries.attempts + flight.spared else "budget"
         self._add(flight, Denied(at=now, before=flight.trail, size=_size(flight) + STEP_BYTES, why=why))
 
     def hedged(self, flight: Flight, what: str, now: float) -> None:
@@ -268,7 +268,16 @@ class Trails:
             others = [seat for seat in pool.seats if seat.id not in here]
             pairs = tuple(part for seat in others[:MOST_LEFT] for part in (seat.id, unfit(seat, pool, model)))
             tag = str(pool.spec.strategy.__struct_config__.tag)
-            known = Known(usable, tuple(seat.id for seat in usable), pairs, len(others), pool.spec.name, model, tag)
+            known = Known(
+                usable,
+                tuple(seat.id for seat in usable),
+                pairs,
+                len(others),
+                pool.spec.name,
+                model,
+                tag,
+                pool.spec.regions is not None,
+            )
             if len(self._known) >= _MOST_KNOWN:  # names that clients made up must not pile up
                 self._known.clear()
             self._known[pool.spec.name, model] = known

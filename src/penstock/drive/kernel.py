@@ -34,10 +34,11 @@ class Timer:
 class Kernel:
     """Virtual time in seconds. `clock` and `call_at` are what a pump needs."""
 
-    __slots__ = ("_halted", "_heap", "_now", "_sequence", "done")
+    __slots__ = ("_halted", "_heap", "_sequence", "done", "now")
 
     def __init__(self, start: float = 0.0) -> None:
-        self._now = start
+        self.now = start
+        """The virtual time, for who reads it often; `clock` is the same as a call."""
         self._sequence = 0
         self._heap: list[tuple[float, int, Callable[[Any], object] | None, Any]] = []
         """When, in which order, what, and its argument; a timer stands for itself, without a what."""
@@ -46,21 +47,21 @@ class Kernel:
 
     def clock(self) -> float:
         """The virtual time."""
-        return self._now
+        return self.now
 
     def at(self, when: float, action: Callable[[Argument], object], argument: Argument) -> None:
         """Call `action(argument)` at `when` (the past means now). Cheaper than a timer; cannot be taken back."""
         self._sequence = sequence = self._sequence + 1
-        if when < self._now:
-            when = self._now
+        if when < self.now:
+            when = self.now
         heappush(self._heap, (when, sequence, action, argument))
 
     def call_at(self, when: float, callback: Tick) -> Timer:
         """Call `callback()` at `when`, unless the timer that is returned is cancelled before."""
         timer = Timer(callback)
         self._sequence = sequence = self._sequence + 1
-        if when < self._now:
-            when = self._now
+        if when < self.now:
+            when = self.now
         heappush(self._heap, (when, sequence, None, timer))
         return timer
 
@@ -77,14 +78,14 @@ class Kernel:
 
         Raises RuntimeError when a million callbacks pass without time moving on.
         """
-        heap, now, still = self._heap, self._now, 0
+        heap, now, still = self._heap, self.now, 0
         self._halted = False
         while heap and heap[0][0] <= until:
             when, _, action, argument = heappop(heap)
             if action is None and argument.callback is None:
                 continue  # it was taken back: for nobody does time move on
             if when > now:
-                self._now = now = when
+                self.now = now = when
                 still = 0
             else:
                 still += 1
@@ -99,7 +100,7 @@ class Kernel:
                 callback, argument.callback = argument.callback, None
                 callback()
             if self._halted:
-                return self._now
+                return self.now
         if until != inf:
-            self._now = max(self._now, until)
-        return self._now
+            self.now = max(self.now, until)
+        return self.now

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ STOP_S = 5.0
 """Streams that take longer than this after the process was told to stop are cut."""
 CUT_S = 1.0
 """And then they have this long to notice."""
+LOOK_S = 1.0
+"""Between two looks at the process that it is to end with."""
 
 
 class _Server(uvicorn.Server):
@@ -119,9 +122,11 @@ async def serve_emulators(
     specs_with_ports: Sequence[tuple[EmulatorSpec, int]],
     host: str = "127.0.0.1",
     started: Callable[[list[str]], None] | None = None,
+    end_with: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let streams end (at most 5 s; a second signal cuts them).
 
+    `end_with` is the number of the process that this one belongs to: where that is gone, it is told to end as well.
     `started` hears the base URLs once connections are accepted. Raises OSError when a port is taken.
     """
     specs, ports = [spec for spec, _ in specs_with_ports], [port for _, port in specs_with_ports]
@@ -137,7 +142,21 @@ async def serve_emulators(
             loop.add_signal_handler(number, stop)
         if started is not None:
             started(emulators.urls)
-        await told.wait()
+        while not told.is_set() and (end_with is None or is_there(end_with)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if end_with is None else LOOK_S):
+                    await told.wait()
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, so it is there
+    return True
 
 
 def _config(app: Starlette) -> uvicorn.Config:

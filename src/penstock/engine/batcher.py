@@ -73,12 +73,12 @@ class Batcher:
         self._reading: list[Sequence] = []
         """Whose prompt the step under way reads on, oldest first; they are younger than the group."""
         self._run = Run()
-        self._running = 0
+        self.running = 0
+        """Sequences that have a seat."""
         self._handlers: dict[type, Callable[[Any, float, list[Order]], None]] = {
             Submit: self._submit,
             Abort: self._abort,
             Slowed: self._slowed,
-            Woke: self._woke,
         }
 
     # ===== the machine =====
@@ -91,7 +91,8 @@ class Batcher:
             self._end_run(run.ends_at, orders)
         if run.steps > run.done + 1 and run.begins_at < now and (done := run.done_by(now)) > run.done:
             self._pass(done, orders)
-        self._handlers[type(event)](event, now, orders)
+        if type(event) is not Woke:  # being told the time is all of that
+            self._handlers[type(event)](event, now, orders)
         if run.ends_at == inf:
             self._begin_run(now)
         return orders
@@ -107,11 +108,6 @@ class Batcher:
         return run.end_of(run.done + 1) if self._each_token else run.ends_at
 
     # ===== its state, for readers =====
-
-    @property
-    def running(self) -> int:
-        """Sequences that have a seat."""
-        return self._running
 
     @property
     def waiting(self) -> int:
@@ -131,7 +127,7 @@ class Batcher:
         sequence = Sequence(event, now)
         self._sequences[event.id] = sequence
         # Behind somebody who waits, or without a seat, it changes nothing: whoever is first goes first.
-        if not self._waiting and self._running < self._seats:
+        if not self._waiting and self.running < self._seats:
             self._run.cut()
         self._waiting.append(sequence)
 
@@ -159,14 +155,13 @@ class Batcher:
         self._run.cut()
         self._pace = event.factor / self.spec.speed
 
-    def _woke(self, event: Woke, now: float, orders: list[Order]) -> None:
-        pass  # being told the time is all
-
     # ===== the next run =====
 
     def _begin_run(self, at: float) -> None:
         """Choose what the next step takes, and how long all steps are like it. With nothing to do there is none."""
-        group, reading, preempted = self._group, self._reading, self._make_room(at)
+        group, reading = self._group, self._reading
+        blocks = group.blocks(0, 1)
+        preempted = blocks > 0 and self._make_room(blocks, at)
         partial = reading[0] if reading else None
         reading.clear()
         budget = self.spec.max_num_batched_tokens - len(group.members)
@@ -195,12 +190,14 @@ class Batcher:
             context += computed
             pairs += chunk * (computed + computed + chunk + 1) // 2
         cost = self.spec.cost
-        first_s, growth_s = cost.step_s(prefill, decodes, context, pairs) * self._pace, 0.0
-        steps = 1
+        first_s, growth_s, steps = cost.step_s(prefill, decodes, context, pairs) * self._pace, 0.0, 1
         if not prefill and not preempted:  # after a step that preempted, those that wait are looked at again
             growth_s = cost.growth_s(decodes) * self._pace
             steps = self._steps_alike()
-        self.counters.count_steps(prefill + decodes, 1)
+        if self._histograms:
+            self.counters.count_steps(prefill + decodes, 1)
+        else:
+            self.counters.steps += 1
         self._run.begin(first_s, growth_s, steps, at)
 
     def _steps_alike(self) -> int:
@@ -215,12 +212,9 @@ class Batcher:
             return 1
         return 1 + group.steps_within(self.memory.available, 1, steps - 1)
 
-    def _make_room(self, at: float) -> bool:
+    def _make_room(self, blocks: int, at: float) -> bool:
         """Take the blocks of the group's next step. Returns whether one was preempted for it."""
         group, memory = self._group, self.memory
-        blocks = group.blocks(0, 1)
-        if not blocks:
-            return False
         if blocks <= memory.available:
             memory.take(blocks)
             return False
@@ -254,7 +248,7 @@ class Batcher:
     def _admit(self, budget: int, at: float) -> None:
         """Take in waiting ones, oldest first; the first that does not fit ends it, so that none is overtaken."""
         waiting, memory, whole = self._waiting, self.memory, self.spec.reserve_full_prompt
-        while waiting and budget > 0 and self._running < self._seats:
+        while waiting and budget > 0 and self.running < self._seats:
             sequence = waiting[0]
             hold = Hold(sequence.told.hashes, sequence.told.own)
             # At least one token is computed: the next one is sampled from what it gives.
@@ -266,7 +260,7 @@ class Batcher:
                 return
             waiting.popleft()
             self._reading.append(sequence)
-            self._running += 1
+            self.running += 1
             sequence.hold, sequence.computed, sequence.chunk = hold, found, chunk
             budget -= chunk
             if sequence.admitted_at is None:
@@ -292,10 +286,7 @@ class Batcher:
                 for sequence in group.members:
                     sequence.emitted += steps
             counters.generation_tokens += members * steps
-            if self._histograms:
-                counters.inter_token_s.observe_line(
-                    run.first_s + run.growth_s * run.done, run.growth_s, steps, times=members
-                )  # fmt: skip
+            self._count_gaps(steps, members)
         more = min(done + 1, run.steps) - min(run.done + 1, run.steps)
         if more:
             self.memory.take(group.blocks(1, more))
@@ -306,9 +297,10 @@ class Batcher:
     def _end_run(self, at: float, orders: list[Order]) -> None:
         """The run is over: sequences end, prompts are read, first tokens come out, and the next run begins."""
         run = self._run
-        if run.steps > run.done + 1:
-            self._pass(run.steps - 1, orders)
-        self._last_step(at, orders)
+        if not self._each_token:
+            self._leap(run.steps - run.done, at, orders)
+        else:
+            self._last_step(at, orders)
         reading, partial = self._reading, None
         for sequence in reading:
             if sequence.hold is None:
@@ -323,25 +315,41 @@ class Batcher:
             reading.append(partial)
         self._begin_run(at)
 
-    def _last_step(self, at: float, orders: list[Order]) -> None:
-        """The one step of a run after which members of the group end."""
-        run, group, counters = self._run, self._group, self.counters
+    def _leap(self, steps: int, at: float, orders: list[Order]) -> None:
+        """All steps that a run still had, where nobody wants to hear of each."""
+        group, counters = self._group, self.counters
         members = len(group.members)
-        if members:
-            counters.generation_tokens += members
-            if self._histograms:
-                counters.inter_token_s.observe(run.first_s + run.growth_s * run.done, members)
+        if steps > 1:
+            self.memory.take(group.blocks(1, steps - 1))
+            counters.count_steps(members, steps - 1)
+        counters.generation_tokens += steps * members
+        if self._histograms:
+            self._count_gaps(steps, members)
+        group.advance(steps)
+        for sequence in group.ended():
+            self._finish(sequence, sequence.told.reason, at, orders, 0)
+
+    def _last_step(self, at: float, orders: list[Order]) -> None:
+        """What a run still had, of which members of the group end after the last step alone."""
+        run, group, members = self._run, self._group, len(self._group.members)
+        if run.steps > run.done + 1:
+            self._pass(run.steps - 1, orders)
+        self.counters.generation_tokens += members
+        self._count_gaps(1, members)
         group.advance(1)
-        if not self._each_token:
-            for sequence in group.ended():
-                self._finish(sequence, sequence.told.reason, at, orders, 0)
-            return
         over = group.ended()
         for sequence in list(group.members) if over else group.members:
             sequence.emitted += 1
             orders.append(Emit(sequence.told.id, 1, False))
             if sequence.end_tick == group.ticks:
                 self._finish(sequence, sequence.told.reason, at, orders, 0)
+
+    def _count_gaps(self, steps: int, members: int) -> None:
+        """Times between tokens of the group in the next steps of the run."""
+        run = self._run
+        if self._histograms and members:
+            first_s = run.first_s + run.growth_s * run.done
+            self.counters.inter_token_s.observe_line(first_s, run.growth_s, steps, times=members)
 
     def _read(self, sequence: Sequence, at: float, orders: list[Order]) -> None:
         """Its prompt is read to the end, which gives a token: the first, or the next after it was preempted."""
@@ -389,4 +397,4 @@ class Batcher:
             under_way = 0  # one token fills no block of a prompt
         self.memory.release(hold, sequence.computed + under_way)
         sequence.hold = None
-        self._running -= 1
+        self.running -= 1

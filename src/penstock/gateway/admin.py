@@ -8,6 +8,7 @@ that carry a foreign `Origin`, or a `Host` that is a name other than localhost (
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from ipaddress import ip_address
@@ -21,10 +22,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from penstock.adapters.notices.notice import posted
 from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.core.scale.view import ScaleStory, ScaleView
+from penstock.gateway.ledger import Ledger
+from penstock.gateway.ledger_api import LedgerApi
 from penstock.gateway.roster import Roster, RosterError
 from penstock.telemetry.explained import Explanation, Short
 
@@ -47,17 +51,20 @@ class Desk(Protocol):
     """What the admin API needs of the gateway."""
 
     roster: Roster
+    ledger: Ledger | None
 
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
     def source_views(self) -> list[SourceView]: ...
     def scale_views(self) -> list[ScaleView]: ...
     def scale_story(self, pool: str, last: int) -> ScaleStory | None: ...
+    def noticed(self, pool: str, unit: str, within_s: float | None) -> int: ...
     def account_views(self) -> list[AccountView]: ...
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
     def journal_tail(self, last: int) -> Iterable[bytes]: ...
+    def scaling_tail(self, last: int) -> Iterable[bytes]: ...
     def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]: ...
     def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]: ...
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]: ...
@@ -156,6 +163,7 @@ class _Api:
             Route("/admin/sources", _said(self.sources), methods=["GET"]),
             Route("/admin/queues", _said(self.queues), methods=["GET"]),
             Route("/admin/pools", _said(self.pools), methods=["GET"]),
+            Route("/admin/pools/{name:path}/notices", _said(self.notice), methods=["POST"]),
             Route("/admin/pools/{name:path}", _said(self.pool), methods=["GET"]),
             Route("/admin/tenants", _said(self.tenants), methods=["GET"]),
             Route("/admin/counters", _said(self.counters), methods=["GET"]),
@@ -165,6 +173,10 @@ class _Api:
             Route("/admin/explain/{id:path}", _said(self.explain), methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
+            *(
+                Route(path, _said(ask), methods=["GET"])
+                for path, ask in LedgerApi(lambda: self._desk.ledger).handlers().items()
+            ),
         ]
 
     async def fleet(self, request: Request) -> Response:
@@ -188,6 +200,14 @@ class _Api:
         if story is None:
             raise RosterError(404, f"there is no pool {name!r} that scales itself")
         return _json(story)
+
+    async def notice(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        unit, within_s = posted(await body_of(request), time.time())
+        count = self._desk.noticed(name, unit, within_s)
+        if not count:
+            raise RosterError(404, f"there is no replica {unit!r} that pool {name!r} runs")
+        return _json({"pool": name, "noticed": count})
 
     async def counters(self, request: Request) -> Response:
         return _json(self._desk.counters())
@@ -218,8 +238,11 @@ class _Api:
         return _json({"changes": await self._desk.reload()})
 
     async def journal(self, request: Request) -> Response:
-        last = _last(request, "100")
-        return Response(b"[" + b",".join(self._desk.journal_tail(last)) + b"]", media_type="application/json")
+        of, last = request.query_params.get("of", "calls"), _last(request, "100")
+        tails = {"calls": self._desk.journal_tail, "scaling": self._desk.scaling_tail}
+        if of not in tails:
+            raise ConfigError([f"of: found {of!r}, expected calls or scaling"])
+        return Response(b"[" + b",".join(tails[of](last)) + b"]", media_type="application/json")
 
     async def explain(self, request: Request) -> Response:
         found = self._desk.explain(request.path_params["id"])

@@ -28,6 +28,7 @@ from penstock.config.schema import Access, ServerSpec, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
+from penstock.core.scale.flow import Flow
 from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.core.scale.window import Window
 from penstock.drive.journal import FileSink, Header, Journal, header
@@ -36,6 +37,7 @@ from penstock.gateway.admin import build_admin, build_metrics
 from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
 from penstock.gateway.identify import Identifier
+from penstock.gateway.ledger import Ledger, open_ledger
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.scaling import Scaling
@@ -64,7 +66,9 @@ class Gateway:
         self.journal: Journal[Event, Effect] = Journal(on_bug=log_bug)
         self.meter = Meter()
         self.access_log = AccessLog(settings.server.log)
+        self.flow = Flow()
         self._sink: FileSink | None = None
+        self.ledger: Ledger | None = None
         self._read_journal()
         self.plane = DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
         self.pump: Pump[Event, Effect] = Pump(
@@ -75,7 +79,7 @@ class Gateway:
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)
         self.discovery.apply(settings.sources)
-        self.scaling = Scaling(self, clock, call_at)
+        self.scaling = Scaling(self, clock, call_at, self.flow)
         outbound = self.plane.outbound
         self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
@@ -100,9 +104,12 @@ class Gateway:
             raise
         for door in self._doors():
             door.start()
+        if self.ledger is not None:
+            self.ledger.start(self.reloader.settings.replicas)
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
         self.discovery.start()
         self.scaling.start(self.reloader.settings.scaled)
+        self._read_journal()
         loop = asyncio.get_running_loop()
         self._watches = [loop.create_task(self.reloader.watch()), loop.create_task(self.gpus.watch())]
         self._watches.append(loop.create_task(self.identifier.watch()))
@@ -111,12 +118,15 @@ class Gateway:
         server = self.server
         if server.journal is not None:
             self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
-            self._read_journal()
+        if server.ledger is not None:
+            self.ledger = open_ledger(server.ledger, self.plane.outbox, self.pump.now)
+        self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
         if server.metrics is not None:
             self._metrics = SideDoor(build_metrics(self), server.metrics)
-        self.scaling.open(self.reloader.settings.scaled)
+        journal = None if server.journal is None else Path(f"{server.journal}.scaling")
+        self.scaling.open(self.reloader.settings.scaled, journal)
 
     def _doors(self) -> list[SideDoor]:
         return [door for door in (self._admin, self._metrics) if door is not None]
@@ -149,6 +159,8 @@ class Gateway:
             self.pump.close()
             if self._sink is not None:
                 self._sink.close()
+            if self.ledger is not None:
+                self.ledger.stop()
 
     # ===== changes =====
 
@@ -164,6 +176,7 @@ class Gateway:
         self.roster.configured(settings)
         self.discovery.apply(settings.sources)
         self.scaling.apply(settings.scaled)
+        self._read_journal()
 
     def _head(self, settings: Settings) -> Header:
         """What stands at the top of the journal's next file."""
@@ -174,8 +187,12 @@ class Gateway:
         readers = [self.meter.observe]
         if self.access_log.settings.access or self.access_log.settings.slow_s:
             readers.append(self.access_log.observe)
+        if self.flow.watching:
+            readers.append(self.flow.observe)
         if self._sink is not None:
             readers.append(self._sink.observe)
+        if self.ledger is not None:
+            readers.append(self.ledger.observe)
         self.journal.observers[:] = readers
 
     def _announce(self, effective: Settings) -> None:
@@ -188,6 +205,8 @@ class Gateway:
         self.plane.apply(effective)
         if self._sink is not None:
             self._sink.head = self._head(effective)
+        if self.ledger is not None:
+            self.ledger.fleet(effective.replicas)
         self.pump.tell(FleetSeen(effective.replicas))
 
     # ===== for scaling =====
@@ -241,6 +260,10 @@ class Gateway:
         """Why a pool has as many replicas as it has; None: it does not scale itself."""
         return self.scaling.story(pool, last)
 
+    def noticed(self, pool: str, unit: str, within_s: float | None) -> int:
+        """A provider takes replicas that a pool runs back; how many."""
+        return self.scaling.noticed(pool, unit, within_s)
+
     def counters(self) -> dict[str, int]:
         """What is held: all zero (but for totals and open connections) when nothing goes on."""
         return {**self.gate.counts(), **self.plane.counters()}
@@ -265,6 +288,10 @@ class Gateway:
         """The last turns, each as JSON, oldest first."""
         turns = self.journal.turns()
         return (msgspec.json.encode(turn) for turn in islice(turns, max(0, len(turns) - last), None))
+
+    def scaling_tail(self, last: int) -> Iterable[bytes]:
+        """The same of pools that scale themselves."""
+        return map(msgspec.json.encode, self.scaling.journal.turns()[-last:])
 
     def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]:
         """Why the call of this id, ours or its client's, went where it went; or why nobody knows."""
@@ -306,7 +333,7 @@ def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
         raise ConfigError(mistakes)
     return replace(
         new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
-        journal=started.journal,
+        journal=started.journal, ledger=started.ledger,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from penstock.adapters.wire.request import CHUNKED, RequestHead, parse_request_h
 from penstock.base.errors import Label
 from penstock.base.nouns import PRIORITIES, Tier
 from penstock.config.schema import ServerSpec
+from penstock.core.regions import RegionsSpec
 from penstock.gateway.paths import Route, find
 from penstock.gateway.wishes import Wishes
 
@@ -49,9 +50,9 @@ class Head:
     """A request's head, judged."""
 
     __slots__ = (
-        "chunked", "client_id", "content_type", "expect", "forward", "framed", "gzip", "head_only", "host", "http10",
-        "keep_alive", "key", "method", "most_tokens", "path", "refusal", "route", "session", "target", "tenant", "tier",
-        "wishes",
+        "chunked", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip", "head_only",
+        "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "region", "route", "session",
+        "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
@@ -76,16 +77,28 @@ class Head:
         """The tenant's."""
         self.most_tokens: int | None = None
         """Tokens that an answer may have where the request does not say, because a limit applies; None: none does."""
+        self.models: frozenset[str] | None = None
+        """Names that the key may ask for; None: all."""
+        self.expires_at: float | None = None
+        """When the key expires, in seconds since 1970; None: never."""
         self.wishes = Wishes()
         self.client_id = ""
         self.session = ""
         """A digest of what names the session: the name itself may be a secret, and this one reaches the journal."""
+        self.region = ""
+        """Where it comes from, where that matters: one of the configured regions, or empty."""
         self.forward = b""
         """Header lines that travel on, rendered."""
         self.content_type = b""
         self.gzip = False
         """The client takes gzip."""
         self.refusal: tuple[Label, str] | None = None
+
+    def refused(self, wall_s: float) -> tuple[Label, str] | None:
+        """Why the request is refused at this time, in seconds since 1970: a head may outlive its key."""
+        if self.refusal is None and self.expires_at is not None and wall_s >= self.expires_at:
+            return "unauthorized", "This API key has expired."
+        return self.refusal
 
 
 def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
@@ -102,7 +115,15 @@ def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
     _read_headers(head, parsed, peer, None if route.open else server)
     if server.session_headers or server.session_cookies:
         head.session = _session(parsed, server)
+    if server.regions is not None:
+        head.region = _region(head.wishes.region, peer, server.regions)
     return head
+
+
+def _region(told: str, peer: Peer, regions: RegionsSpec) -> str:
+    """The region that a header tells, where it is one and whoever tells it is believed; else here."""
+    believed = regions.header == "anybody" or (regions.header == "proxies" and peer.trusted)
+    return told if believed and told in regions.places else regions.here
 
 
 def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpec | None) -> None:
@@ -196,6 +217,8 @@ def _grant(head: Head, secrets: list[bytes], server: ServerSpec) -> None:
         if terms is not None:
             head.tenant, head.tier, head.most_tokens = terms.tenant or head.key, terms.tier, terms.most_tokens
             head.wishes.bound(PRIORITIES.index(terms.ceiling))
+            head.models = None if terms.models is None else frozenset(terms.models)
+            head.expires_at = terms.expires_at
 
 
 class Memory:

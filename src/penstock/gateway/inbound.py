@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from time import time
 
 from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END, check_start
@@ -164,8 +165,9 @@ class Inbound:
         end += 4
         head, length = self._memory.read(data[:end], self.peer, server)
         self._head = head
-        if head.refusal is not None:
-            label, detail = head.refusal
+        refusal = head.refusal if head.expires_at is None else head.refused(time())
+        if refusal is not None:
+            label, detail = refusal
             if length or head.chunked:
                 raise Malformed(label, detail)
             self._buffer = data[end:]
@@ -258,7 +260,9 @@ class Inbound:
             status, body = ready_page(plane.ready() and not plane.draining)
         else:
             name = head.path[len("/v1/models/") :] if local == "model" else ""
-            status, body = models_page(plane.models(), name)
+            served = plane.models()
+            allowed = served if head.models is None else [model for model in served if model in head.models]
+            status, body = models_page(allowed, name)
         if status == 404:
             self.refuse("model_not_found")
             return

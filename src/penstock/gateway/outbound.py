@@ -11,6 +11,7 @@ from penstock.adapters.wire.request import HEAD_END
 from penstock.adapters.wire.response import MAX_HEAD_BYTES, parse_response_head
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, UpstreamSpec
+from penstock.gateway.lines import options
 from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
 
@@ -29,6 +30,8 @@ class Outbound:
     def __init__(self, plane: Plane, spec: UpstreamSpec) -> None:
         self.plane = plane
         self.spec = spec
+        self.watching = options(spec.lost_after_s)
+        """How the system watches a new connection."""
         self.pools: dict[str, Pool] = {}
         self.open = 0
         """Connections, idle ones included."""
@@ -39,7 +42,7 @@ class Outbound:
 
     def apply(self, replicas: tuple[Replica, ...], access: Mapping[str, Access], spec: UpstreamSpec) -> None:
         """Take a new fleet. Who is not in it stays until it is forgotten; who has moved gets fresh connections."""
-        self.spec = spec
+        self.spec, self.watching = spec, options(spec.lost_after_s)
         for replica in replicas:
             shown = access.get(replica.id, _NO_ACCESS)
             pool = self.pools.get(replica.id)

@@ -19,12 +19,15 @@ MAX_BYTES = 64 << 10
 class Outbox:
     """Writes that wait for the end of the turn, in their order."""
 
-    __slots__ = ("_bytes", "_call_soon", "_letters")
+    __slots__ = ("_bytes", "_call_soon", "_letters", "before")
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._letters: list[tuple[asyncio.Transport, bytes]] = []
         self._bytes = 0
+        self.before: Callable[[], object] | None = None
+        """What must be on disk before clients are told of it: called before anything is written. While it is set, the
+        last byte of what a turn posts leaves at the turn's end and not before, however much it is."""
 
     def post(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write this at the end of the turn. Whoever closes a transport gently flushes first."""
@@ -34,10 +37,17 @@ class Outbox:
         letters.append((transport, data))
         self._bytes += len(data)
         if self._bytes > MAX_BYTES:
-            self.flush()
+            if self.before is None:
+                self.flush()
+            else:
+                letters[-1] = (transport, data[:-1])
+                self.flush()
+                self.post(transport, data[-1:])
 
     def flush(self) -> None:
         """Write everything now. What is for a closed connection is dropped, as the socket would have done."""
+        if self.before is not None:
+            self.before()
         letters, self._letters = self._letters, []
         self._bytes = 0
         for transport, data in letters:

@@ -17,6 +17,7 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, UpstreamSpec
 from penstock.gateway.head import Head
+from penstock.gateway.lines import watch
 from penstock.gateway.plane import Plane
 
 log = logging.getLogger("penstock.gateway")
@@ -63,6 +64,8 @@ class Supply(Protocol):
     open: int
     """Connections, idle ones included."""
     idle: int
+    watching: list[tuple[int, int, int]]
+    """How the system watches a new connection."""
 
     def lost(self) -> None:
         """A connection has closed."""
@@ -102,6 +105,7 @@ class Upstream:
             return
         self.open = True
         self.pool.outbound.open += 1
+        watch(transport, self.pool.outbound.watching)
 
     def give_up(self) -> None:
         """Nobody waits for it any more, whether it has come about or not. (uvloop closes a connection whose making was

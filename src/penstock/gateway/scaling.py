@@ -5,26 +5,42 @@ Nothing here decides how many replicas there are. A gateway without scaled pools
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from penstock.adapters.actuators.demand import file_of, keep, kept
-from penstock.adapters.actuators.registry import actuator_of, directory_of, ends_within_s, leftovers, respec
+from penstock import __version__
+from penstock.adapters.actuators.demand import file_of
+from penstock.adapters.actuators.registry import (
+    actuator_of,
+    directory_of,
+    ends_within_s,
+    leftovers,
+    purse_of,
+    respec,
+)
 from penstock.base.nouns import Replica, Unit
 from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
+from penstock.core.scale.budget import Purse
+from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
-from penstock.core.scale.history import Past
+from penstock.core.scale.mix import price_of
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
+from penstock.core.scale.spot import SpotSpec
 from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
     Drain,
     Fact,
+    Keep,
+    Kept,
     Look,
+    Noticed,
     Order,
     Reconfigured,
     Record,
@@ -36,12 +52,17 @@ from penstock.core.scale.words import (
     Stop,
     Woke,
 )
+from penstock.drive.journal import FileSink, Journal, header
 from penstock.drive.pump import CallAt, Clock, Pump, log_bug
+from penstock.gateway.memory import Memory
+from penstock.gateway.notices import NoticeWatch, about
 
 log = logging.getLogger("penstock.scaling")
 
 LOOK_S = 10.0
 """How long an actuator may take to say what there is."""
+KEPT_TURNS = 2000
+"""Of the Governor's, in memory: more than an hour of a pool's looks."""
 EXIT_LOOK_S = 0.05
 """Between two looks at replicas that end with the gateway."""
 
@@ -65,22 +86,33 @@ class Place(Protocol):
 class _Ward:
     """One pool's actuator, and what it last showed."""
 
-    def __init__(self, pool: ScaledPool, actuator: Actuator) -> None:
+    def __init__(self, pool: ScaledPool) -> None:
+        """Raises OSError where what it needs cannot be had."""
         self.pool = pool
-        self.actuator = actuator
+        self.purse = purse_of(pool.spec.actuator, pool.pool)
+        self.kept = None if self.purse is None else self.purse.read()
+        """What an earlier life of the gateway has spent, until the Governor was told."""
+        self.actuator: Actuator = actuator_of(pool.spec.actuator, pool.pool)
+        self.memory = Memory(file_of(directory_of(pool.spec.actuator), pool.pool), pool.pool)
         self.units: tuple[Unit, ...] = ()
         self.drained: set[str] = set()
         self.stopped: set[str] = set()
         self.looking = False
-        self.recalled = False
-        """What was asked of the pool before a restart was looked for."""
-        self.keeping = False
 
     def replicas(self) -> list[tuple[Replica, Access]]:
         """The replicas that calls may be sent to."""
-        like, access = self.pool.template, self.pool.access
+        like, access, spot = self.pool.template, self.pool.access, self.pool.spec.spot
+        cheap = replace(like, purchase="spot", hourly_cost=price_of("spot", spot, like.hourly_cost))
         return [
-            (replace(like, id=unit.id, url=unit.url, drain=unit.id in self.drained), access)
+            (
+                replace(
+                    cheap if spot is not None and unit.purchase == "spot" else like,
+                    id=unit.id,
+                    url=unit.url,
+                    drain=unit.id in self.drained,
+                ),
+                access,
+            )  # fmt: skip
             for unit in self.units
             if unit.state == "running" and unit.url and unit.id not in self.stopped
         ]
@@ -96,27 +128,39 @@ class _Ward:
 class Scaling:
     """All scaled pools of a gateway."""
 
-    def __init__(self, place: Place, clock: Clock, call_at: CallAt) -> None:
+    def __init__(self, place: Place, clock: Clock, call_at: CallAt, flow: Flow, wall: Clock = time.time) -> None:
+        """`flow` is told which pools to watch. `wall` is the clock on the wall, for schedules and months."""
         self.governor = Governor()
         self._place = place
+        self._flow = flow
+        self._wall = wall
+        self.journal: Journal[Fact, Order] = Journal(KEPT_TURNS, log_bug)
+        """What the Governor was told and what it ordered."""
+        self.journal.observers.append(_observe)
+        self._sink: FileSink | None = None
         self._pump: Pump[Fact, Order] = Pump(
-            self.governor, self._perform, clock, call_at, self._observe, Woke(), log_bug
+            self.governor, self._perform, clock, call_at, self.journal.observe, Woke(), log_bug
         )
         self._pools: dict[str, ScaledPool] = {}
         """Those that should scale themselves."""
         self._wards: dict[str, _Ward] = {}
         """Those, and the ones whose replicas are not gone yet."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._notices = NoticeWatch(self, clock)
         self._started = False
         self._placed: tuple[tuple[Replica, Access], ...] = ()
 
     # ===== life =====
 
-    def open(self, pools: tuple[ScaledPool, ...]) -> None:
-        """Take hold of what pools need, before anything is served. Raises OSError, and then nothing is held."""
+    def open(self, pools: tuple[ScaledPool, ...], journal: Path | None = None) -> None:
+        """Take hold of what pools need, before anything is served. `journal`: a file for every turn, where a pool
+        scales itself. Raises OSError, and then nothing is held."""
         try:
+            if journal is not None and pools:
+                self._sink = FileSink(journal, header(__version__, 0, {pool.pool: _bare(pool) for pool in pools}))
+                self.journal.observers.append(self._sink.observe)
             for pool in pools:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool)
         except OSError:
             self.close()
             raise
@@ -131,37 +175,30 @@ class Scaling:
     def apply(self, pools: tuple[ScaledPool, ...]) -> None:
         """New settings. The replicas of a pool that is not among them any more are drained and stopped."""
         self._pools = {pool.pool: pool for pool in pools if self._takes(pool)}
+        self._notices.follow(self._pools.values())
         if not self._wards:
             return
         for name, ward in self._wards.items():
             ward.pool = self._pools.get(name, ward.pool)
-        specs: dict[str, ScaleSpec] = {name: pool.spec for name, pool in self._pools.items()}
+        specs = {name: _bare(pool) for name, pool in self._pools.items()}
         costs = {name: pool.template.hourly_cost for name, pool in self._pools.items()}
+        self._flow.watch([name for name, spec in specs.items() if needs_flow(spec.targets)])
         self._pump.tell(Reconfigured(specs, costs))
-        for name in self._pools:
-            self._recall(self._wards[name])
+        for name, ward in self._wards.items():
+            if ward.kept is not None:
+                self._pump.tell(Kept(name, ward.kept))
+                ward.kept = None
+        for name, pool in self._pools.items():
+            if pool.spec.forecast is not None and (past := self._wards[name].memory.recall()) is not None:
+                self._pump.tell(Remembered(name, past))
         self._tell_fleet()
-
-    def _recall(self, ward: _Ward) -> None:
-        """What was asked of a pool that forecasts, before the gateway was started."""
-        pool = ward.pool
-        if ward.recalled or pool.spec.forecast is None:
-            return
-        ward.recalled = True
-        try:
-            past = kept(file_of(directory_of(pool.spec.actuator), pool.pool))
-        except OSError as wrong:
-            log.warning("pool %s: its forecasts begin anew: %s", pool.pool, wrong)
-            return
-        if past is not None:
-            self._pump.tell(Remembered(pool.pool, past))
 
     def _takes(self, pool: ScaledPool) -> bool:
         """Whether the pool's actuator can be had. One that is there stays: another would not find what it runs."""
         ward = self._wards.get(pool.pool)
         if ward is None:
             try:
-                self._wards[pool.pool] = _Ward(pool, actuator_of(pool.spec.actuator, pool.pool))
+                self._wards[pool.pool] = _Ward(pool)
             except OSError as wrong:
                 log.error("pool %s does not scale itself: %s", pool.pool, wrong)
                 return False
@@ -171,20 +208,29 @@ class Scaling:
 
     async def stop(self) -> None:
         """Look and order no more. What runs goes on, but for pools that stop theirs with the gateway."""
+        self._notices.close()
         self._pump.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for name, ward in self._wards.items():
+            if (purse := self.governor.purse(name)) is not None:
+                await self._keep(ward, purse)
         await asyncio.gather(*(self._leave(ward) for ward in self._wards.values()))
         self.close()
 
     def close(self) -> None:
         """Let go of everything at once, as when `stop` takes too long."""
+        self._notices.close()
         self._pump.close()
         for ward in self._wards.values():
             ward.actuator.close(self._started and ends_within_s(ward.pool.spec.actuator) is not None)
         self._wards.clear()
+        if self._sink is not None:
+            self.journal.observers.remove(self._sink.observe)
+            self._sink.close()
+            self._sink = None
 
     async def _leave(self, ward: _Ward) -> None:
         if not self._started:
@@ -213,14 +259,15 @@ class Scaling:
         ward = self._wards.get(order.pool)
         if ward is None:
             return
+        if isinstance(order, Keep):
+            self._spawn(self._keep(ward, order.purse))
+            return
         if isinstance(order, Look):
             if not ward.looking:
                 ward.looking = True
                 self._spawn(self._look(ward))
         elif isinstance(order, Remember):
-            if not ward.keeping:  # else a slow disk: the next one has all of this
-                ward.keeping = True
-                self._spawn(self._keep(ward, order.past))
+            self._spawn(ward.memory.keep(order.past))
         elif isinstance(order, Drain):
             (ward.drained.add if order.drain else ward.drained.discard)(order.unit)
             self._tell_fleet()
@@ -231,25 +278,18 @@ class Scaling:
             self._tell_fleet()
             self._spawn(self._order(ward, order))
 
-    async def _keep(self, ward: _Ward, past: Past) -> None:
-        path = file_of(directory_of(ward.pool.spec.actuator), ward.pool.pool)
-        try:
-            await asyncio.to_thread(keep, path, past)
-        except OSError as wrong:
-            log.warning("pool %s: what was asked of it cannot be kept over a restart: %s", ward.pool.pool, wrong)
-        finally:
-            ward.keeping = False
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _order(self, ward: _Ward, order: Start | Stop) -> None:
-        act = ward.actuator.start if isinstance(order, Start) else ward.actuator.stop
         detail = ""
         try:
-            await act(order.unit)
+            if isinstance(order, Start):
+                await ward.actuator.start(order.unit, order.purchase)
+            else:
+                await ward.actuator.stop(order.unit)
         except OSError as wrong:
             detail = str(wrong)[:300] or type(wrong).__name__
         except Exception as bug:
@@ -257,6 +297,13 @@ class Scaling:
             detail = type(bug).__name__
         if detail:
             self._pump.tell(Scaled(order.pool, order.unit, detail))
+
+    async def _keep(self, ward: _Ward, purse: Purse) -> None:
+        if ward.purse is not None:
+            try:
+                await asyncio.to_thread(ward.purse.write, purse)
+            except OSError as wrong:
+                log.error("pool %s: what it has spent cannot be written down: %s", ward.pool.pool, wrong)
 
     async def _look(self, ward: _Ward) -> None:
         name = ward.pool.pool
@@ -274,7 +321,7 @@ class Scaling:
         if units is not None:
             ward.saw(units)
             self._tell_fleet()
-        self._pump.tell(Seen(name, self._window(ward), units, detail))
+        self._pump.tell(Seen(name, self._window(ward), units, detail, self._wall()))
         if name not in self.governor.pools():
             ward.actuator.close()
             del self._wards[name]
@@ -282,7 +329,7 @@ class Scaling:
     def _window(self, ward: _Ward) -> Window:
         window = self._place.window(ward.pool.pool)
         if window is not None:
-            return window
+            return self._flow.fill(ward.pool.pool, window, self._pump.now())
         # the Gate has forgotten the pool: who has calls left from then is still to be seen
         left = [unit.id for unit in ward.units if self._place.busy(unit.id)]
         return Window(
@@ -294,6 +341,20 @@ class Scaling:
         if placed != self._placed:
             self._placed = placed
             self._place.scaled(placed)
+
+    # ===== notices =====
+
+    def noticed(self, pool: str, unit: str, within_s: float | None) -> int:
+        """A provider takes a replica of a pool, or all that are spot, back in so many seconds (None: as the pool says); how
+        many that are."""
+        ward = self._wards.get(pool)
+        if ward is None:
+            return 0
+        spot = ward.pool.spec.spot or SpotSpec()
+        units = about(unit, ward.units)
+        for name in units:
+            self._pump.tell(Noticed(pool, name, spot.notice_s if within_s is None else within_s))
+        return len(units)
 
     # ===== for people =====
 
@@ -309,10 +370,16 @@ class Scaling:
         view = next(view for view in self.views() if view.pool == pool)
         return ScaleStory(view=view, entries=entries)
 
-    def _observe(self, now: float, event: Fact, orders: list[Order]) -> None:
-        for order in orders:
-            if isinstance(order, Record):
-                _say(order.entry)
+
+def _bare(pool: ScaledPool) -> ScaleSpec:
+    """What the Governor needs to know: a journal has no use for commands and their environment."""
+    return ScaleSpec(**{name: getattr(pool.spec, name) for name in ScaleSpec.__struct_fields__})
+
+
+def _observe(now: float, event: Fact, orders: list[Order]) -> None:
+    for order in orders:
+        if isinstance(order, Record):
+            _say(order.entry)
 
 
 def _say(entry: Decision | Step) -> None:

@@ -38,8 +38,15 @@ ASK_USAGE = True
 """Whether streams are asked for their usage where the client does not: without it tokens can only be estimated."""
 _CLOSE_S = 2.0
 """How long clients may take to read a last answer once everything else has ended."""
+_MOST_TOLD = 128
+"""Characters of a client's own words in an error."""
 _OVER_LIMIT = 256
 """Connections beyond the limit that still get an answer; further ones are closed without one."""
+
+
+def _check_model(model: str, allowed: frozenset[str] | None) -> None:
+    if allowed is not None and model not in allowed:
+        raise Malformed("forbidden", f"This API key may not use the model {model[:_MOST_TOLD]!r}.", "model")
 
 
 class Teller(Protocol):
@@ -247,6 +254,7 @@ class DataPlane:
         model = fields.model or ""
         if not model and route.needs_model:
             raise Malformed("bad_request", "The request must name a 'model'.", "model")
+        _check_model(model, head.models)
         stream = fields.stream or False
         options = fields.stream_options
         wants_usage = (
@@ -272,7 +280,7 @@ class DataPlane:
                     True, head.wishes.priority, guess,
                     most, len(body),
                     session, user_of(fields), prefix, prompt_bytes,
-                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1,
+                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
                 )
             )
         )  # fmt: skip

@@ -1,6 +1,7 @@
-"""What a client wishes of the queue by its headers: a priority, and how long it can wait.
+"""What a client wishes of the queue by its headers: a priority, and how long it can wait; and the region that it is said
+to be in, which `gateway.head` believes or not.
 
-Both are Penstock's own headers, so they are read strictly: a word that means nothing is a mistake to tell of, not one
+They are Penstock's own headers, so wishes are read strictly: a word that means nothing is a mistake to tell of, not one
 to guess at. The body's `priority` of vLLM is left to the engine.
 """
 
@@ -9,6 +10,7 @@ from penstock.base.units import parse_seconds
 
 PRIORITY = b"x-penstock-priority"
 TIMEOUT = b"x-penstock-timeout"
+REGION = b"x-penstock-region"
 _INDEX = {name.encode(): index for index, name in enumerate(PRIORITIES)}
 _NORMAL = PRIORITIES.index("normal")
 _MOST_DIGITS = 32
@@ -17,17 +19,18 @@ _MOST_DIGITS = 32
 class Wishes:
     """One request's."""
 
-    __slots__ = ("latency_s", "mistake", "priority")
+    __slots__ = ("latency_s", "mistake", "priority", "region")
 
     def __init__(self) -> None:
         self.priority = _NORMAL
         """Index in PRIORITIES."""
         self.latency_s: float | None = None
+        self.region = ""
         self.mistake = ""
         """What is wrong with a header, for the client; empty: nothing."""
 
     def read(self, name: bytes, value: bytes) -> None:
-        """Take one header in; any other than the two means nothing."""
+        """Take one header in; any other than the three means nothing."""
         if name == PRIORITY:
             found = _INDEX.get(value.lower())
             if found is None:
@@ -38,6 +41,8 @@ class Wishes:
             self.latency_s = _patience_s(value)
             if self.latency_s is None:
                 self.mistake = "The header x-penstock-timeout takes a number of seconds, or like 30s, 500ms, 1m30s."
+        elif name == REGION:
+            self.region = value.decode("latin-1")
 
     def bound(self, ceiling: int) -> None:
         """No higher than the key's ceiling: who asks for more gets the ceiling, as a wish is no right."""

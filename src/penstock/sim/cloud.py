@@ -14,26 +14,32 @@ from penstock.config.scenarios import POOL, Die, Fault, Flap, Freeze, Group, Met
 from penstock.core.effects import Cancel, Probe, Send
 from penstock.core.events import Began, Ended, Event, Failed, Observed, Probed
 from penstock.drive.kernel import Kernel
-from penstock.drive.pump import Pump, raise_bug
 from penstock.engine import words
 from penstock.engine.batcher import Batcher
 from penstock.sim.benchmark import Benchmark
+from penstock.sim.dark import Darkness
+from penstock.sim.places import Places
 from penstock.sim.prompts import own_text, seen_by_engine
 from penstock.workload.request import Request
 
 Tell = Callable[[Event], None]
+LOST_S = 10.0
+"""Until a connection over which nothing comes or goes any more is known to be lost, as the gateway has it."""
 KEPT_STATS = 64
 """Old numbers of an engine that are kept for a network whose metrics lag."""
+_WOKE = words.Woke()
 
 
 class _Attempt:
     """A connection that the gateway holds open for an answer."""
 
-    __slots__ = ("begun", "name", "order", "out")
+    __slots__ = ("begun", "name", "order", "out", "way_s")
 
-    def __init__(self, name: str, order: Send) -> None:
+    def __init__(self, name: str, order: Send, way_s: float) -> None:
         self.name = name
         self.order = order
+        self.way_s = way_s
+        """To the replica, one way."""
         self.out = False
         """The engine has made its first token."""
         self.begun = False
@@ -47,12 +53,16 @@ class Engine:
         self.replica = replica
         self.group = group
         self.dead = False
+        self.noticed = True
+        """Whether who runs it sees that it has died."""
         self.frozen = False
+        self.dark_since: float | None = None
+        """Nothing reaches it, and nothing comes from it."""
         self.mute = False
         """Its metrics cannot be read."""
         self.slowed = 1.0
         self._network = network
-        self._way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
+        self.way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
         self._outside_s = group.modelled().outside_s
         self._kernel = kernel
         self._tell = tell
@@ -67,25 +77,55 @@ class Engine:
         """The same of a frozen one."""
         self._benchmark: Benchmark | None = None
         self._past: deque[tuple[float, EngineStats]] = deque(maxlen=KEPT_STATS)
+        self._armed = inf
+        self._alarm = 0
+        """Which wake-up counts; those before it were taken back."""
         self._start()
 
     def _start(self) -> None:
         self.batcher = Batcher(self.group.engine(), each_token=False, histograms=False)
-        self._pump: Pump[words.Event, words.Order] = Pump(
-            self.batcher, self._perform, self._kernel.clock, self._kernel.call_at, _unseen, words.Woke(), raise_bug
-        )
+        self._armed, self._alarm = inf, self._alarm + 1
         if self.slowed != 1.0:
-            self._pump.tell(words.Slowed(self.slowed))
+            self._turn(words.Slowed(self.slowed))
+
+    # A pump, written out: an engine is told nothing while it is performed what it ordered, nobody observes it, and half
+    # of all turns of a simulation are its own.
+
+    def _turn(self, event: words.Event) -> None:
+        batcher = self.batcher
+        for order in batcher.on(event, self._kernel.now):
+            self._perform(order)
+        wake = batcher.next_wake()
+        if wake is not None and wake < self._armed:
+            self._arm(wake)
+
+    def _arm(self, wake: float) -> None:
+        self._armed = wake
+        self._alarm = alarm = self._alarm + 1
+        self._kernel.at(wake, self._fire, alarm)
+
+    def _fire(self, alarm: int) -> None:
+        if alarm != self._alarm:
+            return  # it was taken back
+        self._armed = inf
+        self._turn(_WOKE)
 
     # ===== the gateway's side =====
 
-    def submit(self, order: Send, request: Request, number: int) -> None:
-        """An attempt is on its way."""
-        now, attempt = self._kernel.clock(), _Attempt(f"{order.id}/{order.attempt}", order)
+    def submit(self, order: Send, request: Request, number: int, way_s: float | None = None) -> None:
+        """An attempt is on its way, which takes so long; None: as long as it is for all."""
+        now, way_s = self._kernel.now, self.way_s if way_s is None else way_s
+        attempt = _Attempt(f"{order.id}/{order.attempt}", order, way_s)
         self._open[attempt.name] = attempt
         if order.first_byte_timeout_s != inf:
             self._watch(attempt, now + order.first_byte_timeout_s)
-        self._kernel.at(now + self._way_s + self._outside_s, self._arrive, (attempt, request, number))
+        if self.dark_since is not None:
+            # connections that are kept for reuse seem well until they are known to be lost
+            known = now - self.dark_since >= LOST_S
+            until = now + order.connect_timeout_s if known else self.dark_since + LOST_S
+            self._kernel.at(until, self._lost, (attempt, "connect_timeout" if known else "closed_early"))
+            return
+        self._kernel.at(now + way_s + self._outside_s, self._arrive, (attempt, request, number))
 
     def abort(self, order: Cancel) -> None:
         """The gateway closes the connection; the engine learns of it in time."""
@@ -94,8 +134,9 @@ class Engine:
         self._hang_up(f"{order.id}/{order.attempt}")
 
     def _hang_up(self, name: str) -> None:
-        if self._open.pop(name, None) is not None:
-            self._kernel.at(self._kernel.clock() + self._way_s + self._outside_s, self._stop, name)
+        attempt = self._open.pop(name, None)
+        if attempt is not None:
+            self._kernel.at(self._kernel.now + attempt.way_s + self._outside_s, self._stop, name)
 
     def _watch(self, attempt: _Attempt, until: float) -> None:
         due = self._due
@@ -107,7 +148,7 @@ class Engine:
             self._kernel.at(until, self._look, None)
 
     def _look(self, _: None) -> None:
-        due, now = self._due, self._kernel.clock()
+        due, now = self._due, self._kernel.now
         while due and (due[0][0] <= now or self._in_time(due[0][1])):
             attempt = due.popleft()[1]
             if not self._in_time(attempt):
@@ -128,28 +169,32 @@ class Engine:
         benchmark = self._benchmark
         if benchmark is None or benchmark.id != event.id:
             self._tell(event)
-        elif (result := benchmark.heard(event, self._kernel.clock())) is not None:
+        elif (result := benchmark.heard(event, self._kernel.now)) is not None:
             self._benchmark = None
             self._tell(result)
         elif not isinstance(event, Began):
             self._ask(benchmark)
 
-    def probe(self) -> None:
+    def probe(self, timeout_s: float = 5.0) -> None:
         """A health probe is on its way."""
-        self._say(Probed(self.replica.id, ok=not self.dead))
+        dark = self.dark_since is not None
+        wait_s = timeout_s if dark else self.way_s
+        self._kernel.at(self._kernel.now + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
 
     def scrape(self) -> None:
         """Somebody reads its numbers."""
-        self._say(Observed(self.replica.id, None if self.dead or self.mute else self._told()))
+        silent = self.dead or self.mute or self.dark_since is not None
+        told = Observed(self.replica.id, None if silent else self._told())
+        self._kernel.at(self._kernel.now + self.way_s, self._tell, told)
 
     def bench(self, order: Probe) -> None:
         """A benchmark begins."""
         benchmark = self._benchmark = Benchmark(order)
         self._ask(benchmark)
-        self._kernel.at(self._kernel.clock() + order.timeout_s, self._bench_late, benchmark)
+        self._kernel.at(self._kernel.now + order.timeout_s, self._bench_late, benchmark)
 
     def _ask(self, benchmark: Benchmark) -> None:
-        self.submit(*benchmark.next(self._kernel.clock()))
+        self.submit(*benchmark.next(self._kernel.now))
 
     def _bench_late(self, benchmark: Benchmark) -> None:
         if self._benchmark is benchmark:
@@ -157,7 +202,7 @@ class Engine:
             self._tell(benchmark.failed("timeout"))
 
     def _told(self) -> EngineStats:
-        lag_s, now = self._network.metrics_lag_s, self._kernel.clock()
+        lag_s, now = self._network.metrics_lag_s, self._kernel.now
         stats = self.stats()
         if not lag_s:
             return stats
@@ -177,6 +222,8 @@ class Engine:
 
     def _arrive(self, what: tuple[_Attempt, Request, int]) -> None:
         attempt, request, number = what
+        if self.dark_since is not None:
+            return
         if self.dead:
             self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, "connect_refused"))
         elif self.frozen:
@@ -184,7 +231,7 @@ class Engine:
         else:
             self._running[attempt.name] = attempt
             blocks = seen_by_engine(request, self.batcher.spec.block_size)
-            self._pump.tell(
+            self._turn(
                 words.Submit(
                     attempt.name, request.prompt_tokens, request.output_tokens, blocks, "length", own_text(number)
                 )
@@ -192,7 +239,7 @@ class Engine:
 
     def _stop(self, name: str) -> None:
         if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
-            self._pump.tell(words.Abort(name))
+            self._turn(words.Abort(name))
 
     def _perform(self, order: words.Order) -> None:
         attempt = self._running.get(order.id)
@@ -213,13 +260,9 @@ class Engine:
         else:  # too long for this engine: the client's mistake, answered as one
             self._answer(attempt, Ended(sent.id, sent.attempt, 400))
 
-    def _say(self, event: Probed | Observed) -> None:
-        """What has left the engine arrives, whatever becomes of the engine."""
-        self._kernel.at(self._kernel.clock() + self._way_s, self._tell, event)
-
     def _answer(self, attempt: _Attempt, event: Began | Ended | Failed) -> None:
-        """The same on a connection, which may be closed by then."""
-        self._kernel.at(self._kernel.clock() + self._way_s, self._answered, (attempt, event))
+        """What has left the engine arrives, whatever becomes of it, unless its connection is closed by then."""
+        self._kernel.at(self._kernel.now + attempt.way_s, self._answered, (attempt, event))
 
     def _answered(self, what: tuple[_Attempt, Began | Ended | Failed]) -> None:
         attempt, event = what
@@ -237,7 +280,7 @@ class Engine:
         """The process is gone; whoever waited for it hears a closed connection."""
         if not self.dead:
             self.dead = True
-            self._pump.close()
+            self._armed, self._alarm = inf, self._alarm + 1
             self._close(self._running)
             self._close(self._held)
 
@@ -251,22 +294,23 @@ class Engine:
         """It was started anew: nothing is cached."""
         if self.dead:
             self.dead = False
+            self.noticed = True
             self._start()
 
     def slow(self, factor: float) -> None:
         """Every step takes so many times as long."""
         self.slowed = factor
         if not self.dead:
-            self._pump.tell(words.Slowed(factor))
+            self._turn(words.Slowed(factor))
 
     def freeze(self) -> None:
         """Nothing comes any more, neither of what it works on nor of what it takes in."""
         self.frozen = True
         self._held, self._running = {**self._held, **self._running}, {}
         for name, attempt in self._held.items():
-            self._pump.tell(words.Abort(name))
+            self._turn(words.Abort(name))
             if attempt.out and self._open.get(name) is attempt:
-                self._kernel.at(self._kernel.clock() + attempt.order.idle_timeout_s, self._silent, attempt)
+                self._kernel.at(self._kernel.now + attempt.order.idle_timeout_s, self._silent, attempt)
 
     def _silent(self, attempt: _Attempt) -> None:
         if attempt.name in self._held and self._open.get(attempt.name) is attempt:
@@ -277,18 +321,46 @@ class Engine:
         self.frozen = False
         self._close(self._held)
 
+    @property
+    def region(self) -> str:
+        """Where it is."""
+        return self.group.region
+
+    def darken(self) -> None:
+        """Its region is cut off: what is under way is lost, though nobody knows it yet."""
+        now = self.dark_since = self._kernel.now
+        taken, self._running, self._held = self._running, {}, {}
+        for name in taken:
+            self._turn(words.Abort(name))
+        for attempt in self._open.values():
+            label: Label = "died_mid_answer" if attempt.out else "closed_early"
+            self._kernel.at(now + LOST_S, self._lost, (attempt, label))
+
+    def lighten(self) -> None:
+        """Its region can be reached again."""
+        self.dark_since = None
+
+    def _lost(self, what: tuple[_Attempt, Label]) -> None:
+        attempt, label = what
+        if self._open.get(attempt.name) is attempt:
+            self._give_up(attempt, label)
+
 
 class Cloud:
     """All engines of a scenario."""
 
-    def __init__(self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell) -> None:
+    def __init__(
+        self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell, places: Places | None = None
+    ) -> None:
         self.fleet = fleet
+        self._places = places
         self._network = network
         self._kernel = kernel
         self._tell = tell
         groups = [group for group in fleet for _ in range(group.count)]
         width = len(str(len(groups) - 1))
         self.engines: dict[str, Engine] = {}
+        self._darkness = Darkness(self.engines, kernel)
         for number, group in enumerate(groups):
             self.add(f"r{number:0{width}d}", group)
 
@@ -296,9 +368,12 @@ class Cloud:
         """One more engine, of this group."""
         replica = Replica(
             id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
-            weight=group.weight, hourly_cost=group.money_per_hour(),
+            weight=group.weight, hourly_cost=group.money_per_hour(), region=group.region,
         )  # fmt: skip
         engine = self.engines[name] = Engine(replica, group, self._network, self._kernel, self._tell)
+        if self._places is not None:
+            engine.way_s = self._places.watch_way_s(group.region)
+        self._darkness.joins(engine)
         return engine
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
@@ -307,12 +382,13 @@ class Cloud:
         for fault in faults:
             for number in fault.replicas or range(len(engines)):
                 self._plan(fault, engines[number])
+        self._darkness.plan(faults)
 
     def _plan(self, fault: Fault, engine: Engine) -> None:
         until = inf if fault.for_s is None else fault.at_s + fault.for_s
         match fault:
             case Die():
-                self._between(fault.at_s, until, lambda _: engine.die(), lambda _: engine.revive())
+                self._between(fault.at_s, until, lambda _: _lose(engine, fault.noticed), lambda _: engine.revive())
             case Slow():
                 self._between(fault.at_s, until, lambda _: engine.slow(fault.factor), lambda _: engine.slow(1.0))
             case Freeze():
@@ -331,7 +407,7 @@ class Cloud:
 
     def _flap(self, what: tuple[Engine, float, float]) -> None:
         engine, half_s, until = what
-        now = self._kernel.clock()
+        now = self._kernel.now
         if now >= until:
             engine.revive()
             return
@@ -342,9 +418,10 @@ class Cloud:
         self._kernel.at(min(now + max(half_s, 0.01), until), self._flap, what)
 
 
+def _lose(engine: Engine, noticed: bool) -> None:
+    engine.noticed = noticed
+    engine.die()
+
+
 def _mute(engine: Engine, mute: bool) -> None:
     engine.mute = mute
-
-
-def _unseen(now: float, event: object, orders: list[words.Order]) -> None:
-    pass

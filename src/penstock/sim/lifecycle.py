@@ -105,7 +105,7 @@ class Lifecycle:
         """It is in the fleet no more."""
         name = engine.replica.id
         if self._members.pop(name, None) is not None:
-            self._left.append((self._since.pop(name), self._kernel.clock(), engine.group.money_per_hour()))
+            self._left.append((self._since.pop(name), self._kernel.clock(), engine.replica.hourly_cost))
             self._announce()
 
     def _taken_back(self, engine: Engine) -> None:
@@ -114,11 +114,16 @@ class Lifecycle:
 
     # ===== money =====
 
+    def spending(self) -> tuple[int, float]:
+        """How many replicas there are now, and what they cost an hour together."""
+        members = self._members.values()
+        return len(members), fsum(replica.hourly_cost for replica in members)
+
     def hourly_cost(self, start: float, end: float) -> float:
         """Of the whole fleet, as the mean over this time: a replica costs from its joining to its leaving."""
         engines = self._cloud.engines
         if not self._left and not any(self._since.values()):
-            return fsum(engines[name].group.money_per_hour() for name in self._members)
-        stays = [(since, end, engines[name].group.money_per_hour()) for name, since in self._since.items()]
+            return fsum(engines[name].replica.hourly_cost for name in self._members)
+        stays = [(since, end, engines[name].replica.hourly_cost) for name, since in self._since.items()]
         spent = fsum(cost * max(0.0, min(end, until) - max(start, since)) for since, until, cost in stays + self._left)
         return spent / (end - start) if end > start else 0.0

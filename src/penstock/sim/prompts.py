@@ -29,9 +29,10 @@ def seen_by_gateway(request: Request, number: int) -> tuple[int, ...]:
             at = upto
             found.append(crc32(_ENDS[len(found) + 1], state))
     own = b"%d" % number
-    for place in range(len(found), count):
-        state = crc32(own + _PLACES[place], state)
-        found.append(crc32(_ENDS[place + 1], state))
+    first = len(found)
+    for place, end in zip(_PLACES[first:count], _ENDS[first + 1 : count + 1], strict=True):
+        state = crc32(own + place, state)
+        found.append(crc32(end, state))
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from penstock.config.reference import places, tables
 from penstock.config.scenarios import Scenario
 from penstock.config.schema import File
 from penstock.sim.compare import HIGHER_IS_BETTER, METRICS
+from penstock.sim.pressure import TOLD
 from penstock.sim.report import ROWS
 from penstock.workload.combine import WORKLOADS
 
@@ -44,6 +45,12 @@ _MORE = {
 
 
 _NEITHER = ("requests", "duration_s")
+_NUMBERS = "| name | meaning | better |\n|---|---|---|"
+_UNDER_PRESSURE = """\
+`penstock pressure` knows more of them, which tell how a fleet stood it:
+
+| name | meaning |
+|---|---|"""
 
 
 def markdown() -> str:
@@ -58,4 +65,5 @@ def _numbers() -> str:
     meanings = {**_MORE, **{metric: name for metric, name, _ in ROWS}}
     better = dict.fromkeys(METRICS, "less") | dict.fromkeys(HIGHER_IS_BETTER, "more") | dict.fromkeys(_NEITHER, "-")
     rows = [f"| `{metric}` | {meanings[metric]} | {better[metric]} |" for metric in METRICS]
-    return "| name | meaning | better |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    more = [f"| `{metric}` | {meaning} |" for metric, meaning in TOLD.items()]
+    return "\n".join([_NUMBERS, *rows, "", _UNDER_PRESSURE, *more, ""])

@@ -11,10 +11,11 @@ import msgspec
 
 from penstock.base.nouns import Call, CallRow
 from penstock.base.rand import Rand
-from penstock.config.scenarios import MODEL, Policy, Scenario
+from penstock.config.scenarios import MODEL, POOL, Policy, Scenario
 from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Arrived, Event, Woke
 from penstock.core.gate import Gate
+from penstock.core.scale.window import Window
 from penstock.core.spec import GateSpec
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
@@ -22,11 +23,14 @@ from penstock.sim.clients import AHEAD_S, Played
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
 from penstock.sim.lifecycle import Lifecycle
+from penstock.sim.places import Places
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.scaling import Scaling
+from penstock.sim.stress import Stress, Watcher
 from penstock.sim.tally import Result, Tally
 from penstock.workload.request import Request
 
+PATH = "/v1/chat/completions"
 MOST_WAITING = 1_000_000
 WARM_UP_S = 1.0
 """Replicas are probed and read before the first arrival, as behind a gateway that has just started."""
@@ -38,6 +42,8 @@ class Outcome(NamedTuple):
     result: Result
     journal: str
     """A digest of every fact and order: equal digests, equal runs."""
+    stress: Stress | None = None
+    """Where somebody watched for that."""
 
 
 class _Flying(NamedTuple):
@@ -48,6 +54,8 @@ class _Flying(NamedTuple):
     """Which of the run's."""
     asked: list[Engine]
     """Who got its attempts."""
+    origin: str
+    """The region that it comes from."""
 
 
 class Run:
@@ -55,7 +63,10 @@ class Run:
 
     def __init__(self, scenario: Scenario, policy: Policy, requests: Iterable[Request], seed: int) -> None:
         self.kernel = Kernel()
-        decides = GateSpec(pools=(policy.pool(),), max_waiting=MOST_WAITING, limits=policy.gate_limits())
+        regions = scenario.regions
+        self.places = None if regions is None else Places(regions, Rand(seed).child("places"))
+        pool = msgspec.structs.replace(policy.pool(), regions=None if regions is None else regions.spec())
+        decides = GateSpec(pools=(pool,), max_waiting=MOST_WAITING, limits=policy.gate_limits())
         self.gate = Gate(decides, Rand(seed).child("gate"))
         self.pump: Pump[Event, Effect] = Pump(
             self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
@@ -64,13 +75,17 @@ class Run:
         luck = Rand(seed).child("clients")
         self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
         self.cloud = Cloud(
-            scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard
-        )
+            scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard,
+            self.places,
+        )  # fmt: skip
         self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
         scale = scenario.scale
-        self.scaling = None if scale is None else Scaling(scale, self.cloud, self.lifecycle, self.gate, self.kernel)
+        around = (self.cloud, self.lifecycle, self.gate, self.kernel, Rand(seed).child("scaling"))
+        self.scaling = None if scale is None else Scaling(scale, *around)
+        self._flow = self.scaling.flow if self.scaling is not None and self.scaling.flow.watching else None
         self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
         self._faults = scenario.faults
+        self.watcher: Watcher | None = None
         self._requests: Iterator[Request] = iter(requests)
         self._flying: dict[str, _Flying] = {}
         self._number = 0
@@ -83,6 +98,18 @@ class Run:
             Refuse: _nothing if self.clients is None else self.clients.refused, Forget: _nothing,
         }  # fmt: skip
 
+    def watched(self, scenario: Scenario) -> "Run":
+        """Itself, with somebody who watches how the fleet stands it."""
+        self.watcher = Watcher(scenario, self.kernel, WARM_UP_S, self._window, self.lifecycle.spending)
+        if self.scaling is not None:
+            self.scaling.decided = self.watcher.decided
+        return self
+
+    def _window(self) -> Window:
+        window = self.gate.window(POOL, self.kernel.clock())
+        assert window is not None
+        return window
+
     def go(self, digest: bool = False) -> Outcome:
         """From the first arrival to the last end. `digest`: also of every fact and order, which takes time."""
         digesting = Digest() if digest else None
@@ -91,13 +118,18 @@ class Run:
         faults = tuple(msgspec.structs.replace(fault, at_s=fault.at_s + WARM_UP_S) for fault in self._faults)
         self.lifecycle.begin(WARM_UP_S, faults)
         if self.scaling is not None:
-            self.scaling.begin()
+            self.scaling.begin(WARM_UP_S, faults)
+            self.scaling.bugs.begin(faults)
         self.cloud.plan(faults)
+        if self.watcher is not None:
+            self.watcher.begin()
         self._next()
         if not self._exhausted:
             self.kernel.run()
         hourly_cost = self.lifecycle.hourly_cost(self.tally.began_at or 0.0, self.tally.ended_at)
-        return Outcome(self.tally.result(hourly_cost), digesting.text() if digesting is not None else "")
+        result = self.tally.result(hourly_cost)
+        stress = None if self.watcher is None else self.watcher.stress(result.duration_s)
+        return Outcome(result, digesting.text() if digesting is not None else "", stress)
 
     # ===== clients =====
 
@@ -124,13 +156,15 @@ class Run:
         self.clients.told(request, number, WARM_UP_S + request.at_s)
 
     def _ask(self, request: Request, number: int, call_id: str, first: bool) -> None:
-        self._flying[call_id] = _Flying(request, number, [])
+        origin = "" if self.places is None else self.places.origin(request)
+        self._flying[call_id] = _Flying(request, number, [], origin)
         length = request.prompt_tokens * TOKEN_BYTES
+        # by place: so many names would cost every request most of a microsecond (the order is Call's)
         call = Call(
-            call_id, MODEL, tenant=request.tenant or "anonymous", stream=True,
-            priority=request.priority, prompt_tokens=request.prompt_tokens, max_tokens=request.output_tokens,
-            body_bytes=length, session=request.session, prefix=seen_by_gateway(request, number), prompt_bytes=length,
-            latency_s=None if request.deadline_ns is None else request.deadline_ns / 1e9,
+            call_id, MODEL, PATH, "", request.tenant or "anonymous", "", "", True, True,
+            request.priority, request.prompt_tokens, request.output_tokens, length,
+            request.session, "", seen_by_gateway(request, number), length,
+            None if request.deadline_ns is None else request.deadline_ns / 1e9, region=origin,
         )  # fmt: skip
         if first:
             self.tally.arrived()
@@ -144,10 +178,11 @@ class Run:
         self._table[type(order)](order)
 
     def _send(self, order: Send) -> None:
-        request, number, asked = self._flying[order.id]
+        request, number, asked, origin = self._flying[order.id]
         engine = self.cloud.engines[order.replica]
         asked.append(engine)  # attempts count from 1
-        engine.submit(order, request, number)
+        way_s = None if self.places is None else self.places.way_s(origin, engine.replica.region)
+        engine.submit(order, request, number, way_s)
 
     def _cancel(self, order: Cancel) -> None:
         if order.id.startswith(BENCHMARK):
@@ -162,19 +197,23 @@ class Run:
             row = self.clients.over(order.row)
         if row is not None:
             self.tally.over(row)
+            if self.watcher is not None:
+                self.watcher.over(row)
         if self._exhausted and not self._flying and (self.clients is None or not self.clients.pending):
             self.kernel.halt()  # probes and scrapes would go on for ever
 
     def _probe(self, order: Probe) -> None:
         engine = self.cloud.engines[order.replica]
         if order.look == "health":
-            engine.probe()
+            engine.probe(order.timeout_s)
         elif order.look == "stats":
             engine.scrape()
         elif order.look == "bench":
             engine.bench(order)
 
     def _observe(self, now: float, event: Event, orders: list[Effect]) -> None:
+        if self._flow is not None:
+            self._flow.observe(now, event, orders)
         if self.watch is not None:
             self.watch(now, event, orders)
 

@@ -3,6 +3,7 @@
 Percentiles are read from buckets that are 1 % wide (Masson, Rim, Lee: "DDSketch", VLDB 2019, has the same error bound).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from math import exp, log
 
@@ -15,6 +16,8 @@ from penstock.drive.kernel import Kernel
 
 _WIDTH = log(1.01)
 _LEAST = 1e-6
+_LOWEST = int(log(_LEAST) / _WIDTH)
+"""The bucket of whatever is no more than that."""
 MAX_TENANTS = 1000
 WINDOWS = 240
 """Windows of the picture over time; when a run is longer, two become one."""
@@ -26,20 +29,14 @@ class Sketch:
     __slots__ = ("_buckets", "count", "largest", "total")
 
     def __init__(self) -> None:
-        self._buckets: dict[int, int] = {}
+        self._buckets: dict[int, int] = defaultdict(int)
         self.count = 0
         self.total = 0.0
         self.largest = 0.0
 
-    def add(self, value: float) -> int:
-        """Count a value; the bucket that it falls into."""
-        bucket = int(log(max(_LEAST, value)) / _WIDTH)
-        self.add_to(bucket, value)
-        return bucket
-
-    def add_to(self, bucket: int, value: float) -> None:
-        """Count a value of which the bucket is known."""
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self._buckets[int(log(value) / _WIDTH) if value > _LEAST else _LOWEST] += 1
         self.count += 1
         self.total += value
         if value > self.largest:
@@ -62,7 +59,7 @@ class Sketch:
     def merge(self, other: "Sketch") -> None:
         """Take in the values of another one."""
         for bucket, count in other._buckets.items():
-            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+            self._buckets[bucket] += count
         self.count += other.count
         self.total += other.total
         self.largest = max(self.largest, other.largest)
@@ -175,7 +172,9 @@ class Tally:
         self._slo = slo
         self._kernel = kernel
         self.requests = 0
-        self._ttft, self._e2e, self._queue, self._per_token = Sketch(), Sketch(), Sketch(), Sketch()
+        self._queue, self._per_token = Sketch(), Sketch()
+        self._ttft_s = self._e2e_s = 0.0
+        """Sums in the order of the ends; the rest of these two is in the windows."""
         self._good = self._prompt = self._cached = self._output = self._attempts = self._sent = 0
         self._outcomes: dict[str, int] = {}
         self._replicas = dict.fromkeys(replicas, 0)
@@ -188,7 +187,7 @@ class Tally:
 
     def arrived(self) -> None:
         """A request came."""
-        now = self._kernel.clock()
+        now = self._kernel.now
         if self.began_at is None:
             self.began_at = now
         self.requests += 1
@@ -196,7 +195,7 @@ class Tally:
 
     def over(self, row: CallRow) -> None:
         """A request ended."""
-        now = self.ended_at = self._kernel.clock()
+        now = self.ended_at = self._kernel.now
         window = self._window(now)
         window.ended += 1
         ok = row.outcome == "ok" and row.status < 400
@@ -214,8 +213,10 @@ class Tally:
         usage, ttft_s = row.usage, row.ttft_s if row.ttft_s is not None else row.latency_s
         tokens = 0 if usage is None else usage.completion_tokens
         per_token_s = (row.latency_s - ttft_s) / (tokens - 1) if tokens > 1 else 0.0
-        window.ttft.add_to(self._ttft.add(ttft_s), ttft_s)
-        window.e2e.add_to(self._e2e.add(row.latency_s), row.latency_s)
+        window.ttft.add(ttft_s)
+        window.e2e.add(row.latency_s)
+        self._ttft_s += ttft_s
+        self._e2e_s += row.latency_s
         if tokens > 1:
             self._per_token.add(per_token_s)
         if usage is not None:
@@ -254,13 +255,18 @@ class Tally:
         """All numbers. `hourly_cost` of the whole fleet."""
         duration_s = self.ended_at - (self.began_at or 0.0) or 1.0
         loads = list(self._replicas.values())
+        ttft, e2e = Sketch(), Sketch()
+        for window in self._windows:
+            ttft.merge(window.ttft)
+            e2e.merge(window.e2e)
+        ttft.total, e2e.total = self._ttft_s, self._e2e_s
         cost = hourly_cost * duration_s / 3600
         return Result(
-            requests=self.requests, ok=self._e2e.count, failed=self.requests - self._e2e.count,
+            requests=self.requests, ok=e2e.count, failed=self.requests - e2e.count,
             gave_up=self._outcomes.get("client_gone", 0), client_retries=self.client_retries, duration_s=duration_s,
-            ttft_mean_s=self._ttft.mean, ttft_p50_s=self._ttft.quantile(0.5), ttft_p90_s=self._ttft.quantile(0.9),
-            ttft_p95_s=self._ttft.quantile(0.95), ttft_p99_s=self._ttft.quantile(0.99), e2e_mean_s=self._e2e.mean,
-            e2e_p50_s=self._e2e.quantile(0.5), e2e_p95_s=self._e2e.quantile(0.95), e2e_p99_s=self._e2e.quantile(0.99),
+            ttft_mean_s=ttft.mean, ttft_p50_s=ttft.quantile(0.5), ttft_p90_s=ttft.quantile(0.9),
+            ttft_p95_s=ttft.quantile(0.95), ttft_p99_s=ttft.quantile(0.99), e2e_mean_s=e2e.mean,
+            e2e_p50_s=e2e.quantile(0.5), e2e_p95_s=e2e.quantile(0.95), e2e_p99_s=e2e.quantile(0.99),
             queue_p95_s=self._queue.quantile(0.95), per_token_p50_s=self._per_token.quantile(0.5),
             goodput=self._good / self.requests if self.requests else 0.0, good_per_s=self._good / duration_s,
             output_tokens_per_s=self._output / duration_s,

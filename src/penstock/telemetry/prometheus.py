@@ -298,7 +298,16 @@ _SCALE: dict[str, Callable[[ScaleView], float | None]] = {
     "scale_hourly_cost": lambda one: one.hourly_cost,
     "scale_failed_starts": lambda one: one.failures,
     "scale_blind": lambda one: bool(one.blind),
+    "scale_min": lambda one: one.min,
+    "scale_max": lambda one: one.max,
+    "scale_scheduled": lambda one: bool(one.schedule),
+    "scale_month_cost": lambda one: one.month_cost,
+    "scale_ration": lambda one: one.ration,
+    "scale_turns": lambda one: one.turns,
+    "scale_panic": lambda one: one.panic,
     "scale_alarms": lambda one: one.alarms,
+    "scale_notices": lambda one: one.notices,
+    "scale_spot_dry_seconds": lambda one: one.dry_s,
     "scale_forecast_acts": lambda one: None if one.forecast is None else one.forecast.acts,
     "scale_forecast_windows": lambda one: None if one.forecast is None else one.forecast.windows,
 }
@@ -309,6 +318,10 @@ def _scaled(views: list[ScaleView]) -> Iterator[str]:
     yield from _family(
         "scale_replicas",
         [(f'{labels},state="{state}"', count) for labels, one in pools for state, count in one.states.items()],
+    )
+    yield from _family(
+        "scale_spent",
+        [(f'{labels},purchase="{purchase}"', money) for labels, one in pools for purchase, money in one.spent.items()],
     )
     for name, read in _SCALE.items():
         values = [(labels, read(one)) for labels, one in pools]

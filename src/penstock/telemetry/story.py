@@ -49,6 +49,11 @@ WHY_DENIED = {
     "unrepeatable": "it must not be done twice, and had been sent",
     "gone": "its pool is gone",
 }
+REGIONAL = {
+    "nearness": ("ms for the way", "for its load", "for its time to begin", "for its price"),
+    "points": ("points for the way", "for its load", "for the model", "for its price"),
+}
+"""What the numbers beside a choice across regions are."""
 _LOTS = {
     "turns": "it was its turn",
     "smooth_turns": "it was its turn, by weight",
@@ -237,8 +242,8 @@ def why(choice: Choice) -> str:
         text = mine if note[0] == name else f"{name} got it: {key} belongs to {note[0]}, which was passed over"
     elif len(choice.candidates) == 1:
         text = f"{name} got it because it was the only one that could take it"
-    elif choice.scorers and choice.picker == "best":
-        text = _by_score(choice)
+    elif choice.scorers and choice.picker in ("best", "nearest"):
+        text = _by_score(choice) + (_by_region(choice) if choice.picker == "nearest" else "")
     elif len(note) == 4:
         text = f"{name} got it: of two that were drawn, {_cost(note[:2])} and {_cost(note[2:])}, it was the cheaper one"
     else:
@@ -271,6 +276,14 @@ def _by_score(choice: Choice) -> str:
     sample = f" of a sample of {len(choice.candidates)}" if choice.usable > len(choice.candidates) + 32 else ""
     text = f"{mine.replica} got it because it scored highest{sample}, {_apart(total, next_total, other.replica)}"
     return f"{text}, mostly by {best}: {_apart(mine.scores[best], other.scores[best], 'the other')}" if best else text
+
+
+def _by_region(choice: Choice) -> str:
+    """The numbers of the one that was chosen, where regions were weighed."""
+    origin, region, *numbers = choice.note
+    names = REGIONAL.get(choice.scorers[0].name, ())
+    told = ", ".join(f"{name} {float(number):,.0f}" for name, number in zip(names, numbers, strict=False))
+    return f"; it is in {region or 'no region'}, the call comes from {origin or 'nowhere'}: {told}"
 
 
 def _apart(mine: float, theirs: float, name: str) -> str:

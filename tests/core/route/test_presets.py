@@ -10,6 +10,7 @@ from penstock.core.route.presets import STRATEGIES, Adaptive, P2CPeakEwma, Strat
 NAMES = [
     "round_robin", "random", "weighted_round_robin", "least_connections", "least_loaded", "least_response_time",
     "p2c_peak_ewma", "adaptive", "adaptive_classic", "prefix_aware", "consistent_hash", "gpu_aware", "resource_based",
+    "regional", "regional_classic",
 ]  # fmt: skip
 
 

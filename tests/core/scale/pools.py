@@ -3,6 +3,7 @@
 from typing import Any
 
 from penstock.base.nouns import Unit
+from penstock.core.scale.budget import Purse
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
@@ -11,6 +12,8 @@ from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
     Drain,
     Fact,
+    Keep,
+    Kept,
     Look,
     Order,
     Reconfigured,
@@ -23,17 +26,20 @@ from penstock.core.scale.words import (
     Woke,
 )
 
+MONDAY_S = 1_704_067_200.0
+"""2024-01-01 00:00 UTC, which was one; January has 744 hours."""
+
 QUICK = ScaleSpec(
     min=1, max=8, interval_s=1.0, look_s=1.0,
     targets=Targets(utilisation=UtilisationTarget(up=None, down=None), queue=QueueTarget()),
     up=UpPace(stabilisation_s=0.0, period_s=1.0), down=DownPace(stabilisation_s=5.0, cooldown_s=0.0, period_s=1.0),
-    replace_after_s=10.0,
+    replace_after_s=10.0, panic=None,
     life=LifeSpec(
         ordered_s=5.0, starting_s=20.0, loading_s=30.0, draining_s=20.0, stopping_s=5.0, proven_s=10.0, backoff_s=4.0,
         backoff_max_s=32.0,
     ),
 )  # fmt: skip
-"""A pool that decides every second and grows at once."""
+"""A pool that decides every second and grows at once, without a panic window."""
 
 
 def seen(id: str, in_flight: int = 0, seats: int = 10, **fields: Any) -> ReplicaSeen:
@@ -61,6 +67,7 @@ class World:
         self.governor = Governor()
         self.pool = pool
         self.spec = spec
+        self.hourly_cost = hourly_cost
         self.now = 0.0
         self.load = 0
         self.queued = 0
@@ -82,11 +89,28 @@ class World:
         self.extra: tuple[ReplicaSeen, ...] = ()
         self.records: list[Decision | Step] = []
         self.orders: list[Order] = []
+        self.kept: Purse | None = None
+        """What it was told to keep."""
+        self.began_s = MONDAY_S
+        """What the clock on the wall said at 0."""
+        self.told_time = True
         self.past: Past | None = None
         """What is kept over a restart."""
         self.most = 0
         """The most that were there at once."""
         self.tell(Reconfigured({pool: spec}, {pool: hourly_cost}))
+
+    def change(self, spec: ScaleSpec) -> None:
+        """New settings."""
+        self.spec = spec
+        self.tell(Reconfigured({self.pool: spec}, {self.pool: self.hourly_cost}))
+
+    def restart(self) -> None:
+        """Another Governor takes over, with nothing but what was kept."""
+        self.governor = Governor()
+        self.change(self.spec)
+        if self.kept is not None:
+            self.tell(Kept(self.pool, self.kept))
 
     def tell(self, fact: Fact) -> list[Order]:
         """Tell the Governor, and do what it orders."""
@@ -99,12 +123,23 @@ class World:
         if isinstance(order, Record):
             self.records.append(order.entry)
             return
+        if isinstance(order, Keep):
+            self.kept = order.purse
+            return
         self.orders.append(order)
         if isinstance(order, Remember):
             self.past = order.past
         elif isinstance(order, Look):
             units = None if self.blind else tuple(self.units.values())
-            self.tell(Seen(order.pool, self.window(), units, "it is away" if self.blind else ""))
+            self.tell(
+                Seen(
+                    order.pool,
+                    self.window(),
+                    units,
+                    "it is away" if self.blind else "",
+                    self.wall_s if self.told_time else None,
+                )
+            )
         elif isinstance(order, Drain):
             (self.draining.add if order.drain else self.draining.discard)(order.unit)
         elif isinstance(order, Stop):
@@ -132,6 +167,11 @@ class World:
         if not self.slow:
             self.loaded |= set(running)
         return window(*replicas, *self.extra, queued=self.queued)
+
+    @property
+    def wall_s(self) -> float:
+        """What the clock on the wall says."""
+        return self.began_s + self.now
 
     def run(self, seconds: float) -> "World":
         """Let time pass, a wake-up at a time."""

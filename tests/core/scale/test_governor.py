@@ -99,6 +99,15 @@ def test_every_decision_is_recorded() -> None:
     assert world.governor.history("x", 100) is None
 
 
+def test_changes_of_direction_are_counted() -> None:
+    """Each change that goes the other way than the one before, however many replicas it is about."""
+    world = World()
+    for load in (40, 0, 40, 56, 0):
+        world.load = load
+        world.run(60)
+    assert world.governor.views(world.now)[0].turns == 3
+
+
 def test_scale_to_zero_and_back() -> None:
     """A pool whose minimum is none ends its last replica when idle, and starts one as soon as somebody waits."""
     world = World(replace(QUICK, min=0)).run(10)

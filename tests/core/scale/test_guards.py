@@ -144,6 +144,22 @@ def test_cost() -> None:
     assert ceiling(ScaleSpec(min=2, max=20, max_hourly_cost=1.0), 2.0) == 0
 
 
+def test_what_is_urgent_does_not_wait() -> None:
+    """It is met at once within [min, max], past stabilisation, pace and cooldown of `up`; what else is wanted still
+    waits; and meanwhile nothing shrinks, even with a recommendation that could."""
+    slow: dict[str, Any] = {"up": UpPace(), "max": 50}
+    assert guard(**slow).bound(30, 4, 0.0, 30) == Bounded(count=30, bounds=())
+    assert guard(**slow).bound(300, 4, 0.0, 300) == Bounded(count=50, bounds=("max 50",))
+    assert guard(**slow).bound(30, 4, 0.0, 9) == Bounded(count=9, bounds=("up.stabilisation",))
+    assert guard(**slow).bound(30, 4, 0.0, 3) == Bounded(count=4, bounds=("up.stabilisation",))
+    assert guard().bound(3, 8, 0.0, 3) == Bounded(count=8, bounds=("panic",))
+    assert guard().bound(None, 8, 0.0, 3) == Bounded(count=8, bounds=())
+    made = guard(up=UpPace(cooldown_s=600.0))
+    assert made.bound(2, 8, 0.0).count == 2
+    assert made.bound(9, 2, 10.0).count == 2
+    assert made.bound(9, 2, 20.0, 9).count == 9
+
+
 def test_money_is_above_the_minimum() -> None:
     """Where a reload makes even the minimum too dear, the money holds."""
     assert guard(hourly_cost=2.0, min=4, max_hourly_cost=5.0).bound(None, 4, 0.0).count == 2

@@ -7,7 +7,7 @@ import logging
 
 from msgspec import Struct
 
-from penstock.base.nouns import Unit
+from penstock.base.nouns import Purchase, Unit
 
 log = logging.getLogger("penstock.actuators")
 
@@ -27,11 +27,12 @@ class DryRun:
         """What would run."""
         return tuple(self._units.values())
 
-    async def start(self, unit: str) -> None:
+    async def start(self, unit: str, purchase: Purchase = "on_demand") -> None:
         """Say that it would be started."""
         if unit not in self._units:
-            log.info("pool %s, dry run: %s would be started", self._pool, unit)
-            self._units[unit] = Unit(id=unit, state="running")
+            kind = " as spot" if purchase == "spot" else ""
+            log.info("pool %s, dry run: %s would be started%s", self._pool, unit, kind)
+            self._units[unit] = Unit(id=unit, state="running", purchase=purchase)
 
     async def stop(self, unit: str) -> None:
         """Say that it would be stopped."""

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from penstock.adapters.actuators.kernel import Mark
+from penstock.base.nouns import Purchase
 
 NAME = "processes.json"
 
@@ -22,6 +23,7 @@ class Entry(Struct, kw_only=True):
     port: int
     slot: int
     """The smallest number from 0 that no other replica of the pool had."""
+    purchase: Purchase = "on_demand"
     token: str
     """In its environment, to find it by where its number is not known."""
     pid: int = 0

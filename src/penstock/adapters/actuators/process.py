@@ -24,14 +24,14 @@ from msgspec.structs import replace
 from penstock.adapters.actuators import kernel
 from penstock.adapters.actuators.kernel import Mark
 from penstock.adapters.actuators.ledger import NAME, Entry, Ledger, running_in
-from penstock.base.nouns import Unit
+from penstock.base.nouns import Purchase, Unit
 from penstock.base.units import Bytes, Seconds
 
 HOST = "127.0.0.1"
 DIRECTORY = ".penstock"
 VARIABLE = "PENSTOCK_UNIT"
 """In the environment of each, with a value of its own."""
-PLACES = ("{port}", "{slot}", "{unit}", "{pool}")
+PLACES = ("{port}", "{slot}", "{unit}", "{pool}", "{purchase}")
 MOST_TOLD = 200
 """Characters of a log's last line in the reason of an end."""
 
@@ -54,7 +54,7 @@ class ProcessSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         _doc(
             "what to run, in words as a shell splits them, without a shell. {port} is where it must listen on"
             " 127.0.0.1; {slot} is the smallest number from 0 that no other replica of the pool has, for a GPU;"
-            " {unit} its name"
+            " {unit} its name; {purchase} is spot or on_demand"
         ),
     ]
     env: Annotated[dict[str, str], _doc("variables beside the gateway's own; {port}, {slot} and {unit} as above")] = (
@@ -93,12 +93,12 @@ class Processes:
 
     # ===== orders =====
 
-    def start(self, unit: str) -> None:
+    def start(self, unit: str, purchase: Purchase = "on_demand") -> None:
         """Begin a process. Raises OSError."""
         units = self.ledger.units
         if unit in units:
             return
-        entry = Entry(port=free_port(), slot=_slot(units), token=secrets.token_hex(16))
+        entry = Entry(port=free_port(), slot=_slot(units), token=secrets.token_hex(16), purchase=purchase)
         units[unit] = entry
         try:
             self.ledger.save()  # before there is a process: what is not written down is never looked for
@@ -113,7 +113,7 @@ class Processes:
         self._save()
 
     def _spawn(self, unit: str, entry: Entry) -> "subprocess.Popen[bytes]":
-        places = dict(zip(PLACES, (str(entry.port), str(entry.slot), unit, self.pool)))
+        places = dict(zip(PLACES, (str(entry.port), str(entry.slot), unit, self.pool, entry.purchase)))
         ours = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
         given = {name: filled(value, places) for name, value in self.spec.env.items()}
         words = [filled(word, places) for word in shlex.split(self.spec.command)]
@@ -186,10 +186,10 @@ class Processes:
         return True
 
     def _shown(self, unit: str, entry: Entry) -> Unit:
-        url = f"http://{HOST}:{entry.port}"
+        url, purchase = f"http://{HOST}:{entry.port}", entry.purchase
         if entry.ended:
-            return Unit(id=unit, state="ended", url=url, detail=entry.ended)
-        return Unit(id=unit, state="stopping" if entry.stopping else "running", url=url)
+            return Unit(id=unit, state="ended", url=url, detail=entry.ended, purchase=purchase)
+        return Unit(id=unit, state="stopping" if entry.stopping else "running", url=url, purchase=purchase)
 
     def _why(self, unit: str, status: int | None) -> str:
         if status is None:
@@ -272,9 +272,9 @@ class ProcessActuator:
         async with asyncio.timeout(timeout_s):
             return await self._do(self.processes.look)
 
-    async def start(self, unit: str) -> None:
+    async def start(self, unit: str, purchase: Purchase = "on_demand") -> None:
         """Begin a process."""
-        await self._do(lambda: self.processes.start(unit))
+        await self._do(lambda: self.processes.start(unit, purchase))
 
     async def stop(self, unit: str) -> None:
         """Ask a process to end, or forget one that has."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
 from penstock.adapters.actuators.process import DIRECTORY, ProcessActuator, ProcessSpec, left_in
+from penstock.adapters.actuators.purse import PurseFile
 from penstock.base.ports import Actuator
 
 Spec = ProcessSpec | DryRunSpec
@@ -31,6 +32,11 @@ def respec(actuator: Actuator, spec: Spec) -> bool:
     if isinstance(actuator, ProcessActuator) and isinstance(spec, ProcessSpec):
         return actuator.respec(spec)
     return isinstance(actuator, DryRun) and isinstance(spec, DryRunSpec)
+
+
+def purse_of(spec: Spec, pool: str) -> PurseFile | None:
+    """Where it is kept what the pool has spent; None: nothing of it is money."""
+    return None if isinstance(spec, DryRunSpec) else PurseFile(getattr(spec, "directory", DIRECTORY), pool)
 
 
 def leftovers(specs: Iterable[Spec], pools: Iterable[str]) -> Iterator[str]:

@@ -133,10 +133,13 @@ class Limits:
             return cost(prices.get(targets[0].model), prompt, output)
         return max([cost(prices.get(model), prompt, output) for _, model in targets])
 
-    def settle(self, flight: Flight, outcome: str, status: int, usage: Usage | None, relayed: int, sent: bool) -> None:
-        """The call is over: charge what it used, give back the rest."""
+    def settle(
+        self, flight: Flight, outcome: str, status: int, usage: Usage | None, relayed: int, sent: bool
+    ) -> Usage | None:
+        """The call is over: charge what it used, give back the rest. What it was charged, where that is an estimate."""
         call, hold, targets = flight.call, flight.hold, flight.targets
         model = targets[0].model if targets else ""
+        billed = None
         if usage is not None and outcome == "ok" and status < 400:
             served, prompt, completion = True, usage.prompt_tokens, usage.completion_tokens
             cached = usage.cached_tokens
@@ -146,6 +149,8 @@ class Limits:
                 call, outcome, status, relayed, begun=flight.began is not None, sent=sent,
                 prompt=self._estimates.typical(model, call.prompt_tokens), output=0 if hold is None else hold.output,
             )  # fmt: skip
+            if prompt or completion:
+                billed = Usage(prompt, completion, cached)
         money = 0
         if self._prices and targets:
             price = self._prices.get(targets[flight.target].model)
@@ -157,6 +162,7 @@ class Limits:
             self._holds -= 1
             if len(self.room):
                 self.free(call.tenant)
+        return billed
 
     def free(self, tenant: str) -> None:
         """Something may have come free for this tenant's calls, and, where tenants share it, for all that wait."""

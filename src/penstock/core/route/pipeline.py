@@ -3,16 +3,19 @@
 from collections.abc import Callable, Sequence
 from math import fsum
 from operator import mul
+from random import Random
 from typing import Any
 
 from penstock.base.nouns import Call
 from penstock.base.rand import Rand
 from penstock.core.load import Seat
 from penstock.core.prefix import Index
+from penstock.core.regions import RegionsSpec
 from penstock.core.route import presets
 from penstock.core.route.filters import SCORE_ALL, Filter, free, sample
 from penstock.core.route.gpus import BelowHeatLimit, Headroom, WithinLimits
 from penstock.core.route.hashed import Around
+from penstock.core.route.nearness import Nearest, Nearness, Points, Ways, WithinCapacity, spread
 from penstock.core.route.notes import Notes
 from penstock.core.route.pickers import Best, Lot, PeakEwmaOfTwo, Picker, SmoothTurns, Turns
 from penstock.core.route.prefixed import Prefix
@@ -30,12 +33,14 @@ class Pipeline:
         "_otherwise",
         "_plain",
         "_rng",
+        "bound",
         "by_model",
         "in_memory",
         "notes",
         "picker",
         "placer",
         "prefix",
+        "sample",
         "scorers",
         "times_whole",
     )
@@ -59,6 +64,10 @@ class Pipeline:
         self.placer = placer
         """Has the first word about calls that have a key."""
         self._rng = rand.stream("sample")
+        self.sample: Callable[[Sequence[Seat], Random], Sequence[Seat]] = sample
+        """Who of many is looked at."""
+        self.bound: WithinCapacity | None = None
+        """A filter that holds even where it leaves nobody: then the call waits."""
         self.by_model = self.prefix is not None
         """It reads the call's model, and wants the served name there rather than an alias."""
         self.times_whole = False
@@ -74,6 +83,10 @@ class Pipeline:
             self.placer.changed(seats)
         if self.prefix is not None:
             self.prefix.changed(seats)
+        if self.bound is not None:
+            self.bound.changed(seats)
+        for seat in seats:
+            seat.scored_until = 0.0  # another pipeline's, it may be
 
     def engines_tell(self) -> None:
         """An engine told which models or adapters it has in memory: from now on that counts."""
@@ -96,18 +109,19 @@ class Pipeline:
                 if self.notes is not None:
                     self.notes.pipeline, self.notes.found = self, None
                 return self.placer.place(key, seats)
-        looked = sample(seats, self._rng) if len(seats) > SCORE_ALL else seats
+        looked = self.sample(seats, self._rng) if len(seats) > SCORE_ALL else seats
         if looked is not seats and call.prefix and self.prefix is not None:
             looked = self.prefix.invite(call, seats, looked)
         if self.notes is not None:
             self.notes.looked = looked
-        found = free(looked)
+        found = free(looked) if self.bound is None else self._within(self.bound, call, looked, now)
         if not found:
             if len(seats) <= SCORE_ALL:
                 return None
-            found = free(seats)[:SCORE_ALL]
+            found = free(seats) if self.bound is None else self._within(self.bound, call, seats, now)
             if not found:
                 return None
+            found = found[:SCORE_ALL]
         if self._filters:
             kept = found
             for each in self._filters:
@@ -122,15 +136,20 @@ class Pipeline:
             self.notes.pipeline, self.notes.found = self, found
         return self.picker.pick(found, scores, now)
 
+    def _within(self, bound: WithinCapacity, call: Call, seats: Sequence[Seat], now: float) -> list[Seat]:
+        """The free seats where the bound lets calls go."""
+        found = free(seats)
+        kept = bound.keep(call, found, now)
+        if self.notes is not None and len(kept) < len(found):
+            self.notes.filtered.append((bound, found, kept))
+        return kept
+
     def scores(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
-        """The weighted sum for each seat."""
+        """The weighted sum for each seat; without notes, something less than the best for those that are not."""
         scorers = self.scorers if self.prefix is None or self.prefix.matters(call) else self._plain
         if self.notes is None and self._in_one_go is not None and len(scorers) < 6:
-            sums = self._in_one_go(call, seats, now)
+            sums = self._in_one_go(call, seats, scorers[4] if len(scorers) == 5 else None, now)
             if sums is not None:
-                for weight, scorer in scorers[4:]:
-                    more = scorer.score(call, seats, now)
-                    sums = [so_far + weight * score for so_far, score in zip(sums, more, strict=False)]
                 return sums
         parts = [scorer.score(call, seats, now) for _, scorer in scorers]
         if self.notes is not None:
@@ -204,6 +223,18 @@ def _resource_based(spec: presets.ResourceBased, rand: Rand) -> Pipeline:
     return pipeline
 
 
+def _regional(spec: presets.Regional | presets.RegionalClassic, rand: Rand, regions: RegionsSpec | None) -> Pipeline:
+    """Without regions everybody is in the same one."""
+    regions = RegionsSpec(places={}) if regions is None else regions
+    ways = Ways(regions)
+    scorer = Nearness(spec, ways) if isinstance(spec, presets.Regional) else Points(spec, ways)
+    pipeline = Pipeline([(1.0, scorer)], Nearest(rand.stream("ties"), scorer), rand)
+    pipeline.sample, pipeline.by_model = spread, isinstance(spec, presets.RegionalClassic)
+    if any(place.capacity is not None for place in regions.places.values()):
+        pipeline.bound = WithinCapacity(regions)
+    return pipeline
+
+
 _BUILD: dict[type, Callable[[Any, Rand], Pipeline]] = {
     presets.RoundRobin: lambda spec, rand: Pipeline([], Turns(), rand),
     presets.Random: lambda spec, rand: Pipeline([], Lot(rand.stream("lot")), rand),
@@ -221,6 +252,8 @@ _BUILD: dict[type, Callable[[Any, Rand], Pipeline]] = {
 }
 
 
-def build(strategy: presets.Strategy, rand: Rand) -> Pipeline:
-    """The pipeline that a strategy's spec describes."""
+def build(strategy: presets.Strategy, rand: Rand, regions: RegionsSpec | None = None) -> Pipeline:
+    """The pipeline that a strategy's spec describes; `regions`: where replicas and callers are."""
+    if isinstance(strategy, presets.Regional | presets.RegionalClassic):
+        return _regional(strategy, rand, regions)
     return _BUILD[type(strategy)](strategy, rand)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from penstock.base.nouns import Priority
 from penstock.base.registry import Registry
 from penstock.base.units import Bytes, Fraction, Seconds
 
@@ -130,9 +131,25 @@ class ResourceBased(_Strategy, frozen=True, kw_only=True, tag="resource_based"):
     latency_s: Annotated[Seconds, Meta(description="how long a call can wait for its whole answer, where it does not say")] = field(default=30.0, name="latency")
 
 
+class Regional(_Strategy, frozen=True, kw_only=True, tag="regional"):
+    """Across regions: the replica with the least sum of the way there and back, its load, and its time to begin. Needs
+    `regions`."""
+
+    utilisation_ms: Annotated[Weight, Meta(description="what each % of its seats that is taken counts, in ms")] = 2.0
+    cheap_from: Annotated[Priority | None, Meta(description="calls of this priority and lower ones also weigh what a replica costs; none: no call does")] = "low"
+    cost_ms: Annotated[Weight, Meta(description="what each % by which a replica is dearer than the cheapest counts for them, in ms")] = 2.0
+
+
+class RegionalClassic(_Strategy, frozen=True, kw_only=True, tag="regional_classic"):
+    """Across regions by points: (100 - ms of the way there and back) + (50 - % of its seats that is taken) + 50, or -100
+    where its engine tells that it would have to load the model, + a term for its price. Needs `regions`."""
+
+    cost: Annotated[Weight, Meta(description="points that the cheapest replica gets; one twice as dear gets half of them")] = 20.0
+
+
 Strategy = (
     RoundRobin | Random | WeightedRoundRobin | LeastConnections | LeastLoaded | LeastResponseTime | P2CPeakEwma | Adaptive
-    | AdaptiveClassic | PrefixAware | ConsistentHash | GpuAware | ResourceBased
+    | AdaptiveClassic | PrefixAware | ConsistentHash | GpuAware | ResourceBased | Regional | RegionalClassic
 )  # fmt: skip
 STRATEGIES = Registry("strategy", Strategy.__args__)
 

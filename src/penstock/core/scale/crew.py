@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from penstock.base.nouns import Unit
 from penstock.core.scale.life import COMING, LIVING, Life, State
+from penstock.core.scale.mix import Mix, pays
 from penstock.core.scale.record import Step
 from penstock.core.scale.spec import LifeSpec, ScaleSpec
 from penstock.core.scale.window import ReplicaSeen, Window
@@ -21,11 +22,14 @@ MOST_DOUBLINGS = 20
 class Crew:
     """One pool's replicas."""
 
-    __slots__ = ("_failed_at", "_next", "failures", "lives", "pool", "spec", "start_at")
+    __slots__ = ("_failed_at", "_next", "failures", "hourly_cost", "lives", "mix", "pool", "spec", "start_at")
 
-    def __init__(self, pool: str, spec: ScaleSpec) -> None:
+    def __init__(self, pool: str, spec: ScaleSpec, hourly_cost: float = 0.0) -> None:
         self.pool = pool
         self.spec = spec
+        self.hourly_cost = hourly_cost
+        """Of a replica on demand."""
+        self.mix = Mix()
         self.lives: dict[str, Life] = {}
         self._next = 1
         """Number of the next replica; none is given twice."""
@@ -66,7 +70,7 @@ class Crew:
     def _adopt(self, unit: Unit, out: list[Order], now: float) -> None:
         """One that was not ordered, or was before a restart."""
         state: State = "stopping" if unit.state in ("stopping", "ended") else "starting"
-        self.lives[unit.id] = life = Life(unit.id, state, now)
+        self.lives[unit.id] = life = Life(unit.id, state, now, unit.purchase)
         life.found = True
         number = unit.id.removeprefix(f"{self.pool}-")
         if number.isdecimal() and len(number) < 10:
@@ -82,7 +86,9 @@ class Crew:
             return
         life.shown = True
         if unit.state == "ended":
-            if life.state != "stopping":
+            if life.state != "stopping" and life.until is not None:
+                self._stop(life, "its provider has taken it back", out, now)
+            elif life.state != "stopping":
                 self._give_up(life, unit.detail or "it ended by itself", out, now)
         elif life.state in COMING:
             self._comes(life, unit, seen, out, now)
@@ -93,7 +99,7 @@ class Crew:
         elif life.state == "draining":
             if life.in_flight == 0:
                 self._stop(life, "drained", out, now)
-            elif life.late(self.spec.life, now):
+            elif life.late(self.spec.life, now) or life.overdue(now):
                 self._stop(life, f"calls still running: {life.in_flight}", out, now)
         if life.state == "stopping" and life.late(self.spec.life, now):
             life.since = now
@@ -110,10 +116,10 @@ class Crew:
     def _absent(self, life: Life, out: list[Order], now: float) -> None:
         """The actuator does not show it: it has not come yet, it has ended as it was told, or it vanished."""
         if life.state == "ordered" and not life.shown:
-            if life.late(self.spec.life, now):
+            if self._late_s(life, now) is not None:
                 self._give_up(life, "the actuator never showed it", out, now)
             return
-        failed = life.state != "stopping"
+        failed = life.state != "stopping" and life.until is None
         if failed:
             self._failed(life, now)
         self._move(life, "gone", "it vanished" if failed else "", failed, out, now)
@@ -125,16 +131,42 @@ class Crew:
             state = "ready"
         if state != life.state and state in ("loading", "ready"):
             self._move(life, state, "", False, out, now)
+            if state == "ready" and life.purchase == "spot":
+                self.mix.had()
         elif life.state == "ordered":
             self._move(life, "starting", "", False, out, now)
-        elif life.late(self.spec.life, now):
-            self._give_up(life, f"it was {life.state} for longer than {life.limit_s(self.spec.life):g} s", out, now)
+        elif (limit_s := self._late_s(life, now)) is not None:
+            self._give_up(life, f"it was {life.state} for longer than {limit_s:g} s", out, now)
+
+    def _late_s(self, life: Life, now: float) -> float | None:
+        """The limit that one which comes has passed; for spot also that on the time until it has an address."""
+        spot = self.spec.spot
+        if (
+            spot is not None
+            and life.purchase == "spot"
+            and life.state != "loading"
+            and now - life.born >= spot.within_s
+        ):
+            return spot.within_s
+        return life.limit_s(self.spec.life) if life.late(self.spec.life, now) else None
 
     def refused(self, unit: str, detail: str, out: list[Order], now: float) -> None:
         """An order to start it came back with an error."""
         life = self.lives.get(unit)
         if life is not None and life.state == "ordered":
             self._give_up(life, detail, out, now)
+
+    def noticed(self, unit: str, until: float, out: list[Order], now: float) -> None:
+        """Its provider takes it back: it drains until then, or comes to nothing."""
+        life = self.lives.get(unit)
+        if life is None or life.state == "stopping":
+            return
+        life.until = until if life.until is None else min(until, life.until)
+        why = f"its provider takes it back in {max(0.0, life.until - now):.0f} s"
+        if life.state in COMING:
+            self._stop(life, why, out, now)
+        elif life.state == "ready":
+            self._drain(life, why, out, now)
 
     # ===== their number =====
 
@@ -143,9 +175,11 @@ class Crew:
         self._replace_ill(out, now)
         lacking = wanted - self.living
         if lacking > 0:
-            self._grow(lacking, most, out, now)
+            self._grow(lacking, wanted, most, out, now)
         elif lacking < 0:
             self._shrink(wanted, out, now)
+        elif self.mix.exchanges(self.spec.spot, self.lives.values(), wanted, now) and now >= self.start_at:
+            self._start(wanted, most, out, now)
 
     def disband(self, out: list[Order], now: float) -> None:
         """None is wanted any more: who does not serve yet is stopped, who does is drained."""
@@ -154,30 +188,39 @@ class Crew:
         for life in self.of(["ready"]):
             self._drain(life, "the pool does not scale itself any more", out, now)
 
-    def _grow(self, lacking: int, most: int, out: list[Order], now: float) -> None:
+    def _grow(self, lacking: int, wanted: int, most: int, out: list[Order], now: float) -> None:
         for life in self.of(["draining"])[::-1]:  # the cheapest capacity is what is still there
-            if lacking and not life.sick:
+            if lacking and not life.sick and life.until is None:
                 self._move(life, "loading", "taken back", False, out, now)
                 out.append(Drain(self.pool, life.unit, False))
                 lacking -= 1
         if now < self.start_at:
             return
-        room = most - len(self.lives)
         if self.failures:
-            room = min(room, 1 - self.coming())  # one is tried, not twenty
-        for _ in range(min(lacking, room)):
-            unit = f"{self.pool}-{self._next}"
-            self._next += 1
-            life = self.lives[unit] = Life(unit, "ordered", now)
-            self._record(life, "", "", False, out, now)
-            out.append(Start(self.pool, unit))
+            lacking = min(lacking, 1 - self.coming())  # one is tried, not twenty
+        for _ in range(lacking):
+            self._start(wanted, most, out, now)
+
+    def _start(self, wanted: int, most: int, out: list[Order], now: float) -> None:
+        """One more, where there is room and money for it."""
+        lives = self.lives.values()
+        purchase, why = self.mix.next(self.spec.spot, lives, wanted, now)
+        if len(lives) >= most or not pays(self.spec, lives, purchase, self.hourly_cost):
+            return
+        unit = f"{self.pool}-{self._next}"
+        self._next += 1
+        life = self.lives[unit] = Life(unit, "ordered", now, purchase)
+        self._record(life, "", why, False, out, now)
+        out.append(Start(self.pool, unit, purchase))
 
     def _shrink(self, wanted: int, out: list[Order], now: float) -> None:
         """Only who is ready: what loads is not killed, and once it is ready somebody goes."""
         ready = self.of(["ready"])[::-1]  # the youngest first
-        for life in sorted(ready, key=lambda life: (life.ill_since is None, life.in_flight)):
-            if len(ready) <= wanted or self.living <= wanted:
-                return
+        while len(ready) > wanted and self.living > wanted:
+            kind = self.mix.goes(self.spec.spot, self.lives.values(), wanted)
+            life = min(
+                ready, key=lambda life: (life.ill_since is None, kind not in (None, life.purchase), life.in_flight)
+            )
             ready.remove(life)
             self._drain(life, "the least used", out, now)
 
@@ -212,7 +255,12 @@ class Crew:
     def _failed(self, life: Life, now: float) -> None:
         """A failed start counts once for all that were under way together; one that had served for long is no failed
         start."""
-        if life.state == "draining" or life.proven(self.spec.life, now) or life.born < self._failed_at:
+        if life.state == "draining" or life.proven(self.spec.life, now):
+            return
+        if life.purchase == "spot" and self.spec.spot is not None:
+            self.mix.refused(self.spec.spot, now)
+            return
+        if life.born < self._failed_at:
             return
         self._failed_at = now
         self.failures += 1

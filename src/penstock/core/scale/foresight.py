@@ -140,7 +140,7 @@ class Foresight:
         readings = (*found.readings, reading)
         if wants <= (current if found.count is None else found.count):
             return replace(found, readings=readings)
-        return Recommendation(count=wants, reason=opinion.why, readings=readings)
+        return replace(found, count=wants, reason=opinion.why, readings=readings)
 
     def _judge(self, spec: ScaleSpec, wish: ForecastSpec, current: int, now: float) -> _Opinion:
         forecaster, ahead_s = self._forecaster, self.ahead_s(spec)

@@ -10,6 +10,7 @@ from math import ceil, floor, inf
 
 from msgspec import Struct
 
+from penstock.core.scale.mix import affordable
 from penstock.core.scale.spec import Pace, ScaleSpec
 
 RUNAWAY = 10
@@ -35,24 +36,37 @@ def ceiling(spec: ScaleSpec, hourly_cost: float) -> int:
     """The most replicas that may be there, by `max` and by cost."""
     if spec.max_hourly_cost is None or hourly_cost <= 0:
         return spec.max
+    if spec.spot is not None:
+        return affordable(spec.spot, spec.max, spec.max_hourly_cost, hourly_cost)
     return min(spec.max, floor(spec.max_hourly_cost / hourly_cost + 1e-9))
 
 
 class Guard:
     """One pool's. Numbers are of the replicas that the pool runs by itself."""
 
-    __slots__ = ("_changes", "_recommended", "hourly_cost", "spec")
+    __slots__ = ("_changes", "_recommended", "hourly_cost", "ration", "schedule", "spec")
 
     def __init__(self, spec: ScaleSpec, hourly_cost: float) -> None:
         self.spec = spec
         self.hourly_cost = hourly_cost
+        self.ration: int | None = None
+        """What this month's money is enough for; None: no such bound."""
+        self.schedule = ""
+        """Which one says `min` and `max`; empty: the spec itself."""
         self._recommended: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)
         self._changes: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)
         """When, and by how many."""
 
-    def bound(self, recommended: int | None, current: int, now: float) -> Bounded:
-        """What of this recommendation (None: leave it) may be done now."""
-        spec, most = self.spec, ceiling(self.spec, self.hourly_cost)
+    @property
+    def most(self) -> int:
+        """The most replicas that may be there."""
+        most = ceiling(self.spec, self.hourly_cost)
+        return most if self.ration is None else min(most, self.ration)
+
+    def bound(self, recommended: int | None, current: int, now: float, urgent: int | None = None) -> Bounded:
+        """What of this recommendation (None: leave it) may be done now. `urgent` of it are wanted at once, whatever
+        `up` says, and meanwhile nothing shrinks."""
+        spec, most = self.spec, self.most
         least = min(spec.min, most)
         if current < least or current > most:
             low = current < least
@@ -62,17 +76,29 @@ class Guard:
         alarm = ""
         if recommended > max(RUNAWAY * spec.max, MOST_MEANT) or recommended < 0:
             alarm = f"a recommendation of {recommended:,} replicas, with max {spec.max}"
-        count = min(max(recommended, least), most)
+        count = clipped = min(max(recommended, least), most)
         bounds = [] if count == recommended else [self._edge(count > recommended, most)]
         for step in (self._stabilised, self._paced):
             count, why = step(count, current, now)
             bounds += [why] if why else []
+        if urgent is not None and count < (floor := max(min(urgent, most), current)):
+            count, bounds = floor, self._urged(floor, clipped, bounds[: int(clipped != recommended)], bounds)
         return self._settle(count, current, tuple(bounds), alarm, now)
+
+    @staticmethod
+    def _urged(floor: int, clipped: int, edge: list[str], bounds: list[str]) -> list[str]:
+        """What bounds an urgent number: not `up`, where it is met in full; the panic, where it would shrink."""
+        if floor > clipped:
+            return [*edge, "panic"]
+        return edge if floor == clipped else bounds
 
     def _edge(self, low: bool, most: int) -> str:
         if most < self.spec.max and (not low or most < self.spec.min):
+            if self.ration == most < ceiling(self.spec, self.hourly_cost):
+                return f"max_monthly_cost {self.spec.max_monthly_cost:g}"
             return f"max_hourly_cost {self.spec.max_hourly_cost:g}"
-        return f"min {self.spec.min}" if low else f"max {self.spec.max}"
+        by = f" ({self.schedule})" if self.schedule else ""
+        return f"min {self.spec.min}{by}" if low else f"max {self.spec.max}{by}"
 
     def _settle(self, count: int, current: int, bounds: tuple[str, ...], alarm: str, now: float) -> Bounded:
         if count != current:

@@ -7,6 +7,7 @@ from math import ceil, fsum, isfinite
 
 from msgspec import Struct
 
+from penstock.core.recent import FEW
 from penstock.core.scale.record import Reading
 from penstock.core.scale.spec import ScaleSpec, Target
 from penstock.core.scale.window import ReplicaSeen, Window
@@ -69,6 +70,16 @@ def want_total(total: float, target: float, band: Band, current: int) -> int:
     return up_to(total / target)
 
 
+def want_ratio(ratio: float, ready: int, band: Band, current: int) -> int:
+    """Replicas by one value of the whole pool that does not grow with it, over its target: so many times those that are
+    ready, as for the Value target of an object or external metric. Where fewer are ready than there should be, growing
+    never makes the number fall."""
+    if band.holds(ratio):
+        return current
+    wanted = up_to(ratio * ready)
+    return max(wanted, current) if ratio > 1 else min(wanted, current)
+
+
 class Recommendation(Struct, frozen=True, kw_only=True):
     """What the metrics say together."""
 
@@ -76,26 +87,42 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     """Replicas in all; None: leave it as it is."""
     reason: str
     readings: tuple[Reading, ...]
+    urgent: int | None = None
+    """Replicas in all that are wanted at once; None: nothing is urgent."""
 
 
-def recommend(spec: ScaleSpec, window: Window, unready: int, current: int) -> Recommendation:
-    """How many replicas there should be: the largest number that any metric wants. While one of them cannot be read
-    the pool does not shrink. `unready` are on their way; `current` is how many there should be now.
+def recommend(
+    spec: ScaleSpec, window: Window, unready: int, current: int, more: tuple[Reading, ...] = ()
+) -> Recommendation:
+    """How many replicas there should be: the largest number that any metric, or anything beside them (`more`), wants.
+    While a metric cannot be read the pool does not shrink. `unready` are on their way; `current` is how many there
+    should be now.
     """
     ready = [seen for seen in window.replicas if seen.well]
-    read = _Reader(spec, window, ready, unready, current)
-    readings = tuple(read.all())
+    readings = [*_Reader(spec, window, ready, unready, current).all(), *more]
+    if not current and window.queued:
+        text = f"calls wait and there is no replica: {window.queued}"
+        readings.append(Reading(metric="waiting", value=float(window.queued), target=1.0, wants=1, why=text))
+    return together(tuple(readings), current)
+
+
+def together(readings: tuple[Reading, ...], current: int) -> Recommendation:
+    """What several readings want together."""
     wants = [one for one in readings if one.wants is not None]
     if not wants:
         return Recommendation(count=None, reason="no metric can be read", readings=readings)
     largest = max(wants, key=lambda one: one.wants or 0)
+    urgent = max((one.wants or 0 for one in wants if one.urgent), default=None)
     silent = [one.metric for one in readings if one.wants is None]
     if silent and (largest.wants or 0) < current:
-        return Recommendation(count=None, reason=f"{silent[0]} cannot be read: not shrunk", readings=readings)
-    return Recommendation(count=largest.wants, reason=_why(largest, current), readings=readings)
+        reason = f"{silent[0]} cannot be read: not shrunk"
+        return Recommendation(count=None, reason=reason, readings=readings, urgent=urgent)
+    return Recommendation(count=largest.wants, reason=_why(largest, current), readings=readings, urgent=urgent)
 
 
 def _why(largest: Reading, current: int) -> str:
+    if largest.why:
+        return largest.why
     shown = "-" if largest.value is None else f"{largest.value:.3g}"
     near = "stays at" if largest.wants == current else "wants"
     return f"{largest.metric} is {shown} (target {largest.target:g}): {near} {largest.wants}"
@@ -127,6 +154,10 @@ class _Reader:
         ):
             if target is not None:
                 found.append(self._each(name, target, values))
+        if targets.rps is not None:
+            found.append(self._total("rps", targets.rps, self._window.rps))
+        if targets.p95 is not None:
+            found.append(self._latency("p95", targets.p95))
         return found
 
     def _utilisation(self) -> list[float | None]:
@@ -145,6 +176,23 @@ class _Reader:
 
     def _queue(self, target: Target) -> Reading:
         waiting = self._window.queued + sum(one.waiting or 0 for one in self._ready)
-        wants = want_total(waiting, target.target, band_of(target, self._spec.tolerance), self._current)
-        value = waiting / self._current if self._current else float(waiting)
-        return Reading(metric="queue", value=value, target=target.target, wants=wants)
+        return self._total("queue", target, float(waiting))
+
+    def _total(self, name: str, target: Target, total: float | None) -> Reading:
+        if total is None:
+            return Reading(metric=name, value=None, target=target.target, wants=None)
+        wants = want_total(total, target.target, band_of(target, self._spec.tolerance), self._current)
+        value = total / self._current if self._current else total
+        return Reading(metric=name, value=value, target=target.target, wants=wants)
+
+    def _latency(self, name: str, target: Target) -> Reading:
+        value, calls = self._window.p95_s, self._window.answers
+        if value is None and calls == 0 and not self._window.queued and not any(one.in_flight for one in self._ready):
+            value = 0.0  # nobody is here, so nobody waits
+        wants = None
+        if value is not None:
+            band, ready = band_of(target, self._spec.tolerance), len(self._ready)
+            wants = want_ratio(value / target.target, ready, band, self._current)
+            if (calls or 0) < FEW:  # one slow call of a few is no reason to grow
+                wants = min(wants, self._current)
+        return Reading(metric=name, value=value, target=target.target, wants=wants)

@@ -22,6 +22,10 @@ class Reading(Struct, frozen=True, kw_only=True):
     """Replicas in all; None: it cannot say."""
     missing: int = 0
     """Ready replicas of which it could not be read."""
+    urgent: bool = False
+    """It is obeyed without `up`'s stabilisation and pace, and what it wants is not shrunk below."""
+    why: str = ""
+    """In words, where value and target do not say it."""
 
 
 class Decision(Struct, frozen=True, kw_only=True, tag=True):

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from penstock.base.nouns import Purchase
 from penstock.core.scale.foresight import ForecastView
 from penstock.core.scale.record import Decision, Step
 
@@ -16,6 +17,9 @@ class UnitView(Struct, frozen=True, kw_only=True):
     age_s: float
     in_flight: int
     ill: bool
+    purchase: Purchase = "on_demand"
+    gone_in_s: float | None = None
+    """Until its provider takes it back; None: it gave no notice."""
 
 
 class ScaleView(Struct, frozen=True, kw_only=True):
@@ -34,6 +38,21 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     hourly_cost: float
     """Of all that are there."""
     max_hourly_cost: float | None
+    hourly_costs: dict[Purchase, float]
+    """The same by how they are paid for, at the last look."""
+    spent: dict[Purchase, float]
+    """Money since this gateway looks after them, by how they are paid for."""
+    notices: int
+    """Replicas so far that their provider said it takes back."""
+    dry_s: float
+    """Spot is not asked for before, because it could not be had."""
+    month_cost: float = 0.0
+    """Spent in this calendar month (UTC), as far as it was looked at."""
+    max_monthly_cost: float | None = None
+    ration: int | None = None
+    """The most replicas that what is left of it is enough for now; None: no such bound."""
+    schedule: str = ""
+    """Which one says `min` and `max` now; empty: none holds."""
     closing: bool
     """It does not scale itself any more: its replicas drain."""
     blind: str
@@ -42,11 +61,15 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     """Starts in a row that failed."""
     start_in_s: float
     """None is started before, because of these failures."""
+    panic: bool = False
+    """A burst is met: it grows at once, and does not shrink."""
     alarms: int
     """Recommendations so far that cannot have been meant."""
     ups: int
     """Decisions so far for more replicas."""
     downs: int
+    turns: int = 0
+    """Changes so far that went the other way than the one before."""
     last: Decision | None
     units: list[UnitView]
     forecast: ForecastView | None = None

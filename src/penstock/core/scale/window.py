@@ -36,6 +36,14 @@ class Window(Struct, frozen=True, kw_only=True):
     queued: int
     """Calls that wait in the gateway."""
     replicas: tuple[ReplicaSeen, ...]
+    rps: float | None = None
+    """Calls that came in a second, over the last minute; None: not known, or not counted (`flow`)."""
+    rps_now: float | None = None
+    """The same since the last look."""
+    p95_s: float | None = None
+    """From arrival to the end of the answer, of the last minute's calls; None: as above, or there were none."""
+    answers: int | None = None
+    """How many calls that says; None: they are not counted."""
 
 
 def window_of(pool: Pool, now: float) -> Window:

@@ -6,7 +6,8 @@ missed, or happened while nobody looked, is seen at the next one.
 
 from msgspec import Struct
 
-from penstock.base.nouns import Unit
+from penstock.base.nouns import Purchase, Unit
+from penstock.core.scale.budget import Purse
 from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
@@ -25,6 +26,8 @@ class Seen(Struct, frozen=True, tag=True):
     """All that its actuator runs or has run; None: it could not say."""
     detail: str = ""
     """Why it could not."""
+    wall_s: float | None = None
+    """What the wall clock says, in seconds since 1970; None: it is not known, and what held last holds on."""
 
 
 class Scaled(Struct, frozen=True, tag=True, gc=False):
@@ -50,11 +53,28 @@ class Reconfigured(Struct, frozen=True, tag=True):
     """Pool -> what one of its replicas costs an hour."""
 
 
+class Noticed(Struct, frozen=True, tag=True, gc=False):
+    """A provider gave notice that it takes a replica back: it drains, and another one is ordered. Told again, it holds
+    the earlier end."""
+
+    pool: str
+    unit: str
+    within_s: float
+    """Until it is gone."""
+
+
+class Kept(Struct, frozen=True, tag=True):
+    """What an earlier life of the gateway was told to keep of a pool's money."""
+
+    pool: str
+    purse: Purse
+
+
 class Woke(Struct, frozen=True, tag=True, gc=False):
     """The time that the Governor asked to be woken at has come."""
 
 
-Fact = Seen | Scaled | Remembered | Reconfigured | Woke
+Fact = Seen | Scaled | Reconfigured | Noticed | Kept | Remembered | Woke
 
 # ===== orders =====
 
@@ -70,6 +90,8 @@ class Start(Struct, frozen=True, tag=True, gc=False):
 
     pool: str
     unit: str
+    purchase: Purchase = "on_demand"
+    """How it is to be had; other than on demand only in a pool with `spot`."""
 
 
 class Drain(Struct, frozen=True, tag=True, gc=False):
@@ -87,8 +109,15 @@ class Stop(Struct, frozen=True, tag=True, gc=False):
     unit: str
 
 
+class Keep(Struct, frozen=True, tag=True):
+    """Write down what a pool has spent, so that it survives a restart; comes back as Kept."""
+
+    pool: str
+    purse: Purse
+
+
 class Remember(Struct, frozen=True, tag=True):
-    """Keep this over a restart, in the place of what was kept before."""
+    """Keep what was asked of a pool over a restart, in the place of what was kept before; comes back as Remembered."""
 
     pool: str
     past: Past
@@ -100,4 +129,4 @@ class Record(Struct, frozen=True, tag=True):
     entry: Decision | Step
 
 
-Order = Look | Start | Drain | Stop | Remember | Record
+Order = Look | Start | Drain | Stop | Keep | Remember | Record

@@ -1,0 +1,217 @@
+"""`python -m bench.ledger`: what the ledger costs and promises, measured.
+
+`rows`: fills a ledger with so many calls of a thousand tenants in a month, by the way that the gateway's own rows
+take from the journal into the database, and then asks it: how fast the last million came in, with all indexes there,
+how long a page of a user's history and a month's sums by user take, and how the database finds them.
+
+`kills`: a gateway over emulated engines is killed at random moments under load, started again on the same folder, and
+so on; then its rows are compared with what clients were answered.
+
+`path`: what the ledger adds to the path of a call, in a loop without sockets: booking, and a commit every few calls.
+"""
+
+import argparse
+import json
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+from sqlalchemy.dialects import sqlite
+
+from penstock.adapters.stores import asking, history
+from penstock.adapters.stores.database import Database
+from penstock.adapters.stores.writing import DAY, Writer, rows_of
+from penstock.base.entries import CALL, Entry
+from penstock.base.nouns import CallRow, Usage
+from penstock.core.effects import Record as RecordOrder
+from penstock.core.effects import Send
+from penstock.core.events import Woke
+from penstock.drive.segments import Record, Segments
+from penstock.telemetry.bookings import Bookings
+
+DAYS = 31
+BEGIN_DAY = 20_423
+"""2025-12-01."""
+TENANTS, MODELS, REPLICAS = 1_000, 5, 16
+BATCH = 1_000
+REPEATS = 50
+
+
+def made(count: int, seed: int) -> Iterator[Record]:
+    """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each."""
+    rng = Random(seed)
+    weights = [1 / rank for rank in range(1, TENANTS + 1)]
+    tenants: Iterator[int] = iter(())
+    for number in range(count):
+        if number % 10_000 == 0:
+            tenants = iter(rng.choices(list(range(TENANTS)), weights, k=10_000))
+        tenant = next(tenants)
+        at = BEGIN_DAY * 86_400 + DAYS * 86_400 * number / count + rng.random()
+        latency_s = rng.lognormvariate(0.7, 0.8)
+        prompt, completion = rng.randrange(20, 4_000), rng.randrange(1, 800)
+        row = CallRow(
+            f"{number // 500_000:016x}-{number % 500_000 + 1}", f"req-{rng.getrandbits(64):016x}" if number % 2 else "",
+            at, f"tenant-{tenant:04}", f"key-{tenant:04}-{number & 1}", f"model-{tenant % MODELS}",
+            "/v1/chat/completions", "default", f"10.0.0.{number % REPLICAS}:8000", "ok", 200, number % 3 > 0, 2, 1,
+            latency_s, latency_s / 10, 0.01, Usage(prompt, completion, prompt // 3), completion, "", 0,
+            (prompt * 0.6 + completion * 0.8) / 1e6,
+        )  # fmt: skip
+        yield Record(CALL, msgspec.json.encode(Entry(row, "eu-west")))
+
+
+def fill(database: Database, count: int, last: int) -> dict[str, Any]:
+    """Write them; rows a second over the last ones."""
+    writer = Writer(database)
+    batch: list[Record] = []
+    busy_s = last_s = 0.0
+    cpu_s = last_cpu_s = 0.0
+    for number, record in enumerate(made(count, 1), 1):
+        batch.append(record)
+        if len(batch) == BATCH or number == count:
+            began, cpu = time.perf_counter(), time.thread_time()
+            writer.write(rows_of(batch))
+            took, used = time.perf_counter() - began, time.thread_time() - cpu
+            busy_s, cpu_s = busy_s + took, cpu_s + used
+            if number > count - last:
+                last_s, last_cpu_s = last_s + took, last_cpu_s + used
+            batch = []
+        if number % 500_000 == 0:
+            print(f"  {number:,} rows, {number / busy_s:,.0f} a second so far", file=sys.stderr, flush=True)
+    return {
+        "rows": count, "rows_per_s": round(count / busy_s), "last_rows": last, "last_rows_per_s": round(last / last_s),
+        "last_rows_per_cpu_s": round(last / last_cpu_s), "us_cpu_per_row": round(last_cpu_s / last * 1e6, 1),
+    }  # fmt: skip
+
+
+def timed(ask: Callable[[], object]) -> dict[str, float]:
+    """Milliseconds of a question."""
+    took = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        ask()
+        took.append((time.perf_counter() - began) * 1e3)
+    return {"first": round(took[0], 2), "median": round(statistics.median(took), 2), "worst": round(max(took), 2)}
+
+
+def plan(connection: Any, query: Any) -> list[str]:
+    """How SQLite finds it."""
+    text = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+
+
+def ask(database: Database) -> dict[str, Any]:
+    """How long the questions of users take."""
+    rng = Random(2)
+    month = asking.Span(BEGIN_DAY, BEGIN_DAY + DAYS - 1)
+    found: dict[str, Any] = {}
+    with database.reading() as connection:
+        for name, tenant in (("busiest", "tenant-0000"), ("middle", "tenant-0500")):
+            first = history.Which(tenant=tenant)
+
+            def deep(tenant: str = tenant) -> object:
+                at = (BEGIN_DAY * DAY) + rng.randrange(DAYS * DAY)
+                return history.page_of(connection, history.Which(tenant=tenant, before=(at, 0)))
+
+            found[f"page of the {name} tenant"] = timed(lambda first=first: history.page_of(connection, first))  # type: ignore[misc]
+            found[f"page of the {name} tenant, anywhere"] = timed(deep)
+            own = asking.Span(month.first, month.last, tenant=tenant)
+            found[f"month of the {name} tenant, by day"] = timed(
+                lambda own=own: asking.spent(connection, ("day",), own, "cost", 31)  # type: ignore[misc]
+            )
+            found[f"p95 of the {name} tenant's month"] = timed(
+                lambda own=own: asking.quickness(connection, "tenant", own)  # type: ignore[misc]
+            )
+        loose = asking.Span(month.first + 1, month.last)
+        found["thirty days by tenant, all of them"] = timed(
+            lambda: asking.spent(connection, ("tenant",), loose, "cost", 1000)
+        )
+        found["month by tenant, all of them"] = timed(
+            lambda: asking.spent(connection, ("tenant",), month, "cost", 1000)
+        )
+        found["month by model"] = timed(lambda: asking.spent(connection, ("model",), month))
+        found["one call by its id"] = timed(lambda: history.one(connection, f"{3:016x}-77"))
+        plans = {
+            "page": plan(connection, history.query(history.Which(tenant="t", before=(1, 1)))),
+            "month by tenant": plan(connection, asking.spending(("tenant",), month)),
+        }
+    return {"ms": found, "plans": plans}
+
+
+def rows(asked: argparse.Namespace) -> dict[str, Any]:
+    """Fill one, ask it."""
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        database = Database(f"sqlite:///{folder}/ledger.db", 0)
+        database.migrate()
+        filled = fill(database, asked.rows, min(asked.last, asked.rows))
+        answers = ask(database)
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        database.close()
+    return {"filled": filled, "mb": round(size / 1e6), **answers}
+
+
+def path(asked: argparse.Namespace) -> dict[str, Any]:
+    """Microseconds of CPU that a call costs on the loop's thread, by how many calls end in one turn."""
+    found: dict[str, Any] = {}
+    row = msgspec.json.decode(next(made(1, 1)).payload, type=Entry).row
+    for together in (1, 4, 16):
+        best = float("inf")
+        for _ in range(asked.rounds):
+            with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+                segments = Segments(Path(folder))
+                bookings = Bookings(segments, lambda _: None)
+                sent, over = [Send(row.id, 1, row.replica, "m", 1.0, 1.0, 1.0, 0.0)], [RecordOrder(row)]
+                fact = Woke()
+                before = time.thread_time()
+                for number in range(asked.calls):
+                    bookings.observe(1.0, fact, sent)  # type: ignore[arg-type]
+                    bookings.observe(1.0, fact, [])
+                    bookings.observe(1.0, fact, over)  # type: ignore[arg-type]
+                    if number % together == together - 1:
+                        bookings.commit()
+                best = min(best, (time.thread_time() - before) / asked.calls * 1e6)
+                segments.close()
+        found[f"{together} a turn"] = round(best, 2)
+    return {"us_cpu_per_call": found}
+
+
+def main() -> None:
+    """Measure, print JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=__doc__)
+    parser.add_argument("what", choices=("rows", "path", "kills"))
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--last", type=int, default=1_000_000, help="the rate is that of the last so many rows")
+    parser.add_argument("--folder", type=Path, help="where temporary files go; ten million rows need 6 GB")
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=100)
+    asked = parser.parse_args()
+    print(json.dumps({"rows": rows, "path": path, "kills": kills}[asked.what](asked), indent=1))
+
+
+def kills(asked: argparse.Namespace) -> dict[str, Any]:
+    """Kill a gateway over and over; what clients were answered, and what is in the ledger."""
+    from tests.helpers.lives import Lives
+
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        lives = Lives(Path(folder), seed=1)
+        lives.run(asked.kills)
+        with closing(sqlite3.connect(Path(folder) / "ledger" / "ledger.db")) as base:
+            found = [name for (name,) in base.execute("SELECT client_id FROM calls WHERE client_id <> ''")]
+            sums = base.execute("SELECT sum(calls) FROM days").fetchone()[0]
+            count = base.execute("SELECT count(*) FROM calls").fetchone()[0]
+    return {
+        "kills": asked.kills, "answered": len(lives.answered), "lost": len(set(lives.answered) - set(found)),
+        "doubled": len(found) - len(set(found)), "rows": count, "sum_of_days": sums,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

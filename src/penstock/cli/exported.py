@@ -1,0 +1,56 @@
+"""Calls of the ledger as files: all columns as CSV, or a trace in our own format for `simulate` and `load`."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from penstock.workload.export import to_csv
+from penstock.workload.request import Request
+
+COLUMNS = (
+    "id", "client_id", "at", "tenant", "key", "model", "path", "pool", "replica", "region", "outcome", "status",
+    "stream", "priority", "attempts", "hedge", "prompt_tokens", "completion_tokens", "cached_tokens", "estimated",
+    "cost", "latency", "ttft", "queue",
+)  # fmt: skip
+"""As the table has them: times in microseconds, `at` since the epoch (UTC), cost in billionths."""
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_lines(rows: Iterable[Any]) -> Iterator[bytes]:
+    """A header, then a line a call. Texts that a spreadsheet would take for a formula begin with an apostrophe."""
+    yield _line(COLUMNS)
+    for row in rows:
+        values = row._mapping
+        yield _line([_harmless(values[name]) for name in COLUMNS])
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULAS):
+        return f"'{value}"
+    if isinstance(value, bool):
+        return int(value)
+    return value
+
+
+def _line(values: Iterable[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()
+
+
+def trace_lines(rows: Iterable[Any]) -> Iterator[bytes]:
+    """Our own trace format: when calls came and how long they were. Those that were refused are left out: nobody has
+    counted their prompts."""
+    return to_csv(
+        Request(
+            at_ns=row.at * 1000, prompt_tokens=row.prompt_tokens, output_tokens=row.completion_tokens,
+            tenant=_plain(row.tenant), model=_plain(row.model), priority=row.priority,
+        )
+        for row in rows
+        if row.prompt_tokens > 0
+    )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

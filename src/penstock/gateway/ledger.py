@@ -1,0 +1,145 @@
+"""The ledger as one part of a gateway: its journal, who writes it, and who carries it into the database.
+
+What of it needs the extra `ledger` is imported when somebody has one.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from penstock.adapters.stores.spec import LedgerSpec
+from penstock.base.entries import Kept, Upkeep
+from penstock.base.nouns import Replica
+from penstock.drive.segments import Segments
+from penstock.gateway.outbox import Outbox
+from penstock.telemetry.bookings import Bookings
+
+if TYPE_CHECKING:
+    from penstock.adapters.stores.clerk import Clerk
+    from penstock.adapters.stores.database import Database
+    from penstock.adapters.stores.history import Pages
+
+COMMIT_S: Final = 0.5
+"""How often is tried again what could not be put on disk."""
+STOP_S: Final = 5.0
+UPKEEP_S: Final = 300.0
+"""How long a span of time is at most for which it is written down what the fleet was."""
+
+
+def open_ledger(spec: LedgerSpec, outbox: Outbox, now: Callable[[], float]) -> "Ledger":
+    """The ledger that these settings want. Raises OSError where its folder or a package cannot be had."""
+    try:
+        from penstock.adapters.stores.clerk import Clerk
+        from penstock.adapters.stores.database import Database
+        from penstock.adapters.stores.history import Pages
+    except ImportError as missing:
+        text = f"ledger: {missing.name} is missing: pip install 'penstock[ledger]'"
+        raise OSError(text) from None
+    segments = Segments(Path(spec.folder), max_bytes=spec.journal_bytes, fsync=spec.fsync)
+    try:
+        database = Database(spec.url(), spec.slow_query_s)
+    except ValueError as wrong:
+        segments.close()
+        raise OSError(f"ledger.database: {wrong}") from None
+    return Ledger(segments, database, Clerk(segments, database, spec.keep_s), Pages(database), outbox, now)
+
+
+class LedgerState(Struct, frozen=True, kw_only=True):
+    """How the ledger is, for people: admin API, metrics."""
+
+    written: int
+    """Calls that this process has carried into the database."""
+    journal_bytes: int
+    """On disk, not dealt with yet; a segment goes when all of it is in the database."""
+    waiting: int
+    """Records that are not even on disk, because it takes nothing."""
+    lost: int
+    """Records for which neither disk nor memory had room."""
+    damaged: int
+    """Lines of the journal that could not be read."""
+    rejected: int
+    """Records that no database takes; they are kept in the file `rejected` of its folder."""
+    away: str
+    """Why the database cannot be written; empty: it can."""
+    failing: str
+    """Why the journal cannot be written; empty: it can."""
+    database: str
+    """Where it is, without its password."""
+    connections: Any
+    pages_ahead: int
+    """Pages that were there before they were asked for."""
+
+
+class Ledger:
+    """Made inside a running event loop. `now` tells seconds since the epoch."""
+
+    def __init__(
+        self, segments: Segments, database: "Database", clerk: "Clerk", pages: "Pages", outbox: Outbox,
+        now: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._loop = asyncio.get_running_loop()
+        self._outbox = outbox
+        self.segments = segments
+        self.database = database
+        self.clerk = clerk
+        self.pages = pages
+        self.bookings = Bookings(segments, self._loop.call_soon)
+        self.observe = self.bookings.observe
+        outbox.before = self.bookings.commit
+        self._timer: asyncio.TimerHandle | None = None
+        self._now = now
+        self._life, self._spans = secrets.token_hex(8), 0
+        self._kept: tuple[Kept, ...] = ()
+        self._since = 0.0
+        """Since when that is the fleet and not written down."""
+
+    def start(self, replicas: Sequence[Replica] = ()) -> None:
+        """Begin to carry over, with these in the fleet."""
+        self.fleet(replicas)
+        self.clerk.start()
+        self._tick()
+
+    def _tick(self) -> None:
+        if self._now() - self._since >= UPKEEP_S:
+            self._write_upkeep()
+        self.bookings.commit()
+        self._timer = self._loop.call_later(COMMIT_S, self._tick)
+
+    def fleet(self, replicas: Sequence[Replica]) -> None:
+        """Who is in the fleet now."""
+        self.bookings.regions = {replica.id: replica.region for replica in replicas if replica.region}
+        kept = tuple(Kept(one.id, one.pool, one.region, one.purchase, one.hourly_cost) for one in replicas)
+        if kept != self._kept:
+            self._write_upkeep()
+            self._kept = kept
+
+    def _write_upkeep(self) -> None:
+        """What the fleet was since this was done last."""
+        now = self._now()
+        if self._kept and now > self._since:
+            self._spans += 1
+            self.bookings.upkeep(Upkeep(f"{self._life}-{self._spans}", self._since, now - self._since, self._kept))
+        self._since = now
+
+    def state(self) -> LedgerState:
+        """As it stands."""
+        segments, clerk = self.segments, self.clerk
+        return LedgerState(
+            written=clerk.written, journal_bytes=segments.size_bytes, waiting=segments.waiting, lost=segments.lost,
+            damaged=clerk.damaged, rejected=clerk.rejected, away=clerk.away, failing=segments.failing,
+            database=self.database.name, connections=self.database.numbers(), pages_ahead=self.pages.hits,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Carry over what is left, for five seconds at most; the rest stays in the journal for the next gateway."""
+        self._write_upkeep()
+        self.bookings.commit()
+        if self._timer is not None:  # else it was never begun
+            self._timer.cancel()
+            self.clerk.stop(STOP_S)
+        self._outbox.before = None
+        self.segments.close()

@@ -1,0 +1,106 @@
+"""The clerk: everything that is in the journal arrives, whatever happens to the database meanwhile."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock.adapters.stores.clerk import Clerk
+from penstock.adapters.stores.database import Database
+from penstock.drive.segments import Record, Segments, segments_in
+from tests.adapters.stores.ledgers import call, rows
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> Iterator[Segments]:
+    """A journal."""
+    made = Segments(tmp_path / "journal", segment_bytes=2000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[Database]:
+    """A database that nobody has migrated."""
+    made = Database(f"sqlite:///{tmp_path}/db/ledger.db")
+    yield made
+    made.close()
+
+
+def fill(segments: Segments, *records: Record) -> None:
+    """A turn a record."""
+    for record in records:
+        segments.put(*record)
+        segments.commit()
+
+
+def test_rows_arrive_and_the_journal_shrinks(segments: Segments, base: Database, tmp_path: Path) -> None:
+    """A thread carries them over; what is left of the journal is the segment that is written to."""
+    (tmp_path / "db").mkdir()
+    clerk = Clerk(segments, base)
+    clerk.start()
+    fill(segments, *(call(f"c{number}") for number in range(20)))
+    assert clerk.stop(5.0)
+    assert rows(base, "SELECT count(*) FROM calls") == [(20,)]
+    assert clerk.written == 20
+    assert len(segments_in(segments.folder)) == 1
+
+
+def test_a_database_that_comes_late(segments: Segments, base: Database, tmp_path: Path) -> None:
+    """Until it is there rows wait in the journal, then all of them arrive once."""
+    fill(segments, *(call(f"c{number}") for number in range(20)))
+    clerk = Clerk(segments, base)
+    for _ in range(3):
+        assert not clerk.turn()
+    assert "unable to open" in clerk.away
+    assert len(segments_in(segments.folder)) > 1
+    (tmp_path / "db").mkdir()
+    assert clerk.turn()
+    assert clerk.away == ""
+    assert not clerk.turn()
+    assert rows(base, "SELECT count(*) FROM calls") == [(20,)]
+
+
+def test_a_database_that_goes_away(segments: Segments, base: Database, tmp_path: Path) -> None:
+    """Locked by another between two batches: the batch is tried until it can be written, and is written once."""
+    (tmp_path / "db").mkdir()
+    clerk = Clerk(segments, base)
+    fill(segments, call("a"))
+    assert clerk.turn()
+    base.engine.dispose()
+    other = sqlite3.connect(tmp_path / "db" / "ledger.db", isolation_level=None)
+    other.execute("ALTER TABLE calls RENAME TO gone")
+    fill(segments, call("b"), call("c"))
+    assert not clerk.turn()
+    assert "calls" in clerk.away
+    other.execute("ALTER TABLE gone RENAME TO calls")
+    other.close()
+    assert clerk.turn()
+    assert rows(base, "SELECT id FROM calls ORDER BY n") == [("a",), ("b",), ("c",)]
+
+
+def test_what_was_carried_over_before_a_kill_is_not_carried_twice(
+    segments: Segments, base: Database, tmp_path: Path
+) -> None:
+    """A process that ends between the commit and the removal of the segment: the next one reads all of it again."""
+    (tmp_path / "db").mkdir()
+    fill(segments, *(call(f"c{number}") for number in range(20)))
+    for _ in range(2):
+        clerk = Clerk(segments, base)
+        clerk._reader.done = lambda: None  # type: ignore[method-assign]
+        assert clerk.turn()
+    assert rows(base, "SELECT count(*) FROM calls") == [(20,)]
+    assert rows(base, "SELECT sum(calls) FROM days") == [(20,)]
+
+
+def test_a_record_that_cannot_be_had_is_set_aside(segments: Segments, base: Database, tmp_path: Path) -> None:
+    """One that no version wrote and one that the table refuses: the others arrive, these stay in a file."""
+    (tmp_path / "db").mkdir()
+    bad, odd = Record(b"c", b"[nonsense"), call("odd", latency_s=1e300)
+    fill(segments, call("a"), bad, call("b"), odd, call("c"))
+    clerk = Clerk(segments, base)
+    assert clerk.turn()
+    assert rows(base, "SELECT id FROM calls ORDER BY n") == [("a",), ("b",), ("c",)]
+    assert clerk.rejected == 2
+    assert (segments.folder / "rejected").read_bytes().count(b"\n") == 2

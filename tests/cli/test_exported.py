@@ -1,0 +1,58 @@
+"""Calls of the ledger as files: CSV that is safe to open, and traces that are read back."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from penstock.adapters.stores import history
+from penstock.adapters.stores.tables import calls
+from penstock.base.nouns import Usage
+from penstock.cli.exported import COLUMNS, csv_lines, trace_lines
+from penstock.workload.formats import read_trace
+from tests.adapters.stores.ledgers import MIDNIGHT, call, database, write
+
+BEGIN, END = MIDNIGHT * 10**6, (MIDNIGHT + 86_400) * 10**6
+
+
+def test_csv_has_every_column_and_no_formula(tmp_path: Path) -> None:
+    """A name that a spreadsheet would run begins with an apostrophe; a comma and a line end stay in their cell."""
+    with database(tmp_path) as base:
+        write(base, call("a", model='=cmd|" /C calc"!A0', tenant="a,b\nc", cost=0.5, at=MIDNIGHT + 1.5))
+        with base.reading() as connection:
+            text = b"".join(csv_lines(history.every(connection, BEGIN, END))).decode()
+    assert set(COLUMNS) == set(calls.columns.keys()) - {"n"}
+    head, row = list(csv.reader(text.splitlines(keepends=True)))
+    assert tuple(head) == COLUMNS
+    found = dict(zip(head, row, strict=True))
+    assert found["model"] == '\'=cmd|" /C calc"!A0'
+    assert found["tenant"] == "a,b\nc"
+    assert (found["at"], found["cost"], found["stream"]) == (str(MIDNIGHT * 10**6 + 1_500_000), "500000000", "1")
+
+
+@pytest.mark.parametrize("id", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_every_kind_of_formula_is_harmless(id: str, tmp_path: Path) -> None:
+    """Whichever sign it begins with."""
+    with database(tmp_path) as base:
+        write(base, call("a", client_id=id))
+        with base.reading() as connection:
+            *_, line = csv_lines(history.every(connection, BEGIN, END))
+    assert line.startswith(f"a,'{id},".encode())
+
+
+def test_a_trace_is_read_back(tmp_path: Path) -> None:
+    """Arrivals to the microsecond, tokens as they were charged, tenants, models and priorities; refused calls are not
+    in it."""
+    with database(tmp_path) as base:
+        write(
+            base,
+            call("a", usage=Usage(100, 7), at=MIDNIGHT + 1.25, priority=1),
+            call("b", usage=Usage(50, 0), at=MIDNIGHT + 1.5, tenant="a b\nc", priority=4),
+            call("c", outcome="queue_full", status=429, usage=None),
+        )
+        with base.reading() as connection:
+            trace = read_trace(b"".join(trace_lines(history.every(connection, BEGIN, END))), "trace")
+    names = ("at_ns", "prompt_tokens", "output_tokens", "tenant", "model", "priority")
+    assert [tuple(getattr(one, name) for name in names) for one in trace] == [
+        (0, 100, 7, "demo", "tiny", 1), (250_000_000, 50, 0, "a b c", "tiny", 4),
+    ]  # fmt: skip
