@@ -119,7 +119,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("scale_hourly_cost", "gauge", ("pool",), "What those that are there cost an hour."),
     Family("scale_failed_starts", "gauge", ("pool",), "Starts in a row that failed."),
     Family("scale_blind", "gauge", ("pool",), "1 while its actuator cannot say what runs, and nothing is ordered."),
-    Family("scale_spent", "counter", ("pool", "purchase"), "What they have cost since this gateway looks after them, by how they are paid for."),
+    Family("scale_spent", "counter", ("pool", "purchase"), "What they have cost so far, by how they are paid for."),
     Family("scale_notices", "counter", ("pool",), "Replicas that their provider said it takes back."),
     Family("scale_spot_dry_seconds", "gauge", ("pool",), "Until spot is asked for again, because it could not be had."),
     Family("scale_min", "gauge", ("pool",), "Fewest replicas that it may have now, by its settings or a schedule."),
