@@ -105,16 +105,9 @@ class _Ward:
         """The replicas that calls may be sent to."""
         like, access, spot = self.pool.template, self.pool.access, self.pool.spec.spot
         cheap = replace(like, purchase="spot", hourly_cost=price_of("spot", spot, like.hourly_cost))
+        kinds = {"spot": like if spot is None else cheap}
         return [
-            (
-                replace(
-                    cheap if spot is not None and unit.purchase == "spot" else like,
-                    id=unit.id,
-                    url=unit.url,
-                    drain=unit.id in self.drained,
-                ),
-                access,
-            )  # fmt: skip
+            (replace(kinds.get(unit.purchase, like), id=unit.id, url=unit.url, drain=unit.id in self.drained), access)
             for unit in self.units
             if unit.state == "running" and unit.url and unit.id not in self.stopped
         ]
@@ -358,8 +351,8 @@ class Scaling:
     # ===== notices =====
 
     def noticed(self, pool: str, unit: str, within_s: float | None) -> int:
-        """A provider takes a replica of a pool, or all that are spot, back in so many seconds (None: as the pool says); how
-        many that are."""
+        """A provider takes a replica of a pool, or all that are spot, back in so many seconds (None: as the pool says);
+        how many that are."""
         ward = self._wards.get(pool)
         if ward is None:
             return 0

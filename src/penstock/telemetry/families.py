@@ -123,7 +123,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("scale_forecast_error_ratio", "gauge", ("pool", "ahead"), "How far off such forecasts were over a day."),
     Family("scale_forecast_acts", "gauge", ("pool",), "1 while its forecast is acted upon, not the metrics alone."),
     Family("scale_forecast_windows", "gauge", ("pool",), "Windows of five minutes that its forecast knows."),
-    Family("scale_spent", "counter", ("pool", "purchase"), "What they have cost since this gateway looks after them, by how they are paid for."),
+    Family("scale_spent", "counter", ("pool", "purchase"), "What they have cost so far, by how they are paid for."),
     Family("scale_notices", "counter", ("pool",), "Replicas that their provider said it takes back."),
     Family("scale_spot_dry_seconds", "gauge", ("pool",), "Until spot is asked for again, because it could not be had."),
     Family("scale_min", "gauge", ("pool",), "Fewest replicas that it may have now, by its settings or a schedule."),
