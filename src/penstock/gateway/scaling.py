@@ -54,6 +54,8 @@ from penstock.gateway.notices import NoticeWatch, about
 
 log = logging.getLogger("penstock.scaling")
 
+ORDER_S = 30.0
+"""How long an actuator may take to obey; what comes of it later shows when it is looked at."""
 LOOK_S = 10.0
 """How long an actuator may take to say what there is."""
 KEPT_TURNS = 2000
@@ -260,6 +262,7 @@ class Scaling:
         elif isinstance(order, Drain):
             (ward.drained.add if order.drain else ward.drained.discard)(order.unit)
             self._tell_fleet()
+            self._spawn(self._hint(ward, order))
         elif isinstance(order, Start):
             self._spawn(self._order(ward, order))
         else:
@@ -275,17 +278,27 @@ class Scaling:
     async def _order(self, ward: _Ward, order: Start | Stop) -> None:
         detail = ""
         try:
-            if isinstance(order, Start):
-                await ward.actuator.start(order.unit, order.purchase)
-            else:
-                await ward.actuator.stop(order.unit)
+            async with asyncio.timeout(ORDER_S):
+                if isinstance(order, Start):
+                    await ward.actuator.start(order.unit, order.purchase)
+                else:
+                    await ward.actuator.stop(order.unit)
         except OSError as wrong:
-            detail = str(wrong)[:300] or type(wrong).__name__
+            detail = str(wrong)[:300] or "not done in time"
         except Exception as bug:
             log.error("pool %s: %s failed: a bug", order.pool, order, exc_info=bug)
             detail = type(bug).__name__
         if detail:
             self._pump.tell(Scaled(order.pool, order.unit, detail))
+
+    async def _hint(self, ward: _Ward, order: Drain) -> None:
+        try:
+            async with asyncio.timeout(ORDER_S):
+                await ward.actuator.drain(order.unit, order.drain)
+        except OSError as wrong:  # a hint that is not taken costs nothing by itself
+            log.warning("pool %s: %s drains, which its actuator does not know: %s", order.pool, order.unit, wrong)
+        except Exception as bug:
+            log.error("pool %s: %s failed: a bug", order.pool, order, exc_info=bug)
 
     async def _keep(self, ward: _Ward, purse: Purse) -> None:
         if ward.purse is not None:

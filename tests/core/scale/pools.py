@@ -78,10 +78,21 @@ class World:
         self.blind = False
         """The actuator cannot say what there is."""
         self.refuses = False
+        self.dry = False
+        """Spot cannot be had."""
         self.ignores = False
         """Orders to start are lost."""
         self.crashes = False
         """What is started ends at once."""
+        self.sticks = False
+        """Orders to stop are lost."""
+        self.mute = False
+        """Replicas do not tell the utilisation of their GPUs, which is that of their seats."""
+        self.flaps = False
+        """Every other look finds all of them ill."""
+        self.looks = 0
+        self.spent = 0.0
+        """What those that were there have cost in truth."""
         self.slow = False
         """What is started never gets ready."""
         self.extra: tuple[ReplicaSeen, ...] = ()
@@ -136,14 +147,18 @@ class World:
             )
         elif isinstance(order, Drain):
             (self.draining.add if order.drain else self.draining.discard)(order.unit)
+        elif isinstance(order, Stop) and self.sticks:
+            pass
         elif isinstance(order, Stop):
             self.units.pop(order.unit, None)
             for known in (self.loaded, self.ill, self.draining, self.busy):
                 known.discard(order.unit)
-        elif self.refuses:
+        elif self.refuses or (self.dry and order.purchase == "spot"):
             self.tell(Scaled(order.pool, order.unit, "no room"))
         elif not self.ignores and order.unit not in self.units:
-            self.units[order.unit] = unit(order.unit, "ended" if self.crashes else "running", detail="boom")
+            self.units[order.unit] = unit(
+                order.unit, "ended" if self.crashes else "running", detail="boom", purchase=order.purchase
+            )  # fmt: skip
             self.most = max(self.most, len(self.units))
 
     def window(self) -> Window:
@@ -151,10 +166,13 @@ class World:
         running = [name for name, one in self.units.items() if one.state == "running"]
         serving = [name for name in running if name in self.loaded - self.draining]
         share = self.load // len(serving) if serving else 0
+        self.looks += 1
+        flat = self.flaps and self.looks % 2 == 0
         replicas = [
             seen(
                 name, share if name in serving else int(name in self.busy),
-                well=name in self.loaded - self.ill - self.draining, loading=name not in self.loaded,
+                well=name in self.loaded - self.ill - self.draining and not flat, loading=name not in self.loaded,
+                gpu=None if self.mute else min(1.0, share / 10),
             )
             for name in running
         ]  # fmt: skip
@@ -171,10 +189,14 @@ class World:
         """Let time pass, a wake-up at a time."""
         end = self.now + seconds
         while (wake := self.governor.next_wake()) is not None and wake <= end:
-            self.now = max(self.now, wake)
+            self._pass(max(self.now, wake))
             self.tell(Woke())
-        self.now = end
+        self._pass(end)
         return self
+
+    def _pass(self, until: float) -> None:
+        self.spent += len(self.units) * self.hourly_cost * (until - self.now) / 3600
+        self.now = until
 
     # ===== reads =====
 
