@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from penstock.config.scenarios import Die, Fault, Scenario, Spot
+from penstock.config.scenarios import Die, Fault, Scenario, Spot, Storm
 from penstock.core.scale.spec import DownPace, GpuTarget, Targets, UpPace, UtilisationTarget
 from penstock.core.spec import BreakerSpec, OutlierSpec, RetrySpec
 from penstock.sim.compare import Trial
@@ -54,6 +54,8 @@ def _no_drain(scenario: Scenario) -> Trial:
 
 def _unheard(fault: Fault) -> Fault:
     """Nobody hears of the notice: it is there until it is not."""
+    if isinstance(fault, Storm):
+        return replace(fault, at_s=fault.at_s + fault.notice_s, notice_s=0.0)
     if not isinstance(fault, Spot):
         return fault
     for_s = None if fault.for_s is None else fault.for_s - fault.notice_s

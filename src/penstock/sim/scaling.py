@@ -61,14 +61,14 @@ class Scaling:
         self._engines: dict[str, Engine] = {}
         self._up_at: dict[str, float] = {}
         """Until then an engine that does not answer only starts up."""
+        self.bugs = Bugs(spec, kernel)
+        self.decided: Callable[[Decision], None] | None = None
+        """Hears of every decision."""
         self.spot = Spot(spec.market, kernel, self._notice, self._take_back, rand)
         ours = [engine for engine in cloud.engines.values() if engine.group is self._group]
         for number, engine in enumerate(ours):
             if spec.spot is not None and number >= base_of(spec.spot, len(ours)):
                 self._as_spot(engine)
-        self.bugs = Bugs(spec, kernel)
-        self.decided: Callable[[Decision], None] | None = None
-        """Hears of every decision."""
 
     def begin(self, start: float, faults: tuple[Fault, ...]) -> None:
         """The group's replicas are there already, and up: only what is started now takes its time. Of a mix the first

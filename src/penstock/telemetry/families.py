@@ -129,6 +129,13 @@ FAMILIES: tuple[Family, ...] = (
     Family("scale_ration", "gauge", ("pool",), "Most replicas that the rest of this month's budget is enough for now."),
     Family("scale_panic", "gauge", ("pool",), "1 while a burst is met at once, and nothing shrinks."),
     Family("scale_alarms", "counter", ("pool",), "Recommendations that cannot be meant; months' budgets used up."),
+    # the ledger
+    Family("ledger_rows", "counter", (), "Calls that were carried into the ledger's database."),
+    Family("ledger_journal_bytes", "gauge", (), "Bytes of its journal that are not dealt with yet."),
+    Family("ledger_database_up", "gauge", (), "1 while its database can be written; else rows wait in the journal."),
+    Family("ledger_journal_up", "gauge", (), "1 while its journal can be written; else rows wait in memory."),
+    Family("ledger_lost", "counter", (), "Records that are lost: neither disk nor memory had room."),
+    Family("ledger_set_aside", "counter", (), "Records that were damaged, or that no database takes; files keep them."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
     Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),

@@ -37,10 +37,12 @@ def render(
     sources: Callable[[], list[SourceView]] = list,
     scales: Callable[[], list[ScaleView]] = list,
     accounts: Callable[[], list[AccountView]] = list,
+    ledger: Callable[[], Mapping[str, float]] | None = None,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
     `counters` names what the data plane holds, and, under names that end in `_total`, what has happened.
+    `ledger` has values by the names of their families.
     """
     lines = [
         *_family("build_info", [(_labels(version=__version__), 1)]),
@@ -52,6 +54,7 @@ def render(
         *_queues(pools()),
         *_sources(sources()),
         *_scaled(scales()),
+        *(line for name, value in (ledger() if ledger else {}).items() for line in _family(name, [("", value)])),
         *_gateway(counters()),
         "",
     ]

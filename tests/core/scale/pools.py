@@ -78,6 +78,8 @@ class World:
         self.blind = False
         """The actuator cannot say what there is."""
         self.refuses = False
+        self.dry = False
+        """Spot cannot be had."""
         self.ignores = False
         """Orders to start are lost."""
         self.crashes = False
@@ -151,10 +153,12 @@ class World:
             self.units.pop(order.unit, None)
             for known in (self.loaded, self.ill, self.draining, self.busy):
                 known.discard(order.unit)
-        elif self.refuses:
+        elif self.refuses or (self.dry and order.purchase == "spot"):
             self.tell(Scaled(order.pool, order.unit, "no room"))
         elif not self.ignores and order.unit not in self.units:
-            self.units[order.unit] = unit(order.unit, "ended" if self.crashes else "running", detail="boom")
+            self.units[order.unit] = unit(
+                order.unit, "ended" if self.crashes else "running", detail="boom", purchase=order.purchase
+            )  # fmt: skip
             self.most = max(self.most, len(self.units))
 
     def window(self) -> Window:
