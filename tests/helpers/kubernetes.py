@@ -150,9 +150,10 @@ class ApiServer:
             self._control(name, replicas)
 
     def _control(self, name: str, replicas: int) -> None:
+        ours = [pod for pod in self.pods.values() if pod["metadata"]["labels"]["app"] == name]
         active = [
-            pod for pod in self.pods.values()
-            if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
+            pod for pod in ours
+            if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
         ]  # fmt: skip
         for _ in range(replicas - len(active)):
             self._make(name)
