@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from penstock.config.scenarios import Drain, Fault, Group, Leave, Network, Policy, Scenario, Spot
+from penstock.config.scenarios import Die, Drain, Fault, Group, Leave, Network, Policy, Scenario, Spot
 from penstock.core.events import Event, FleetSeen
 from penstock.core.route.presets import RoundRobin
 from penstock.core.spec import ProbeSpec
@@ -96,6 +96,47 @@ def test_who_has_left_is_neither_drained_nor_does_he_leave_again() -> None:
     house = House(Group(count=2), faults=(Leave(at_s=20.0, for_s=20.0), Leave(at_s=30.0, for_s=20.0)))
     house.kernel.run(100.0)
     assert [names for _, names in house.seen] == [["r0", "r1"], ["r1"], [], ["r0"], ["r0", "r1"]]
+
+
+def test_two_leaves_are_over_with_the_later_one() -> None:
+    """Whichever began first; and who was to leave before he came comes in his own time."""
+    one = (1,)
+    faults = (Leave(at_s=20.0, for_s=40.0, replicas=one), Leave(at_s=30.0, for_s=10.0, replicas=one))
+    house = House(Group(count=2), faults=faults)
+    house.kernel.run(100.0)
+    assert house.seen[1:] == [(20.0, ["r0"]), (60.0, ["r0", "r1"])]
+    house = House(Group(), Group(joins_s=50.0), faults=(Leave(at_s=20.0, for_s=10.0, replicas=one),))
+    house.kernel.run(100.0)
+    assert house.seen[1:] == [(60.0, ["r0", "r1"])]
+
+
+def test_a_drain_that_ends_within_a_notice_ends_nothing() -> None:
+    """Who is to be taken back gets nothing new, and whoever comes in his place is drained while another drain holds."""
+    one = (1,)
+    faults: tuple[Fault, ...] = (
+        Spot(at_s=20.0, for_s=60.0, notice_s=30.0, replicas=one), Drain(at_s=25.0, for_s=10.0, replicas=one),
+        Drain(at_s=70.0, for_s=20.0, replicas=one),
+    )  # fmt: skip
+    house = House(Group(count=2), faults=faults)
+    house.kernel.run(100.0)
+    assert house.seen[1:] == [
+        (20.0, ["r0", "(r1)"]), (50.0, ["r0"]), (80.0, ["r0", "(r1)"]), (90.0, ["r0", "r1"]),
+    ]  # fmt: skip
+
+
+def test_a_fault_that_is_over_starts_no_engine_that_was_not_there() -> None:
+    """A death that ends while a replica starts up, or before it has joined, is not its start."""
+    faults = (Die(at_s=12.0, for_s=2.0),)
+    house = House(Group(startup_s=10.0), Group(joins_s=20.0), Group(), faults=faults)
+    house.cloud.plan(faults)
+    assert house.alive(15.0) == "r2"
+    assert house.alive(21.0) == "r0 r2"
+    assert house.alive(31.0) == "r0 r1 r2"
+    over = (Die(at_s=12.0, for_s=30.0),)
+    house = House(Group(startup_s=10.0), Group(), faults=over)
+    house.cloud.plan(over)
+    assert house.alive(41.0) == ""
+    assert house.alive(43.0) == "r0 r1"
 
 
 def test_a_replica_costs_from_its_joining_to_its_leaving() -> None:

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.cli.pressure import scenario_of
-from penstock.config.scenarios import Expect, Greedy, Group, Scale, Scenario
+from penstock.config.clients import Greedy
+from penstock.config.scenarios import Expect, Group, Scale, Scenario
 from penstock.config.workloads import reader
 from penstock.sim.compare import Trial
 from penstock.sim.drills import DRILLS, Drill, smaller

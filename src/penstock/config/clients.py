@@ -1,17 +1,15 @@
-"""The clients of a scenario: how long they wait, whether they ask again, and whether they wait before they go on."""
+"""The clients of a scenario: how long they wait, whether they ask again, whether they wait before they go on, and who
+is greedy."""
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from penstock.base.units import Seconds
+from penstock.config.strict import Strict, doc
 
 
-class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Patience(_Conf, frozen=True, kw_only=True):
+class Patience(Strict, frozen=True, kw_only=True):
     """How long clients wait, from their first try on. Who leaves closes the connection."""
 
     first_token_s: Annotated[Seconds | None, Meta(description="for the first token; none: for ever")] = field(
@@ -34,7 +32,7 @@ class Patience(_Conf, frozen=True, kw_only=True):
             raise ValueError("patience without an end: give `first_token`, `answer` or both")
 
 
-class ClientRetries(_Conf, frozen=True, kw_only=True):
+class ClientRetries(Strict, frozen=True, kw_only=True):
     """Clients that are refused with 429 or 503 ask again: after the Retry-After that they were told (up to a minute),
     else after a pause that doubles with each try and of which up to a quarter is left out by chance. As OpenAI's
     libraries do it, with their defaults."""
@@ -44,7 +42,7 @@ class ClientRetries(_Conf, frozen=True, kw_only=True):
     most_wait_s: Annotated[Seconds, Meta(description="longest pause")] = field(default=8.0, name="most_wait")
 
 
-class Clients(_Conf, frozen=True, kw_only=True):
+class Clients(Strict, frozen=True, kw_only=True):
     """How clients behave. Without this block they wait for ever, take a refusal for an answer, and send what the
     workload says when it says."""
 
@@ -57,3 +55,12 @@ class Clients(_Conf, frozen=True, kw_only=True):
             "however that went, and not when the workload guessed; what has no turns comes when the workload says"
         ),
     ] = False
+
+
+class Greedy(Strict, frozen=True, kw_only=True):
+    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure`
+    plays the scenario once more without that part, to see what it does to the others."""
+
+    tenant: Annotated[str, Meta(description="who asks for more")]
+    at_s: Annotated[Seconds, Meta(description="others' requests count that come from then on")] = field(name="at")
+    for_s: Annotated[Seconds, Meta(description="and for so long")] = field(name="for")

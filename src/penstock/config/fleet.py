@@ -27,7 +27,7 @@ from penstock.config.schema import (
 from penstock.config.sources import check_source, is_path
 from penstock.core.regions import RegionsSpec
 from penstock.core.route.presets import ConsistentHash
-from penstock.core.spec import PoolSpec, StickySpec
+from penstock.core.spec import PolicySpec, PoolSpec, StickySpec
 
 SEATS = 8
 """Of a replica whose seats nobody has told."""
@@ -117,12 +117,8 @@ def _described(
 
 def pool_spec(conf: PoolConf, regions: RegionsSpec | None = None) -> PoolSpec:
     """The Gate's view of a pool."""
-    return PoolSpec(
-        name=conf.name, models=conf.models, strategy=conf.strategy, queue=conf.queue, timeouts=conf.timeouts,
-        retries=conf.retries, breaker=conf.breaker, probe=conf.probe, scrape=conf.scrape, sticky=conf.sticky,
-        slow_start=conf.slow_start, hedge=conf.hedge, outliers=conf.outliers, panic=conf.panic,
-        benchmark=conf.benchmark, regions=regions,
-    )  # fmt: skip
+    policy = {name: getattr(conf, name) for name in PolicySpec.__struct_fields__}
+    return PoolSpec(name=conf.name, models=conf.models, regions=regions, **policy)
 
 
 def check_sessions(file: File, mistakes: Mistakes) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,36 +2,30 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from penstock.base.units import Seconds
+from penstock.config.strict import Strict, doc
 
 
-def _doc(text: str) -> Meta:
-    return Meta(description=text)
-
-
-class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Offer(_Conf, frozen=True, kw_only=True):
+class Offer(Strict, frozen=True, kw_only=True):
     """From a time on."""
 
-    at_s: Annotated[Seconds, _doc("from when on, counted from the workload's start")] = field(name="at")
+    at_s: Annotated[Seconds, doc("from when on, counted from the workload's start")] = field(name="at")
     replicas: Annotated[int, Meta(ge=0, description="so many spot replicas can be had; those beyond get a notice")]
 
 
-class Market(_Conf, frozen=True, kw_only=True):
+class Market(Strict, frozen=True, kw_only=True):
     """Spot replicas that can be had at once. Who holds more gets notices; who asks for more is refused."""
 
     offers: Annotated[
         tuple[Offer, ...],
-        _doc(
-            "how many, from when on, in the order of their times; before the first one and without any: as many as are wanted"
+        doc(
+            "how many, from when on, in the order of their times; before the first one and without any: as many as are"
+            " wanted"
         ),
     ] = ()
-    notice_s: Annotated[Seconds, _doc("between a notice and the end of the replica")] = field(
+    notice_s: Annotated[Seconds, doc("between a notice and the end of the replica")] = field(
         default=120.0, name="notice"
     )
 

@@ -4,60 +4,60 @@ The policy's blocks are the same as a pool's in the gateway's own file, so what 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 from msgspec.structs import replace
 
 from penstock.base.errors import ConfigError
 from penstock.base.units import Seconds
-from penstock.config.clients import Clients
+from penstock.config.clients import Clients, Greedy
 from penstock.config.costs import Cost, engine_of, judge, loaded, reader
-from penstock.config.document import NotYaml, parse
-from penstock.config.load import load_file, read_text
+from penstock.config.faults import (
+    Die,
+    Drain,
+    Fault,
+    Flap,
+    Freeze,
+    Leave,
+    MetricsOutage,
+    RegionDark,
+    Runaway,
+    Slow,
+    Spot,
+    Storm,
+)
+from penstock.config.files import mapping_of, text_of
+from penstock.config.load import load_file
 from penstock.config.markets import Market
-from penstock.config.mistakes import Mistakes, Place
 from penstock.config.regions import ClientRegions
-from penstock.config.shape import Shape
+from penstock.config.strict import Strict, doc
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
-from penstock.core.route.presets import Adaptive, Strategy
 from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.spec import (
-    BenchmarkSpec,
-    BreakerSpec,
-    HedgeSpec,
-    OutlierSpec,
-    PanicSpec,
+    PolicySpec,
     PoolSpec,
-    ProbeSpec,
-    QueueSpec,
-    RetrySpec,
-    ScrapeSpec,
-    SlowStartSpec,
-    StickySpec,
-    TimeoutSpec,
 )
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.modelled import Modelled
 from penstock.engine.perf import PRESETS
 from penstock.workload.combine import Merge, Spec
 
+__all__ = (
+    "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "Group", "Leave", "MetricsOutage", "Network", "Policy",
+    "RegionDark", "Runaway", "Scale", "Scenario", "Slo", "Slow", "Spot", "Storm", "open_scenario", "policy_from",
+    "policy_of", "read_scenario",
+)  # fmt: skip
+"""All of a scenario is read from here; what goes wrong stands in a file of its own."""
+
 POOL = "sim"
 MODEL = "model"
 Count = Annotated[int, Meta(ge=1)]
 
 
-def _doc(text: str) -> Meta:
-    return Meta(description=text)
-
-
-class _Conf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Group(_Conf, frozen=True, kw_only=True):
+class Group(Strict, frozen=True, kw_only=True):
     """Replicas that are alike. Names and defaults follow vLLM's arguments where it has them."""
 
     count: Annotated[int, Meta(ge=0, description="how many; 0 where the group scales itself from none")] = 1
@@ -66,30 +66,30 @@ class Group(_Conf, frozen=True, kw_only=True):
         Meta(description=f"how long a step takes: {', '.join(PRESETS)}, or computed from a model and a GPU, or a file"),
     ] = "demo"
     speed: Annotated[float, Meta(gt=0, description="2: twice as fast as the cost model says")] = 1.0
-    seats: Annotated[Count, _doc("max_concurrent_requests: calls that the gateway sends at once")] = 8
-    max_num_seqs: Annotated[Count | None, _doc("sequences that run at once; none: what `cost` says, else 256")] = None
+    seats: Annotated[Count, doc("max_concurrent_requests: calls that the gateway sends at once")] = 8
+    max_num_seqs: Annotated[Count | None, doc("sequences that run at once; none: what `cost` says, else 256")] = None
     max_num_batched_tokens: Annotated[
-        Count | None, _doc("tokens that one step takes; none: what `cost` says, else 2048")
+        Count | None, doc("tokens that one step takes; none: what `cost` says, else 2048")
     ] = None
-    kv_blocks: Annotated[Count | None, _doc("blocks of the KV cache; none: what `cost` says, else 8192")] = None
-    block_size: Annotated[Count | None, _doc("tokens of a block; none: what `cost` says, else 16")] = None
-    max_model_len: Annotated[Count, _doc("longest prompt and answer together, in tokens")] = 131_072
+    kv_blocks: Annotated[Count | None, doc("blocks of the KV cache; none: what `cost` says, else 8192")] = None
+    block_size: Annotated[Count | None, doc("tokens of a block; none: what `cost` says, else 16")] = None
+    max_model_len: Annotated[Count, doc("longest prompt and answer together, in tokens")] = 131_072
     weight: Annotated[float, Meta(gt=0, description="for strategies that weigh")] = 1.0
     hourly_cost: Annotated[
         Annotated[float, Meta(ge=0)] | None,
-        _doc("money per replica and hour; none: the list price in USD of the GPUs in `cost`, else 0"),
+        doc("money per replica and hour; none: the list price in USD of the GPUs in `cost`, else 0"),
     ] = None
     joins_s: Annotated[
-        Seconds, _doc("when they are put into the fleet, counted from the workload's start; 0: they are there already")
+        Seconds, doc("when they are put into the fleet, counted from the workload's start; 0: they are there already")
     ] = field(default=0.0, name="joins")
     startup_s: Annotated[
-        Seconds, _doc("from then (or from the workload's start) until their engines answer, with an empty cache")
+        Seconds, doc("from then (or from the workload's start) until their engines answer, with an empty cache")
     ] = field(default=0.0, name="startup")
     round_trip_s: Annotated[
-        Seconds | None, _doc("between the gateway and them, there and back (another region); none: the network's")
+        Seconds | None, doc("between the gateway and them, there and back (another region); none: the network's")
     ] = field(default=None, name="round_trip")
 
-    region: Annotated[str, _doc("where they are, one of `regions.places`")] = ""
+    region: Annotated[str, doc("where they are, one of `regions.places`")] = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.cost, str) and self.cost not in PRESETS:
@@ -114,31 +114,14 @@ class Group(_Conf, frozen=True, kw_only=True):
         return (self.modelled().hourly_cost or 0.0) if self.hourly_cost is None else self.hourly_cost
 
 
-class Policy(_Conf, frozen=True, kw_only=True):
-    """What is tried: the blocks of a pool, with the gateway's own defaults."""
+class Policy(PolicySpec, frozen=True, kw_only=True):
+    """What is tried: the blocks of a pool, with the gateway's own defaults; sessions are the workload's."""
 
-    strategy: Annotated[Strategy, _doc("how a replica is chosen: a name, or {kind: name, …its settings}")] = field(
-        default_factory=Adaptive
-    )
-    sticky: Annotated[StickySpec | None, _doc("sticky sessions, by the workload's; none: every call is balanced")] = (
-        None
-    )
-    slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
-    queue: QueueSpec = field(default_factory=QueueSpec)
-    timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
-    retries: RetrySpec = field(default_factory=RetrySpec)
-    hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
-    breaker: BreakerSpec = field(default_factory=BreakerSpec)
-    outliers: OutlierSpec = field(default_factory=OutlierSpec)
-    panic: PanicSpec = field(default_factory=PanicSpec)
-    probe: ProbeSpec = field(default_factory=ProbeSpec)
-    scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
-    benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
-    limits: Annotated[AllowanceSpec | None, _doc("what each of the workload's tenants may use; none: no limits")] = None
+    limits: Annotated[AllowanceSpec | None, doc("what each of the workload's tenants may use; none: no limits")] = None
 
     def pool(self) -> PoolSpec:
         """As the Gate reads it."""
-        blocks = {name: getattr(self, name) for name in self.__struct_fields__ if name != "limits"}
+        blocks = {name: getattr(self, name) for name in PolicySpec.__struct_fields__}
         return PoolSpec(name=POOL, models=(MODEL,), **blocks)
 
     def gate_limits(self) -> LimitsSpec | None:
@@ -146,111 +129,13 @@ class Policy(_Conf, frozen=True, kw_only=True):
         return None if self.limits is None else LimitsSpec(tiers=TiersSpec(standard=self.limits), unknown_price="free")
 
 
-class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    at_s: Annotated[Seconds, _doc("when it begins, counted from the workload's start")] = field(name="at")
-    for_s: Annotated[Seconds | None, _doc("how long; none: to the end")] = field(default=None, name="for")
-    replicas: Annotated[tuple[int, ...], _doc("numbers of the replicas it befalls, from 0; empty: all")] = ()
-
-
-class Die(_Fault, frozen=True, kw_only=True, tag="die"):
-    """The engine is gone: what it had fails, connections are refused; it comes back with an empty cache."""
-
-    noticed: Annotated[
-        bool,
-        _doc(
-            "where the fleet scales itself: its actuator shows that it ended; false: it goes on to show it as running"
-        ),
-    ] = True
-
-
-class Slow(_Fault, frozen=True, kw_only=True, tag="slow"):
-    """Every step takes longer."""
-
-    factor: Annotated[float, Meta(gt=1, description="10: ten times as long")]
-
-
-class Freeze(_Fault, frozen=True, kw_only=True, tag="freeze"):
-    """It takes requests and answers probes, and nothing comes; what it held is lost when it ends."""
-
-
-class Flap(_Fault, frozen=True, kw_only=True, tag="flap"):
-    """Dead and alive by turns."""
-
-    period_s: Annotated[Seconds, _doc("of one turn, half of it dead")] = field(default=2.0, name="period")
-
-
-class MetricsOutage(_Fault, frozen=True, kw_only=True, tag="metrics_outage"):
-    """Its metrics cannot be read."""
-
-
-class Drain(_Fault, frozen=True, kw_only=True, tag="drain"):
-    """It ends what it has and takes nothing new; when it is over it takes calls again, with the cache that it had."""
-
-
-class Leave(_Fault, frozen=True, kw_only=True, tag="leave"):
-    """It is taken out of the fleet: it ends what it has, and costs nothing from then on. When it is over it joins anew,
-    with its group's `startup` and an empty cache."""
-
-
-class Spot(_Fault, frozen=True, kw_only=True, tag="spot"):
-    """Its provider takes it back: it drains from the notice on, and dies with whatever it still has when that is over.
-    When all is over it joins anew, with its group's `startup` and an empty cache."""
-
-    notice_s: Annotated[Seconds, _doc("how long between the notice, which is `at`, and its death")] = field(
-        default=30.0, name="notice"
-    )
-
-    def __post_init__(self) -> None:
-        if self.for_s is not None and self.for_s <= self.notice_s:
-            raise ValueError(
-                f"`for` ({self.for_s:g} s) is over before `notice` ({self.notice_s:g} s), and so its death"
-            )
-
-
-class RegionDark(_Fault, frozen=True, kw_only=True, tag="region_dark"):
-    """Nothing comes out of a region or into it: connections that are under way are lost, which is noticed 10 s later;
-    new ones time out. Its engines go on, with the caches that they have. Its clients go on as well."""
-
-    region: Annotated[str, _doc("which")]
-
-    def __post_init__(self) -> None:
-        if self.replicas:
-            raise ValueError("a region goes dark with all its replicas: leave out `replicas`")
-
-
-class Storm(_Fault, frozen=True, kw_only=True, tag="storm"):
-    """Spot is taken back in large numbers: so large a share of the spot replicas that are there when it begins, by lot, one
-    after the other; until it is over none can be had. For a fleet that scales itself with `scale.spot`."""
-
-    share: Annotated[float, Meta(gt=0, le=1, description="share of the spot replicas")] = 0.8
-    over_s: Annotated[Seconds, _doc("time in which their notices come, evenly")] = field(default=120.0, name="over")
-    notice_s: Annotated[Seconds, _doc("between a notice and the end of the replica")] = field(
-        default=120.0, name="notice"
-    )
-
-    def __post_init__(self) -> None:
-        if self.replicas:
-            raise ValueError("a storm takes a share of all spot replicas: leave out `replicas`")
-
-
-class Runaway(_Fault, frozen=True, kw_only=True, tag="runaway"):
-    """A bug in what the fleet scales itself by: a billion calls seem to wait. No replica is ill."""
-
-    def __post_init__(self) -> None:
-        if self.replicas:
-            raise ValueError("a runaway is the pool's: leave out `replicas`")
-
-
-Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot | Storm | RegionDark | Runaway
-
-
-class Network(_Conf, frozen=True, kw_only=True):
+class Network(Strict, frozen=True, kw_only=True):
     """How long messages are under way."""
 
-    round_trip_s: Annotated[Seconds, _doc("between the gateway and a replica, there and back")] = field(
+    round_trip_s: Annotated[Seconds, doc("between the gateway and a replica, there and back")] = field(
         default=0.001, name="round_trip"
     )
-    metrics_lag_s: Annotated[Seconds, _doc("how old the engines' numbers are when they are read")] = field(
+    metrics_lag_s: Annotated[Seconds, doc("how old the engines' numbers are when they are read")] = field(
         default=0.0, name="metrics_lag"
     )
 
@@ -265,59 +150,48 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
             description="group of its replicas, from 0: `count` of them are there already, and a start takes `startup`",
         ),
     ] = 0
-    market: Annotated[Market, _doc("how many spot replicas can be had, for `spot`")] = field(default_factory=Market)
+    market: Annotated[Market, doc("how many spot replicas can be had, for `spot`")] = field(default_factory=Market)
     reads_cpu: Annotated[
         bool,
-        _doc(
+        doc(
             "a known mistake: `targets.gpu` is told the CPUs of the engines' hosts, which are hardly busier under load"
         ),
     ] = False
 
 
-class Greedy(_Conf, frozen=True, kw_only=True):
-    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure`
-    plays the scenario once more without that part, to see what it does to the others."""
-
-    tenant: Annotated[str, _doc("who asks for more")]
-    at_s: Annotated[Seconds, _doc("others' requests count that come from then on")] = field(name="at")
-    for_s: Annotated[Seconds, _doc("and for so long")] = field(name="for")
-
-
-class Slo(_Conf, frozen=True, kw_only=True):
+class Slo(Strict, frozen=True, kw_only=True):
     """What a good answer is; refusals and failures never are one."""
 
-    ttft_s: Annotated[Seconds, _doc("time to the first token")] = field(default=1.0, name="ttft")
-    per_token_s: Annotated[Seconds, _doc("mean time per further token")] = field(default=0.1, name="per_token")
+    ttft_s: Annotated[Seconds, doc("time to the first token")] = field(default=1.0, name="ttft")
+    per_token_s: Annotated[Seconds, doc("mean time per further token")] = field(default=0.1, name="per_token")
 
 
-class Expect(_Conf, frozen=True, kw_only=True):
+class Expect(Strict, frozen=True, kw_only=True):
     """What must come out."""
 
-    metric: Annotated[str, _doc("a number of the result, e.g. ttft_p95_s, goodput, failed")]
-    at_most: Annotated[float | None, _doc("highest value")] = None
-    at_least: Annotated[float | None, _doc("lowest value")] = None
+    metric: Annotated[str, doc("a number of the result, e.g. ttft_p95_s, goodput, failed")]
+    at_most: Annotated[float | None, doc("highest value")] = None
+    at_least: Annotated[float | None, doc("lowest value")] = None
 
 
-class Scenario(_Conf, frozen=True, kw_only=True):
+class Scenario(Strict, frozen=True, kw_only=True):
     """One experiment."""
 
-    workload: Annotated[Spec, _doc("what comes")]
+    workload: Annotated[Spec, doc("what comes")]
     fleet: Annotated[tuple[Group, ...], Meta(min_length=1, description="groups of replicas")]
     policy: Policy = field(default_factory=Policy)
-    clients: Annotated[Clients | None, _doc("how clients behave; none: they wait for ever")] = None
+    clients: Annotated[Clients | None, doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
-    regions: Annotated[ClientRegions | None, _doc("where replicas and clients are; none: `network` says how far")] = (
-        None
-    )
-    scale: Annotated[Scale | None, _doc("how the fleet scales itself; none: it does not")] = None
+    regions: Annotated[ClientRegions | None, doc("where replicas and clients are; none: `network` says how far")] = None
+    scale: Annotated[Scale | None, doc("how the fleet scales itself; none: it does not")] = None
     slo: Slo = field(default_factory=Slo)
-    faults: Annotated[tuple[Fault, ...], _doc("what goes wrong")] = ()
-    greedy: Annotated[Greedy | None, _doc("a tenant that asks for far more than usual")] = None
+    faults: Annotated[tuple[Fault, ...], doc("what goes wrong")] = ()
+    greedy: Annotated[Greedy | None, doc("a tenant that asks for far more than usual")] = None
     calm_s: Annotated[
-        Seconds | None, _doc("from then on all should have settled; none: nothing is looked at for that")
+        Seconds | None, doc("from then on all should have settled; none: nothing is looked at for that")
     ] = field(default=None, name="calm")
     seeds: Annotated[tuple[int, ...], Meta(min_length=1, description="of all luck; one run each")] = (1, 2, 3)
-    expect: Annotated[tuple[Expect, ...], _doc("what must come out, or the command fails")] = ()
+    expect: Annotated[tuple[Expect, ...], doc("what must come out, or the command fails")] = ()
 
     def __post_init__(self) -> None:
         if self.scale is not None:
@@ -363,17 +237,7 @@ def _check_scale(scale: Scale, fleet: tuple[Group, ...]) -> None:
 def read_scenario(text: str, name: str, folder: Path = Path()) -> Scenario:
     """What a scenario file says; calibration files are seen from `folder`. Raises ConfigError with all mistakes, each
     with its path and line."""
-    mistakes = Mistakes()
-    try:
-        parsed = parse(text)
-    except NotYaml as error:
-        raise ConfigError([f"{name}: {error}"]) from None
-    mistakes.places = {path: Place(line, f"{name}, line {line}") for path, line in parsed.lines.items() if path}
-    for path, problem in parsed.problems:
-        mistakes.say(path, problem)
-    if not isinstance(parsed.tree, dict):
-        raise ConfigError([f"{name}: expected a mapping with the fields `workload` and `fleet`"])
-    tree: dict[str, Any] = Shape(Scenario, mistakes).read(parsed.tree)
+    tree, mistakes = mapping_of(text, name, Scenario, "the fields `workload` and `fleet`")
     read = reader(folder)
     for number, group in enumerate(tree.get("fleet", ())):
         if isinstance(cost := group.get("cost"), dict):
@@ -389,11 +253,7 @@ def read_scenario(text: str, name: str, folder: Path = Path()) -> Scenario:
 
 def open_scenario(path: str) -> Scenario:
     """A scenario file on disk. Raises ConfigError, also where it cannot be read."""
-    try:
-        text = read_text(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}: cannot be read ({error})"]) from None
-    return read_scenario(text, Path(path).name, Path(path).parent)
+    return read_scenario(text_of(path), Path(path).name, Path(path).parent)
 
 
 def policy_of(path: str, environment: dict[str, str]) -> Policy:
@@ -408,4 +268,4 @@ def policy_of(path: str, environment: dict[str, str]) -> Policy:
 
 def policy_from(pool: PoolSpec) -> Policy:
     """The policy of a pool."""
-    return Policy(**{name: getattr(pool, name) for name in Policy.__struct_fields__ if name != "limits"})
+    return Policy(**{name: getattr(pool, name) for name in PolicySpec.__struct_fields__})

@@ -11,10 +11,7 @@ from typing import Any
 import msgspec
 
 from penstock.base.errors import ConfigError
-from penstock.config.document import NotYaml, parse
-from penstock.config.load import read_text
-from penstock.config.mistakes import Mistakes, Place
-from penstock.config.shape import Shape
+from penstock.config.files import mapping_of, text_of
 from penstock.workload.combine import Spec, Trace, Workload
 from penstock.workload.lines import PIECE_BYTES, TraceError
 
@@ -37,27 +34,13 @@ def open_workload(name: str, seed: int) -> Workload:
     `seed`. Raises ConfigError for mistakes in a YAML file; traces are read, and judged, when it is iterated."""
     if not name.lower().endswith(YAML_NAMES):
         return Workload(Trace(file=name), seed, reader(Path()))
-    try:
-        text = read_text(name)
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{name}: cannot be read ({error})"]) from None
-    file = read_workload(text, name)
+    file = read_workload(text_of(name), name)
     return Workload(file.workload, seed if file.seed is None else file.seed, reader(Path(name).parent))
 
 
 def read_workload(text: str, name: str) -> File:
     """What a workload file says. Raises ConfigError with all mistakes, each with its path and line."""
-    mistakes = Mistakes()
-    try:
-        parsed = parse(text)
-    except NotYaml as error:
-        raise ConfigError([f"{name}: {error}"]) from None
-    mistakes.places = {path: Place(line, f"{name}, line {line}") for path, line in parsed.lines.items() if path}
-    for path, problem in parsed.problems:
-        mistakes.say(path, problem)
-    if not isinstance(parsed.tree, dict):
-        raise ConfigError([f"{name}: expected a mapping with the field `workload`"])
-    tree = Shape(File, mistakes).read(parsed.tree)
+    tree, mistakes = mapping_of(text, name, File, "the field `workload`")
     mistakes.raise_if_any()
     return _converted(tree, name)
 

@@ -227,25 +227,30 @@ class BenchmarkSpec(_Spec, frozen=True, kw_only=True):
     timeout_s: Annotated[Seconds, _doc("for all its requests together")] = field(default=30.0, name="timeout")
 
 
-class PoolSpec(_Spec, frozen=True, kw_only=True):
-    """One pool: replicas that stand in for each other, and the policy over them."""
+class PolicySpec(_Spec, frozen=True, kw_only=True):
+    """What a pool does with the calls that come to it."""
 
-    name: str
-    models: tuple[str, ...] = ()
-    """Served names. Empty: whatever its replicas list."""
-    strategy: Strategy = field(default_factory=Adaptive)
-    sticky: StickySpec | None = None
+    strategy: Annotated[Strategy, _doc("how a replica is chosen: a name, or {kind: name, …its settings}")] = field(default_factory=Adaptive)
+    sticky: Annotated[StickySpec | None, _doc("sticky sessions, over any strategy; none: every call is balanced")] = None
     slow_start: SlowStartSpec = field(default_factory=SlowStartSpec)
     queue: QueueSpec = field(default_factory=QueueSpec)
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
-    hedge: HedgeSpec | None = None
+    hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
     outliers: OutlierSpec = field(default_factory=OutlierSpec)
     panic: PanicSpec = field(default_factory=PanicSpec)
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     scrape: ScrapeSpec = field(default_factory=ScrapeSpec)
     benchmark: BenchmarkSpec = field(default_factory=BenchmarkSpec)
+
+
+class PoolSpec(PolicySpec, frozen=True, kw_only=True):
+    """One pool: replicas that stand in for each other, and the policy over them."""
+
+    name: str
+    models: tuple[str, ...] = ()
+    """Served names. Empty: whatever its replicas list."""
     regions: RegionsSpec | None = None
     """Where its replicas and callers are; None: nobody asks, and it costs nothing."""
 

@@ -134,7 +134,16 @@ class Ledger:
             database=self.database.name, connections=self.database.numbers(), pages_ahead=self.pages.hits,
         )  # fmt: skip
 
-    def stop(self) -> None:
+    def metrics(self) -> dict[str, float]:
+        """Family -> value."""
+        segments, clerk = self.segments, self.clerk
+        return {
+            "ledger_rows": clerk.written, "ledger_journal_bytes": segments.size_bytes,
+            "ledger_database_up": int(not clerk.away), "ledger_journal_up": int(not segments.failing),
+            "ledger_lost": segments.lost, "ledger_set_aside": clerk.damaged + clerk.rejected,
+        }  # fmt: skip
+
+    def close(self) -> None:
         """Carry over what is left, for five seconds at most; the rest stays in the journal for the next gateway."""
         self._write_upkeep()
         self.bookings.commit()

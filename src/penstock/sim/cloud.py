@@ -6,11 +6,11 @@ and back, and of a death as a closed connection.
 
 from collections import deque
 from collections.abc import Callable
-from math import inf
+from math import inf, prod
 
 from penstock.base.errors import Label
 from penstock.base.nouns import EngineStats, Replica, Usage
-from penstock.config.scenarios import POOL, Die, Fault, Flap, Freeze, Group, MetricsOutage, Network, Slow
+from penstock.config.scenarios import POOL, Fault, Group, Network
 from penstock.core.effects import Cancel, Probe, Send
 from penstock.core.events import Began, Ended, Event, Failed, Observed, Probed
 from penstock.drive.kernel import Kernel
@@ -18,6 +18,7 @@ from penstock.engine import words
 from penstock.engine.batcher import Batcher
 from penstock.sim.benchmark import Benchmark
 from penstock.sim.dark import Darkness
+from penstock.sim.faults import plan
 from penstock.sim.places import Places
 from penstock.sim.prompts import own_text, seen_by_engine
 from penstock.workload.request import Request
@@ -53,14 +54,17 @@ class Engine:
         self.replica = replica
         self.group = group
         self.dead = False
-        self.noticed = True
-        """Whether who runs it sees that it has died."""
         self.frozen = False
         self.dark_since: float | None = None
         """Nothing reaches it, and nothing comes from it."""
         self.mute = False
         """Its metrics cannot be read."""
         self.slowed = 1.0
+        self._kills: dict[object, bool] = {}
+        """What keeps it dead -> whether who runs it sees that; below what keeps it frozen, and so on."""
+        self._freezes: dict[object, None] = {}
+        self._mutes: dict[object, None] = {}
+        self._slows: dict[object, float] = {}
         self._network = network
         self.way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
         self._outside_s = group.modelled().outside_s
@@ -88,27 +92,21 @@ class Engine:
         if self.slowed != 1.0:
             self._turn(words.Slowed(self.slowed))
 
-    # A pump, written out: an engine is told nothing while it is performed what it ordered, nobody observes it, and half
-    # of all turns of a simulation are its own.
-
     def _turn(self, event: words.Event) -> None:
-        batcher = self.batcher
-        for order in batcher.on(event, self._kernel.now):
+        """A pump, written out: nobody observes it, nothing is told from inside, and half of all turns are its."""
+        batcher, kernel = self.batcher, self._kernel
+        for order in batcher.on(event, kernel.now):
             self._perform(order)
         wake = batcher.next_wake()
         if wake is not None and wake < self._armed:
-            self._arm(wake)
-
-    def _arm(self, wake: float) -> None:
-        self._armed = wake
-        self._alarm = alarm = self._alarm + 1
-        self._kernel.at(wake, self._fire, alarm)
+            self._armed = wake
+            self._alarm = alarm = self._alarm + 1
+            kernel.at(wake, self._fire, alarm)
 
     def _fire(self, alarm: int) -> None:
-        if alarm != self._alarm:
-            return  # it was taken back
-        self._armed = inf
-        self._turn(_WOKE)
+        if alarm == self._alarm:  # else it was taken back
+            self._armed = inf
+            self._turn(_WOKE)
 
     # ===== the gateway's side =====
 
@@ -229,13 +227,10 @@ class Engine:
         elif self.frozen:
             self._held[attempt.name] = attempt
         else:
-            self._running[attempt.name] = attempt
-            blocks = seen_by_engine(request, self.batcher.spec.block_size)
-            self._turn(
-                words.Submit(
-                    attempt.name, request.prompt_tokens, request.output_tokens, blocks, "length", own_text(number)
-                )
-            )  # fmt: skip
+            name, blocks = attempt.name, seen_by_engine(request, self.batcher.spec.block_size)
+            self._running[name] = attempt
+            own = own_text(number)
+            self._turn(words.Submit(name, request.prompt_tokens, request.output_tokens, blocks, "length", own))
 
     def _stop(self, name: str) -> None:
         if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
@@ -276,8 +271,16 @@ class Engine:
 
     # ===== what goes wrong =====
 
-    def die(self) -> None:
+    # each by some cause, and until all causes of it are over
+
+    @property
+    def noticed(self) -> bool:
+        """Whether who runs it sees how it is."""
+        return not self._kills or any(self._kills.values())
+
+    def die(self, cause: object = None, noticed: bool = True) -> None:
         """The process is gone; whoever waited for it hears a closed connection."""
+        self._kills[cause] = noticed
         if not self.dead:
             self.dead = True
             self._armed, self._alarm = inf, self._alarm + 1
@@ -290,21 +293,34 @@ class Engine:
             self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, label))
         taken.clear()
 
-    def revive(self) -> None:
+    def revive(self, cause: object = None) -> None:
         """It was started anew: nothing is cached."""
-        if self.dead:
+        self._kills.pop(cause, None)
+        if self.dead and not self._kills:
             self.dead = False
-            self.noticed = True
             self._start()
 
-    def slow(self, factor: float) -> None:
-        """Every step takes so many times as long."""
-        self.slowed = factor
+    def slow(self, factor: float, cause: object = None) -> None:
+        """Every step takes so many times as long; 1: by this cause no longer."""
+        self._slows[cause] = factor
+        if factor == 1.0:
+            del self._slows[cause]
+        self.slowed = prod(self._slows.values())
         if not self.dead:
-            self._turn(words.Slowed(factor))
+            self._turn(words.Slowed(self.slowed))
 
-    def freeze(self) -> None:
+    def mutes(self, mute: bool, cause: object = None) -> None:
+        """Its metrics cannot be read, or can again."""
+        self._mutes[cause] = None
+        if not mute:
+            del self._mutes[cause]
+        self.mute = bool(self._mutes)
+
+    def freeze(self, cause: object = None) -> None:
         """Nothing comes any more, neither of what it works on nor of what it takes in."""
+        self._freezes[cause] = None
+        if self.frozen:
+            return
         self.frozen = True
         self._held, self._running = {**self._held, **self._running}, {}
         for name, attempt in self._held.items():
@@ -316,10 +332,12 @@ class Engine:
         if attempt.name in self._held and self._open.get(attempt.name) is attempt:
             self._give_up(attempt, "idle_timeout")
 
-    def thaw(self) -> None:
+    def thaw(self, cause: object = None) -> None:
         """What it held while it was frozen is lost: its connections are closed."""
-        self.frozen = False
-        self._close(self._held)
+        self._freezes.pop(cause, None)
+        if self.frozen and not self._freezes:
+            self.frozen = False
+            self._close(self._held)
 
     @property
     def region(self) -> str:
@@ -378,50 +396,5 @@ class Cloud:
 
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """These go wrong in time."""
-        engines = list(self.engines.values())
-        for fault in faults:
-            for number in fault.replicas or range(len(engines)):
-                self._plan(fault, engines[number])
+        plan(faults, list(self.engines.values()), self._kernel)
         self._darkness.plan(faults)
-
-    def _plan(self, fault: Fault, engine: Engine) -> None:
-        until = inf if fault.for_s is None else fault.at_s + fault.for_s
-        match fault:
-            case Die():
-                self._between(fault.at_s, until, lambda _: _lose(engine, fault.noticed), lambda _: engine.revive())
-            case Slow():
-                self._between(fault.at_s, until, lambda _: engine.slow(fault.factor), lambda _: engine.slow(1.0))
-            case Freeze():
-                self._between(fault.at_s, until, lambda _: engine.freeze(), lambda _: engine.thaw())
-            case MetricsOutage():
-                self._between(fault.at_s, until, lambda _: _mute(engine, True), lambda _: _mute(engine, False))
-            case Flap():
-                self._kernel.at(fault.at_s, self._flap, (engine, fault.period_s / 2, until))
-
-    def _between(
-        self, start: float, end: float, begin: Callable[[None], object], over: Callable[[None], object]
-    ) -> None:
-        self._kernel.at(start, begin, None)
-        if end != inf:
-            self._kernel.at(end, over, None)
-
-    def _flap(self, what: tuple[Engine, float, float]) -> None:
-        engine, half_s, until = what
-        now = self._kernel.now
-        if now >= until:
-            engine.revive()
-            return
-        if engine.dead:
-            engine.revive()
-        else:
-            engine.die()
-        self._kernel.at(min(now + max(half_s, 0.01), until), self._flap, what)
-
-
-def _lose(engine: Engine, noticed: bool) -> None:
-    engine.noticed = noticed
-    engine.die()
-
-
-def _mute(engine: Engine, mute: bool) -> None:
-    engine.mute = mute

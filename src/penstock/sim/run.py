@@ -164,7 +164,7 @@ class Run:
             call_id, MODEL, PATH, "", request.tenant or "anonymous", "", "", True, True,
             request.priority, request.prompt_tokens, request.output_tokens, length,
             request.session, "", seen_by_gateway(request, number), length,
-            None if request.deadline_ns is None else request.deadline_ns / 1e9, region=origin,
+            None if request.deadline_ns is None else request.deadline_ns / 1e9, "standard", 1, origin,
         )  # fmt: skip
         if first:
             self.tally.arrived()
