@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import fields, replace
 
 from penstock.adapters.actuators.process import ProcessSpec
+from penstock.adapters.actuators.ray import RaySpec
 from penstock.adapters.discovery.registry import describe
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
@@ -92,14 +93,15 @@ def _scaled(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _run(pool: ScaledPool) -> tuple[str, dict[str, str]] | None:
-    return (pool.spec.actuator.command, pool.spec.actuator.env) if isinstance(pool.spec.actuator, ProcessSpec) else None
+    actuator = pool.spec.actuator
+    return (actuator.command, actuator.env) if isinstance(actuator, ProcessSpec | RaySpec) else None
 
 
 def _plain(was: ScaledPool, now: ScaledPool) -> ScaleConf:
     """The new spec, with the old command and environment."""
-    actuator = now.spec.actuator
-    if isinstance(actuator, ProcessSpec) and isinstance(was.spec.actuator, ProcessSpec):
-        actuator = msgspec.structs.replace(actuator, command=was.spec.actuator.command, env=was.spec.actuator.env)
+    actuator, before = now.spec.actuator, was.spec.actuator
+    if isinstance(actuator, ProcessSpec | RaySpec) and isinstance(before, ProcessSpec | RaySpec):
+        actuator = msgspec.structs.replace(actuator, command=before.command, env=before.env)
     return msgspec.structs.replace(now.spec, actuator=actuator)
 
 

@@ -22,7 +22,7 @@ log = logging.getLogger("penstock.ledger")
 
 BATCH: Final = 1_000
 """Rows of one transaction at most."""
-LOOK_S: Final = 0.2
+LOOK_S: Final = 1.0
 """How often it looks for rows: by so much is the database behind."""
 AWAY_S: Final = (0.5, 5.0)
 """Between two tries at a database that is away: at first, and at most."""
