@@ -1,12 +1,12 @@
 """`python -m bench.spot_traces FOLDER`: a pool that is partly spot, through recorded availability and preemptions.
 
-FOLDER has `spot_runs.csv.gz` (or `.csv`): the run-length encoded series of github.com/skypilot-org/spot-traces ("Can't Be
-Late", NSDI '24), with the columns kind, nodes, start_date, zone_and_gpu, t_s, duration_s, available. They are not part
-of this project; a day of each, the one with most changes, is played. What a zone could give is scaled to the spot part of a
-pool of ten; a fall gives notices, a request beyond it is refused.
+FOLDER has `spot_runs.csv.gz` (or `.csv`): the run-length encoded series of github.com/skypilot-org/spot-traces ("Can't
+Be Late", NSDI '24), with the columns kind, nodes, start_date, zone_and_gpu, t_s, duration_s, available. They are not
+part of this project; a day of each, the one with most changes, is played. What a zone could give is scaled to the spot
+part of a pool of ten; a fall gives notices, a request beyond it is refused.
 
 Three pools meet the same day: three tenths on demand and the rest spot; the same without a word before a replica goes;
-and all on demand. Told are requests that failed, money against all on demand, and replicas that were ready.
+and all on demand. Told are requests that failed, money against all on demand, and how soon answers began.
 """
 
 import argparse
@@ -60,9 +60,10 @@ class Series(NamedTuple):
     most: int
 
 
+FEBRUARY = ("availability", "aws-02-15-2023")
 SERIES = (
-    Series("us-east-1 a c d f, V100", tuple(("availability", "aws-02-15-2023", f"us-east-1{zone}_v100_1") for zone in "acdf"), 4),
-    Series("us-west-2 a b c, V100", tuple(("availability", "aws-02-15-2023", f"us-west-2{zone}_v100_1") for zone in "abc"), 3),
+    Series("us-east-1 a c d f, V100", tuple((*FEBRUARY, f"us-east-1{zone}_v100_1") for zone in "acdf"), 4),
+    Series("us-west-2 a b c, V100", tuple((*FEBRUARY, f"us-west-2{zone}_v100_1") for zone in "abc"), 3),
     Series("us-east-1f, 4 V100 held", (("preemption", "aws-08-03-2023", "us-east-1f_v100_1"),), 4),
     Series("us-west-2c, 4 V100 held", (("preemption", "aws-08-03-2023", "us-west-2c_v100_1"),), 4),
 )  # fmt: skip
@@ -157,9 +158,12 @@ def measure(folder: Path, rate: float, hours: float, seed: int) -> Iterator[dict
         start, day = day_of(together(known[zone] for zone in series.zones), hours * 3600.0)
         falls = sum(after.nodes < before.nodes for before, after in pairwise(day))
         market = Market(offers=offers(day, series.most), notice_s=NOTICE_S)
+        unsaid = replace(market, notice_s=0.0)
         for pool, given, spot in (
-            ("spot", market, True), ("spot, no notice", replace(market, notice_s=0.0), True), ("on demand", market, False),
-        ):  # fmt: skip
+            ("spot", market, True),
+            ("spot, no notice", unsaid, True),
+            ("on demand", market, False),
+        ):
             began = time.process_time()
             found = play(given, spot, rate, hours * 3600.0, seed)
             cpu_s = round(time.process_time() - began, 1)

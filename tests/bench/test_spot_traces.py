@@ -1,4 +1,5 @@
-"""The benchmark over recorded spot series reads them, picks the hardest day, and loses nothing where there was notice."""
+"""The benchmark over recorded spot series reads them, picks the hardest day, and loses nothing where there was
+notice."""
 
 import gzip
 import os
@@ -50,8 +51,8 @@ def test_the_day_with_most_falls_is_played() -> None:
 
 @pytest.mark.slow
 def test_with_notice_nothing_is_lost(tmp_path: Path) -> None:
-    """Through falls to none, calls that take some twenty seconds all end; without notice some are broken off, so there was
-    something to lose; and it costs less than all on demand."""
+    """Through falls to none, calls that take some twenty seconds all end; without notice some are broken off, so there
+    was something to lose; and it costs less than all on demand."""
     rows = list(measure(recorded(tmp_path), 0.3, 1.5, 1))
     assert len(rows) == 3 * len(SERIES)
     for spot, unsaid, dear in zip(rows[::3], rows[1::3], rows[2::3], strict=True):

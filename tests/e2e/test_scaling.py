@@ -184,8 +184,8 @@ def test_a_pool_that_leaves_the_file(start: Start, tmp_path: Path) -> None:
 
 
 def test_a_mass_interruption_loses_no_call(start: Start, tmp_path: Path) -> None:
-    """All spot replicas, three of four, get a notice of fifteen seconds at once, by a file: they drain, others are started in
-    their place beside them, and no call is lost; who has to go is gone when its notice is over."""
+    """All spot replicas, three of four, get a notice of fifteen seconds at once, by a file: they drain, others are
+    started in their place beside them, and no call is lost; who has to go is gone when its notice is over."""
     notices = tmp_path / "notices"
     spot = {"base": 0.25, "notice": "15s", "notices": {"file": str(notices), "every": "1s"}}
     gateway = start({"pools": [pool(tmp_path, min=4, max=8, spot=spot)]})

@@ -317,8 +317,8 @@ SPOT = msgspec.structs.replace(CONF, min=2, max=4, spot=SpotConf(base=0.5, hourl
 
 @pytest.mark.slow
 def test_spot_replicas_join_as_such_and_go_at_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The actuator is told how each is to be had, the fleet what it is and costs. A notice drains it and another one comes,
-    whoever names it, or all spot ones by *; a name that nobody has is nobody's."""
+    """The actuator is told how each is to be had, the fleet what it is and costs. A notice drains it and another one
+    comes, whoever names it, or all spot ones by *; a name that nobody has is nobody's."""
 
     async def test(rig: Rig) -> None:
         template = Replica(id="x", url="http://x", pool="p", hourly_cost=3.0)

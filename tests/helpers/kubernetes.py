@@ -152,7 +152,9 @@ class ApiServer:
     def _control(self, name: str, replicas: int) -> None:
         active = [
             pod for pod in self.pods.values()
-            if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
+            if pod["metadata"]["labels"]["app"] == name
+            and "deletionTimestamp" not in pod["metadata"]
+            and pod["status"].get("phase") not in ("Failed", "Succeeded")
         ]  # fmt: skip
         for _ in range(replicas - len(active)):
             self._make(name)

@@ -25,6 +25,7 @@ from penstock.core.scale.words import (
     Order,
     Reconfigured,
     Record,
+    Remember,
     Scaled,
     Seen,
     Start,
@@ -81,7 +82,7 @@ class Scaling:
         self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
-        if isinstance(order, Record | Keep):
+        if isinstance(order, Record | Keep | Remember):
             if self.decided is not None and isinstance(order, Record) and isinstance(order.entry, Decision):
                 self.decided(order.entry)
             return

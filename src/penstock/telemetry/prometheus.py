@@ -311,6 +311,8 @@ _SCALE: dict[str, Callable[[ScaleView], float | None]] = {
     "scale_alarms": lambda one: one.alarms,
     "scale_notices": lambda one: one.notices,
     "scale_spot_dry_seconds": lambda one: one.dry_s,
+    "scale_forecast_acts": lambda one: None if one.forecast is None else one.forecast.acts,
+    "scale_forecast_windows": lambda one: None if one.forecast is None else one.forecast.windows,
 }
 
 
@@ -335,6 +337,14 @@ def _scaled(views: list[ScaleView]) -> Iterator[str]:
             for direction, count in (("up", one.ups), ("down", one.downs))
         ],
     )
+    ahead = [
+        (f'{labels},ahead="{told.name}"', told)
+        for labels, one in pools
+        if one.forecast is not None
+        for told in one.forecast.ahead
+    ]
+    yield from _family("scale_forecast_calls", [(labels, told.calls) for labels, told in ahead])
+    yield from _family("scale_forecast_error_ratio", [(labels, told.error) for labels, told in ahead])
 
 
 def _gateway(counters: Mapping[str, float]) -> Iterator[str]:

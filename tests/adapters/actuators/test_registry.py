@@ -7,7 +7,7 @@ from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
 from penstock.adapters.actuators.kubernetes import KubernetesActuator
 from penstock.adapters.actuators.process import ProcessActuator
 from penstock.adapters.actuators.ray import RayActuator, RaySpec
-from penstock.adapters.actuators.registry import EXIT_S, actuator_of, ends_within_s, leftovers, respec
+from penstock.adapters.actuators.registry import EXIT_S, actuator_of, directory_of, ends_within_s, leftovers, respec
 from tests.adapters.actuators.programs import spec
 
 
@@ -19,6 +19,8 @@ def test_each_kind(tmp_path: Path) -> None:
     assert ends_within_s(spec(tmp_path)) is None
     assert ends_within_s(spec(tmp_path, at_exit="stop", stop_s=3.0)) == 3.0 + EXIT_S
     assert ends_within_s(DryRunSpec()) is None
+    assert directory_of(spec(tmp_path)) == spec(tmp_path).directory
+    assert directory_of(DryRunSpec()) == ".penstock"
     assert list(leftovers([spec(tmp_path), DryRunSpec()], ["p"])) == []
     process.close()
 

@@ -5,6 +5,7 @@ from typing import Any
 from penstock.base.nouns import Unit
 from penstock.core.scale.budget import Purse
 from penstock.core.scale.governor import Governor
+from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import DownPace, LifeSpec, QueueTarget, ScaleSpec, Targets, UpPace, UtilisationTarget
 from penstock.core.scale.window import ReplicaSeen, Window
@@ -17,6 +18,7 @@ from penstock.core.scale.words import (
     Order,
     Reconfigured,
     Record,
+    Remember,
     Scaled,
     Seen,
     Start,
@@ -103,6 +105,8 @@ class World:
         self.began_s = MONDAY_S
         """What the clock on the wall said at 0."""
         self.told_time = True
+        self.past: Past | None = None
+        """What is kept over a restart."""
         self.most = 0
         """The most that were there at once."""
         self.tell(Reconfigured({pool: spec}, {pool: hourly_cost}))
@@ -134,7 +138,9 @@ class World:
             self.kept = order.purse
             return
         self.orders.append(order)
-        if isinstance(order, Look):
+        if isinstance(order, Remember):
+            self.past = order.past
+        elif isinstance(order, Look):
             units = None if self.blind else tuple(self.units.values())
             self.tell(
                 Seen(

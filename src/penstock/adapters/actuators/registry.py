@@ -24,6 +24,11 @@ def actuator_of(spec: Spec, pool: str) -> Actuator:
     return RayActuator(spec, pool) if isinstance(spec, RaySpec) else DryRun(pool)
 
 
+def directory_of(spec: Spec) -> str:
+    """The folder of what must survive a restart of the gateway."""
+    return spec.directory if isinstance(spec, ProcessSpec) else DIRECTORY
+
+
 def ends_within_s(spec: Spec) -> float | None:
     """How long the end of what runs may take where it is to end with the gateway; None: it goes on."""
     return spec.stop_s + EXIT_S if isinstance(spec, ProcessSpec) and spec.at_exit == "stop" else None
