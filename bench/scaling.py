@@ -33,6 +33,7 @@ from penstock.sim.run import Run
 from penstock.sim.scaling import Scaling
 
 MIN, MAX = 2, 40
+LOOK_S = 5.0
 TRAINING_DAYS = 7
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 KNOBS: dict[str, tuple[float, ...]] = {
@@ -66,7 +67,7 @@ def scale_of(who: str, knob: float, look_s: float) -> Scale | None:
 
 def quick(world: World, calls: Calls, who: str, knob: float, past: Past | None) -> Found:
     """One of them."""
-    run, scale = Quick(calls, world.group, world.slo), scale_of(who, knob, 15.0)
+    run, scale = Quick(calls, world.group, world.slo), scale_of(who, knob, LOOK_S)
     if scale is not None:
         return run.scaled(scale, past if who in FORECASTS else None, cpu=who == "hpa_cpu")
     return run.fixed(int(knob)) if who == "fixed" else run.planned(plan(calls.at, calls.takes, world.group, knob))
@@ -78,7 +79,7 @@ def learn(name: str, data: Path, seed: int, rate: float) -> Past | None:
         return None
     world = world_of(name, data, 0.0, TRAINING_DAYS, rate)
     found = Quick(calls_of(world.requests(seed), world.group), world.group, world.slo)
-    kept = found.scaled(ours(0.7, ForecastSpec(worst_error=0.0), 15.0)).kept
+    kept = found.scaled(ours(0.7, ForecastSpec(worst_error=0.0), LOOK_S)).kept
     assert kept is not None
     kept = masked(kept, data) if name == "week" else kept
     return replace(kept, first=kept.first - TRAINING_DAYS * DAY)  # a run begins at its own 0
@@ -111,7 +112,7 @@ class Learnt(Scaling):
 
 def full(world: World, who: str, knob: float, seed: int, past: Past | None) -> Run:
     """A run of every request, that has not begun."""
-    scale = scale_of(who, knob, 5.0)
+    scale = scale_of(who, knob, LOOK_S)
     policy = Policy(probe=ProbeSpec(interval_s=15.0), scrape=ScrapeSpec(interval_s=5.0, stale_after_s=30.0))
     fixed = {"count": int(knob), "startup_s": 0.0} if who == "fixed" else {}
     fleet = (replace(world.group, **fixed),)
