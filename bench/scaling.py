@@ -37,12 +37,16 @@ LOOK_S = 5.0
 TRAINING_DAYS = 7
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 KNOBS: dict[str, tuple[float, ...]] = {
-    "penstock": TARGETS, "forecast": TARGETS, "forecast_fifth": TARGETS,
+    "penstock": TARGETS, "forecast": TARGETS, "penstock_calm": TARGETS, "forecast_calm": TARGETS,
+    "forecast_fifth_calm": TARGETS,
     "hpa_queue": (0.1, 0.25, 0.5, 1.0, 2.0, 5.0), "hpa_cpu": (0.1, 0.14, 0.18, 0.21, 0.22, 0.23, 0.24, 0.7),
     "clairvoyant": (0.6, 0.7, 0.8, 0.9, 1.0, 1.1), "fixed": (8, 10, 12, 14, 16, 18),
 }  # fmt: skip
-"""Who -> what is turned: the target of a metric, the share of seats that a plan fills, or a number of replicas."""
-FORECASTS = {"forecast": ForecastSpec(), "forecast_fifth": ForecastSpec(buffer=0.2)}
+"""Who (`calm`: without its panic window) -> what is turned: the target of a metric, the share of seats that a plan
+fills, or a number of replicas."""
+FORECASTS = {
+    "forecast": ForecastSpec(), "forecast_calm": ForecastSpec(), "forecast_fifth_calm": ForecastSpec(buffer=0.2),
+}  # fmt: skip
 NOTHING_LEARNT = "azure"
 
 
@@ -54,8 +58,9 @@ def ours(target: float, forecast: ForecastSpec | None, look_s: float) -> Scale:
 
 def scale_of(who: str, knob: float, look_s: float) -> Scale | None:
     """What a policy does; None: it does not scale."""
-    if who in ("penstock", *FORECASTS):
-        return ours(knob, FORECASTS.get(who), look_s)
+    if who in ("penstock", "penstock_calm", *FORECASTS):
+        scale = ours(knob, FORECASTS.get(who), look_s)
+        return replace(scale, panic=None) if who.endswith("_calm") else scale
     made: dict[str, Callable[[], Scale]] = {
         "hpa_queue": lambda: hpa_queue(knob, MIN, MAX), "hpa_cpu": lambda: hpa_cpu(knob, MIN, MAX),
     }  # fmt: skip
