@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 
 from penstock.base.nouns import CallRow
 from penstock.base.rand import Rand
-from penstock.config.scenarios import Die, Fault, Flap, Freeze, Group, MetricsOutage, Network, Policy, Slow
+from penstock.config.scenarios import (
+    Die,
+    Drain,
+    Fault,
+    Flap,
+    Freeze,
+    Group,
+    Leave,
+    MetricsOutage,
+    Network,
+    Policy,
+    Slow,
+    Spot,
+)
 from penstock.core.effects import Cancel, Effect, Record, Refuse, Send
 from penstock.core.events import Ended, Event, Failed
 from penstock.core.route.presets import STRATEGIES
@@ -51,7 +64,7 @@ class Story:
         self._count = sum(group.count for group in fleet)
         self.scenario = scenario(
             fleet=fleet,
-            faults=tuple(self._fault() for _ in range(self._pick([0, 1, 2, 3, 4]))),
+            faults=tuple(self._fault() for _ in range(self._pick([0, 1, 2, 4, 6]))),
             policy=self._policy(),
             network=Network(round_trip_s=self._pick([0.0, 0.001, 0.1]), metrics_lag_s=self._pick([0.0, 1.0])),
         )
@@ -79,6 +92,9 @@ class Story:
             Freeze(**when),
             Flap(period_s=pick([0.05, 0.4]), **{**when, "for_s": pick([0.3, 2.0])}),
             MetricsOutage(**when),
+            Drain(**when),
+            Leave(**when),
+            Spot(notice_s=pick([0.0, 0.05]), **when),
         ]
         return pick(kinds)
 
@@ -135,8 +151,8 @@ class Books:
             self._keep(engine.batcher)
             engine.revive = partial(self._revived, engine, engine.revive)  # type: ignore[method-assign]
 
-    def _revived(self, engine: Engine, revive: Callable[[], None]) -> None:
-        revive()
+    def _revived(self, engine: Engine, revive: Callable[..., None], *cause: object) -> None:
+        revive(*cause)
         if all(engine.batcher is not known for known in self.batchers):
             self._keep(engine.batcher)
 
@@ -242,7 +258,7 @@ def test_nothing_is_lost_in_many_more(seed: int) -> None:
 def test_the_stories_are_worth_telling() -> None:
     """Answers, every way to fail, second attempts of both kinds, and engines that run out of memory."""
     seen: Counter[str] = Counter()
-    for seed in range(100, 350):
+    for seed in range(100, 430):
         books = check(Story(seed))
         seen.update(row.outcome for row in books.rows.values())
         seen.update(f"hedge {row.hedge}" for row in books.rows.values())

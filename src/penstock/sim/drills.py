@@ -35,7 +35,7 @@ class Drill(NamedTuple):
 
 
 DRILLS = (
-    Drill(1, "spike", "0 to 1,000 requests a second in 30 s", ("cpu_only",), 7),
+    Drill(1, "spike", "0 to 1,000 requests a second in 30 s", ("cpu_only", "tight_thresholds"), 7),
     Drill(2, "half-die", "half of the replicas die", ("no_failover",), 2),
     Drill(3, "cost-runaway", "a bug asks for endless replicas", ("no_ceiling",), 1),
     Drill(4, "region-dark", "a region goes dark", ("no_failover",), 2),
@@ -43,7 +43,7 @@ DRILLS = (
     Drill(6, "spot-storm", "80 % of the spot replicas are taken back in 2 min", ("no_drain",), 2),
     Drill(7, "oscillation", "10 and 1,000 requests a second by turns", ("no_cooldown",), 13),
     Drill(8, "burst", "10,000 requests at once", ("cpu_only",), 2),
-    Drill(9, "steady-hour", "500 requests a second for an hour", ("tight_thresholds",), 3, 3, 480.0),
+    Drill(9, "steady-hour", "500 requests a second for an hour", ("cpu_only",), 8, 3, 600.0),
     Drill(10, "greedy-tenant", "one tenant asks for ten times as much", ("fifo",), 2),
 )
 """In the order of their numbers."""
