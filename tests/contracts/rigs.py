@@ -176,6 +176,8 @@ class WithRay(Rig):
     async def add(self) -> None:
         other = self.make()
         await other.start("somebody")
+        while all(unit.id != "somebody" or unit.state != "running" for unit in await other.look(20.0)):
+            pass
         other.close()
 
     def break_it(self) -> None:

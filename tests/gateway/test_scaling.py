@@ -191,7 +191,7 @@ def test_a_hint_that_is_not_taken(
 def test_an_order_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """An order that is not obeyed in time counts as refused."""
 
-    async def hang(unit: str) -> None:
+    async def hang(unit: str, purchase: str) -> None:
         await asyncio.Event().wait()
 
     async def test(rig: Rig) -> None:

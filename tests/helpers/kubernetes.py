@@ -36,6 +36,9 @@ class ApiServer:
         self.pods: dict[str, Json] = {}
         self.services: dict[str, list[Json]] = {}
         """Service -> endpoints of its only slice."""
+        self.pod_ip = ""
+        """Of every pod; empty: each has its own."""
+        self.service_port = 8000
         self.runs_pods = True
         """Pods get an address and are ready as soon as they are made."""
         self.controls = True
@@ -90,7 +93,7 @@ class ApiServer:
         """A pod gets its address, and is ready."""
         number = int(name.rpartition("-")[2])
         self.pods[name]["status"] = {
-            "phase": "Running", "podIP": f"127.0.1.{number}",
+            "phase": "Running", "podIP": self.pod_ip or f"127.0.1.{number}",
             "conditions": [{"type": "Ready", "status": "True"}],
         }  # fmt: skip
         self._changed("MODIFIED", "pods", self.pods[name])
@@ -150,9 +153,10 @@ class ApiServer:
             self._control(name, replicas)
 
     def _control(self, name: str, replicas: int) -> None:
+        ours = [pod for pod in self.pods.values() if pod["metadata"]["labels"]["app"] == name]
         active = [
-            pod for pod in self.pods.values()
-            if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
+            pod for pod in ours
+            if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") not in ("Failed", "Succeeded")
         ]  # fmt: skip
         for _ in range(replicas - len(active)):
             self._make(name)
@@ -199,7 +203,7 @@ class ApiServer:
                 "name": f"{service}-abc12", "namespace": NAMESPACE, "resourceVersion": str(self._version),
                 "labels": {"kubernetes.io/service-name": service},
             },
-            "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": self.service_port, "protocol": "TCP"}],
             "endpoints": self.services[service],
         }  # fmt: skip
 

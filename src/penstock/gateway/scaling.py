@@ -266,7 +266,7 @@ class Scaling:
         elif isinstance(order, Drain):
             (ward.drained.add if order.drain else ward.drained.discard)(order.unit)
             self._tell_fleet()
-            self._spawn(self._hint(ward, order))
+            self._spawn(self._order(ward, order))
         elif isinstance(order, Start):
             self._spawn(self._order(ward, order))
         else:
@@ -279,12 +279,14 @@ class Scaling:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _order(self, ward: _Ward, order: Start | Stop) -> None:
+    async def _order(self, ward: _Ward, order: Start | Stop | Drain) -> None:
         detail = ""
         try:
             async with asyncio.timeout(ORDER_S):
                 if isinstance(order, Start):
                     await ward.actuator.start(order.unit, order.purchase)
+                elif isinstance(order, Drain):
+                    await ward.actuator.drain(order.unit, order.drain)
                 else:
                     await ward.actuator.stop(order.unit)
         except OSError as wrong:
@@ -292,17 +294,10 @@ class Scaling:
         except Exception as bug:
             log.error("pool %s: %s failed: a bug", order.pool, order, exc_info=bug)
             detail = type(bug).__name__
-        if detail:
+        if detail and isinstance(order, Drain):  # a hint that is not taken costs nothing by itself
+            log.warning("pool %s: %s drains, which its actuator does not know: %s", order.pool, order.unit, detail)
+        elif detail:
             self._pump.tell(Scaled(order.pool, order.unit, detail))
-
-    async def _hint(self, ward: _Ward, order: Drain) -> None:
-        try:
-            async with asyncio.timeout(ORDER_S):
-                await ward.actuator.drain(order.unit, order.drain)
-        except OSError as wrong:  # a hint that is not taken costs nothing by itself
-            log.warning("pool %s: %s drains, which its actuator does not know: %s", order.pool, order.unit, wrong)
-        except Exception as bug:
-            log.error("pool %s: %s failed: a bug", order.pool, order, exc_info=bug)
 
     async def _keep(self, ward: _Ward, purse: Purse) -> None:
         if ward.purse is not None:

@@ -106,7 +106,8 @@ class Agent:
         self._told(
             {
                 "address": spec.address, "namespace": f"penstock-{quote(self._pool, safe='')}", "cpus": spec.cpus,
-                "gpus": spec.gpus, "resources": spec.resources, "spot_resources": spec.spot_resources, "placement": spec.placement, "stop_s": spec.stop_s,
+                "gpus": spec.gpus, "resources": spec.resources, "spot_resources": spec.spot_resources,
+                "placement": spec.placement, "stop_s": spec.stop_s,
             },
             spec.connect_s,
         )  # fmt: skip

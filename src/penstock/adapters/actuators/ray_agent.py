@@ -28,6 +28,8 @@ os._exit(status if status >= 0 else 128 - status)
 """Runs one program; kills it, and all of its session, when its own standard input ends."""
 LOOK_S = 5.0
 """For all actors to answer a look; who does not is shown as it was last seen."""
+BEGUN_S = 0.5
+"""For an actor to begin; one that takes longer is looked at later."""
 STOP_S = 2.0
 """For an actor to begin to stop; else it is killed at once."""
 
@@ -170,7 +172,11 @@ class Agent:
             name=name, lifetime="detached", max_restarts=0, num_cpus=wants["cpus"], num_gpus=wants["gpus"],
             resources=resources, scheduling_strategy=wants["placement"],
         )  # fmt: skip
-        made.remote(words, env, wants["stop_s"])
+        handle = made.remote(words, env, wants["stop_s"])
+        # one whose order is on its way to Ray when this process ends is lost; and one that fails at once is told
+        asked = handle.seen.remote()
+        if self._ray.wait([asked], timeout=BEGUN_S)[0]:
+            self._ray.get(asked)
 
     def stop(self, unit: str) -> None:
         """End one; at once where it has ended, has not begun, or does not answer."""
