@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from penstock.base.units import Seconds
-from penstock.config.strict import Strict, doc
+from penstock.config.strict import Strict
 
 
 class Patience(Strict, frozen=True, kw_only=True):

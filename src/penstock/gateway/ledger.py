@@ -41,7 +41,7 @@ def open_ledger(spec: LedgerSpec, outbox: Outbox, now: Callable[[], float]) -> "
         raise OSError(text) from None
     segments = Segments(Path(spec.folder), max_bytes=spec.journal_bytes, fsync=spec.fsync)
     try:
-        database = Database(spec.url(), spec.slow_query_s)
+        database = Database(spec.url(), spec.slow_query_s, durable=spec.fsync)
     except ValueError as wrong:
         segments.close()
         raise OSError(f"ledger.database: {wrong}") from None

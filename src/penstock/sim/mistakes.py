@@ -89,7 +89,9 @@ def _scaled(scenario: Scenario, **changes: Any) -> Trial:
 MISTAKES: dict[str, Mistake] = {
     "cpu_only": Mistake("scaled by the CPUs of the engines' hosts alone", _cpu_only),
     "no_cooldown": Mistake("no stabilisation, no cooldown, no pace, no panic window", _no_cooldown),
-    "tight_thresholds": Mistake("grows above 95 % of the seats, shrinks below 90 %, no panic window", _tight_thresholds),
+    "tight_thresholds": Mistake(
+        "grows above 95 % of the seats, shrinks below 90 %, no panic window", _tight_thresholds
+    ),
     "no_ceiling": Mistake("a largest number ten times as high, and no bound by cost", _no_ceiling),
     "no_drain": Mistake("notices of spot replicas are not heard", _no_drain),
     "fifo": Mistake("first come, first served: no tenants", _fifo),

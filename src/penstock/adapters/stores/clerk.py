@@ -77,9 +77,11 @@ class Clerk:
             closing_at = self._closing_at
             try:
                 moved = self.turn()
-            except Exception:  # a bug here must not stop the ledger for good: it is tried again, and seen in the log
-                log.exception("a bug in the ledger")
-                self.away, moved = self.away or "a bug", False
+            except Exception as bug:  # it must not stop the ledger for good: it is tried again, and seen in the log
+                if not self.away:
+                    log.error("a bug in the ledger", exc_info=bug)
+                self._trouble(f"a bug: {bug!r}"[:300])
+                moved = False
             if closing_at is not None and (not moved or time.monotonic() > closing_at):
                 break
             if not moved and not self._forgets():
