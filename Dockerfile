@@ -5,8 +5,8 @@ ARG PYTHON=3.12
 FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/penstock
-COPY requirements.txt ./
-RUN /opt/penstock/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt
+COPY requirements-image.txt ./
+RUN /opt/penstock/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-image.txt
 COPY requirements-dev.txt pyproject.toml README.md LICENSE NOTICE ./
 COPY src ./src
 # The build tools come from the same lock, into an environment that stays behind.

@@ -82,6 +82,7 @@ dist-check: dist ## install the wheel in a fresh environment and ask it for its 
 	@build/dist-check/bin/penstock --version
 
 # Needs uv, which nothing else here does: any release of it will do.
+IMAGE_EXTRAS := --extra dns --extra kubernetes --extra postgres
 LOCK = $(PY) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 lock: ## resolve the dependencies again into requirements*.txt (LOCK_ARGS=--upgrade for newer ones)
@@ -89,6 +90,7 @@ lock: ## resolve the dependencies again into requirements*.txt (LOCK_ARGS=--upgr
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	@$(LOCK) $(LOCK_ARGS) -o requirements.txt
 	@$(LOCK) $(LOCK_ARGS) --constraint requirements.txt --group dev -o requirements-dev.txt
+	@$(LOCK) $(LOCK_ARGS) --constraint requirements-dev.txt $(IMAGE_EXTRAS) -o requirements-image.txt
 	@$(LOCK) $(LOCK_ARGS) --constraint requirements-dev.txt --group bench -o requirements-bench.txt
 
 clean: ## remove everything that was made here, .venv included

@@ -7,11 +7,14 @@ how long a page of a user's history and a month's sums by user take, and how the
 `kills`: a gateway over emulated engines is killed at random moments under load, started again on the same folder, and
 so on; then its rows are compared with what clients were answered.
 
+`gateway`: the same of a real gateway, by thread, with a ledger and without.
+
 `path`: what the ledger adds to the path of a call, in a loop without sockets: booking, and a commit every few calls.
 """
 
 import argparse
 import json
+import os
 import sqlite3
 import statistics
 import sys
@@ -182,10 +185,56 @@ def path(asked: argparse.Namespace) -> dict[str, Any]:
     return {"us_cpu_per_call": found}
 
 
+def threads_s(pid: int) -> dict[str, float]:
+    """CPU seconds of a process's threads: the first, which is the loop's, and all others together."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    found = {"loop": 0.0, "others": 0.0}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        fields = (task / "stat").read_text().rpartition(") ")[2].split()
+        found["loop" if task.name == str(pid) else "others"] += (int(fields[11]) + int(fields[12])) / ticks
+    return found
+
+
+def gateway(asked: argparse.Namespace) -> dict[str, Any]:
+    """Microseconds of CPU that a call costs a real gateway, by thread, with a ledger and without one, in turn."""
+    from tests.helpers.processes import Emulators, Gateway, ending
+    from tests.helpers.traffic import Traffic, pool, ready
+    from tests.helpers.wire import run
+
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
+        folder = Path(name)
+        with ending(engines := Emulators(folder, 1.0, 1.0)):
+            plain = {"pools": [pool(*engines.urls)], "log": {"access": False}}
+            kept = {**plain, "ledger": {"folder": str(folder / "ledger")}}
+            with ending(off := Gateway(folder, plain, name="off"), on := Gateway(folder, kept, name="on")):
+
+                async def measure(which: Gateway, label: str) -> None:
+                    await ready(which, 2)
+                    traffic = Traffic(which, 16)
+                    async with traffic.flowing():
+                        await traffic.more(200)
+                        before, calls = threads_s(which.pid), len(traffic.answers)
+                        await traffic.more(asked.calls)
+                        after, calls = threads_s(which.pid), len(traffic.answers) - calls
+                    for thread in before:
+                        spent = (after[thread] - before[thread]) / calls * 1e6
+                        found.setdefault(f"{label}, {thread}", []).append(round(spent, 1))
+
+                for _ in range(asked.rounds):
+                    run(lambda: measure(off, "off"), 300.0)
+                    run(lambda: measure(on, "on"), 300.0)
+    return {
+        "us_cpu_per_call": {
+            label: {"median": statistics.median(values), "all": values} for label, values in found.items()
+        }
+    }
+
+
 def main() -> None:
     """Measure, print JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=__doc__)
-    parser.add_argument("what", choices=("rows", "path", "kills"))
+    parser.add_argument("what", choices=("rows", "path", "gateway", "kills"))
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--last", type=int, default=1_000_000, help="the rate is that of the last so many rows")
     parser.add_argument("--folder", type=Path, help="where temporary files go; ten million rows need 6 GB")
@@ -193,7 +242,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=100)
     asked = parser.parse_args()
-    print(json.dumps({"rows": rows, "path": path, "kills": kills}[asked.what](asked), indent=1))
+    print(json.dumps({"rows": rows, "path": path, "gateway": gateway, "kills": kills}[asked.what](asked), indent=1))
 
 
 def kills(asked: argparse.Namespace) -> dict[str, Any]:

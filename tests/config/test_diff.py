@@ -64,6 +64,13 @@ def test_keys_come_go_and_are_renamed() -> None:
     assert changes(old, new) == ["keys: a removed", "keys: d added", "keys: b is called c now"]
 
 
+def test_the_ledgers_password_is_not_shown() -> None:
+    """That it changed is all that is said of it, and that it waits."""
+    old = load_text(POOL + "ledger: {folder: l, database: 'postgresql://u:sesame@h/d'}")
+    new = load_text(POOL + "ledger: {folder: l, database: 'postgresql://u:sesame2@h/d'}")
+    assert changes(old, new) == ["ledger: changed (needs a restart)"]
+
+
 def test_what_waits_for_a_restart() -> None:
     """Sockets, TLS and the journal's file are opened once."""
     old, new = load_text(BASE), load_text(BASE + "listen: 127.0.0.1:1\nmax_waiting: 5")

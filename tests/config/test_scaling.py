@@ -91,9 +91,15 @@ def test_its_models_are_known() -> None:
         ("targets: {utilisation: null, queue: null}, " + ACTUATOR, "scale.targets (line 1): found none, expected at least one metric"),
         ("targets: {utilisation: {target: 0.9}}, " + ACTUATOR, "scale.targets.utilisation.up (line 1): found 0.8, which is less than the target, 0.9"),
         ("targets: {queue: {down: 11}}, " + ACTUATOR, "scale.targets.queue.down (line 1): found 11, which is more than the target, 10"),
+        ("actuator: {kind: ray, command: 'run'}", "scale.actuator.command (line 1): it must say where to listen: expected {port} somewhere"),
+        ("actuator: {kind: kubernetes, deployment: a/b}", "scale.actuator.deployment (line 1): found 'a/b', expected a name of Kubernetes: small letters, digits, - and ."),
+        ("spot: {}, actuator: {kind: kubernetes, deployment: a}", "scale.actuator.spot_deployment (line 1): missing, expected the Deployment of the spot replicas"),
+        ("actuator: {kind: kubernetes, deployment: a, spot_deployment: a}", "scale.actuator.spot_deployment (line 1): expected another one than `deployment`"),
+        ("actuator: {kind: kubernetes, deployment: a, order: 0}", "scale.actuator.order (line 1): found 0, expected more than 0"),
         ("actuator: {kind: process, command: 'run'}", "scale.actuator.command (line 1): it must say where to listen: expected {port} somewhere"),
         ("actuator: {kind: process, command: ' '}", "scale.actuator.command (line 1): found no words, expected a command"),
         ("actuator: {kind: process, command: \"run '{port}\"}", "scale.actuator.command (line 1): it cannot be split into words (No closing quotation)"),
+        ("actuator: {kind: process, command: 'run {port}', cpus: ['0-3', 7-4]}", "scale.actuator.cpus[1] (line 1): found '7-4', expected numbers and ranges of CPUs, like 0-7 or 0,2,4"),
     ],
 )  # fmt: skip
 def test_mistakes(scale: str, said: str) -> None:

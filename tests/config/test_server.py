@@ -70,3 +70,13 @@ def test_the_body_is_complete() -> None:
     assert (server.tls.cert, server.tls.key) == ("/c", "/k")
     assert (server.metrics, server.trusted_proxies, server.journal) == (("0.0.0.0", 9091), ("10.0.0.1/32",), "/j")
     assert server.timeouts.drain_s == 3.0
+
+
+def test_a_ledger_has_a_database_that_can_be_one() -> None:
+    """What is no URL of SQLite or PostgreSQL is a mistake that does not show it; so is a journal without room."""
+    for right in ("sqlite:////var/l.db", "postgresql://h/d", "postgres://u:p@h/d"):
+        assert load_text(POOL + f"ledger: {{folder: l, database: '{right}'}}").server.ledger is not None
+    (mistake,) = mistakes_of(POOL + "ledger: {folder: l, database: 'mysql://u:sesame@h/d'}")
+    assert mistake.startswith("ledger.database")
+    assert "sesame" not in mistake
+    assert "ledger.journal" in mistakes_of(POOL + "ledger: {folder: l, journal: 0}")[0]

@@ -58,6 +58,15 @@ def test_certificates_are_made_out_to_the_name() -> None:
             "kind: dns, name: a, port: 1, path: llm",
             "path (line 1): found 'llm', expected a base path, like /llm; it begins with /",
         ),
+        (
+            "kind: kubernetes, service: Chat_1",
+            "service (line 1): found 'Chat_1', expected a name of Kubernetes: small letters, digits, - and .",
+        ),
+        (
+            "kind: kubernetes, service: a, namespace: a/b",
+            "namespace (line 1): found 'a/b', expected a name of Kubernetes: small letters, digits, - and .",
+        ),
+        ("kind: kubernetes, service: a, timeout: 0", "timeout (line 1): found 0, expected more than 0"),
         ("kind: static, addresses: []", "addresses (line 1): found none, expected at least one host:port"),
         ("kind: static, addresses: [h]", "addresses[0] (line 1): found 'h', expected host:port, or [IPv6]:port"),
         (
@@ -68,7 +77,10 @@ def test_certificates_are_made_out_to_the_name() -> None:
             "kind: static, addresses: ['h:1'], replica: {metrics_path: m}",
             "replica.metrics_path (line 1): found 'm', expected a path, like /metrics; it begins with /",
         ),
-        ("kind: mdns, name: a", "kind (line 1): found 'mdns', expected one of dns, static; did you mean `dns`?"),
+        (
+            "kind: mdns, name: a",
+            "kind (line 1): found 'mdns', expected one of dns, kubernetes, static; did you mean `dns`?",
+        ),
     ],
 )
 def test_wrong_sources_are_told(text: str, mistake: str) -> None:

@@ -1,15 +1,20 @@
 """What every source of replicas keeps to, whether it is a list or a name asked of a real name server."""
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from penstock.adapters.discovery.dns import DnsSpec
+from penstock.adapters.discovery.kubernetes import KubernetesSpec
 from penstock.adapters.discovery.registry import Spec, describe, source_of
 from penstock.adapters.discovery.static import StaticSpec
 from penstock.base.ports import Source
 from tests.helpers.dns import NameServer
+from tests.helpers.kubernetes import cluster
+from tests.helpers.kubernetes_objects import endpoint
 from tests.helpers.wire import run
 
 HOSTS = ["127.0.0.2", "127.0.0.3"]
@@ -36,7 +41,17 @@ async def a_service() -> AsyncIterator[Spec]:
         yield DnsSpec(name="s.test", type="srv", nameservers=(names.address,))
 
 
-@pytest.mark.parametrize("make", [a_list, a_name, a_service])
+@contextlib.asynccontextmanager
+async def an_endpoint_slice() -> AsyncIterator[Spec]:
+    """A Kubernetes service of two ready endpoints, and one that is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with cluster(Path(folder)) as (server, config):
+            server.serve("chat", endpoint(HOSTS[0]), endpoint(HOSTS[1]), endpoint("127.0.0.4", ready=False))
+            yield KubernetesSpec(service="chat", kubeconfig=config, watch_s=0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [a_list, a_name, a_service, an_endpoint_slice])
 def test_a_source_hands_over_whole_snapshots(make: Make) -> None:
     """Asked twice, at once or later, it gives the same whole: each address once, a port that can be, a weight above
     zero. It has a name."""
@@ -53,7 +68,8 @@ def test_a_source_hands_over_whole_snapshots(make: Make) -> None:
     run(main)
 
 
-@pytest.mark.parametrize("make", [a_list, a_name, a_service])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [a_list, a_name, a_service, an_endpoint_slice])
 def test_a_source_keeps_to_its_time(make: Make) -> None:
     """With no time at all it answers at once or raises OSError: it never hangs, and never says less than the whole."""
 

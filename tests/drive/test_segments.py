@@ -118,6 +118,10 @@ def test_a_damaged_line_costs_itself_only_and_its_file_is_kept(tmp_path: Path) -
     assert path.with_suffix(".damaged").exists()
     reader.close()
     second.close()
+    path_of(tmp_path, 2).unlink()
+    third = Segments(tmp_path)
+    assert third.committed == (2, 0), "its number is not given again, or the next damaged file would replace it"
+    third.close()
 
 
 def test_a_full_disk_is_outlived(tmp_path: Path) -> None:

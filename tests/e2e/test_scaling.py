@@ -181,3 +181,32 @@ def test_a_pool_that_leaves_the_file(start: Start, tmp_path: Path) -> None:
         await eventually(gone, "the end of its replicas", 20.0)
 
     run(main, 60.0)
+
+
+def test_a_mass_interruption_loses_no_call(start: Start, tmp_path: Path) -> None:
+    """All spot replicas, three of four, get a notice of fifteen seconds at once, by a file: they drain, others are
+    started in their place beside them, and no call is lost; who has to go is gone when its notice is over."""
+    notices = tmp_path / "notices"
+    spot = {"base": 0.25, "notice": "15s", "notices": {"file": str(notices), "every": "1s"}}
+    gateway = start({"pools": [pool(tmp_path, min=4, max=8, spot=spot)]})
+
+    async def replaced() -> None:
+        async def so() -> bool:
+            return sorted(processes(tmp_path)) == ["tiny-1", "tiny-5", "tiny-6", "tiny-7"]
+
+        await eventually(so, "other replicas", 40.0)
+        await has(gateway, 4)
+
+    async def main() -> Traffic:
+        await has(gateway, 4)
+        traffic = Traffic(gateway, 8)
+        async with traffic.flowing():
+            await traffic.more(10)
+            notices.write_text("".join(f"tiny-{number}\n" for number in (2, 3, 4)))
+            await replaced()
+            await traffic.more(30)
+        return traffic
+
+    traffic = run(main, 120.0)
+    assert traffic.errors() == []
+    assert "its provider takes it back in 15 s" in gateway.log()

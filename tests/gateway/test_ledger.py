@@ -61,7 +61,7 @@ def test_a_row_is_on_disk_before_the_outbox_writes(tmp_path: Path) -> None:
         assert ledger.segments.committed[1] > 0
         ledger.start()
         ledger.observe(2.0, None, [record(id="b")])  # type: ignore[arg-type]
-        ledger.stop()
+        ledger.close()
         assert ledger.state().written == 2
         assert ledger._outbox.before is None
 
@@ -87,7 +87,7 @@ def test_what_the_fleet_was_is_written_down(tmp_path: Path) -> None:
         clock.now += module.UPKEEP_S
         ledger.start([replica("r1", 3600.0), replica("r2", 0.0)])
         clock.now += 5
-        ledger.stop()
+        ledger.close()
 
     within(main())
     spans = rows(tmp_path, "SELECT replica, at - 1000000000000000, took, cost FROM upkeep ORDER BY at, replica")
@@ -108,7 +108,7 @@ def test_without_its_database_rows_wait(tmp_path: Path) -> None:
         ledger = opened(tmp_path)
         ledger.start()
         ledger.observe(1.0, None, [record(id="a")])  # type: ignore[arg-type]
-        ledger.stop()
+        ledger.close()
         state = ledger.state()
         assert state.away
         assert state.journal_bytes > 0
@@ -116,7 +116,7 @@ def test_without_its_database_rows_wait(tmp_path: Path) -> None:
     async def second() -> None:
         ledger = opened(tmp_path)
         ledger.start()
-        ledger.stop()
+        ledger.close()
 
     within(first())
     (tmp_path / "ledger.db").rmdir()
@@ -134,8 +134,8 @@ def test_what_cannot_be_had_is_told_at_the_start(tmp_path: Path) -> None:
         ledger = opened(tmp_path)
         with pytest.raises(OSError, match="another process"):
             opened(tmp_path)
-        ledger.stop()
-        opened(tmp_path).stop()
+        ledger.close()
+        opened(tmp_path).close()
 
     within(main())
 
@@ -146,7 +146,7 @@ def test_a_ledger_that_was_never_started_keeps_what_was_booked(tmp_path: Path) -
     async def main() -> None:
         ledger = opened(tmp_path)
         ledger.observe(1.0, None, [record(id="a")])  # type: ignore[arg-type]
-        ledger.stop()
+        ledger.close()
 
     within(main())
     segments = Segments(tmp_path)

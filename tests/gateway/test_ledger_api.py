@@ -54,6 +54,14 @@ def test_what_can_be_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
         state = (await rig.ask("GET", "/admin/ledger")).json
         assert (state["written"], state["lost"], state["away"]) == (3, 0, "")
         assert state["connections"]["used"] == 0
+        page_of_metrics = (await rig.ask("GET", "/metrics")).body
+        for line in (
+            b"ledger_rows_total{} 3",
+            b"ledger_database_up{} 1",
+            b"ledger_journal_up{} 1",
+            b"ledger_lost_total{} 0",
+        ):
+            assert b"\npenstock_" + line + b"\n" in page_of_metrics
         for path in WRONG:
             assert (await rig.ask("GET", f"/admin/ledger/{path}")).status == 400, path
         ledger = rig.gateway.ledger
@@ -61,7 +69,7 @@ def test_what_can_be_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
         with ledger.database.writing() as connection:
             connection.exec_driver_sql("ALTER TABLE days RENAME TO gone")
         assert (await rig.ask("GET", "/admin/ledger/top")).status == 503
-        ledger.stop()
+        ledger.close()
 
     over(test, CONFIG + f"ledger: {{folder: {folder}}}\n")
 

@@ -45,8 +45,8 @@ def test_a_connection_is_watched() -> None:
 
 @pytest.mark.slow
 def test_a_line_that_is_cut_is_known_in_time() -> None:
-    """In a network namespace whose loopback goes down, a connection that waits and one that sends are given up after the
-    time that was set, and not minutes later."""
+    """In a network namespace whose loopback goes down, a connection that waits and one that sends are given up after
+    the time that was set, and not minutes later."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         pytest.skip("needs unshare and ip")
     ours = ["unshare", "--map-root-user", "--net"]

@@ -225,3 +225,11 @@ def test_tokens_are_guessed_by_bytes_and_pictures_by_number() -> None:
     text = b"x" * 4000
     assert guess_tokens(text + picture + picture) == (4000 + 2 * 24) // 4 + 2 * ATTACHED_TOKENS
     assert guess_tokens(b"a;base64,QUJD") == 3
+
+
+@pytest.mark.parametrize("semicolons", [0, 1, 63, 64, 65, 66, 1000])
+def test_a_picture_is_found_among_any_number_of_semicolons(semicolons: int) -> None:
+    """Those of a program's text before it hide it as little as they are taken for one."""
+    text, picture = b"for(;" * semicolons + b"x" * 9000, b";base64," + b"A" * 8000
+    assert guess_tokens(text) == len(text) // 4
+    assert guess_tokens(text + picture) == len(text) // 4 + ATTACHED_TOKENS

@@ -117,6 +117,7 @@ def test_a_pool_comes_up_grows_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> N
         rig.place.in_flight = 1
         await until(lambda: len(rig.draining) == 2)
         assert len(actuator.units) == 3
+        await until(lambda: sorted(actuator.draining) == sorted(rig.draining))
         rig.place.in_flight = 0
         await until(lambda: len(actuator.units) == 1 and len(rig.place.fleet) == 1)
         (view,) = rig.scaling.views()
@@ -163,6 +164,47 @@ def test_an_order_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
 
     over(monkeypatch, test)
     assert "pool p: p-1 ordered -> stopping: no room" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("failure", "said"), [(OSError("no way"), "does not know: no way"), (KeyError(), "a bug")])
+def test_a_hint_that_is_not_taken(
+    failure: Exception, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An actuator that cannot take the hint that a replica drains is logged; the replica goes all the same."""
+
+    async def refuse(unit: str, drain: bool) -> None:
+        raise failure
+
+    async def test(rig: Rig) -> None:
+        actuator = rig.begin(pool())
+        monkeypatch.setattr(actuator, "drain", refuse)
+        rig.place.in_flight = 10
+        await until(lambda: len(rig.place.fleet) == 3)
+        rig.place.in_flight = 0
+        await until(lambda: len(actuator.units) == 1)
+
+    over(monkeypatch, test)
+    assert said in caplog.text
+
+
+def test_an_order_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that is not obeyed in time counts as refused."""
+
+    async def hang(unit: str, purchase: str) -> None:
+        await asyncio.Event().wait()
+
+    async def test(rig: Rig) -> None:
+        monkeypatch.setattr(scaling, "ORDER_S", 0.01)
+        rig.scaling.open((pool(),))
+        monkeypatch.setattr(rig.actuators["p"], "start", hang)
+        rig.scaling.start((pool(),))
+        await until(lambda: rig.scaling.views()[0].failures == 1)
+        story = rig.scaling.story("p", 100)
+        assert story is not None
+        assert any(getattr(entry, "why", "") == "not done in time" for entry in story.entries)
+
+    over(monkeypatch, test)
 
 
 @pytest.mark.slow
@@ -275,8 +317,8 @@ SPOT = msgspec.structs.replace(CONF, min=2, max=4, spot=SpotConf(base=0.5, hourl
 
 @pytest.mark.slow
 def test_spot_replicas_join_as_such_and_go_at_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The actuator is told how each is to be had, the fleet what it is and costs. A notice drains it and another one comes,
-    whoever names it, or all spot ones by *; a name that nobody has is nobody's."""
+    """The actuator is told how each is to be had, the fleet what it is and costs. A notice drains it and another one
+    comes, whoever names it, or all spot ones by *; a name that nobody has is nobody's."""
 
     async def test(rig: Rig) -> None:
         template = Replica(id="x", url="http://x", pool="p", hourly_cost=3.0)

@@ -1,5 +1,7 @@
 """Bodies that come in pieces: gathered, bounded, timed."""
 
+from random import Random
+
 import pytest
 
 from penstock.adapters.wire.malformed import Malformed
@@ -15,7 +17,7 @@ def test_a_counted_body_is_gathered() -> None:
     upload = Upload(10, LIMITS, 0.0, chunked=False)
     assert upload.feed(b"xx0123", 2) == -1
     assert upload.feed(b"456789next", 0) == 6
-    assert upload.body == b"0123456789"
+    assert (upload.whole(), upload.size) == (b"0123456789", 10)
 
 
 def test_a_chunked_body_is_gathered() -> None:
@@ -23,7 +25,26 @@ def test_a_chunked_body_is_gathered() -> None:
     upload = Upload(0, LIMITS, 0.0, chunked=True)
     assert upload.feed(chunk(b"ab") + b"1\r", 0) == -1
     assert upload.feed(b"\nc\r\n" + END + b"next", 0) == 4 + len(END)
-    assert upload.body == b"abc"
+    assert (upload.whole(), upload.size) == (b"abc", 3)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_pieces_of_any_size_make_the_body(chunked: bool) -> None:
+    """Large ones are kept as they came, small ones gathered, and neither is many objects."""
+    rng = Random(1)
+    pieces = [rng.randbytes(rng.choice((1, 7, 4095, 4096, 20_000))) for _ in range(40)]
+    body = b"".join(pieces)
+    upload = Upload(len(body), LimitSpec(), 0.0, chunked=chunked)
+    ends = [upload.feed(chunk(piece) if chunked else piece, 0) for piece in pieces]
+    if chunked:
+        ends.append(upload.feed(END, 0))
+    assert set(ends[:-1]) == {-1}
+    assert ends[-1] > 0
+    assert (upload.whole(), upload.size) == (body, len(body))
+    drip = Upload(10_000, LimitSpec(), 0.0, chunked=False)
+    for _ in range(10_000):
+        drip.feed(b"x", 0)
+    assert len(drip._pieces) == 1
 
 
 @pytest.mark.parametrize(

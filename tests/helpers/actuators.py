@@ -8,6 +8,7 @@ class Obedient:
 
     def __init__(self) -> None:
         self.units: dict[str, Unit] = {}
+        self.draining: set[str] = set()
         self.fails: Exception | None = None
         """What every look and order raises."""
         self.closed: bool | None = None
@@ -31,6 +32,11 @@ class Obedient:
         """One fewer."""
         self._check()
         self.units.pop(unit, None)
+
+    async def drain(self, unit: str, drain: bool) -> None:
+        """Who finishes what it has."""
+        self._check()
+        (self.draining.add if drain else self.draining.discard)(unit)
 
     def close(self, end: bool = False) -> None:
         """No more orders."""

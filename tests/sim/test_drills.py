@@ -1,9 +1,11 @@
 """The ten tests: all there, each with a small size of its own and a fleet that is ordered at once."""
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.cli.pressure import scenario_of
-from penstock.config.scenarios import Die, Expect, Group, Scale, Scenario
+from penstock.config.scenarios import Die, Expect, Group, Scale, Scenario, Storm
+from penstock.core.scale.spot import SpotSpec
 from penstock.sim.drills import DRILLS, Drill, clairvoyant, smaller, without_greed
 from penstock.sim.pressure import KNOWN
 from penstock.workload.arrivals import Poisson
@@ -83,6 +85,14 @@ def test_money_bounds_it_too() -> None:
     assert made.scale is not None
     dear = scenario(fleet=made.fleet, scale=Scale(group=1, min=2, max=20, max_hourly_cost=16.0))
     assert [group.count for group in clairvoyant(dear).fleet] == [4, 6, 2]
+
+
+def test_a_storm_does_not_reach_what_is_on_demand() -> None:
+    """The fleet that is ordered at once has as many replicas, none of them spot."""
+    made = many()
+    assert made.scale is not None
+    stormy = replace(made, scale=replace(made.scale, spot=SpotSpec()), faults=(Storm(at_s=1.0), Die(at_s=2.0)))
+    assert clairvoyant(stormy).faults == (Die(at_s=2.0),)
 
 
 def test_a_fleet_that_does_not_scale_is_its_own_bound() -> None:

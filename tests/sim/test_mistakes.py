@@ -2,7 +2,8 @@
 
 import pytest
 
-from penstock.config.scenarios import Die, Group, Scale, Spot
+from penstock.config.scenarios import Die, Group, Scale, Spot, Storm
+from penstock.core.scale.spot import SpotSpec
 from penstock.sim.drills import DRILLS
 from penstock.sim.mistakes import MISTAKES
 from tests.sim.support import request, scenario
@@ -36,6 +37,13 @@ def test_no_drain() -> None:
     taken, dead = MISTAKES["no_drain"].trial(MADE).scenario.faults
     assert taken == Die(at_s=40.0, for_s=60.0, replicas=(0,))
     assert dead == MADE.faults[1]
+
+
+def test_no_drain_in_a_storm() -> None:
+    """Replicas end when they would have, and nobody knew."""
+    spot = scenario(scale=Scale(spot=SpotSpec()), faults=(Storm(at_s=60.0, for_s=300.0, notice_s=120.0),))
+    (storm,) = MISTAKES["no_drain"].trial(spot).scenario.faults
+    assert storm == Storm(at_s=180.0, for_s=300.0, notice_s=0.0)
 
 
 def test_no_failover() -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from penstock.base.errors import ConfigError
+from penstock.base.nouns import Region
 from penstock.config.load import load_file
-from penstock.config.scenarios import Die, Scenario
+from penstock.config.regions import ClientRegions
+from penstock.config.scenarios import Die, Group, RegionDark, Scale, Scenario, Storm
 from penstock.config.schema import Settings
+from penstock.core.scale.spot import SpotSpec
 from penstock.core.spec import GateSpec, PoolSpec
 from penstock.sim.own import Own, loaded
 from penstock.workload.arrivals import Poisson
@@ -69,6 +72,23 @@ def test_more_or_less_load(tmp_path: Path) -> None:
     two = loaded(Merge(of=(TEST.workload, TEST.workload)), 2.0)
     assert isinstance(two, Merge)
     assert [type(part) for part in two.of] == [Rate, Rate]
+
+
+def test_what_cannot_be_played_is_told(tmp_path: Path) -> None:
+    """A storm needs spot replicas, a dark region regions; all else can be played."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(SCALED)
+    own = Own(load_file(str(file), {}))
+    assert own.why_not(TEST) == ""
+    stormy = scenario(scale=Scale(spot=SpotSpec()), faults=(Storm(at_s=1.0),))
+    assert "no spot" in own.why_not(stormy)
+    file.write_text(SCALED.replace("interval: 4s", "interval: 4s, spot: {}"))
+    assert Own(load_file(str(file), {})).why_not(stormy) == ""
+    dark = scenario(
+        regions=ClientRegions(places={"a": Region()}), fleet=(Group(region="a"),),
+        faults=(RegionDark(at_s=1.0, region="a"),),
+    )  # fmt: skip
+    assert "regions" in own.why_not(dark)
 
 
 def test_nothing_to_try() -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from penstock.config.scenarios import Die, Group, Policy, Runaway, Scale, Scenario
 from penstock.core.route.presets import LeastLoaded
 from penstock.core.scale.record import Decision
-from penstock.core.scale.spec import DownPace, P95Target, PanicWindow, RpsTarget, Targets, UpPace
+from penstock.core.scale.spec import DownPace, P95Target, PanicWindow, RpsTarget, Schedule, Targets, UpPace
 from penstock.core.spec import ProbeSpec, QueueSpec
 from penstock.sim.run import Run, simulate
 from penstock.workload.request import Request
@@ -88,6 +88,15 @@ def test_it_grows_by_what_flows() -> None:
     assert (rps.metric, p95.metric) == ("rps", "p95")
     assert max(decision.readings[1].value or 0.0 for decision in decisions) > 1.0
     assert run.tally.result(0.0).failed == 0
+
+
+def test_a_run_begins_on_a_monday() -> None:
+    """At midnight UTC: schedules hold by that, and a month's money is that of a whole month."""
+    monday = Schedule(days=("mon",), ends="00:01", min=3)
+    _, decisions = played(world(scale=replace(SCALE, schedules=(monday,))), steady(2, 90.0))
+    assert (decisions[0].wanted, decisions[0].was) == (3, 3)  # one was there at the first look
+    assert {decision.wanted for decision in decisions if 2.0 < decision.at < 60.0} == {3}
+    assert decisions[-1].wanted == 1
 
 
 def test_it_shrinks_when_the_load_is_gone() -> None:

@@ -144,7 +144,7 @@ def test_the_mix_costs_less() -> None:
 
 def test_a_storm_needs_spot() -> None:
     """Without a mix there is nobody to take back; and it takes a share, not numbers."""
-    with pytest.raises(ValueError, match="set `scale.spot`"):
+    with pytest.raises(ValueError, match=r"set `scale\.spot`"):
         stormy(Storm(at_s=1.0), scale=replace(SCALE, spot=None))
     with pytest.raises(ValueError, match="leave out `replicas`"):
         Storm(at_s=1.0, replicas=(1,))

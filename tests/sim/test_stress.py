@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from penstock.base.nouns import CallRow
-from penstock.config.scenarios import Die, Greedy, Scale, Scenario
+from penstock.config.clients import Greedy
+from penstock.config.scenarios import Die, Scale, Scenario
 from penstock.core.scale.record import Decision
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.drive.kernel import Kernel

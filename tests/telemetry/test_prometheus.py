@@ -21,10 +21,13 @@ from penstock.base.nouns import (
 from penstock.core.effects import Probe, Refuse
 from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
 from penstock.core.outliers import REASONS
+from penstock.core.scale.forecast import ForecastSpec
+from penstock.core.scale.words import Remembered
 from penstock.telemetry.families import FAMILIES
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import STATES, render
 from tests.core.scale.pools import QUICK, World
+from tests.core.scale.test_foresight import MORNING, past
 from tests.telemetry.rows import record, send
 
 REPLICA = ReplicaView(
@@ -52,7 +55,19 @@ SOURCE = SourceView(
 )  # fmt: skip
 
 
-SCALED = World(replace(QUICK, max=3, max_monthly_cost=1e6), hourly_cost=2.5).run(5).governor.views(5.0)
+def forecasting() -> World:
+    """A pool shortly before its load comes, as on the days before."""
+    world = World(replace(QUICK, max=40, forecast=ForecastSpec(ahead_s=180.0)))
+    world.now = MORNING - 180.0
+    world.tell(Remembered("p", past(world.now)))
+    return world.run(5.0)
+
+
+FORECAST = forecasting().governor.views(MORNING)[0].forecast
+SCALED = [
+    replace(view, forecast=FORECAST)
+    for view in World(replace(QUICK, max=3, max_monthly_cost=1e6), hourly_cost=2.5).run(5).governor.views(5.0)
+]
 ACCOUNT = AccountView(
     kind="tenant", name="acme", model="", in_flight=1, waiting=3, concurrency=None,
     limits=[
@@ -96,6 +111,7 @@ PAGE = render(
     lambda: [SOURCE],
     lambda: SCALED,
     lambda: [ACCOUNT],
+    lambda: {family.name: 1 for family in FAMILIES if family.name.startswith("ledger_")},
 )
 
 
@@ -192,6 +208,18 @@ def test_pools_that_scale_themselves() -> None:
     assert value(PAGE, "penstock_scale_spot_dry_seconds", pool="p") == 0
     spent = value(PAGE, "penstock_scale_spent_total", pool="p", purchase="on_demand")
     assert abs((spent or 0.0) - 4 * 2.5 / 3600) < 1e-6
+
+
+def test_pools_that_forecast() -> None:
+    """What is expected, how far off such forecasts were, and whether they are acted upon; nothing of others."""
+    assert value(PAGE, "penstock_scale_forecast_acts", pool="p") == 1
+    assert value(PAGE, "penstock_scale_forecast_windows", pool="p") > 0
+    for ahead in ("start", "15m", "30m"):
+        assert 90 < value(PAGE, "penstock_scale_forecast_calls", pool="p", ahead=ahead) < 110
+        assert value(PAGE, "penstock_scale_forecast_error_ratio", pool="p", ahead=ahead) < 0.1
+    plain = render(busy_meter(), list, list, dict, scales=lambda: World(QUICK).run(5).governor.views(5.0))
+    assert b"scale_wanted" in plain
+    assert b"scale_forecast" not in plain
 
 
 def test_ejections_and_panic() -> None:

@@ -64,6 +64,8 @@ def test_locks() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     base, groups = project["project"]["dependencies"], project["dependency-groups"]
     wanted = {"requirements.txt": [], "requirements-dev.txt": groups["dev"], "requirements-bench.txt": groups["bench"]}
+    extras = project["project"]["optional-dependencies"]
+    wanted["requirements-image.txt"] = [*extras["dns"], *extras["kubernetes"], *extras["postgres"]]
     for name, extra in wanted.items():
         assert_tidy(check_lock(name, (ROOT / name).read_text(encoding="utf-8"), [*base, *extra]))
 

@@ -68,9 +68,7 @@ class Region(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cost: Annotated[float, Meta(gt=0, description="what replicas cost there: so many times their `hourly_cost`")] = 1.0
     capacity: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(
-            description="calls of one pool that may be in flight there at once, whatever seats there are; none: as many as there are seats"
-        ),
+        Meta(description="calls of one pool that may be in flight there at once; none: as many as there are seats"),
     ] = None
 
 
@@ -326,6 +324,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     max_model_len: int | None = None
     benchmark: BenchmarkView | None = None
     """None: there was none."""
+    region: str = ""
+    purchase: Purchase = "on_demand"
 
 
 class PoolView(Struct, frozen=True, kw_only=True):

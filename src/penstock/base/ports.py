@@ -65,6 +65,11 @@ class Actuator(Protocol):
         """End a replica, gracefully at first, and forget it once it has ended. Raises OSError."""
         ...
 
+    def drain(self, unit: str, drain: bool) -> Awaitable[None]:
+        """A hint: a replica takes nothing new and finishes what it has, or is taken back. Where others may end replicas
+        as well, they are to take this one first. Raises OSError."""
+        ...
+
     def close(self, end: bool = False) -> None:
         """Look and order no more. What runs goes on; with `end` it is told to end, and nobody waits for it."""
         ...

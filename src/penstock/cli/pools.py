@@ -11,6 +11,7 @@ from rich.text import Text
 
 from penstock.base.units import show_seconds
 from penstock.cli.admin import DEFAULT, Admin, AdminError, AdminKey, AdminUrl, admin_at, quoted
+from penstock.cli.forecasts import outlook_of, said_of
 from penstock.cli.plain import plain_console, understood
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.view import ScaleStory, ScaleView
@@ -51,6 +52,10 @@ def tell(desk: Admin, name: str, last: int, as_json: bool) -> None:
     console.print(table_of([story.view]))
     if story.view.units:
         console.print(units_of(story.view))
+    if story.view.forecast is not None:
+        console.print(said_of(story.view.forecast))
+        if story.view.forecast.ahead:
+            console.print(outlook_of(story.view.forecast))
     console.print(entries_of(story.entries))
 
 

@@ -65,6 +65,12 @@ Startup = Annotated[
     float | None, typer.Option(min=0, help="Seconds that a replica takes to start, instead of the tests'.")
 ]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that play at once.")]
+Bound = Annotated[
+    bool,
+    typer.Option(
+        "--bound/--no-bound", help="Play each test also with the largest fleet, ordered with the first request."
+    ),
+]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots to this file.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write everything as JSON; -: to stdout.")]
 Keep = Annotated[
@@ -107,12 +113,14 @@ class Asked(NamedTuple):
     scenario: Scenario
     mistake: str
     seeds: tuple[int, ...]
+    bound: bool
+    """Whether it is played also with the fleet that is ordered at once."""
 
 
 def pressure(
     only: Only = None, seeds: Seeds = None, quick: Quick = False, mistake: MistakeName = None, config: Config = None,
-    load: Load = 1.0, cost: Cost = None, startup: Startup = None, jobs: Jobs = 1, html_file: Html = None,
-    json: Json = None, keep: Keep = None, quiet: Quiet = False,
+    load: Load = 1.0, cost: Cost = None, startup: Startup = None, jobs: Jobs = 1, bound: Bound = True,
+    html_file: Html = None, json: Json = None, keep: Keep = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Ten pressure tests of a fleet that scales itself, in virtual time: spike, dead replicas, runaway cost, a dark
     region, cold start, spot storm, oscillation, burst, a steady hour, a greedy tenant.
@@ -120,10 +128,12 @@ def pressure(
     Exit status: 0 all criteria hold with every seed (with --mistake matching: every mistake was found), 1 not all, 2 a
     mistake in what you gave.
     """
-    change = _changed(config, load, cost, startup)
-    tests = [test for drill in _chosen(only) for test in _tests(drill, seeds, quick, mistake, change)]
+    own = None if config is None else Own(load_file(str(config), dict(os.environ)))
+    change = _changed(own, load, cost, startup)
+    drills, left_out = _fitting(_chosen(only), own)
+    tests = [test for drill in drills for test in _tests(drill, seeds, quick, mistake, change, bound)]
     found = _play(tests, jobs, keep, quiet or json == "-" or not sys.stderr.isatty())
-    head = _head(tests, quick, config, load)
+    head = [*_head(tests, quick, config, load), *left_out]
     if json == "-":
         sys.stdout.write(msgspec.json.encode({"head": head, "tests": found}).decode() + "\n")
     else:
@@ -157,12 +167,24 @@ def scenario_of(drill: Drill) -> Scenario:
     return read_scenario(text, drill.file)
 
 
+def _fitting(drills: list[Drill], own: Own | None) -> tuple[list[Drill], list[str]]:
+    """Those that can be played, and why the others cannot."""
+    if own is None:
+        return drills, []
+    reasons = {drill.number: own.why_not(scenario_of(drill)) for drill in drills}
+    told = [
+        f"{drill.number} {drill.told}: not played; {reasons[drill.number]}."
+        for drill in drills
+        if reasons[drill.number]
+    ]
+    return [drill for drill in drills if not reasons[drill.number]], told
+
+
 def _changed(
-    config: Path | None, load: float, cost: str | None, startup: float | None
+    own: Own | None, load: float, cost: str | None, startup: float | None
 ) -> Callable[[Scenario], Scenario]:  # fmt: skip
-    if config is None and (load != 1.0 or cost is not None):
+    if own is None and (load != 1.0 or cost is not None):
         raise ConfigError(["--load and --cost go with --config FILE"])
-    own = None if config is None else Own(load_file(str(config), dict(os.environ)))
     engine = None if cost is None else typed_cost(cost, Path())
 
     def change(scenario: Scenario) -> Scenario:
@@ -180,7 +202,8 @@ def _changed(
 
 
 def _tests(
-    drill: Drill, seeds: int | None, quick: bool, mistake: str | None, change: Callable[[Scenario], Scenario]
+    drill: Drill, seeds: int | None, quick: bool, mistake: str | None, change: Callable[[Scenario], Scenario],
+    bound: bool,
 ) -> Iterator[Asked]:  # fmt: skip
     if mistake is not None and mistake not in (MATCHING, *MISTAKES):
         raise ConfigError([f"--mistake: {mistake!r} is none: there are {', '.join(MISTAKES)}, and {MATCHING}"])
@@ -189,7 +212,7 @@ def _tests(
         scenario = smaller(scenario, drill.smaller, drill.shorter_s)
     numbers = tuple(range(1, 1 + (seeds or (QUICK_SEEDS if quick else drill.seeds))))
     for name in drill.mistakes if mistake == MATCHING else (mistake or "",):
-        yield Asked(drill, scenario, name, numbers)
+        yield Asked(drill, scenario, name, numbers, bound and not name and scenario.scale is not None)
 
 
 # ===== runs =====
@@ -214,12 +237,12 @@ def _work(job: Job) -> Kept:
 
 
 def _jobs(test: Asked) -> list[Job]:
-    drill, scenario, mistake, seeds = test
+    drill, scenario, mistake, seeds, bound = test
     runs = [
         Job(drill=drill.number, scenario=scenario, variant=mistake, seed=seed, pictures=seed == seeds[0])
         for seed in seeds
     ]
-    if not mistake and scenario.scale is not None:
+    if bound:
         runs.append(Job(drill=drill.number, scenario=scenario, variant=AT_ONCE, seed=seeds[0], pictures=False))
     return runs
 
@@ -260,7 +283,7 @@ def _each(jobs: list[Job], processes: int) -> Iterator[Kept]:
 
 
 def _tested(test: Asked, known: dict[str, Kept]) -> Finding:
-    drill, scenario, mistake, seeds = test
+    drill, scenario, mistake, seeds, _ = test
     mine = [(job, known[job.key()]) for job in _jobs(test)]
     runs = [kept.played for job, kept in mine if job.variant == mistake]
     bound = next((kept.played for job, kept in mine if job.variant == AT_ONCE), None)

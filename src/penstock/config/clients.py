@@ -1,4 +1,5 @@
-"""The clients of a scenario: how long they wait, whether they ask again, and whether they wait before they go on."""
+"""The clients of a scenario: how long they wait, whether they ask again, whether they wait before they go on, and who
+is greedy."""
 
 from typing import Annotated
 
@@ -54,3 +55,12 @@ class Clients(Strict, frozen=True, kw_only=True):
             "however that went, and not when the workload guessed; what has no turns comes when the workload says"
         ),
     ] = False
+
+
+class Greedy(Strict, frozen=True, kw_only=True):
+    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure`
+    plays the scenario once more without that part, to see what it does to the others."""
+
+    tenant: Annotated[str, Meta(description="who asks for more")]
+    at_s: Annotated[Seconds, Meta(description="others' requests count that come from then on")] = field(name="at")
+    for_s: Annotated[Seconds, Meta(description="and for so long")] = field(name="for")

@@ -10,15 +10,16 @@ import msgspec
 from msgspec.structs import fields, replace
 
 from penstock.adapters.actuators.process import ProcessSpec
+from penstock.adapters.actuators.ray import RaySpec
 from penstock.adapters.discovery.registry import describe
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
 from penstock.config.schema import KeyTerms, ScaleConf, ScaledPool, ServerSpec, Settings
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec
 
-RESTART = ("listen", "admin", "metrics", "tls", "journal", "limits.backlog")
+RESTART = ("listen", "admin", "metrics", "tls", "journal", "ledger", "limits.backlog")
 """What holds until a restart."""
-_SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash", "most_tokens")
+_SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash", "most_tokens", "ledger")
 
 
 def changes(old: Settings, new: Settings) -> list[str]:
@@ -38,6 +39,8 @@ def _waits(path: str) -> bool:
 def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     yield from _structs("", old.server, new.server)
     yield from _keys(old.server, new.server)
+    if old.server.ledger != new.server.ledger:  # the URL of its database may hold a password
+        yield "ledger", "ledger: changed"
     yield from _structs("", replace(old.gate, limits=None), replace(new.gate, limits=None))
     yield from _limits(old.gate.limits or LimitsSpec(), new.gate.limits or LimitsSpec())
     before, after = (
@@ -90,14 +93,15 @@ def _scaled(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _run(pool: ScaledPool) -> tuple[str, dict[str, str]] | None:
-    return (pool.spec.actuator.command, pool.spec.actuator.env) if isinstance(pool.spec.actuator, ProcessSpec) else None
+    actuator = pool.spec.actuator
+    return (actuator.command, actuator.env) if isinstance(actuator, ProcessSpec | RaySpec) else None
 
 
 def _plain(was: ScaledPool, now: ScaledPool) -> ScaleConf:
     """The new spec, with the old command and environment."""
-    actuator = now.spec.actuator
-    if isinstance(actuator, ProcessSpec) and isinstance(was.spec.actuator, ProcessSpec):
-        actuator = msgspec.structs.replace(actuator, command=was.spec.actuator.command, env=was.spec.actuator.env)
+    actuator, before = now.spec.actuator, was.spec.actuator
+    if isinstance(actuator, ProcessSpec | RaySpec) and isinstance(before, ProcessSpec | RaySpec):
+        actuator = msgspec.structs.replace(actuator, command=before.command, env=before.env)
     return msgspec.structs.replace(now.spec, actuator=actuator)
 
 

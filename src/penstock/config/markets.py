@@ -21,7 +21,8 @@ class Market(Strict, frozen=True, kw_only=True):
     offers: Annotated[
         tuple[Offer, ...],
         doc(
-            "how many, from when on, in the order of their times; before the first one and without any: as many as are wanted"
+            "how many, from when on, in the order of their times; before the first one and without any: as many as are"
+            " wanted"
         ),
     ] = ()
     notice_s: Annotated[Seconds, doc("between a notice and the end of the replica")] = field(

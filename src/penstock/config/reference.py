@@ -50,8 +50,8 @@ One YAML file. `penstock check FILE` reports every mistake in it at once and pri
   lists its models, names that none of them serves are mistakes.
 - Two models may be each other's `fallback`: the fallback of a fallback is not tried.
 - Relative paths of files are seen from the directory in which the gateway was started.
-- Changes of `listen`, `admin`, `metrics`, `tls`, `journal` and `limits.backlog` need a restart; all others are taken by
-  a reload (SIGHUP, a change of the file, or the admin API). A file with mistakes changes nothing.
+- Changes of `listen`, `admin`, `metrics`, `tls`, `journal`, `ledger` and `limits.backlog` need a restart; all others
+  are taken by a reload (SIGHUP, a change of the file, or the admin API). A file with mistakes changes nothing.
 """
 _SPEC_TAGS = re.compile(r" \[[A-Z]\d+(?:, [A-Z]\d+)*\]")
 """Where a docstring points into the project's specification: of no use to who writes a configuration."""

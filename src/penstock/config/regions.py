@@ -12,13 +12,14 @@ from penstock.core.route.presets import Regional, RegionalClassic
 
 
 class ClientRegions(RegionsSpec, frozen=True, kw_only=True):
-    """Where replicas are, and where the workload's requests come from. Every region has an entry of its own: a request's
-    way is that from its region to the replica's, and back."""
+    """Where replicas are, and where the workload's requests come from. Every region has an entry of its own: a
+    request's way is that from its region to the replica's, and back."""
 
     clients: Annotated[
         dict[str, Annotated[float, Meta(ge=0)]],
         Meta(
-            description="region -> weight of the requests that come from there, a session's all from one; empty: all come from `here`, or else from all alike"
+            description="region -> weight of the requests that come from there, a session's all from one; empty: all"
+            " come from `here`, or else from all alike"
         ),
     ] = {}
 

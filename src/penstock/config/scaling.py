@@ -4,9 +4,13 @@ import shlex
 from math import floor
 from urllib.parse import urlsplit
 
+from penstock.adapters.actuators.deployment import KubernetesSpec
+from penstock.adapters.actuators.limits import parse_cpus
 from penstock.adapters.actuators.process import PLACES, ProcessSpec
+from penstock.adapters.actuators.ray import RaySpec
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import PoolConf, ScaleConf, SpotConf
+from penstock.config.sources import is_object
 from penstock.core.scale.guards import ceiling
 from penstock.core.scale.schedule import mistakes_in
 from penstock.core.scale.spec import Target
@@ -32,8 +36,12 @@ def check_scale(conf: ScaleConf, pool: PoolConf, path: Path, mistakes: Mistakes)
     _check_targets(conf, path, mistakes)
     if conf.spot is not None:
         _check_spot(conf.spot, conf, (*path, "spot"), mistakes)
-    if isinstance(conf.actuator, ProcessSpec):
+    if isinstance(conf.actuator, ProcessSpec | RaySpec):
         _check_command(conf.actuator, (*path, "actuator", "command"), mistakes)
+    if isinstance(conf.actuator, ProcessSpec):
+        _check_cpus(conf.actuator, (*path, "actuator", "cpus"), mistakes)
+    if isinstance(conf.actuator, KubernetesSpec):
+        _check_deployment(conf.actuator, conf.spot is not None, (*path, "actuator"), mistakes)
 
 
 def _check_cost(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
@@ -100,7 +108,7 @@ def _check_targets(conf: ScaleConf, path: Path, mistakes: Mistakes) -> None:
         mistakes.say((*path, "targets"), "found none, expected at least one metric")
 
 
-def _check_command(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
+def _check_command(spec: ProcessSpec | RaySpec, path: Path, mistakes: Mistakes) -> None:
     try:
         words = shlex.split(spec.command)
     except ValueError as wrong:
@@ -110,3 +118,24 @@ def _check_command(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
         mistakes.say(path, "found no words, expected a command")
     elif not any(PLACES[0] in text for text in (*words, *spec.env.values())):
         mistakes.say(path, f"it must say where to listen: expected {PLACES[0]} somewhere")
+
+
+def _check_cpus(spec: ProcessSpec, path: Path, mistakes: Mistakes) -> None:
+    for at, text in enumerate(spec.cpus):
+        try:
+            parse_cpus(text)
+        except ValueError:
+            mistakes.wrong((*path, at), text, "numbers and ranges of CPUs, like 0-7 or 0,2,4")
+
+
+def _check_deployment(spec: KubernetesSpec, spot: bool, path: Path, mistakes: Mistakes) -> None:
+    if spot and spec.spot_deployment is None:
+        mistakes.say((*path, "spot_deployment"), "missing, expected the Deployment of the spot replicas")
+    if spec.spot_deployment == spec.deployment:
+        mistakes.say((*path, "spot_deployment"), "expected another one than `deployment`")
+    names = ("deployment", spec.deployment), ("spot_deployment", spec.spot_deployment), ("namespace", spec.namespace)
+    for name, text in names:
+        if text is not None and not is_object(text):
+            mistakes.wrong((*path, name), text, "a name of Kubernetes: small letters, digits, - and .")
+    if not spec.order_s:
+        mistakes.say((*path, "order"), "found 0, expected more than 0")

@@ -7,13 +7,27 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 from msgspec.structs import replace
 
 from penstock.base.errors import ConfigError
 from penstock.base.units import Seconds
-from penstock.config.clients import Clients
+from penstock.config.clients import Clients, Greedy
 from penstock.config.costs import Cost, engine_of, judge, loaded, reader
+from penstock.config.faults import (
+    Die,
+    Drain,
+    Fault,
+    Flap,
+    Freeze,
+    Leave,
+    MetricsOutage,
+    RegionDark,
+    Runaway,
+    Slow,
+    Spot,
+    Storm,
+)
 from penstock.config.files import mapping_of, text_of
 from penstock.config.load import load_file
 from penstock.config.markets import Market
@@ -30,6 +44,13 @@ from penstock.engine.batcher import EngineSpec
 from penstock.engine.modelled import Modelled
 from penstock.engine.perf import PRESETS
 from penstock.workload.combine import Merge, Spec
+
+__all__ = (
+    "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "Group", "Leave", "MetricsOutage", "Network", "Policy",
+    "RegionDark", "Runaway", "Scale", "Scenario", "Slo", "Slow", "Spot", "Storm", "open_scenario", "policy_from",
+    "policy_of", "read_scenario",
+)  # fmt: skip
+"""All of a scenario is read from here; what goes wrong stands in a file of its own."""
 
 POOL = "sim"
 MODEL = "model"
@@ -108,102 +129,6 @@ class Policy(PolicySpec, frozen=True, kw_only=True):
         return None if self.limits is None else LimitsSpec(tiers=TiersSpec(standard=self.limits), unknown_price="free")
 
 
-class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    at_s: Annotated[Seconds, doc("when it begins, counted from the workload's start")] = field(name="at")
-    for_s: Annotated[Seconds | None, doc("how long; none: to the end")] = field(default=None, name="for")
-    replicas: Annotated[tuple[int, ...], doc("numbers of the replicas it befalls, from 0; empty: all")] = ()
-
-
-class Die(_Fault, frozen=True, kw_only=True, tag="die"):
-    """The engine is gone: what it had fails, connections are refused; it comes back with an empty cache."""
-
-    noticed: Annotated[
-        bool,
-        doc("where the fleet scales itself: its actuator shows that it ended; false: it goes on to show it as running"),
-    ] = True
-
-
-class Slow(_Fault, frozen=True, kw_only=True, tag="slow"):
-    """Every step takes longer."""
-
-    factor: Annotated[float, Meta(gt=1, description="10: ten times as long")]
-
-
-class Freeze(_Fault, frozen=True, kw_only=True, tag="freeze"):
-    """It takes requests and answers probes, and nothing comes; what it held is lost when it ends."""
-
-
-class Flap(_Fault, frozen=True, kw_only=True, tag="flap"):
-    """Dead and alive by turns."""
-
-    period_s: Annotated[Seconds, doc("of one turn, half of it dead")] = field(default=2.0, name="period")
-
-
-class MetricsOutage(_Fault, frozen=True, kw_only=True, tag="metrics_outage"):
-    """Its metrics cannot be read."""
-
-
-class Drain(_Fault, frozen=True, kw_only=True, tag="drain"):
-    """It ends what it has and takes nothing new; when it is over it takes calls again, with the cache that it had."""
-
-
-class Leave(_Fault, frozen=True, kw_only=True, tag="leave"):
-    """It is taken out of the fleet: it ends what it has, and costs nothing from then on. When it is over it joins anew,
-    with its group's `startup` and an empty cache."""
-
-
-class Spot(_Fault, frozen=True, kw_only=True, tag="spot"):
-    """Its provider takes it back: it drains from the notice on, and dies with whatever it still has when that is over.
-    When all is over it joins anew, with its group's `startup` and an empty cache."""
-
-    notice_s: Annotated[Seconds, doc("how long between the notice, which is `at`, and its death")] = field(
-        default=30.0, name="notice"
-    )
-
-    def __post_init__(self) -> None:
-        if self.for_s is not None and self.for_s <= self.notice_s:
-            raise ValueError(
-                f"`for` ({self.for_s:g} s) is over before `notice` ({self.notice_s:g} s), and so its death"
-            )
-
-
-class RegionDark(_Fault, frozen=True, kw_only=True, tag="region_dark"):
-    """Nothing comes out of a region or into it: connections that are under way are lost, which is noticed 10 s later;
-    new ones time out. Its engines go on, with the caches that they have. Its clients go on as well."""
-
-    region: Annotated[str, doc("which")]
-
-    def __post_init__(self) -> None:
-        if self.replicas:
-            raise ValueError("a region goes dark with all its replicas: leave out `replicas`")
-
-
-class Storm(_Fault, frozen=True, kw_only=True, tag="storm"):
-    """Spot is taken back in large numbers: so large a share of the spot replicas that are there when it begins, by lot, one
-    after the other; until it is over none can be had. For a fleet that scales itself with `scale.spot`."""
-
-    share: Annotated[float, Meta(gt=0, le=1, description="share of the spot replicas")] = 0.8
-    over_s: Annotated[Seconds, doc("time in which their notices come, evenly")] = field(default=120.0, name="over")
-    notice_s: Annotated[Seconds, doc("between a notice and the end of the replica")] = field(
-        default=120.0, name="notice"
-    )
-
-    def __post_init__(self) -> None:
-        if self.replicas:
-            raise ValueError("a storm takes a share of all spot replicas: leave out `replicas`")
-
-
-class Runaway(_Fault, frozen=True, kw_only=True, tag="runaway"):
-    """A bug in what the fleet scales itself by: a billion calls seem to wait. No replica is ill."""
-
-    def __post_init__(self) -> None:
-        if self.replicas:
-            raise ValueError("a runaway is the pool's: leave out `replicas`")
-
-
-Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot | Storm | RegionDark | Runaway
-
-
 class Network(Strict, frozen=True, kw_only=True):
     """How long messages are under way."""
 
@@ -232,15 +157,6 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
             "a known mistake: `targets.gpu` is told the CPUs of the engines' hosts, which are hardly busier under load"
         ),
     ] = False
-
-
-class Greedy(Strict, frozen=True, kw_only=True):
-    """One tenant asks for far more than usual: that is the last part of the workload, a merge. `penstock pressure`
-    plays the scenario once more without that part, to see what it does to the others."""
-
-    tenant: Annotated[str, doc("who asks for more")]
-    at_s: Annotated[Seconds, doc("others' requests count that come from then on")] = field(name="at")
-    for_s: Annotated[Seconds, doc("and for so long")] = field(name="for")
 
 
 class Slo(Strict, frozen=True, kw_only=True):

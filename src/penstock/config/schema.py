@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from penstock.adapters.actuators.deployment import KubernetesSpec as KubernetesScaleSpec
 from penstock.adapters.actuators.dry_run import DryRunSpec
 from penstock.adapters.actuators.process import ProcessSpec
+from penstock.adapters.actuators.ray import RaySpec
 from penstock.adapters.discovery.dns import DnsSpec
+from penstock.adapters.discovery.kubernetes import KubernetesSpec
 from penstock.adapters.discovery.static import StaticSpec
 from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
@@ -126,6 +129,14 @@ class DnsConf(DnsSpec, frozen=True, kw_only=True, tag="dns", tag_field="kind"):
     replica: TemplateConf = field(default_factory=TemplateConf)
 
 
+class KubernetesConf(KubernetesSpec, frozen=True, kw_only=True, tag="kubernetes", tag_field="kind"):
+    """A Kubernetes service whose ready endpoints are replicas [F4]."""
+
+    scheme: Annotated[Literal["http", "https"], doc("how they are spoken to")] = "http"
+    path: Annotated[str, doc("base path of their URLs")] = ""
+    replica: TemplateConf = field(default_factory=TemplateConf)
+
+
 class StaticConf(StaticSpec, frozen=True, kw_only=True, tag="static", tag_field="kind"):
     """Addresses that share one description: shorter than as many `replicas`."""
 
@@ -134,9 +145,9 @@ class StaticConf(StaticSpec, frozen=True, kw_only=True, tag="static", tag_field=
     replica: TemplateConf = field(default_factory=TemplateConf)
 
 
-SourceConf = DnsConf | StaticConf
+SourceConf = DnsConf | KubernetesConf | StaticConf
 
-ActuatorConf = ProcessSpec | DryRunSpec
+ActuatorConf = ProcessSpec | KubernetesScaleSpec | RaySpec | DryRunSpec
 
 
 class NoticesConf(Strict, frozen=True, kw_only=True):
@@ -160,7 +171,7 @@ class ScaleConf(ScaleSpec, frozen=True, kw_only=True):
 
     spot: Annotated[SpotConf | None, doc("how many of them are spot; none: none is")] = None
 
-    actuator: Annotated[ActuatorConf, doc("who starts and stops them: {kind: process, command: …}, or {kind: dry_run}, which only shows what it would do")]
+    actuator: Annotated[ActuatorConf, doc("who starts and stops them: {kind: process, command: …}, {kind: kubernetes, deployment: …}, {kind: ray, command: …}, or {kind: dry_run}, which only shows what it would do")]
     replica: TemplateConf = field(default_factory=TemplateConf)
 
 
@@ -170,7 +181,7 @@ class PoolConf(PolicySpec, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=128, description="its name")]
     models: Annotated[tuple[str, ...], doc("served names; empty: whatever its replicas list")] = ()
     replicas: Annotated[tuple[ReplicaConf, ...], doc("its replicas")] = ()
-    discover: Annotated[tuple[SourceConf, ...], doc("where more of them are found at run time: {kind: dns, name: …} and the like")] = ()
+    discover: Annotated[tuple[SourceConf, ...], doc("where more of them are found at run time: {kind: dns, name: …}, {kind: kubernetes, service: …} and the like")] = ()
     scale: Annotated[ScaleConf | None, doc("how many more it starts and stops by itself; none: it does not")] = None
 
 

@@ -19,8 +19,11 @@ _POSITIVE = {
     "probe": ("timeout",),
     "scrape": ("timeout",),
     "limits": ("head", "body", "buffered"),
+    "ledger": ("journal",),
 }
 """Fields where 0 would mean that nothing works, rather than "never" or "at once"."""
+DATABASES = ("sqlite://", "postgresql://", "postgresql+psycopg://", "postgres://")
+"""How the URL of a ledger's database may begin."""
 SHORTEST_INTERVAL_S = 0.05
 """Probing and scraping more often than this would be a load of its own."""
 
@@ -46,6 +49,9 @@ def assemble(
         check_pem(file.tls.cert, "CERTIFICATE", ("tls", "cert"), mistakes, read_file)
         check_pem(file.tls.key, "PRIVATE KEY", ("tls", "key"), mistakes, read_file)
     check_numbers(file, mistakes)
+    if file.ledger is not None and not (file.ledger.database or "sqlite://").startswith(DATABASES):
+        # what it says may hold a password, and is not shown
+        mistakes.say(("ledger", "database"), "expected a URL, like postgresql://user@host/name or sqlite:////path")
     spec = ServerSpec(
         listen=listen or ("127.0.0.1", 8080), admin=admin, metrics=metrics, admin_key_hash=admin_hash,
         key_names=key_names, key_terms=key_terms, open=not file.keys, tls=file.tls,

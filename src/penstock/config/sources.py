@@ -6,14 +6,20 @@ from penstock.adapters.discovery.dns import parse_nameserver
 from penstock.adapters.discovery.static import parse_address
 from penstock.config.addresses import is_host
 from penstock.config.mistakes import Mistakes, Path
-from penstock.config.schema import DnsConf, SourceConf
+from penstock.config.schema import DnsConf, KubernetesConf, SourceConf
 
 _PATH = re.compile(r"/[!-~]*")
+_OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def is_path(text: str) -> bool:
     """Whether this is the path of a URL."""
     return bool(_PATH.fullmatch(text)) and not set(text) & set("?#\\")
+
+
+def is_object(text: str) -> bool:
+    """Whether this can be the name of an object in Kubernetes (RFC 1123)."""
+    return bool(_OBJECT.fullmatch(text))
 
 
 def check_source(conf: SourceConf, path: Path, mistakes: Mistakes) -> None:
@@ -22,6 +28,9 @@ def check_source(conf: SourceConf, path: Path, mistakes: Mistakes) -> None:
         mistakes.wrong((*path, "path"), conf.path, "a base path, like /llm", "it begins with /")
     if isinstance(conf, DnsConf):
         _check_dns(conf, path, mistakes)
+        return
+    if isinstance(conf, KubernetesConf):
+        _check_kubernetes(conf, path, mistakes)
         return
     if not conf.addresses:
         mistakes.say((*path, "addresses"), "found none, expected at least one host:port")
@@ -47,3 +56,11 @@ def _check_dns(conf: DnsConf, path: Path, mistakes: Mistakes) -> None:
             parse_nameserver(text)
         except ValueError:
             mistakes.wrong((*path, "nameservers", at), text, "an IP address, or one with a port, like 10.0.0.10:53")
+
+
+def _check_kubernetes(conf: KubernetesConf, path: Path, mistakes: Mistakes) -> None:
+    for name, text in (("service", conf.service), ("namespace", conf.namespace)):
+        if text is not None and not is_object(text):
+            mistakes.wrong((*path, name), text, "a name of Kubernetes: small letters, digits, - and .")
+    if not conf.timeout_s:
+        mistakes.say((*path, "timeout"), "found 0, expected more than 0")

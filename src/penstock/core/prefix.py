@@ -5,17 +5,18 @@ engines tell (tokens that they found cached) corrects the estimates. Knows hashe
 load, and no text.
 
 Blocks of one prompt are kept so that a block never outlives the one before it: whenever a block is used, all before
-it are used after it. That is why the longest match can be found by bisection.
+it are used after it (`core.runs`). That is why the longest match can be found by bisection.
 """
 
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 from zlib import crc32
 
+from msgspec import Struct
+
 from penstock.base.nouns import EngineStats, Usage
-from penstock.base.prefix import ENDS, MAX_BLOCKS, SHORTEST_BYTES, STEPS
+from penstock.base.prefix import ENDS, MAX_BLOCKS, SHORTEST_BYTES
+from penstock.core.runs import Keys, Runs
 
 BYTES_PER_TOKEN = 4.0
 """Until answers have told better."""
@@ -27,7 +28,6 @@ ROOT = (0,)
 """The same in a small one, where everybody is asked: whether anybody has the first one is enough."""
 SMALL_FLEET = 64
 """So many replicas are all looked at for every call."""
-_BACKWARDS = tuple(reversed(STEPS))
 _MARKED_IN = tuple(tuple(at for at in reversed(MARKED) if at < count) for count in range(MAX_BLOCKS + 1))
 """The marked places of a prompt with so many blocks, the last first."""
 _HOLDERS = 16
@@ -47,7 +47,7 @@ def _salt(model: str) -> int:
     return (crc32(model.encode()) << 1 | 1) << 32
 
 
-class Cached(NamedTuple):
+class Cached(Struct, frozen=True, gc=False):
     """How many tokens of a prompt a replica is believed to have cached."""
 
     counted: int
@@ -59,24 +59,20 @@ class Cached(NamedTuple):
 
 
 NOTHING = Cached(0, 0)
-Keys = tuple[int, ...]
-"""The blocks of one prompt for one model, the longest prefix first."""
 
 
-class Cache:
+class Cache(Runs):
     """What one replica is believed to have."""
 
     __slots__ = (
-        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "answers", "blocks", "bytes",
-        "owner", "tells", "tokens", "trust", "turn", "unit",
+        "_asked", "_estimated", "_given", "_hits", "_queries", "_right", "_said", "answers", "owner", "tells", "tokens",
+        "trust", "turn", "unit",
     )  # fmt: skip
 
     def __init__(self, owner: str) -> None:
+        super().__init__()
         self.owner = owner
         """The replica's id."""
-        self.blocks: OrderedDict[int, int] = OrderedDict()
-        """Block -> its bytes, least recently used first. Negative: what nobody can ask for again, such as an answer."""
-        self.bytes = 0
         self.answers = 0
         """Bytes of short answers that have no block yet: one for each would cost more than it tells."""
         self.tokens: int | None = None
@@ -99,9 +95,11 @@ class Cache:
     def depth(self, keys: Keys, guess: int = 0) -> int:
         """How many leading blocks it has. A guess that is right costs two look-ups rather than a bisection."""
         blocks, count = self.blocks, len(keys)
+        if keys[0] in blocks:
+            return count
         if keys[-1] not in blocks:
             return 0
-        if guess and keys[count - guess] in blocks and (guess == count or keys[count - guess - 1] not in blocks):
+        if guess and keys[count - guess] in blocks and keys[count - guess - 1] not in blocks:
             return guess
         return count - bisect_left(keys, True, key=blocks.__contains__)
 
@@ -145,7 +143,7 @@ class Index:
     """The caches of a pool's replicas, and who has a block."""
 
     __slots__ = (
-        "_answers", "_caches", "_first", "_holders", "_keys", "_large", "_last", "_model", "_most", "_rates", "_salted",
+        "_caches", "_first", "_holders", "_keys", "_large", "_last", "_model", "_most", "_rates", "_salted",
         "max_blocks", "tokens", "turn",
     )  # fmt: skip
 
@@ -164,12 +162,11 @@ class Index:
         self._keys: Keys = ()
         self._model, self._salted = "", _salt("")
         self._first: str | None = None
-        self._answers = 0
         self.turn = 0
         """Prompts so far of which nobody knew anything."""
 
     def __len__(self) -> int:
-        return sum(len(cache.blocks) for cache in self._caches.values())
+        return sum(cache.held for cache in self._caches.values())
 
     # ===== reads =====
 
@@ -231,10 +228,9 @@ class Index:
 
     def forget(self, cache: Cache) -> None:
         """Its engine has lost everything."""
-        for key in cache.blocks:
+        for key in cache.clear():
             self._unmark(key, cache)
-        cache.blocks.clear()
-        cache.bytes = cache.answers = 0
+        cache.answers = 0
 
     def sent(self, prefix: tuple[int, ...], model: str, prompt_bytes: int, cache: Cache) -> Cached:
         """A call goes there and will leave its prompt in the cache. What of it is there already.
@@ -243,11 +239,11 @@ class Index:
         its own, all but the last token. Where prompts part in a block, that may be anywhere: the middle is taken, of
         its block and of the engine's."""
         keys = self.keys(prefix, model)
-        depth = cache.depth(keys)
+        depth, count = cache.depth(keys), len(keys)
         found = NOTHING
         rate = self.bytes_per_token(model)
         if depth:
-            if depth == len(keys):
+            if depth == count:
                 tokens = max(0, int(prompt_bytes / rate) - 1)
                 tokens -= tokens % cache.unit
             else:
@@ -257,7 +253,13 @@ class Index:
             self.turn += 1
             cache.turn = self.turn
         cache.sent(found.counted, prompt_bytes / rate)
-        self._use(cache, keys, depth, rate)
+        cache.use(keys, depth)
+        for at in MARKED if self._large else ROOT:
+            if at >= count:
+                break
+            if at >= depth:
+                self._mark(keys[count - 1 - at], cache)
+        self._shrink(cache, rate)
         return found
 
     def ended(self, model: str, prompt_bytes: int, cached: Cached, usage: Usage, cache: Cache) -> None:
@@ -272,9 +274,7 @@ class Index:
             rate = self.bytes_per_token(model)
             size = cache.answers + int(usage.completion_tokens * rate)
             if size >= SHORTEST_BYTES:
-                self._answers -= 1
-                cache.blocks[self._answers] = size
-                cache.bytes += size
+                cache.answered(size)
                 size = 0
                 self._shrink(cache, rate)
             cache.answers = size
@@ -286,34 +286,13 @@ class Index:
         rate[0] = rate[0] * _KEEP + prompt_bytes
         rate[1] = rate[1] * _KEEP + prompt_tokens
 
-    def _use(self, cache: Cache, keys: Keys, depth: int, rate: float) -> None:
-        """All blocks become the latest, the first one last of all; so many of them are there already."""
-        blocks, count = cache.blocks, len(keys)
-        new = count - depth
-        blocks.update(zip(keys[:new], _BACKWARDS[MAX_BLOCKS - count :], strict=False))
-        cache.bytes += ENDS[count] - ENDS[depth]
-        for at in MARKED if self._large else ROOT:
-            if at >= count:
-                break
-            if at >= depth:
-                self._mark(keys[count - 1 - at], cache)
-        for key in keys[new:]:
-            blocks.move_to_end(key)
-        self._shrink(cache, rate)
-
     def _shrink(self, cache: Cache, rate: float) -> None:
         """Let go what its engine has let go by now."""
         tokens = self.tokens if cache.tokens is None else cache.tokens
-        most_bytes = tokens * rate
-        blocks, holders, held_bytes = cache.blocks, self._holders, cache.bytes
-        beyond = len(blocks) - self._most
-        while held_bytes > most_bytes or beyond > 0:
-            key, size = blocks.popitem(last=False)
-            held_bytes -= size
-            beyond -= 1
+        holders = self._holders
+        for key in cache.shrink(tokens * rate, self._most):
             if key in holders:
                 self._unmark(key, cache)
-        cache.bytes = held_bytes
 
     def _mark(self, key: int, cache: Cache) -> None:
         holders = self._holders.get(key)

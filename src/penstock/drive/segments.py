@@ -65,7 +65,8 @@ class Segments:
         self._lock = _locked(folder)
         self.sealed = {number: path.stat().st_size for number, path in segments_in(folder)}
         """Segments that nothing more is written to -> their bytes. A reader takes out those that it has removed."""
-        self._number = max(self.sealed, default=0)
+        kept = [number for number, _ in segments_in(folder, _DAMAGED)]
+        self._number = max([*self.sealed, *kept], default=0)
         self._file = -1
         self._bytes = 0
         self.committed = (0, 0)
@@ -271,9 +272,9 @@ def path_of(folder: Path, number: int) -> Path:
     return folder / f"{number:012d}{_SUFFIX}"
 
 
-def segments_in(folder: Path) -> list[tuple[int, Path]]:
+def segments_in(folder: Path, suffix: str = _SUFFIX) -> list[tuple[int, Path]]:
     """The segments of a folder, oldest first."""
-    found = [path for path in folder.glob(f"*{_SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
+    found = [path for path in folder.glob(f"*{suffix}") if path.stem.isascii() and path.stem.isdigit()]
     return sorted((int(path.stem), path) for path in found)
 
 

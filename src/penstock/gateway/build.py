@@ -110,9 +110,7 @@ class Gateway:
         self.discovery.start()
         self.scaling.start(self.reloader.settings.scaled)
         self._read_journal()
-        loop = asyncio.get_running_loop()
-        self._watches = [loop.create_task(self.reloader.watch()), loop.create_task(self.gpus.watch())]
-        self._watches.append(loop.create_task(self.identifier.watch()))
+        self._watches = [asyncio.create_task(one.watch()) for one in (self.reloader, self.gpus, self.identifier)]
 
     def _open(self) -> None:
         server = self.server
@@ -157,10 +155,8 @@ class Gateway:
         finally:  # an impatient user cancels this; what was decided until then is still written
             self.scaling.close()
             self.pump.close()
-            if self._sink is not None:
-                self._sink.close()
-            if self.ledger is not None:
-                self.ledger.stop()
+            for keeper in self._keepers():
+                keeper.close()
 
     # ===== changes =====
 
@@ -189,11 +185,10 @@ class Gateway:
             readers.append(self.access_log.observe)
         if self.flow.watching:
             readers.append(self.flow.observe)
-        if self._sink is not None:
-            readers.append(self._sink.observe)
-        if self.ledger is not None:
-            readers.append(self.ledger.observe)
-        self.journal.observers[:] = readers
+        self.journal.observers[:] = readers + [keeper.observe for keeper in self._keepers()]
+
+    def _keepers(self) -> list[FileSink | Ledger]:
+        return [keeper for keeper in (self._sink, self.ledger) if keeper is not None]
 
     def _announce(self, effective: Settings) -> None:
         log_spec = effective.server.log
@@ -271,7 +266,8 @@ class Gateway:
     def metrics(self) -> bytes:
         """The Prometheus page."""
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        return render(self.meter, *views, self.scale_views, self.account_views)
+        kept = None if self.ledger is None else self.ledger.metrics
+        return render(self.meter, *views, self.scale_views, self.account_views, kept)
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them

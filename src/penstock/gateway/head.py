@@ -51,8 +51,8 @@ class Head:
 
     __slots__ = (
         "chunked", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip", "head_only",
-        "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "region", "route", "session",
-        "target", "tenant", "tier", "wishes",
+        "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "region", "route",
+        "session", "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
     route: Route

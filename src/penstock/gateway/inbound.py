@@ -206,7 +206,7 @@ class Inbound:
             rest = self._feed(upload, data, at)
             if rest < 0:
                 return
-            body = bytes(upload.body)
+            body = upload.whole()
             self._drop_upload()
             self._buffer = data[rest:]
             self.state = HEAD
@@ -218,11 +218,11 @@ class Inbound:
     def _feed(self, upload: Upload, data: bytes, at: int) -> int:
         """The index behind the body's last byte; -1: there must be more. Raises Malformed."""
         plane = self.plane
-        before = len(upload.body)
+        before = upload.size
         try:
             rest = upload.feed(data, at)
         finally:
-            plane.buffered_bytes += len(upload.body) - before
+            plane.buffered_bytes += upload.size - before
         if plane.buffered_bytes > plane.server.limits.buffered_bytes:
             raise Malformed("overloaded")
         if rest < 0:
@@ -233,7 +233,7 @@ class Inbound:
 
     def _drop_upload(self) -> None:
         if self._upload is not None:
-            self.plane.buffered_bytes -= len(self._upload.body)
+            self.plane.buffered_bytes -= self._upload.size
             self._upload = None
 
     def _arrived(self, head: Head, body: bytes) -> None:

@@ -41,7 +41,7 @@ def open_ledger(spec: LedgerSpec, outbox: Outbox, now: Callable[[], float]) -> "
         raise OSError(text) from None
     segments = Segments(Path(spec.folder), max_bytes=spec.journal_bytes, fsync=spec.fsync)
     try:
-        database = Database(spec.url(), spec.slow_query_s)
+        database = Database(spec.url(), spec.slow_query_s, durable=spec.fsync)
     except ValueError as wrong:
         segments.close()
         raise OSError(f"ledger.database: {wrong}") from None
@@ -134,7 +134,16 @@ class Ledger:
             database=self.database.name, connections=self.database.numbers(), pages_ahead=self.pages.hits,
         )  # fmt: skip
 
-    def stop(self) -> None:
+    def metrics(self) -> dict[str, float]:
+        """Family -> value."""
+        segments, clerk = self.segments, self.clerk
+        return {
+            "ledger_rows": clerk.written, "ledger_journal_bytes": segments.size_bytes,
+            "ledger_database_up": int(not clerk.away), "ledger_journal_up": int(not segments.failing),
+            "ledger_lost": segments.lost, "ledger_set_aside": clerk.damaged + clerk.rejected,
+        }  # fmt: skip
+
+    def close(self) -> None:
         """Carry over what is left, for five seconds at most; the rest stays in the journal for the next gateway."""
         self._write_upkeep()
         self.bookings.commit()

@@ -1,7 +1,6 @@
 """Whether the line to a replica still holds: TCP's own keep-alives, so that a region that is cut off is known within
-seconds. An engine that is frozen still has a machine that acknowledges; only where nothing comes back at all, a connection
-is given up. Linux; elsewhere the system's habits stand.
-"""
+seconds. An engine that is frozen still has a machine that acknowledges; only where nothing comes back at all, a
+connection is given up. Linux; elsewhere the system's habits stand."""
 
 import asyncio
 import socket
@@ -11,7 +10,8 @@ _PROBES = 4
 
 
 def options(lost_after_s: float) -> list[tuple[int, int, int]]:
-    """What to set on a socket, so that its connection is given up after so long without an acknowledgement; 0: nothing."""
+    """What to set on a socket, so that its connection is given up after so long without an acknowledgement; 0:
+    nothing."""
     if not lost_after_s or not hasattr(socket, "TCP_USER_TIMEOUT"):
         return []
     every_s = max(1, round(lost_after_s / _PROBES))

@@ -1,8 +1,7 @@
 """Looks for notices of spot replicas that are taken back, where the configuration says, and tells scaling [A6].
 
-A source is read again and again and remembers nothing: a notice that is told twice holds its earlier end. One that fails
-is logged once, until it works again. Nothing of this comes from clients.
-"""
+A source is read again and again and remembers nothing: a notice that is told twice holds its earlier end. One that
+fails is logged once, until it works again. Nothing of this comes from clients."""
 
 import asyncio
 import logging

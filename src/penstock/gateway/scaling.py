@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from penstock import __version__
+from penstock.adapters.actuators.demand import file_of
 from penstock.adapters.actuators.registry import (
     actuator_of,
+    directory_of,
     ends_within_s,
     leftovers,
     purse_of,
@@ -42,6 +44,8 @@ from penstock.core.scale.words import (
     Order,
     Reconfigured,
     Record,
+    Remember,
+    Remembered,
     Scaled,
     Seen,
     Start,
@@ -50,10 +54,13 @@ from penstock.core.scale.words import (
 )
 from penstock.drive.journal import FileSink, Journal, header
 from penstock.drive.pump import CallAt, Clock, Pump, log_bug
+from penstock.gateway.memory import Memory
 from penstock.gateway.notices import NoticeWatch, about
 
 log = logging.getLogger("penstock.scaling")
 
+ORDER_S = 30.0
+"""How long an actuator may take to obey; what comes of it later shows when it is looked at."""
 LOOK_S = 10.0
 """How long an actuator may take to say what there is."""
 KEPT_TURNS = 2000
@@ -88,6 +95,7 @@ class _Ward:
         self.kept = None if self.purse is None else self.purse.read()
         """What an earlier life of the gateway has spent, until the Governor was told."""
         self.actuator: Actuator = actuator_of(pool.spec.actuator, pool.pool)
+        self.memory = Memory(file_of(directory_of(pool.spec.actuator), pool.pool), pool.pool)
         self.units: tuple[Unit, ...] = ()
         self.drained: set[str] = set()
         self.stopped: set[str] = set()
@@ -97,16 +105,9 @@ class _Ward:
         """The replicas that calls may be sent to."""
         like, access, spot = self.pool.template, self.pool.access, self.pool.spec.spot
         cheap = replace(like, purchase="spot", hourly_cost=price_of("spot", spot, like.hourly_cost))
+        kinds = {"spot": like if spot is None else cheap}
         return [
-            (
-                replace(
-                    cheap if spot is not None and unit.purchase == "spot" else like,
-                    id=unit.id,
-                    url=unit.url,
-                    drain=unit.id in self.drained,
-                ),
-                access,
-            )  # fmt: skip
+            (replace(kinds.get(unit.purchase, like), id=unit.id, url=unit.url, drain=unit.id in self.drained), access)
             for unit in self.units
             if unit.state == "running" and unit.url and unit.id not in self.stopped
         ]
@@ -182,6 +183,9 @@ class Scaling:
             if ward.kept is not None:
                 self._pump.tell(Kept(name, ward.kept))
                 ward.kept = None
+        for name, pool in self._pools.items():
+            if pool.spec.forecast is not None and (past := self._wards[name].memory.recall()) is not None:
+                self._pump.tell(Remembered(name, past))
         self._tell_fleet()
 
     def _takes(self, pool: ScaledPool) -> bool:
@@ -257,9 +261,12 @@ class Scaling:
             if not ward.looking:
                 ward.looking = True
                 self._spawn(self._look(ward))
+        elif isinstance(order, Remember):
+            self._spawn(ward.memory.keep(order.past))
         elif isinstance(order, Drain):
             (ward.drained.add if order.drain else ward.drained.discard)(order.unit)
             self._tell_fleet()
+            self._spawn(self._order(ward, order))
         elif isinstance(order, Start):
             self._spawn(self._order(ward, order))
         else:
@@ -272,19 +279,24 @@ class Scaling:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _order(self, ward: _Ward, order: Start | Stop) -> None:
+    async def _order(self, ward: _Ward, order: Start | Stop | Drain) -> None:
         detail = ""
         try:
-            if isinstance(order, Start):
-                await ward.actuator.start(order.unit, order.purchase)
-            else:
-                await ward.actuator.stop(order.unit)
+            async with asyncio.timeout(ORDER_S):
+                if isinstance(order, Start):
+                    await ward.actuator.start(order.unit, order.purchase)
+                elif isinstance(order, Drain):
+                    await ward.actuator.drain(order.unit, order.drain)
+                else:
+                    await ward.actuator.stop(order.unit)
         except OSError as wrong:
-            detail = str(wrong)[:300] or type(wrong).__name__
+            detail = str(wrong)[:300] or "not done in time"
         except Exception as bug:
             log.error("pool %s: %s failed: a bug", order.pool, order, exc_info=bug)
             detail = type(bug).__name__
-        if detail:
+        if detail and isinstance(order, Drain):  # a hint that is not taken costs nothing by itself
+            log.warning("pool %s: %s drains, which its actuator does not know: %s", order.pool, order.unit, detail)
+        elif detail:
             self._pump.tell(Scaled(order.pool, order.unit, detail))
 
     async def _keep(self, ward: _Ward, purse: Purse) -> None:
@@ -334,8 +346,8 @@ class Scaling:
     # ===== notices =====
 
     def noticed(self, pool: str, unit: str, within_s: float | None) -> int:
-        """A provider takes a replica of a pool, or all that are spot, back in so many seconds (None: as the pool says); how
-        many that are."""
+        """A provider takes a replica of a pool, or all that are spot, back in so many seconds (None: as the pool says);
+        how many that are."""
         ward = self._wards.get(pool)
         if ward is None:
             return 0

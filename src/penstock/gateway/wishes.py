@@ -1,5 +1,5 @@
-"""What a client wishes of the queue by its headers: a priority, and how long it can wait; and the region that it is said
-to be in, which `gateway.head` believes or not.
+"""What a client wishes of the queue by its headers: a priority, and how long it can wait; and the region that it is
+said to be in, which `gateway.head` believes or not.
 
 They are Penstock's own headers, so wishes are read strictly: a word that means nothing is a mistake to tell of, not one
 to guess at. The body's `priority` of vLLM is left to the engine.

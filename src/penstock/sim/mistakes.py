@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from penstock.config.scenarios import Die, Fault, Scenario, Spot
+from penstock.config.scenarios import Die, Fault, Scenario, Spot, Storm
 from penstock.core.scale.spec import DownPace, GpuTarget, Targets, UpPace, UtilisationTarget
 from penstock.core.spec import BreakerSpec, OutlierSpec, RetrySpec
 from penstock.sim.compare import Trial
@@ -40,7 +40,7 @@ def _no_cooldown(scenario: Scenario) -> Trial:
 
 def _tight_thresholds(scenario: Scenario) -> Trial:
     targets = Targets(utilisation=UtilisationTarget(target=0.95, up=0.95, down=0.9), queue=None)
-    return _scaled(scenario, targets=targets)
+    return _scaled(scenario, targets=targets, panic=None)
 
 
 def _no_ceiling(scenario: Scenario) -> Trial:
@@ -54,6 +54,8 @@ def _no_drain(scenario: Scenario) -> Trial:
 
 def _unheard(fault: Fault) -> Fault:
     """Nobody hears of the notice: it is there until it is not."""
+    if isinstance(fault, Storm):
+        return replace(fault, at_s=fault.at_s + fault.notice_s, notice_s=0.0)
     if not isinstance(fault, Spot):
         return fault
     for_s = None if fault.for_s is None else fault.for_s - fault.notice_s
@@ -87,7 +89,9 @@ def _scaled(scenario: Scenario, **changes: Any) -> Trial:
 MISTAKES: dict[str, Mistake] = {
     "cpu_only": Mistake("scaled by the CPUs of the engines' hosts alone", _cpu_only),
     "no_cooldown": Mistake("no stabilisation, no cooldown, no pace, no panic window", _no_cooldown),
-    "tight_thresholds": Mistake("grows above 95 % of the seats, shrinks below 90 %", _tight_thresholds),
+    "tight_thresholds": Mistake(
+        "grows above 95 % of the seats, shrinks below 90 %, no panic window", _tight_thresholds
+    ),
     "no_ceiling": Mistake("a largest number ten times as high, and no bound by cost", _no_ceiling),
     "no_drain": Mistake("notices of spot replicas are not heard", _no_drain),
     "fifo": Mistake("first come, first served: no tenants", _fifo),

@@ -6,7 +6,7 @@ start, is the test's.
 from msgspec.structs import asdict, replace
 
 from penstock.base.errors import ConfigError
-from penstock.config.scenarios import Fault, Group, Policy, Scale, Scenario, policy_from
+from penstock.config.scenarios import Fault, Group, Policy, RegionDark, Scale, Scenario, Storm, policy_from
 from penstock.config.schema import ScaledPool, Settings
 from penstock.core.spec import PoolSpec
 from penstock.workload.combine import Merge, Rate, Spec
@@ -24,6 +24,14 @@ class Own:
         name = pools[0].name if self.scaled is None else self.scaled.pool
         self.pool: PoolSpec = next(pool for pool in pools if pool.name == name)
         self.listed = tuple(replica for replica in settings.replicas if replica.pool == name)
+
+    def why_not(self, test: Scenario) -> str:
+        """Why a test cannot be played over this fleet; empty: it can."""
+        if any(isinstance(fault, RegionDark) for fault in test.faults):
+            return "regions of one's own are not played yet"
+        if any(isinstance(fault, Storm) for fault in test.faults) and not (self.scaled and self.scaled.spec.spot):
+            return "the pool has no spot replicas (`scale.spot`)"
+        return ""
 
     def scenario(self, test: Scenario, load: float) -> Scenario:
         """The test over this fleet, with so many times its load."""

@@ -25,6 +25,7 @@ from penstock.core.scale.words import (
     Order,
     Reconfigured,
     Record,
+    Remember,
     Scaled,
     Seen,
     Start,
@@ -61,14 +62,14 @@ class Scaling:
         self._engines: dict[str, Engine] = {}
         self._up_at: dict[str, float] = {}
         """Until then an engine that does not answer only starts up."""
+        self.bugs = Bugs(spec, kernel)
+        self.decided: Callable[[Decision], None] | None = None
+        """Hears of every decision."""
         self.spot = Spot(spec.market, kernel, self._notice, self._take_back, rand)
         ours = [engine for engine in cloud.engines.values() if engine.group is self._group]
         for number, engine in enumerate(ours):
             if spec.spot is not None and number >= base_of(spec.spot, len(ours)):
                 self._as_spot(engine)
-        self.bugs = Bugs(spec, kernel)
-        self.decided: Callable[[Decision], None] | None = None
-        """Hears of every decision."""
 
     def begin(self, start: float, faults: tuple[Fault, ...]) -> None:
         """The group's replicas are there already, and up: only what is started now takes its time. Of a mix the first
@@ -81,7 +82,7 @@ class Scaling:
         self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
-        if isinstance(order, Record | Keep):
+        if isinstance(order, Record | Keep | Remember):
             if self.decided is not None and isinstance(order, Record) and isinstance(order.entry, Decision):
                 self.decided(order.entry)
             return

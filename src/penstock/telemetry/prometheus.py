@@ -37,10 +37,12 @@ def render(
     sources: Callable[[], list[SourceView]] = list,
     scales: Callable[[], list[ScaleView]] = list,
     accounts: Callable[[], list[AccountView]] = list,
+    ledger: Callable[[], Mapping[str, float]] | None = None,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
     `counters` names what the data plane holds, and, under names that end in `_total`, what has happened.
+    `ledger` has values by the names of their families.
     """
     lines = [
         *_family("build_info", [(_labels(version=__version__), 1)]),
@@ -52,6 +54,7 @@ def render(
         *_queues(pools()),
         *_sources(sources()),
         *_scaled(scales()),
+        *(line for name, value in (ledger() if ledger else {}).items() for line in _family(name, [("", value)])),
         *_gateway(counters()),
         "",
     ]
@@ -308,6 +311,8 @@ _SCALE: dict[str, Callable[[ScaleView], float | None]] = {
     "scale_alarms": lambda one: one.alarms,
     "scale_notices": lambda one: one.notices,
     "scale_spot_dry_seconds": lambda one: one.dry_s,
+    "scale_forecast_acts": lambda one: None if one.forecast is None else one.forecast.acts,
+    "scale_forecast_windows": lambda one: None if one.forecast is None else one.forecast.windows,
 }
 
 
@@ -332,6 +337,14 @@ def _scaled(views: list[ScaleView]) -> Iterator[str]:
             for direction, count in (("up", one.ups), ("down", one.downs))
         ],
     )
+    ahead = [
+        (f'{labels},ahead="{told.name}"', told)
+        for labels, one in pools
+        if one.forecast is not None
+        for told in one.forecast.ahead
+    ]
+    yield from _family("scale_forecast_calls", [(labels, told.calls) for labels, told in ahead])
+    yield from _family("scale_forecast_error_ratio", [(labels, told.error) for labels, told in ahead])
 
 
 def _gateway(counters: Mapping[str, float]) -> Iterator[str]:

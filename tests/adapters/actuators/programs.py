@@ -50,9 +50,9 @@ def processes(given: ProcessSpec, pool: str = "p") -> Iterator[Processes]:
         made.close(False)
 
 
-def end_all(made: Processes) -> None:
-    """End every process that these know of."""
-    for entry in made.ledger.units.values():
-        if entry.pid:
+def end_all(made: Processes, *units: str) -> None:
+    """End every process that these know of, or only those of some replicas."""
+    for unit, entry in made.ledger.units.items():
+        if entry.pid and unit in (units or (unit,)):
             for mark in kernel.session(kernel.Mark(entry.pid, entry.started)):
                 kernel.send(mark, signal.SIGKILL)

@@ -1,6 +1,7 @@
 """Replicas as processes: started once, ended for sure, found again after whatever happened to the gateway."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -56,6 +57,45 @@ def test_what_is_filled_in(tmp_path: Path) -> None:
             says(made, "gpu0 None", "p-3")
     finally:
         del os.environ["PENSTOCK_X"]
+
+
+def test_what_it_may_use(tmp_path: Path) -> None:
+    """It runs on its slot's CPUs from its first moment, with so many open files; the gateway keeps its own."""
+    program = (
+        "import os, resource, time; print(sorted(os.sched_getaffinity(0)),"
+        " resource.getrlimit(resource.RLIMIT_NOFILE), flush=True); time.sleep(60)"
+    )
+    ours = os.sched_getaffinity(0)
+    first, last = str(min(ours)), str(max(ours))
+    with processes(spec(tmp_path, program, cpus=(first, last), open_files=99)) as made:
+        made.start("p-1")
+        made.start("p-2")
+        says(made, f"[{first}]")
+        says(made, f"[{last}]", "p-2")
+        assert resource.prlimit(mark(made).pid, resource.RLIMIT_NOFILE) == (99, 99)
+        assert os.sched_getaffinity(0) == ours
+
+
+def test_cpus_that_are_not_there(tmp_path: Path) -> None:
+    """A start that cannot have its CPUs raises, and leaves nothing behind."""
+    with processes(spec(tmp_path, cpus=("9999",))) as made:
+        with pytest.raises(OSError, match="none of the CPUs 9999"):
+            made.start("p-1")
+        assert made.look() == ()
+
+
+def test_one_that_holds_too_much_is_ended(tmp_path: Path) -> None:
+    """More memory than it may have, its children's counted in, ends a replica, and says how much it was."""
+    child = "x = bytes([1]) * (64 << 20); import time; time.sleep(60)"
+    greedy = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
+    with processes(spec(tmp_path, greedy, memory_bytes=48 << 20)) as made:
+        made.start("p-1")
+        leader = mark(made)
+        until(lambda: one(made).state == "ended", "its end")
+        assert one(made).detail.endswith("more than the 48 MiB that they may")
+        assert not kernel.session(leader)
+        made.stop("p-1")
+        assert made.look() == ()
 
 
 def test_one_that_ends_by_itself_tells_why(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which source stands for which description."""
 
 from penstock.adapters.discovery.dns import DnsSource, DnsSpec
+from penstock.adapters.discovery.kubernetes import PAUSE_S, KubernetesSource, KubernetesSpec
 from penstock.adapters.discovery.registry import describe, interval_of, source_of, trust_of
 from penstock.adapters.discovery.static import StaticSource, StaticSpec
 
@@ -15,4 +16,11 @@ def test_each_kind_has_its_source() -> None:
     assert describe(list_) == "static a:1,b:2"
     assert interval_of(name) == (10.0, 5.0)
     assert trust_of(name) is name
+    service = KubernetesSpec(service="chat", watch_s=20.0, timeout_s=3.0)
+    assert isinstance(source_of(service), KubernetesSource)
+    assert describe(service) == "kubernetes chat"
+    full = KubernetesSpec(service="chat", namespace="models", context="eu", port="http")
+    assert describe(full) == "kubernetes eu/models/chat:http"
+    assert interval_of(service) == (PAUSE_S, 23.0)
+    assert trust_of(service) is service
     assert trust_of(list_).empty_after == 1

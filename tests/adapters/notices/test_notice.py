@@ -30,7 +30,7 @@ def test_a_file_has_a_notice_a_line() -> None:
 
 def test_a_line_that_is_wrong_is_told() -> None:
     """By its number; and a file without end is not read."""
-    with pytest.raises(ValueError, match="line 2: '25.11.2025' is no time"):
+    with pytest.raises(ValueError, match=r"line 2: '25\.11\.2025' is no time"):
         in_lines("p-1\np-3 25.11.2025\n")
     with pytest.raises(ValueError, match="more than 10,000 lines"):
         in_lines("p-1\n" * 10_001)

@@ -1,7 +1,9 @@
 """The clerk: everything that is in the journal arrives, whatever happens to the database meanwhile."""
 
 import sqlite3
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from penstock.adapters.stores.clerk import Clerk
 from penstock.adapters.stores.database import Database
 from penstock.drive.segments import Record, Segments, segments_in
 from tests.adapters.stores.ledgers import call, rows
+from tests.helpers.processes import until
 
 
 @pytest.fixture
@@ -104,3 +107,39 @@ def test_a_record_that_cannot_be_had_is_set_aside(segments: Segments, base: Data
     assert rows(base, "SELECT id FROM calls ORDER BY n") == [("a",), ("b",), ("c",)]
     assert clerk.rejected == 2
     assert (segments.folder / "rejected").read_bytes().count(b"\n") == 2
+
+
+def test_old_rows_go_when_nothing_else_is_to_be_done(segments: Segments, base: Database, tmp_path: Path) -> None:
+    """Those that are older than `keep`; then it is not looked for a while."""
+    (tmp_path / "db").mkdir()
+    fill(segments, call("old"), call("new", at=time.time()))
+    clerk = Clerk(segments, base, keep_s=86_400.0)
+    assert clerk.turn()
+    assert clerk._forgets()
+    assert not clerk._forgets()
+    assert rows(base, "SELECT id FROM calls") == [("new",)]
+    assert rows(base, "SELECT sum(calls) FROM days") == [(2,)]
+    fill(segments, call("older"))
+    assert clerk.turn()
+    assert not clerk._forgets(), "not yet again"
+
+
+@pytest.mark.slow
+def test_a_bug_does_not_end_it(segments: Segments, base: Database, tmp_path: Path) -> None:
+    """What nobody thought of is told, and tried again until it works."""
+    (tmp_path / "db").mkdir()
+    clerk = Clerk(segments, base)
+    right, wrong = clerk._write, threading.Event()
+
+    def write(records: Sequence[Record]) -> None:
+        if not wrong.is_set():
+            wrong.set()
+            raise KeyError("nobody thought of it")
+        right(records)
+
+    clerk._write = write  # type: ignore[method-assign]
+    fill(segments, call("a"))
+    clerk.start()
+    assert wrong.wait(5.0)
+    until(lambda: clerk.written == 1, 5.0, lambda: "the row")
+    assert clerk.stop(5.0)

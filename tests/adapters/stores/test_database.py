@@ -34,6 +34,14 @@ def test_sqlite_is_shared(tmp_path: Path) -> None:
         assert rows(base, "SELECT count(*) FROM calls") == [(0,)]
 
 
+@pytest.mark.parametrize("durable, level", [(False, 1), (True, 2)])
+def test_a_durable_one_waits_for_the_disk(durable: bool, level: int, tmp_path: Path) -> None:
+    """Where the journal survives a loss of power, so must the database that rows leave it for: synchronous is FULL."""
+    base = Database(f"sqlite:///{tmp_path}/a.db", durable=durable)
+    assert rows(base, "PRAGMA synchronous") == [(level,)]
+    base.close()
+
+
 def test_a_locked_database_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process that keeps its lock: told after a while, and over once it lets go."""
     monkeypatch.setattr(module, "BUSY_S", 0.05)

@@ -5,6 +5,7 @@ from typing import Any
 from penstock.base.nouns import Unit
 from penstock.core.scale.budget import Purse
 from penstock.core.scale.governor import Governor
+from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import DownPace, LifeSpec, QueueTarget, ScaleSpec, Targets, UpPace, UtilisationTarget
 from penstock.core.scale.window import ReplicaSeen, Window
@@ -17,6 +18,7 @@ from penstock.core.scale.words import (
     Order,
     Reconfigured,
     Record,
+    Remember,
     Scaled,
     Seen,
     Start,
@@ -78,10 +80,21 @@ class World:
         self.blind = False
         """The actuator cannot say what there is."""
         self.refuses = False
+        self.dry = False
+        """Spot cannot be had."""
         self.ignores = False
         """Orders to start are lost."""
         self.crashes = False
         """What is started ends at once."""
+        self.sticks = False
+        """Orders to stop are lost."""
+        self.mute = False
+        """Replicas do not tell the utilisation of their GPUs, which is that of their seats."""
+        self.flaps = False
+        """Every other look finds all of them ill."""
+        self.looks = 0
+        self.spent = 0.0
+        """What those that were there have cost in truth."""
         self.slow = False
         """What is started never gets ready."""
         self.extra: tuple[ReplicaSeen, ...] = ()
@@ -92,6 +105,8 @@ class World:
         self.began_s = MONDAY_S
         """What the clock on the wall said at 0."""
         self.told_time = True
+        self.past: Past | None = None
+        """What is kept over a restart."""
         self.most = 0
         """The most that were there at once."""
         self.tell(Reconfigured({pool: spec}, {pool: hourly_cost}))
@@ -123,7 +138,9 @@ class World:
             self.kept = order.purse
             return
         self.orders.append(order)
-        if isinstance(order, Look):
+        if isinstance(order, Remember):
+            self.past = order.past
+        elif isinstance(order, Look):
             units = None if self.blind else tuple(self.units.values())
             self.tell(
                 Seen(
@@ -136,14 +153,18 @@ class World:
             )
         elif isinstance(order, Drain):
             (self.draining.add if order.drain else self.draining.discard)(order.unit)
+        elif isinstance(order, Stop) and self.sticks:
+            pass
         elif isinstance(order, Stop):
             self.units.pop(order.unit, None)
             for known in (self.loaded, self.ill, self.draining, self.busy):
                 known.discard(order.unit)
-        elif self.refuses:
+        elif self.refuses or (self.dry and order.purchase == "spot"):
             self.tell(Scaled(order.pool, order.unit, "no room"))
         elif not self.ignores and order.unit not in self.units:
-            self.units[order.unit] = unit(order.unit, "ended" if self.crashes else "running", detail="boom")
+            self.units[order.unit] = unit(
+                order.unit, "ended" if self.crashes else "running", detail="boom", purchase=order.purchase
+            )  # fmt: skip
             self.most = max(self.most, len(self.units))
 
     def window(self) -> Window:
@@ -151,10 +172,13 @@ class World:
         running = [name for name, one in self.units.items() if one.state == "running"]
         serving = [name for name in running if name in self.loaded - self.draining]
         share = self.load // len(serving) if serving else 0
+        self.looks += 1
+        flat = self.flaps and self.looks % 2 == 0
         replicas = [
             seen(
                 name, share if name in serving else int(name in self.busy),
-                well=name in self.loaded - self.ill - self.draining, loading=name not in self.loaded,
+                well=name in self.loaded - self.ill - self.draining and not flat, loading=name not in self.loaded,
+                gpu=None if self.mute else min(1.0, share / 10),
             )
             for name in running
         ]  # fmt: skip
@@ -171,10 +195,14 @@ class World:
         """Let time pass, a wake-up at a time."""
         end = self.now + seconds
         while (wake := self.governor.next_wake()) is not None and wake <= end:
-            self.now = max(self.now, wake)
+            self._pass(max(self.now, wake))
             self.tell(Woke())
-        self.now = end
+        self._pass(end)
         return self
+
+    def _pass(self, until: float) -> None:
+        self.spent += len(self.units) * self.hourly_cost * (until - self.now) / 3600
+        self.now = until
 
     # ===== reads =====
 

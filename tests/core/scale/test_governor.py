@@ -1,11 +1,14 @@
 """The Governor in a small world: pools grow with their load and shrink after it, whatever happens to their replicas."""
 
+import pytest
 from msgspec.structs import replace
 
 from penstock.base.nouns import Unit
 from penstock.core.scale.governor import Governor
-from penstock.core.scale.record import Decision
+from penstock.core.scale.recommend import Recommendation
+from penstock.core.scale.record import Decision, Reading
 from penstock.core.scale.spec import ScaleSpec
+from penstock.core.scale.window import Window
 from penstock.core.scale.words import Drain, Look, Reconfigured, Scaled, Seen, Start, Stop, Woke
 from tests.core.scale.pools import QUICK, World, seen, unit, window
 
@@ -161,6 +164,23 @@ def test_a_runaway_is_bounded_alarmed_and_explained() -> None:
     assert view.alarms > 0
     assert world.decisions[-1].alarm == "a recommendation of 1,000,000,000 replicas, with max 8"
     assert world.decisions[-1].bounds[-1] == "max 8"
+
+
+@pytest.mark.parametrize("count", [10**9, 10**18, -1])
+def test_a_recommendation_that_runs_away(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in what recommends is bounded, urgent or not, by `max` and money; each such decision is an alarm, and the
+    history says what was recommended."""
+
+    def mad(spec: ScaleSpec, window: Window, unready: int, current: int, more: tuple[Reading, ...]) -> Recommendation:
+        return Recommendation(count=count, reason="a bug", readings=(), urgent=count if current % 2 else None)
+
+    world = World(replace(QUICK, min=2, max_hourly_cost=12.0), hourly_cost=2.0).run(3)
+    monkeypatch.setattr("penstock.core.scale.governor.recommend", mad)
+    world.run(60)
+    assert (world.wanted, world.most) == ((6, 6) if count > 0 else (2, 2))
+    last = world.decisions[-1]
+    assert last.alarm == f"a recommendation of {max(0, count):,} replicas, with max 8" if count > 0 else not last.alarm
+    assert (last.recommended, last.reason) == (count, "a bug")
 
 
 def test_a_pool_that_scales_itself_no_more() -> None:

@@ -1,8 +1,9 @@
 """The bounds of a pool's size: stabilisation, pace, [min, max], cost, and what a gap in time does to them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.core.scale.guards import Bounded, Guard, ceiling
 from penstock.core.scale.spec import DownPace, ScaleSpec, UpPace
@@ -116,6 +117,68 @@ def test_cooldown() -> None:
     assert through(guard(down=slow), [8, 2, 2, 2, 2], 4) == [8, 8, 8, 2, 2]
     up = UpPace(stabilisation_s=0.0, percent=1e6, replicas=1000, cooldown_s=20.0)
     assert through(guard(up=up), [2, 8, 8, 8], 4) == [2, 2, 8, 8]
+
+
+# ===== as the HorizontalPodAutoscaler's page has it =====
+
+PAGE = "https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#configurable-scaling-behavior"
+DISABLED_UP = UpPace(stabilisation_s=0.0, percent=0.0, replicas=0)
+
+
+class Case(NamedTuple):
+    """A rule in the words of that page; the pace of one direction; recommendations, one a minute, and from how many;
+    what there is after each."""
+
+    rule: str
+    pace: dict[str, Any]
+    wants: list[int | None]
+    start: int
+    found: list[int]
+
+
+BEHAVIOUR = [
+    Case(
+        "4 pods or 10 % in one minute: 80 to 72, then 72 * 10 % = 7.2 rounded up to 8; below 40 replicas 4 at a time",
+        {"down": replace(FREE_DOWN, percent=10.0, replicas=4)},
+        [10] * 15, 80, [72, 64, 57, 51, 45, 40, 36, 32, 28, 24, 20, 16, 12, 10, 10],
+    ),
+    Case(
+        "selectPolicy Min: the policy which allows the smallest change",
+        {"down": replace(FREE_DOWN, percent=10.0, replicas=5, select="min")},
+        [10] * 6, 80, [75, 70, 65, 60, 55, 50],
+    ),
+    Case("selectPolicy Disabled: no scaling in that direction", {"down": replace(FREE_DOWN, percent=0.0, replicas=0)},
+         [1, 1, 9, 1], 5, [5, 5, 9, 9]),
+    Case("selectPolicy Disabled: no scaling in that direction", {"up": DISABLED_UP}, [9, 9, 2, 9], 5, [5, 5, 2, 2]),
+    Case("default scaleUp: 100 % or 4 pods, whichever is more", {"up": UpPace(stabilisation_s=0.0)},
+         [100, 100, 100, 100, 100, 100], 1, [5, 10, 20, 40, 80, 100]),
+    Case("default scaleDown: 100 %, all the way at once", {"down": FREE_DOWN}, [3, 1], 90, [3, 1]),
+    Case("limit to one pod a minute", {"down": replace(FREE_DOWN, percent=0.0, replicas=1)}, [1, 1, 1], 9, [8, 7, 6]),
+    Case(
+        "scaleDown stabilizationWindowSeconds 300: the highest recommendation of the last five minutes",
+        {"down": replace(FREE_DOWN, stabilisation_s=300.0)},
+        [9, 4, 4, 4, 4, 4, 4], 9, [9, 9, 9, 9, 9, 4, 4],
+    ),
+    Case(
+        "scaleDown stabilizationWindowSeconds 300: the highest recommendation of the last five minutes",
+        {"down": replace(FREE_DOWN, stabilisation_s=300.0)},
+        [9, 4, 4, 6, 4, 2, 2, 2, 2], 9, [9, 9, 9, 9, 9, 6, 6, 6, 4],
+    ),
+    Case("scaleUp stabilizationWindowSeconds 0: metrics that say so scale up at once", {"up": FREE_UP},
+         [4, 40], 2, [4, 40]),
+    Case(
+        "scaleUp stabilizationWindowSeconds 180: the lowest recommendation of the window",
+        {"up": replace(FREE_UP, stabilisation_s=180.0)},
+        [8, 8, 6, 8, 8], 2, [2, 2, 2, 6, 6],
+    ),
+    Case("a metric that cannot be fetched: no scaling", {}, [None, None], 7, [7, 7]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BEHAVIOUR)
+def test_the_published_behaviour(case: Case) -> None:
+    """Recommendations in, one a minute; what there is after each is what the page says."""
+    assert through(guard(interval_s=60.0, **case.pace), case.wants, case.start, 60.0) == case.found
 
 
 # ===== bounds =====

@@ -39,5 +39,8 @@ class DryRun:
         if self._units.pop(unit, None) is not None:
             log.info("pool %s, dry run: %s would be stopped", self._pool, unit)
 
+    async def drain(self, unit: str, drain: bool) -> None:
+        """Nobody else ends them."""
+
     def close(self, end: bool = False) -> None:
         """Nothing is held."""

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from penstock.adapters.actuators import kernel
+from penstock.adapters.actuators import kernel, limits
 from penstock.adapters.actuators.kernel import Mark
 from penstock.adapters.actuators.ledger import NAME, Entry, Ledger, running_in
 from penstock.base.nouns import Purchase, Unit
@@ -69,6 +69,17 @@ class ProcessSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         Literal["keep", "stop"], _doc("when the gateway stops: keep them, for the next one to find; or stop them too")
     ] = "keep"
     nice: Annotated[int, Meta(ge=0, le=19), _doc("how much they leave the CPU to others")] = 0
+    cpus: Annotated[
+        tuple[str, ...],
+        _doc("CPUs that they may use, like 0-7 or 0,2,4: one entry for all, or one a {slot}; empty: all of them"),
+    ] = ()
+    memory_bytes: Annotated[
+        Bytes | None,
+        _doc("a replica whose processes hold more together (PSS) is ended; looked at every `look`; none: no bound"),
+    ] = field(default=None, name="memory")
+    open_files: Annotated[
+        Annotated[int, Meta(ge=16)] | None, _doc("files and sockets that a process may have open; none: the gateway's")
+    ] = None
     log_bytes: Annotated[Bytes, _doc("a replica's log is cut when it is longer")] = field(default=16 << 20, name="log")
     logs: Annotated[int, Meta(ge=0, le=10_000), _doc("logs that are kept of replicas that are gone")] = 10
 
@@ -90,6 +101,8 @@ class Processes:
         self.folder = Path(spec.directory).absolute() / quote(pool, safe="")
         self.ledger = Ledger(self.folder, pool, kernel.boot())
         self._kill_at: dict[str, float] = {}
+        self._because: dict[str, str] = {}
+        """Why one was ended by us that nobody told to end."""
 
     # ===== orders =====
 
@@ -118,16 +131,18 @@ class Processes:
         given = {name: filled(value, places) for name, value in self.spec.env.items()}
         words = [filled(word, places) for word in shlex.split(self.spec.command)]
         self._prune()
-        with self.log_of(unit).open("ab") as log:
+        limits.check(self.spec.open_files)
+        with self.log_of(unit).open("ab") as log, limits.pinned(self.spec.cpus, entry.slot):
             child = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.spec.cwd,
                 env={**ours, **given, VARIABLE: entry.token}, start_new_session=True,
             )  # fmt: skip
-        if self.spec.nice:
-            try:
-                os.setpriority(os.PRIO_PROCESS, child.pid, self.spec.nice)
-            except ProcessLookupError:
-                pass  # it has ended already, which will be seen
+        try:
+            limits.bind(child.pid, self.spec.nice, self.spec.open_files)
+        except OSError:
+            child.kill()
+            child.wait()
+            raise
         return child
 
     def stop(self, unit: str) -> None:
@@ -166,6 +181,7 @@ class Processes:
             if entry.stopping and now >= self._kill_at.setdefault(unit, now + self.spec.stop_s):
                 self._kill(mark)
             self._cut(unit)
+            self._bound(unit, entry, mark)
             return False
         self._kill(mark)  # what it left behind
         child = _children.pop(entry.pid, None)
@@ -175,6 +191,16 @@ class Processes:
         else:
             entry.ended = self._why(unit, status)
         return True
+
+    def _bound(self, unit: str, entry: Entry, leader: Mark) -> None:
+        """End one that holds more memory than it may."""
+        most = self.spec.memory_bytes
+        if most is None or entry.stopping or unit in self._because:
+            return
+        held = sum(limits.memory_bytes(mark.pid) for mark in kernel.session(leader))
+        if held > most:
+            self._because[unit] = f"its processes held {held >> 20} MiB, more than the {most >> 20} MiB that they may"
+            self._kill(leader)
 
     def _found_again(self, unit: str, entry: Entry) -> bool:
         """A gateway died between writing it down and knowing its number: look for its token."""
@@ -192,6 +218,9 @@ class Processes:
         return Unit(id=unit, state="stopping" if entry.stopping else "running", url=url, purchase=purchase)
 
     def _why(self, unit: str, status: int | None) -> str:
+        because = self._because.pop(unit, "")
+        if because:
+            return because
         if status is None:
             how = "its process is gone"
         elif status < 0:
@@ -209,6 +238,7 @@ class Processes:
     def _forget(self, unit: str) -> None:
         self.ledger.units.pop(unit, None)
         self._kill_at.pop(unit, None)
+        self._because.pop(unit, None)
 
     def _save(self) -> None:
         """Write down what happened already; where the disk will not take it, the next look tries again."""
@@ -279,6 +309,9 @@ class ProcessActuator:
     async def stop(self, unit: str) -> None:
         """Ask a process to end, or forget one that has."""
         await self._do(lambda: self.processes.stop(unit))
+
+    async def drain(self, unit: str, drain: bool) -> None:
+        """Nobody else ends them."""
 
     async def _do(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

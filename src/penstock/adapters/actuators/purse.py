@@ -1,6 +1,7 @@
 """What a pool has spent, on disk: one JSON file beside what its actuator must not forget, replaced as a whole."""
 
 import os
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ class PurseFile:
 
     def __init__(self, directory: str, pool: str) -> None:
         self.path = Path(directory).absolute() / quote(pool, safe="") / NAME
+        self._lock = threading.Lock()
 
     def read(self) -> Purse | None:
         """What was kept; None: nothing. Raises OSError where it cannot be read: to begin with nothing spent would be to
@@ -31,7 +33,12 @@ class PurseFile:
         return purse if months else None
 
     def write(self, purse: Purse) -> None:
-        """Keep it. Raises OSError, and then what was kept before is still there."""
+        """Keep it. Raises OSError, and then what was kept before is still there. Writes wait for each other, so that a
+        disk that is slow does not mix two of them up."""
+        with self._lock:
+            self._write(purse)
+
+    def _write(self, purse: Purse) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         other = self.path.with_suffix(".new")
         with other.open("wb") as file:

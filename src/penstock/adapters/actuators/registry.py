@@ -2,19 +2,31 @@
 
 from collections.abc import Iterable, Iterator
 
+from penstock.adapters.actuators.deployment import KubernetesSpec
 from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
+from penstock.adapters.actuators.kubernetes import KubernetesActuator
 from penstock.adapters.actuators.process import DIRECTORY, ProcessActuator, ProcessSpec, left_in
 from penstock.adapters.actuators.purse import PurseFile
+from penstock.adapters.actuators.ray import RayActuator, RaySpec
 from penstock.base.ports import Actuator
 
-Spec = ProcessSpec | DryRunSpec
+Spec = ProcessSpec | KubernetesSpec | RaySpec | DryRunSpec
 EXIT_S = 5.0
 """From SIGKILL to the end."""
 
 
 def actuator_of(spec: Spec, pool: str) -> Actuator:
     """The actuator of a pool. Raises OSError where what it needs cannot be had."""
-    return ProcessActuator(spec, pool) if isinstance(spec, ProcessSpec) else DryRun(pool)
+    if isinstance(spec, ProcessSpec):
+        return ProcessActuator(spec, pool)
+    if isinstance(spec, KubernetesSpec):
+        return KubernetesActuator(spec, pool)
+    return RayActuator(spec, pool) if isinstance(spec, RaySpec) else DryRun(pool)
+
+
+def directory_of(spec: Spec) -> str:
+    """The folder of what must survive a restart of the gateway."""
+    return getattr(spec, "directory", DIRECTORY)
 
 
 def ends_within_s(spec: Spec) -> float | None:
@@ -25,6 +37,10 @@ def ends_within_s(spec: Spec) -> float | None:
 def respec(actuator: Actuator, spec: Spec) -> bool:
     """New settings for what it will start from now on. False: they need another actuator, or another folder."""
     if isinstance(actuator, ProcessActuator) and isinstance(spec, ProcessSpec):
+        return actuator.respec(spec)
+    if isinstance(actuator, KubernetesActuator) and isinstance(spec, KubernetesSpec):
+        return actuator.respec(spec)
+    if isinstance(actuator, RayActuator) and isinstance(spec, RaySpec):
         return actuator.respec(spec)
     return isinstance(actuator, DryRun) and isinstance(spec, DryRunSpec)
 

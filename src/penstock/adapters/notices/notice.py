@@ -38,8 +38,8 @@ class Posted(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def posted(raw: object, wall: float) -> tuple[str, float | None]:
-    """A notice as somebody posts it (decoded JSON): whom it is about, and in how many seconds he is gone, if it says so.
-    Raises ConfigError."""
+    """A notice as somebody posts it (decoded JSON): whom it is about, and in how many seconds he is gone, if it says
+    so. Raises ConfigError."""
     try:
         told = msgspec.convert(raw, Posted)
         if told.time is not None and told.within_s is not None:

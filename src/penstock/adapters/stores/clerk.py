@@ -22,7 +22,7 @@ log = logging.getLogger("penstock.ledger")
 
 BATCH: Final = 1_000
 """Rows of one transaction at most."""
-LOOK_S: Final = 0.2
+LOOK_S: Final = 1.0
 """How often it looks for rows: by so much is the database behind."""
 AWAY_S: Final = (0.5, 5.0)
 """Between two tries at a database that is away: at first, and at most."""
@@ -77,9 +77,11 @@ class Clerk:
             closing_at = self._closing_at
             try:
                 moved = self.turn()
-            except Exception:  # a bug here must not stop the ledger for good: it is tried again, and seen in the log
-                log.exception("a bug in the ledger")
-                self.away, moved = self.away or "a bug", False
+            except Exception as bug:  # it must not stop the ledger for good: it is tried again, and seen in the log
+                if not self.away:
+                    log.error("a bug in the ledger", exc_info=bug)
+                self._trouble(f"a bug: {bug!r}"[:300])
+                moved = False
             if closing_at is not None and (not moved or time.monotonic() > closing_at):
                 break
             if not moved and not self._forgets():

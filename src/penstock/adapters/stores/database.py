@@ -60,7 +60,8 @@ class PoolNumbers(Struct, frozen=True, kw_only=True):
 class Database:
     """One database. Raises ValueError for a URL that is none, or whose driver is missing."""
 
-    def __init__(self, url: str, slow_query_s: float = 1.0) -> None:
+    def __init__(self, url: str, slow_query_s: float = 1.0, durable: bool = False) -> None:
+        """`durable`: what is committed survives a loss of power (PostgreSQL sees to that itself)."""
         try:
             parsed = make_url(url)
             if parsed.drivername in ("postgresql", "postgres"):
@@ -75,6 +76,7 @@ class Database:
         self.name = parsed.render_as_string(hide_password=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._slow_query_s = slow_query_s
+        self._settings = (*_SQLITE, f"synchronous={'FULL' if durable else 'NORMAL'}")
         self._waiting = self._timeouts = self._recycled = self._slow = 0
         self._listen()
 
@@ -157,7 +159,7 @@ class Database:
         if not self.is_sqlite:
             return
         connection.isolation_level = None  # transactions are begun by us
-        for setting in _SQLITE:
+        for setting in self._settings:
             connection.execute(f"PRAGMA {setting}")
 
     def _begun(self, connection: Connection) -> None:

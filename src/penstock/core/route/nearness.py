@@ -152,12 +152,13 @@ class Nearness(_Regional):
     def terms(self, call: Call, seats: Sequence[Seat], now: float) -> list[list[float]]:
         """Network, load, time to begin and price, each in ms."""
         per_percent, ways = self._spec.utilisation_ms, self.ways
+        cheap = call.priority >= self._cheap_from
         columns = [
             ways.network_ms(call, seats),
             [per_percent * 100.0 * seat.in_flight / seat.seats for seat in seats],
             ways.processing_ms(call, seats, now),
-            [self._spec.cost_ms * more for more in ways.dearer(seats)] if call.priority >= self._cheap_from else [0.0] * len(seats),
-        ]  # fmt: skip
+            [self._spec.cost_ms * more for more in ways.dearer(seats)] if cheap else [0.0] * len(seats),
+        ]
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
@@ -178,8 +179,8 @@ class Nearness(_Regional):
 
 
 class Points(_Regional):
-    """(100 - ms of the way there and back) + (50 - % of its seats that is taken) + 50, or -100 where its engine tells that
-    it would have to load the model, + a share of `cost` by its price, the cheapest has all of it [G3]. As a score:
+    """(100 - ms of the way there and back) + (50 - % of its seats that is taken) + 50, or -100 where its engine tells
+    that it would have to load the model, + a share of `cost` by its price, the cheapest has all of it [G3]. As a score:
     1 / (1 + e^(-points / 100))."""
 
     def __init__(self, spec: RegionalClassic, ways: Ways) -> None:
@@ -244,7 +245,7 @@ class WithinCapacity:
 
 
 def spread(seats: Sequence[Seat], rng: Random) -> Sequence[Seat]:
-    """At most SCORE_ALL of them, at equal steps: the fleet's order tells regions apart, so neighbours would be of one."""
+    """At most SCORE_ALL of them, at equal steps: the fleet's order tells regions apart, so neighbours are of one."""
     step = len(seats) / SCORE_ALL
     if step <= 1:
         return seats

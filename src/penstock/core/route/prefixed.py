@@ -15,7 +15,7 @@ from math import ceil
 from penstock.base.nouns import Call
 from penstock.base.prefix import ENDS
 from penstock.core.load import Seat
-from penstock.core.prefix import Cached, Index, Keys
+from penstock.core.prefix import Cached, Index
 
 HALF_TOKENS = 256
 """A match of so many tokens counts half of its share of the prompt: a few hundred cost less than a detour."""
@@ -53,11 +53,22 @@ class Prefix:
         if not index.known(keys):
             turn = index.turn + 1
             return [_HAIR * (1 - seat.cache.turn / turn) for seat in seats]
-        total = sum([seat.in_flight for seat in seats]) + 1
-        most = self._load_factor * total / sum([seat.seats for seat in seats])
+        total, room, depths = 1, 0, []
+        root, last, count, guess = keys[-1], keys[0], len(keys), 0
+        for seat in seats:  # many have the same, so the last one's depth is the guess for the next
+            total += seat.in_flight
+            room += seat.seats
+            blocks = seat.cache.blocks
+            if root not in blocks:
+                depths.append(0)
+            elif last in blocks:
+                depths.append(count)
+            else:
+                guess = seat.cache.depth(keys, guess)
+                depths.append(guess)
+        most = self._load_factor * total / room
         rate = index.bytes_per_token(call.model)
-        whole = max(call.prompt_bytes, ENDS[len(keys)])
-        depths = self._depths(keys, seats)
+        whole = max(call.prompt_bytes, ENDS[count])
         more = 1 if depths.count(max(depths)) == 1 else 0
         worth, of, scores = 0.0, 0, []
         for depth, seat in zip(depths, seats, strict=False):
@@ -78,18 +89,6 @@ class Prefix:
     def sent(self, call: Call, model: str, seat: Seat) -> Cached:
         """The call goes there; what of its prompt is there already."""
         return self.index.sent(call.prefix, model, call.prompt_bytes, seat.cache)
-
-    def _depths(self, keys: Keys, seats: Sequence[Seat]) -> list[int]:
-        """How much of it each has; many have the same, so the last one's is the guess for the next."""
-        root, guess, found = keys[-1], 0, []
-        for seat in seats:
-            cache = seat.cache
-            if root in cache.blocks:
-                guess = cache.depth(keys, guess)
-                found.append(guess)
-            else:
-                found.append(0)
-        return found
 
     def invite(self, call: Call, seats: Sequence[Seat], sample: Sequence[Seat]) -> Sequence[Seat]:
         """Those of a large fleet that have most of the prompt, and some of the sample to weigh them against; the sample

@@ -71,6 +71,7 @@ class Crew:
         """One that was not ordered, or was before a restart."""
         state: State = "stopping" if unit.state in ("stopping", "ended") else "starting"
         self.lives[unit.id] = life = Life(unit.id, state, now, unit.purchase)
+        life.found = True
         number = unit.id.removeprefix(f"{self.pool}-")
         if number.isdecimal() and len(number) < 10:
             self._next = max(self._next, int(number) + 1)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from penstock.core.scale.bill import Bill
 from penstock.core.scale.budget import Budget, Purse
 from penstock.core.scale.crew import Crew
+from penstock.core.scale.foresight import Foresight
 from penstock.core.scale.guards import Bounded, Guard, ceiling
 from penstock.core.scale.life import STATES, Life
 from penstock.core.scale.mix import price_of
@@ -21,7 +22,21 @@ from penstock.core.scale.schedule import Schedule, bounds_in, holding
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.view import ScaleView, UnitView
 from penstock.core.scale.window import Window
-from penstock.core.scale.words import Fact, Keep, Kept, Look, Noticed, Order, Reconfigured, Record, Scaled, Seen, Woke
+from penstock.core.scale.words import (
+    Fact,
+    Keep,
+    Kept,
+    Look,
+    Noticed,
+    Order,
+    Reconfigured,
+    Record,
+    Remember,
+    Remembered,
+    Scaled,
+    Seen,
+    Woke,
+)
 
 LEAST_LOOK_S = 0.05
 
@@ -44,6 +59,7 @@ class _Pool:
         self.bill = Bill()
         self.panic = None if spec.panic is None else Panic(spec.panic)
         self.history = History()
+        self.foresight = Foresight()
         self.wanted: int | None = None
         """None: nobody has looked yet."""
         self.closing = False
@@ -99,6 +115,8 @@ class _Pool:
     def seen(self, event: Seen, out: list[Order], now: float) -> None:
         """It was looked at."""
         self.blind, self.queued = event.detail or "no answer", event.window.queued
+        if self.spec.forecast is not None and self.foresight.see(event.window, self.crew.lives.values(), now):
+            out.append(Remember(self.name, self.foresight.past()))
         if event.units is None:
             return  # what is there is not known: nothing is ordered
         self.blind = ""
@@ -143,6 +161,7 @@ class _Pool:
         unready = self.crew.coming()
         more = () if self.panic is None or not self.panic.on else (self.panic.reading(),)
         found = recommend(self.spec, window, unready, was + self.others, more)
+        found = self.foresight.join(self.spec, found, window, was + self.others, now)
         bounded = self.guard.bound(self._ours(found.count), was, now, self._ours(found.urgent))
         alarm = bounded.alarm or self._pinch()
         self.alarms += bool(alarm)
@@ -194,7 +213,7 @@ class _Pool:
             hourly_costs=dict(self.bill.hourly), spent=dict(self.bill.spent), notices=self.notices,
             dry_s=max(0.0, crew.mix.dry_until - now) if crew.mix.refusals else 0.0,
             month_cost=self.budget.spent(), max_monthly_cost=self.conf.max_monthly_cost, ration=self.guard.ration,
-            schedule=self.guard.schedule,
+            schedule=self.guard.schedule, forecast=self.foresight.view(self.spec, now),
             last=self.history.decision(), panic=self.panic is not None and self.panic.on,
             units=[
                 UnitView(unit=life.unit, state=life.state, since_s=now - life.since, in_flight=life.in_flight,
@@ -226,6 +245,8 @@ class Governor:
         elif (pool := self._pools.get(event.pool)) is not None:
             if isinstance(event, Kept):
                 pool.budget.restore(event.purse)
+            elif isinstance(event, Remembered):
+                pool.foresight.recall(event.past, now)
             elif isinstance(event, Scaled):
                 pool.crew.refused(event.unit, event.detail, out, now)
             elif isinstance(event, Noticed):

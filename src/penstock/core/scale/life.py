@@ -60,7 +60,8 @@ class Life:
     """One replica's row."""
 
     __slots__ = (
-        "born", "ill_since", "in_flight", "purchase", "ready_at", "shown", "sick", "since", "state", "unit", "until",
+        "born", "found", "ill_since", "in_flight", "purchase", "ready_at", "shown", "sick", "since", "state", "unit",
+        "until",
     )  # fmt: skip
 
     def __init__(self, unit: str, state: State, now: float, purchase: Purchase = "on_demand") -> None:
@@ -68,6 +69,8 @@ class Life:
         self.purchase = purchase
         self.state: State = state
         self.born = now
+        self.found = False
+        """It ran already: how long it took to start is not known."""
         self.since = now
         """When it came into its state."""
         self.shown = False

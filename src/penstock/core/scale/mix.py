@@ -1,5 +1,5 @@
-"""Which kind of replica is next, which goes first, and what a mix of kinds costs. Pure arithmetic, and one memory: since
-when spot could not be had."""
+"""Which kind of replica is next, which goes first, and what a mix of kinds costs. Pure arithmetic, and one memory:
+since when spot could not be had."""
 
 from collections.abc import Iterable
 from math import ceil, fsum
@@ -80,8 +80,8 @@ class Mix:
         return "on_demand" if _on_demand(lives) > base_of(spot, wanted) else "spot"
 
     def exchanges(self, spot: SpotSpec | None, lives: Iterable[Life], wanted: int, now: float) -> bool:
-        """Whether one spot replica should be ordered beside those that there are, so that one of those that stood in can
-        go: one at a time, while all is calm, and only where spot may be had."""
+        """Whether one spot replica should be ordered beside those that there are, so that one of those that stood in
+        can go: one at a time, while all is calm, and only where spot may be had."""
         if spot is None or not wanted or now < self.dry_until:
             return False
         living = [life for life in lives if life.state in LIVING]

@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from penstock.base.units import Fraction, Seconds
+from penstock.core.scale.forecast import ForecastSpec
 from penstock.core.scale.life import LifeSpec
 from penstock.core.scale.pace import DownPace, Pace, PanicWindow, UpPace
 from penstock.core.scale.schedule import Schedule
@@ -50,6 +51,7 @@ class ScaleSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     look_s: Annotated[Seconds, _doc("between two looks at each of them")] = field(default=2.0, name="look")
     tolerance: Annotated[Fraction, _doc("a metric so near to its target is on target, where no `up` and `down` are given")] = 0.1
     targets: Targets = field(default_factory=Targets)
+    forecast: Annotated[ForecastSpec | None, _doc("it grows before its load does, by what was usual on the days before; none: it does not")] = None
     up: UpPace = field(default_factory=UpPace)
     down: DownPace = field(default_factory=DownPace)
     panic: Annotated[PanicWindow | None, _doc("how a burst is met; null: as anything else, by `up`")] = field(default_factory=PanicWindow)

@@ -1,4 +1,4 @@
-"""Settings of a pool whose replicas are partly spot: what it may lose at short notice, and what stands in for it [A6]."""
+"""Settings of a pool that is partly spot: what it may lose at short notice, and what stands in for it [A6]."""
 
 from typing import Annotated
 

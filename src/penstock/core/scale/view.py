@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from penstock.base.nouns import Purchase
+from penstock.core.scale.foresight import ForecastView
 from penstock.core.scale.record import Decision, Step
 
 
@@ -71,6 +72,8 @@ class ScaleView(Struct, frozen=True, kw_only=True):
     """Changes so far that went the other way than the one before."""
     last: Decision | None
     units: list[UnitView]
+    forecast: ForecastView | None = None
+    """What it expects; None: it does not forecast."""
 
 
 class ScaleStory(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ class ReplicaSeen(Struct, frozen=True, kw_only=True, gc=False):
     gpu: float | None = None
     kv_usage: float | None = None
     ttft_s: float | None = None
+    served: int = 0
+    """Calls that it has answered so far."""
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -55,6 +57,7 @@ def _seen(seat: Seat, now: float) -> ReplicaSeen:
         id=seat.id, well=seat.health.well, loading=seat.health.life in ("provisioning", "warming"),
         in_flight=seat.in_flight, seats=seat.seats, waiting=None if stats is None else stats.waiting,
         gpu=_gpu(seat, now), kv_usage=None if stats is None else stats.kv_usage, ttft_s=seat.ttft_s,
+        served=seat.served,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from penstock.base.nouns import Purchase, Unit
 from penstock.core.scale.budget import Purse
+from penstock.core.scale.history import Past
 from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.window import Window
@@ -35,6 +36,13 @@ class Scaled(Struct, frozen=True, tag=True, gc=False):
     pool: str
     unit: str
     detail: str
+
+
+class Remembered(Struct, frozen=True, tag=True):
+    """What a pool's demand was before a restart, as it was ordered to be remembered."""
+
+    pool: str
+    past: Past
 
 
 class Reconfigured(Struct, frozen=True, tag=True):
@@ -66,7 +74,7 @@ class Woke(Struct, frozen=True, tag=True, gc=False):
     """The time that the Governor asked to be woken at has come."""
 
 
-Fact = Seen | Scaled | Reconfigured | Noticed | Kept | Woke
+Fact = Seen | Scaled | Reconfigured | Noticed | Kept | Remembered | Woke
 
 # ===== orders =====
 
@@ -108,10 +116,17 @@ class Keep(Struct, frozen=True, tag=True):
     purse: Purse
 
 
+class Remember(Struct, frozen=True, tag=True):
+    """Keep what was asked of a pool over a restart, in the place of what was kept before; comes back as Remembered."""
+
+    pool: str
+    past: Past
+
+
 class Record(Struct, frozen=True, tag=True):
     """Something was decided, or a replica moved on in its life: for logs and whoever asks why."""
 
     entry: Decision | Step
 
 
-Order = Look | Start | Drain | Stop | Keep | Record
+Order = Look | Start | Drain | Stop | Keep | Remember | Record
