@@ -33,15 +33,20 @@ from penstock.sim.run import Run
 from penstock.sim.scaling import Scaling
 
 MIN, MAX = 2, 40
+LOOK_S = 5.0
 TRAINING_DAYS = 7
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 KNOBS: dict[str, tuple[float, ...]] = {
-    "penstock": TARGETS, "forecast": TARGETS, "forecast_fifth": TARGETS,
+    "penstock": TARGETS, "forecast": TARGETS, "penstock_calm": TARGETS, "forecast_calm": TARGETS,
+    "forecast_fifth_calm": TARGETS,
     "hpa_queue": (0.1, 0.25, 0.5, 1.0, 2.0, 5.0), "hpa_cpu": (0.1, 0.14, 0.18, 0.21, 0.22, 0.23, 0.24, 0.7),
     "clairvoyant": (0.6, 0.7, 0.8, 0.9, 1.0, 1.1), "fixed": (8, 10, 12, 14, 16, 18),
 }  # fmt: skip
-"""Who -> what is turned: the target of a metric, the share of seats that a plan fills, or a number of replicas."""
-FORECASTS = {"forecast": ForecastSpec(), "forecast_fifth": ForecastSpec(buffer=0.2)}
+"""Who (`calm`: without its panic window) -> what is turned: the target of a metric, the share of seats that a plan
+fills, or a number of replicas."""
+FORECASTS = {
+    "forecast": ForecastSpec(), "forecast_calm": ForecastSpec(), "forecast_fifth_calm": ForecastSpec(buffer=0.2),
+}  # fmt: skip
 NOTHING_LEARNT = "azure"
 
 
@@ -53,8 +58,9 @@ def ours(target: float, forecast: ForecastSpec | None, look_s: float) -> Scale:
 
 def scale_of(who: str, knob: float, look_s: float) -> Scale | None:
     """What a policy does; None: it does not scale."""
-    if who in ("penstock", *FORECASTS):
-        return ours(knob, FORECASTS.get(who), look_s)
+    if who in ("penstock", "penstock_calm", *FORECASTS):
+        scale = ours(knob, FORECASTS.get(who), look_s)
+        return replace(scale, panic=None) if who.endswith("_calm") else scale
     made: dict[str, Callable[[], Scale]] = {
         "hpa_queue": lambda: hpa_queue(knob, MIN, MAX), "hpa_cpu": lambda: hpa_cpu(knob, MIN, MAX),
     }  # fmt: skip
@@ -66,7 +72,7 @@ def scale_of(who: str, knob: float, look_s: float) -> Scale | None:
 
 def quick(world: World, calls: Calls, who: str, knob: float, past: Past | None) -> Found:
     """One of them."""
-    run, scale = Quick(calls, world.group, world.slo), scale_of(who, knob, 15.0)
+    run, scale = Quick(calls, world.group, world.slo), scale_of(who, knob, LOOK_S)
     if scale is not None:
         return run.scaled(scale, past if who in FORECASTS else None, cpu=who == "hpa_cpu")
     return run.fixed(int(knob)) if who == "fixed" else run.planned(plan(calls.at, calls.takes, world.group, knob))
@@ -78,7 +84,7 @@ def learn(name: str, data: Path, seed: int, rate: float) -> Past | None:
         return None
     world = world_of(name, data, 0.0, TRAINING_DAYS, rate)
     found = Quick(calls_of(world.requests(seed), world.group), world.group, world.slo)
-    kept = found.scaled(ours(0.7, ForecastSpec(worst_error=0.0), 15.0)).kept
+    kept = found.scaled(ours(0.7, ForecastSpec(worst_error=0.0), LOOK_S)).kept
     assert kept is not None
     kept = masked(kept, data) if name == "week" else kept
     return replace(kept, first=kept.first - TRAINING_DAYS * DAY)  # a run begins at its own 0
@@ -111,7 +117,7 @@ class Learnt(Scaling):
 
 def full(world: World, who: str, knob: float, seed: int, past: Past | None) -> Run:
     """A run of every request, that has not begun."""
-    scale = scale_of(who, knob, 5.0)
+    scale = scale_of(who, knob, LOOK_S)
     policy = Policy(probe=ProbeSpec(interval_s=15.0), scrape=ScrapeSpec(interval_s=5.0, stale_after_s=30.0))
     fixed = {"count": int(knob), "startup_s": 0.0} if who == "fixed" else {}
     fleet = (replace(world.group, **fixed),)

@@ -82,7 +82,7 @@ class _Replica:
 class Quick:
     """One run."""
 
-    def __init__(self, calls: Calls, group: Group, slo: Slo, look_s: float = 15.0) -> None:
+    def __init__(self, calls: Calls, group: Group, slo: Slo, look_s: float = 5.0) -> None:
         self._calls = calls
         self._group = group
         self._slo = slo

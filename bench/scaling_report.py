@@ -16,11 +16,13 @@ Curves = dict[str, dict[str, list[tuple[float, Point]]]]
 """World -> who -> knob and point, by knob."""
 LEVELS = (0.85, 0.9, 0.925, 0.95, 0.97, 0.99, 0.995)
 NAMES = {
-    "penstock": "metrics alone", "forecast": "with a forecast", "forecast_fifth": "with a forecast, a fifth added",
+    "penstock": "metrics alone", "forecast": "with a forecast", "penstock_calm": "metrics alone, no panic",
+    "forecast_calm": "with a forecast, no panic", "forecast_fifth_calm": "the same, a fifth added",
     "hpa_cpu": "HPA on CPU", "hpa_queue": "HPA on queue length", "clairvoyant": "plan that knows all", "fixed": "fixed",
 }  # fmt: skip
 COLOURS = {
-    "penstock": "#1b6ca8", "forecast": "#c8553d", "forecast_fifth": "#e0a899", "hpa_cpu": "#7b4ea3",
+    "penstock": "#1b6ca8", "forecast": "#c8553d", "penstock_calm": "#7fb2d9", "forecast_calm": "#e08a77",
+    "forecast_fifth_calm": "#f0c9c0", "hpa_cpu": "#7b4ea3",
     "hpa_queue": "#b8860b", "clairvoyant": "#3c8d40", "fixed": "#5c677d",
 }  # fmt: skip
 WIDE, HIGH, LEFT, GAP = 760, 260, 60, 60

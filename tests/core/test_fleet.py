@@ -360,9 +360,9 @@ def test_backups_serve_only_while_no_primary_can() -> None:
 
 
 def test_a_view_shows_what_is_known() -> None:
-    """Load, speed, errors, stats and their age are in the replica's view."""
+    """Load, speed, errors, stats and their age are in the replica's view, and where it is and how it is paid for."""
     machine = gate(pool(scrape=ScrapeSpec(), retries=ONCE))
-    machine.on(fleet("a", engine="vllm", max_concurrent_requests=4), 0.0)
+    machine.on(fleet("a", engine="vllm", max_concurrent_requests=4, region="eu", purchase="spot"), 0.0)
     tell(machine, arrived("c1", stream=True), arrived("c2"), now=0.5)
     tell(machine, Began("c1", 1), Observed("a", EngineStats(waiting=100, kv_usage=0.5)), now=1.0)
     machine.on(Failed("c2", 1, "bad_response"), 3.0)
@@ -372,3 +372,4 @@ def test_a_view_shows_what_is_known() -> None:
     assert (view.in_flight, view.seats, view.served, view.failed) == (1, 4, 0, 1)
     assert (view.ttft_ewma_s, view.error_rate, view.stats_age_s) == (0.5, 0.1, 2.0)
     assert view.load == pytest.approx(0.7 * 1 / 4 + 0.3)
+    assert (view.region, view.purchase) == ("eu", "spot")

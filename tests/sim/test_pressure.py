@@ -127,6 +127,7 @@ def missed(drill: Drill, mistake: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("drill", "mistake"), [(drill, name) for drill in DRILLS for name in drill.mistakes],
     ids=lambda part: part if isinstance(part, str) else part.name,
@@ -137,6 +138,7 @@ def test_each_fails_with_its_mistakes(drill: Drill, mistake: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_a_small_size_passes(drill: Drill) -> None:
     """With the default policy and one seed."""

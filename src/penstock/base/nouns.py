@@ -324,6 +324,8 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
     max_model_len: int | None = None
     benchmark: BenchmarkView | None = None
     """None: there was none."""
+    region: str = ""
+    purchase: Purchase = "on_demand"
 
 
 class PoolView(Struct, frozen=True, kw_only=True):

@@ -306,4 +306,6 @@ class Fleet:
             version=replica.version,
             max_model_len=replica.max_model_len,
             benchmark=self.benches.view(seat, now),
+            region=replica.region,
+            purchase=replica.purchase,
         )

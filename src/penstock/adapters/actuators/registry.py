@@ -26,7 +26,7 @@ def actuator_of(spec: Spec, pool: str) -> Actuator:
 
 def directory_of(spec: Spec) -> str:
     """The folder of what must survive a restart of the gateway."""
-    return spec.directory if isinstance(spec, ProcessSpec) else DIRECTORY
+    return getattr(spec, "directory", DIRECTORY)
 
 
 def ends_within_s(spec: Spec) -> float | None:

@@ -40,6 +40,9 @@ def _asked(url: str, method: str, headers: dict[str, str], timeout_s: float) -> 
     try:
         with _opener.open(request, timeout=timeout_s) as answer:
             body: bytes = answer.read(MOST_BYTES + 1)
+    except urllib.error.HTTPError as answered:
+        answered.close()  # it holds its connection
+        raise
     except http.client.HTTPException as wrong:
         raise OSError(f"no HTTP: {wrong}") from None
     if len(body) > MOST_BYTES:
