@@ -7,6 +7,7 @@ first token, divided by what it is without the tenth, as the mean of the seeds:
 - first come: one queue for all;
 - fair: the defaults;
 - max_share ½, ¼: the same, and no tenant holds more than that share of the seats;
+- reserve ⅛, ¼: so many seats stay free for others while a tenant holds much;
 - oracle: the others' calls always go first, as though it were known beforehand who floods. Without cutting off running
   answers or keeping seats free there is hardly more to be had: what is above 1 there is the price of using all seats.
 """
@@ -159,6 +160,8 @@ WAYS: dict[str, tuple[QueueSpec, Callable[[Call], Call]]] = {
     "fair": (LONG, _as_it_is),
     "max_share ½": (replace(LONG, max_share=0.5), _as_it_is),
     "max_share ¼": (replace(LONG, max_share=0.25), _as_it_is),
+    "reserve ⅛": (replace(LONG, reserve=0.125), _as_it_is),
+    "reserve ¼": (replace(LONG, reserve=0.25), _as_it_is),
     "oracle": (replace(LONG, ageing_s=0.0), _others_first),
 }
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvloop
 from msgspec.structs import replace
@@ -74,7 +74,9 @@ async def replay(port: int, todo: list[Visit]) -> tuple[list[tuple[Visit, Answer
     return found, late
 
 
-def play(load: Load, seed: int, flood: bool, shape: Callable[[Call], Call], from_s: float = FROM_S) -> Told:
+def play(
+    load: Load, seed: int, flood: bool, shape: Callable[[Call], Call], from_s: float = FROM_S, reserve: float = 0.0
+) -> Told:
     """One story, with a gateway and engines of its own. Raises RuntimeError when a call fails."""
     todo = visits(load, seed, flood, shape)
     with tempfile.TemporaryDirectory() as name:
@@ -82,7 +84,8 @@ def play(load: Load, seed: int, flood: bool, shape: Callable[[Call], Call], from
         with ending(Emulators(folder, *[1.0] * REPLICAS, preset="demo")) as (engines,):
             assert isinstance(engines, Emulators)
             replicas = [{"url": url, "engine": "vllm", "max_concurrent_requests": SEATS} for url in engines.urls]
-            pool = {"name": "p", "replicas": replicas, "strategy": "least_loaded", "queue": {"timeout": "1h"}}
+            pool: dict[str, Any] = {"name": "p", "replicas": replicas, "strategy": "least_loaded"}
+            pool["queue"] = {"timeout": "1h", "reserve": reserve}
             keys = [{"name": name, "key": f"sk-{name}"} for name in NAMES]
             with ending(Gateway(folder, {"pools": [pool], "keys": keys, "log": {"access": False}})) as (gateway,):
                 assert isinstance(gateway, Gateway)
@@ -92,6 +95,12 @@ def play(load: Load, seed: int, flood: bool, shape: Callable[[Call], Call], from
                     return await replay(gateway.port, todo)
 
                 found, late = uvloop.run(main())
+    return judged(found, late, from_s)
+
+
+def judged(found: list[tuple[Visit, Answer]], late: list[float], from_s: float) -> Told:
+    """What a story showed of everybody but the flood, once tenants have a history. Raises RuntimeError when a call
+    failed."""
     wrong = next((answer.error for _, answer in found if answer.error), None)
     if wrong is not None:
         raise RuntimeError(wrong)
@@ -111,6 +120,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="python -m bench.fairness_live", description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--reserve", type=float, default=0.0, help="the queue's `reserve` beside the flood")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
     asked = parser.parse_args()
     rows: list[dict[str, float]] = []
@@ -118,10 +128,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for seed in map(int, asked.seeds.split(",")):
         alone = play(WAVES, seed, False, lambda call: call)
-        fair = play(WAVES, seed, True, lambda call: call)
+        fair = play(WAVES, seed, True, lambda call: call, reserve=asked.reserve)
         mixed = play(WAVES, seed, True, _one_tenant)
         row = {
-            "seed": seed, "alone_p95_s": alone.others_p95_s, "fair_p95_s": fair.others_p95_s,
+            "seed": seed, "reserve": asked.reserve, "alone_p95_s": alone.others_p95_s, "fair_p95_s": fair.others_p95_s,
             "first_come_p95_s": mixed.others_p95_s, "late_p95_s": max(alone.late_p95_s, fair.late_p95_s),
             "load_average": os.getloadavg()[0],
         }  # fmt: skip

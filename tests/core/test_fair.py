@@ -148,6 +148,48 @@ def test_a_lower_class_passes_who_holds_its_share() -> None:
     assert sends(gate.on(Ended("f0", 1, 200), 2.0)) == [("f1", "a")]
 
 
+SPARE = QueueSpec(reserve=0.25, burst=0)
+
+
+def test_the_last_seats_are_for_others_than_who_holds_much() -> None:
+    """With a reserve of one of four seats a tenant that has three waits beside the last one, which somebody else may
+    have at once, and another behind him."""
+    gate = house("a", seats=4, queue=SPARE)
+    gate.on(arrived("o0", tenant="other"), 0.0)
+    gate.on(Ended("o0", 1, 200), 0.5)
+    assert len(sends(tell(gate, *[arrived(f"f{n}", tenant="flood") for n in range(6)], now=1.0))) == 3
+    assert sends(gate.on(arrived("o1", tenant="other"), 2.0)) == [("o1", "a")]
+    assert sends(gate.on(Ended("o1", 1, 200), 2.5)) == []
+    assert sends(gate.on(arrived("o2", tenant="third"), 3.0)) == [("o2", "a")]
+    assert sends(gate.on(Ended("f0", 1, 200), 3.5)) == [("f3", "a")]  # two of four are no more than an equal share
+    assert sends(gate.on(Ended("o2", 1, 200), 3.6)) == []
+
+
+def test_a_reserve_is_kept_for_nobody_where_nobody_is() -> None:
+    """A tenant that is alone has all seats, at once or as soon as the others are gone for `share_idle`."""
+    gate = house("a", seats=4, queue=SPARE)
+    assert len(sends(tell(gate, *[arrived(f"f{n}", tenant="flood") for n in range(6)], now=0.0))) == 4
+    gate = house("a", seats=4, queue=SPARE)
+    gate.on(arrived("o0", tenant="other"), 0.0)
+    gate.on(Ended("o0", 1, 200), 0.5)
+    assert len(sends(tell(gate, *[arrived(f"f{n}", tenant="flood") for n in range(6)], now=1.0))) == 3
+    sent: list[tuple[str, str]] = []
+    now = 1.0
+    while not sent and (wake := gate.next_wake()) is not None and wake < 20.0:
+        now = wake
+        sent = sends(gate.on(Woke(), now))
+    assert (sent, now) == ([("f3", "a")], 5.0)
+
+
+def test_who_has_had_little_may_take_the_reserve_with_many_calls_at_once() -> None:
+    """It is kept from whoever has had more than most, not from whoever holds seats at the moment."""
+    gate = house("a", seats=8, queue=QueueSpec(reserve=0.5))
+    for number in range(40):
+        gate.on(arrived(f"f{number}", tenant="flood"), number * 0.1)
+        gate.on(Ended(f"f{number}", 1, 200), number * 0.1 + 0.05)
+    assert len(sends(tell(gate, *[arrived(f"o{n}", tenant="other") for n in range(8)], now=4.0))) == 8
+
+
 def test_what_it_holds_is_given_back_however_it_ends() -> None:
     """Failed, left, ended, and across settings that switch the limit off and on: no seat stays counted."""
     gate = house("a", "b", seats=2, queue=HALF)
@@ -161,6 +203,8 @@ def test_what_it_holds_is_given_back_however_it_ends() -> None:
         gate.on(Ended(id, 1, 200), 4.0)
     flows = gate._fleet.pools["main"].fair._flows
     assert {name: flow.held for name, flow in flows.items()} == {"other": 0, "flood": 0}
+    fair = gate._fleet.pools["main"].fair
+    assert (fair.held, fair.holders) == (0, 0)
 
 
 def test_what_a_call_is_expected_to_answer() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from penstock.core.fair import Flow
+from penstock.core.fair import Fair
 from penstock.core.flight import Flight
 from penstock.core.queue import Counts, Line
 from penstock.core.spec import PriorityBounds, QueueSpec
@@ -22,11 +22,11 @@ def test_a_line_knows_its_longest_wait() -> None:
     assert line.head_at() == float("inf")
     assert not line
     for each in (flight("b", 2.0), flight("c", 3.0)):
-        line.push(each, Flow("t", 1.0, 0.0, 0.0), 3.0)
+        line.push(each, Fair(QueueSpec(), ()).flow("t", 0.0), 3.0)
     assert line.head_at() == 2.0
     again = flight("a", 1.0)
     again.attempt = 1
-    line.push(again, Flow("t", 1.0, 0.0, 0.0), 3.0)
+    line.push(again, Fair(QueueSpec(), ()).flow("t", 0.0), 3.0)
     assert line.head_at() == 1.0
     assert [each.call.id for each in line] == ["a", "b", "c"]
     assert len(line) == 3

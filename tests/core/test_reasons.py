@@ -3,8 +3,9 @@
 import pytest
 
 from penstock.base.rand import Rand
+from penstock.core.outliers import REASONS
 from penstock.core.pool import Pool
-from penstock.core.reasons import MOST_LEFT, Known, full, left_out, snake, unfit
+from penstock.core.reasons import MOST_LEFT, Known, full, ill, left_out, snake, unfit
 from penstock.core.route.notes import Notes
 from tests.core.playbook import pool, seat
 
@@ -43,6 +44,18 @@ def test_who_is_full() -> None:
         "no free seat", "on trial, one call at a time", "asked for a pause", "its engine's own queue is too long",
         "put out as an outlier, on trial while its pool panics", "unhealthy, on trial while its pool panics",
     ]  # fmt: skip
+
+
+def test_what_put_an_outlier_out_is_told() -> None:
+    """Each comparison has words of its own, as long as the replica is out."""
+    odd, told = seat("a"), []
+    for reason in REASONS:
+        odd.health.eject(True, reason)
+        told.append(ill(odd))
+    assert [each.partition(": ")[0] for each in told] == ["put out as an outlier"] * len(REASONS)
+    assert len({each.partition(": ")[2] for each in told} - {""}) == len(REASONS)
+    odd.health.eject(False)
+    assert "outlier" not in ill(odd)
 
 
 @pytest.mark.parametrize("count", [10, 40])

@@ -39,6 +39,18 @@ def address() -> str:
     return _address
 
 
+def lose_a_node() -> None:
+    """One node that is not the head dies, and another joins."""
+    address()
+    assert _running is not None
+    assert _running.stdin is not None
+    assert _running.stdout is not None
+    _running.stdin.write("lose\n")
+    _running.stdin.flush()
+    lines = iter(_running.stdout.readline, "")
+    next(line for line in lines if line.startswith("lost"))
+
+
 def end() -> None:
     """It ends, with all that runs in it."""
     global _running
@@ -52,11 +64,14 @@ def main() -> None:
     cluster_utils = importlib.import_module("ray.cluster_utils")
     node = {"num_cpus": 4, "object_store_memory": HELD_BYTES}
     made = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    for _ in range(NODES - 1):
-        made.add_node(**node)
+    others = [made.add_node(**node) for _ in range(NODES - 1)]
     sys.stdout.write(f"\ncluster {made.address}\n")
     sys.stdout.flush()
-    sys.stdin.read()
+    for _ in sys.stdin:
+        made.remove_node(others.pop(0), allow_graceful=False)
+        others.append(made.add_node(**node))
+        sys.stdout.write("\nlost\n")
+        sys.stdout.flush()
     signal.alarm(20)  # one that does not end in its own time ends all the same
     made.shutdown()
 

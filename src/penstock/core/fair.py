@@ -14,6 +14,10 @@ robin was refused: with costs that differ by a factor of a thousand its rounds a
 
 Fair turns alone cannot help a call that comes while all seats are taken: a running answer is never cut off. `max_share`
 keeps seats out of one tenant's hands for those who come, while others have come of late; what it costs is idle seats.
+A `reserve` does the same by what is left: the last seats are for others than a tenant that holds much and has had more
+than most, as trunk reservation keeps lines of a telephone exchange for the traffic that would suffer. The others may
+take them all, so it costs less work than a fixed share and helps more. Thresholds on each tenant's seats by how many
+are free (Choudhury, Hahne 1998) were tried and refused: while all wait they keep seats from everybody.
 """
 
 from collections.abc import Container, Iterable
@@ -30,6 +34,8 @@ ALPHA = 0.1
 """Weight of a new answer in a tenant's mean."""
 SHOWN_S = 60.0
 """Time in which served tokens fade to 1/e in the index of fairness."""
+MUCH = 1.5
+"""Holding so many times an equal share of the seats is holding much."""
 FEW = 1024
 """Tenants that are remembered without a second thought."""
 
@@ -37,9 +43,9 @@ FEW = 1024
 class Flow:
     """One tenant's account."""
 
-    __slots__ = ("at", "capped", "held", "output", "tag", "tenant", "tokens", "weight")
+    __slots__ = ("_fair", "at", "held", "output", "tag", "tenant", "tokens", "weight")
 
-    def __init__(self, tenant: str, weight: float, tag: float, now: float) -> None:
+    def __init__(self, fair: "Fair", tenant: str, weight: float, tag: float, now: float) -> None:
         self.tenant = tenant
         self.weight = weight
         self.tag = tag
@@ -50,22 +56,28 @@ class Flow:
         """Tokens served, faded."""
         self.at = now
         self.held = 0
-        """Seats that it holds; counted only under a `max_share`."""
-        self.capped = False
+        """Seats that it holds; counted only where it may not have all."""
+        self._fair = fair
+
+    @property
+    def capped(self) -> bool:
         """It holds all the seats that it may for now."""
+        return self._fair.is_capped(self)
 
     def returned(self) -> None:
         """It holds one seat less."""
+        fair = self._fair
         self.held -= 1
-        self.capped = False  # until the next look
+        fair.held -= 1
+        fair.holders -= not self.held
 
 
 class Fair:
     """The accounts of a pool's tenants. Idle ones that nothing distinguishes from unknown ones are forgotten."""
 
     __slots__ = (
-        "_burst", "_floor", "_flows", "_heavy", "_idle_s", "_last", "_limit", "_mean", "_most", "_other", "_share",
-        "_virtual", "_waiting", "_weights", "caps",
+        "_burst", "_floor", "_flows", "_idle_s", "_last", "_limit", "_mean", "_most", "_now", "_other", "_reserve",
+        "_seats", "_share", "_spare", "_virtual", "_waiting", "_weights", "caps", "held", "holders",
     )  # fmt: skip
 
     def __init__(self, spec: QueueSpec, waiting: Container[str]) -> None:
@@ -81,8 +93,14 @@ class Fair:
         self._limit = FEW
         self._most = 1
         """Seats that a tenant may hold while others are about."""
-        self._heavy: dict[str, Flow] = {}
-        """Those that hold so many: few, for all of them together hold no more seats than there are."""
+        self._seats = 0
+        """Of the pool."""
+        self._spare = -1
+        """So many are left to who holds few."""
+        self.held = self.holders = 0
+        """Seats that are taken, and tenants that hold some; counted only where a tenant may not have all."""
+        self._now = 0.0
+        """When it was last looked who holds how much."""
         self._last = self._other = ("", float("-inf"))
         """Who sent a call last and when; and the same of the last one before that was somebody else."""
         self.respec(spec)
@@ -95,12 +113,11 @@ class Fair:
         self._weights = spec.weights
         self._burst = spec.burst
         self._share, self._idle_s = spec.max_share, spec.share_idle_s
-        self.caps = spec.max_share < 1.0 and spec.order == "class"
+        self._reserve = spec.reserve
+        self.caps = (spec.max_share < 1.0 or spec.reserve > 0.0) and spec.order == "class"
         """A tenant may have to wait beside a free seat."""
-        self._heavy = {}
         for flow in self._flows.values():
             flow.weight = spec.weights.get(flow.tenant, 1.0)
-            flow.capped = False
 
     def flow(self, tenant: str, now: float) -> Flow:
         """The account of a tenant that begins to wait: what it did not use long ago counts no more."""
@@ -114,7 +131,7 @@ class Fair:
     def _open(self, tenant: str, now: float) -> Flow:
         if len(self._flows) >= self._limit:
             self._tidy()
-        flow = self._flows[tenant] = Flow(tenant, self._weights.get(tenant, 1.0), self._floor, now)
+        flow = self._flows[tenant] = Flow(self, tenant, self._weights.get(tenant, 1.0), self._floor, now)
         return flow
 
     def expected(self, call: Call) -> float:
@@ -164,10 +181,9 @@ class Fair:
 
     def seated(self, seats: int) -> None:
         """The pool has so many seats now."""
+        self._seats = seats
         self._most = max(1, int(self._share * seats + 1e-9))
-        self._heavy = {name: flow for name, flow in self._flows.items() if flow.held >= self._most}
-        for flow in self._flows.values():
-            flow.capped = False  # until the next look
+        self._spare = int(self._reserve * seats + 1e-9) if self._reserve else -1
 
     def came(self, tenant: str, now: float) -> bool:
         """A tenant sent a call; whether it holds all that it may."""
@@ -179,22 +195,30 @@ class Fair:
         return flow is not None and flow.capped
 
     def look(self, now: float) -> None:
-        """Who holds so many seats is kept from more while anybody else is about."""
-        for tenant, flow in list(self._heavy.items()):
-            if flow.held < self._most:
-                del self._heavy[tenant]
-                continue
-            other = self._other if tenant == self._last[0] else self._last
-            flow.capped = now < other[1] + self._idle_s
+        """Whoever holds much is kept from more as of now."""
+        self._now = now
+
+    def is_capped(self, flow: Flow) -> bool:
+        """Whether a tenant holds all the seats that it may, while anybody else is about."""
+        if not self.caps or not flow.held:
+            return False
+        if flow.held < self._most and (
+            self._seats - self.held > self._spare
+            or flow.held * max(2, self.holders) < MUCH * self._seats
+            or flow.tag + flow.tag < self._floor + self._virtual
+        ):
+            return False
+        other = self._other if flow.tenant == self._last[0] else self._last
+        return self._now < other[1] + self._idle_s
 
     def takes(self, tenant: str, now: float) -> Flow:
         """A tenant gets a seat; give it back with `Flow.returned`."""
         flow = self._flows.get(tenant)
         if flow is None:
             flow = self._open(tenant, now)
+        self.holders += not flow.held
+        self.held += 1
         flow.held += 1
-        if flow.held >= self._most:
-            self._heavy[tenant] = flow
         return flow
 
     def _tidy(self) -> None:

@@ -173,8 +173,8 @@ class Fleet:
         spec = pool.spec.outliers
         waiting = overdue(self.flights.values(), now) if spec.latency.enabled else {}
         chosen = pool.outliers.sweep(pool.seats, waiting)
-        for seat, _ in chosen:
-            self._changed(seat, seat.health.eject(True), now)
+        for seat, reason in chosen:
+            self._changed(seat, seat.health.eject(True, reason), now)
             self._timers.set(("ejected", seat.id), now + ejection_s(spec, seat.health.ejections))
         interval_s = max(1.0, spec.interval_s)
         self._timers.set(("outliers", name), at + interval_s if at + interval_s > now else now + interval_s)

@@ -34,8 +34,9 @@ class Health:
     """One replica's row. Methods that may change `usable` or `limit` return whether they did."""
 
     __slots__ = (
-        "_aside", "_crowded", "_proved", "breaker", "ejected", "ejections", "failures", "life", "limit", "panic",
-        "probe_bad", "probe_good", "returns", "seats", "spec_breaker", "spec_probe", "successes", "usable", "well",
+        "_aside", "_crowded", "_proved", "breaker", "ejected", "ejected_by", "ejections", "failures", "life", "limit",
+        "panic", "probe_bad", "probe_good", "returns", "seats", "spec_breaker", "spec_probe", "successes", "usable",
+        "well",
     )  # fmt: skip
 
     def __init__(self, breaker: BreakerSpec, probe: ProbeSpec, seats: int) -> None:
@@ -57,6 +58,8 @@ class Health:
         self._proved = False
         """A call ended well there since its pool panics."""
         self.ejected = False
+        self.ejected_by = ""
+        """Which comparison put it out last."""
         self.ejections = 0
         """How often it was put out lately: grows with each ejection, shrinks with each interval in which it was not."""
         self.panic = False
@@ -155,11 +158,12 @@ class Health:
 
     # ===== among others =====
 
-    def eject(self, ejected: bool) -> bool:
+    def eject(self, ejected: bool, why: str = "") -> bool:
         """It was found to be an outlier, or its time out is over. No probe ends it: a probe says that a process
         answers, and what put it out was how it answered calls."""
         self.ejections += ejected and not self.ejected
         self.ejected = ejected
+        self.ejected_by = why or self.ejected_by
         return self.refresh()
 
     def behaved(self) -> None:

@@ -57,11 +57,19 @@ def unfit(seat: Seat, pool: Pool, model: str) -> str:
     return "backup" if pool.serves(seat, model) else "other models"
 
 
+_SHOWN_BY = {
+    "failure_share": ": most of its calls fail",
+    "success_rate": ": far more of its calls fail than of the others'",
+    "latency": ": its first tokens have become slow, and the others' have not",
+}
+"""Which comparison it was, in words."""
+
+
 def ill(seat: Seat) -> str:
     """Why a seat is not well."""
     health = seat.health
     if health.life == "healthy" and health.ejected:
-        return "put out as an outlier"
+        return f"put out as an outlier{_SHOWN_BY.get(health.ejected_by, '')}"
     return "breaker open" if health.life == "healthy" and health.breaker == "open" else health.shown()
 
 

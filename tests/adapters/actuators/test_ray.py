@@ -1,14 +1,21 @@
 """The actuator's own half: questions to a process that may be silent, talk nonsense, or be gone."""
 
 import asyncio
+import contextlib
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penstock.adapters.actuators import ray
+from penstock.adapters.actuators.kernel import PROC
 from penstock.adapters.actuators.ray import Agent, RayActuator, RaySpec
+from penstock.adapters.actuators.ray_agent import GUARD
 from penstock.base.nouns import Unit
+from tests.adapters.actuators.programs import command
+from tests.helpers import ray_cluster
 from tests.helpers.wire import run
 
 pytestmark = pytest.mark.slow
@@ -116,6 +123,45 @@ def test_a_look_ends_with_its_time_and_closing_waits_for_nobody() -> None:
             await order
 
     run(main)
+
+
+@pytest.mark.skipif(not ray_cluster.installed(), reason="ray is not installed: pip install 'penstock[ray]'")
+def test_a_node_is_lost(tmp_path: Path) -> None:
+    """Replicas are spread over the nodes: with one node some go, with their processes, and others stay as they are."""
+    marker = str(tmp_path)
+    spec = RaySpec(command=f"{command()} {shlex.quote(marker)}", address=ray_cluster.address(), cpus=0.1)
+    made = RayActuator(spec, f"lost {tmp_path.name}")
+    names = {f"p-{number}" for number in range(6)}
+
+    def living() -> int:
+        found = 0
+        for path in PROC.glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):  # it went meanwhile
+                words = path.read_bytes().split(b"\0")
+                found += marker.encode() in words and GUARD.encode() not in words
+        return found
+
+    async def shown(*states: str) -> set[str]:
+        return {unit.id for unit in await made.look(20.0) if unit.state in states}
+
+    async def main() -> None:
+        for name in sorted(names):
+            await made.start(name)
+        while await shown("running") != names or living() != len(names):
+            pass
+        ray_cluster.lose_a_node()
+        left = names
+        while left == names or living() != len(left):
+            left = await shown("running")
+        assert left
+        assert len(left) < len(names)
+        for name in sorted(names):
+            await made.stop(name)
+        while await shown("running", "stopping", "ended", "starting"):
+            pass
+        made.close()
+
+    run(main, 55.0)
 
 
 def test_new_settings() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.adapters.actuators.kernel import mark_of, session
+from penstock.adapters.actuators.kernel import lives, mark_of, session
 from penstock.adapters.actuators.ray_agent import GUARD, Replica, serve
 from tests.adapters.actuators.programs import until
 
@@ -55,11 +55,25 @@ def test_without_its_actor_nothing_is_left() -> None:
     with guarded(program) as guard:
         leader = mark_of(guard.pid)
         assert leader is not None
-        until(lambda: len(session(leader)) == 3, "all three")
+        until(lambda: len(session(leader)) == 4, "all four")
         assert guard.stdin is not None
         guard.stdin.close()
         assert guard.wait(20) == -signal.SIGKILL
         until(lambda: not session(leader), "their end")
+
+
+def test_nothing_is_left_where_ray_kills_what_it_sees() -> None:
+    """Ray kills an actor's own children with the actor: the program goes all the same."""
+    with guarded("import time; time.sleep(60)") as guard:
+        leader = mark_of(guard.pid)
+        assert leader is not None
+        until(lambda: len(session(leader)) == 3, "all three")
+        others = [mark for mark in session(leader) if mark != leader]
+        guard.kill()
+        assert guard.stdin is not None
+        guard.stdin.close()
+        guard.wait(20)
+        until(lambda: not any(lives(mark) for mark in others), "their end")
 
 
 def test_what_an_actor_runs() -> None:

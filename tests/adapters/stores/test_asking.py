@@ -13,7 +13,7 @@ from penstock.adapters.stores.database import Database
 from penstock.base.entries import OVERHEAD, UPKEEP, Kept, Overhead, Upkeep
 from penstock.base.nouns import Usage
 from penstock.drive.segments import Record
-from tests.adapters.stores.ledgers import MIDNIGHT, call, database, write
+from tests.adapters.stores.ledgers import MIDNIGHT, call, database, rows, write
 
 DAY = 86_400.0
 TODAY = 20_000
@@ -82,6 +82,13 @@ def test_how_long_calls_took(base: Database) -> None:
     assert (acme.ttft_p50_s, acme.ttft_p99_s) == pytest.approx((0.1, 0.2), rel=0.03)
     assert lab.p99_s == pytest.approx(2.0, rel=0.03)
     assert big.p50_s == pytest.approx(3.0, rel=0.03)
+
+
+@pytest.mark.parametrize("filters", ["tenant = 'acme'", "model = 'big'"])
+def test_times_are_found_by_an_index(base: Database, filters: str) -> None:
+    """Of one tenant, and of one model, without looking at those of all others."""
+    plan = rows(base, f"EXPLAIN QUERY PLAN SELECT latency FROM spreads WHERE day BETWEEN 1 AND 9 AND {filters}")
+    assert [line[3].split()[0] for line in plan] == ["SEARCH"]
 
 
 def test_what_the_fleet_costs(base: Database) -> None:

@@ -4,17 +4,18 @@ from math import exp
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.base.nouns import Region
 from penstock.base.rand import Rand
-from penstock.core.events import Ended, Failed, FleetSeen
+from penstock.core.events import Ended, Failed, FleetSeen, Reconfigured
 from penstock.core.load import Seat
 from penstock.core.regions import RegionsSpec
 from penstock.core.route.nearness import Nearest, Nearness, Points, Ways, WithinCapacity, spread, untried
 from penstock.core.route.pipeline import build
 from penstock.core.route.presets import Regional, RegionalClassic
-from penstock.core.spec import ExplainSpec
+from penstock.core.spec import ExplainSpec, GateSpec
 from penstock.telemetry.explain import explain
 from tests.core.playbook import arrived, call, fleet, gate, pool, replica, seat, sends, stats
 
@@ -257,3 +258,15 @@ def test_explain_tells_the_numbers() -> None:
     assert again is not None
     left = {one.replica: one.reason for one in explain(again).choices[-1].left_out}
     assert left == {failed: "tried before", "eu2" if failed == "eu1" else "eu1": "in a region that failed it"}
+
+
+def test_a_reload_changes_the_distances() -> None:
+    """From the next call on, with everything else kept; and without regions all are near again."""
+    machine = world()
+    assert sends(machine.on(arrived("c1", region="us"), 0.0)) == [("c1", "us")]
+    swapped = RegionsSpec(places=EVERYWHERE.places, round_trips={"eu": {"us": 0.5, "ap": 0.2}, "us": {"ap": 0.001}})
+    inside = msgspec.structs.replace(swapped, inside_s=0.3)
+    for spec, replicas in ((inside, {"ap"}), (None, {"ap", "eu", "us"})):
+        changed = pool(strategy=Regional(), regions=spec)
+        machine.on(Reconfigured(GateSpec(pools=(changed,))), 1.0)
+        assert sends(machine.on(arrived(f"c{spec is None}", region="us"), 1.0))[0][1] in replicas

@@ -16,6 +16,11 @@ from urllib.parse import quote, unquote
 
 GUARD = """
 import os, signal, subprocess, sys, threading
+guard = os.fork()
+if guard:
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(guard, signal.SIGTERM))
+    status = os.waitstatus_to_exitcode(os.waitpid(guard, 0)[1])
+    os._exit(status if status >= 0 else 128 - status)
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 signal.signal(signal.SIGTERM, lambda *_: child.terminate())
 def until_alone():
@@ -25,7 +30,9 @@ threading.Thread(target=until_alone, daemon=True).start()
 status = child.wait()
 os._exit(status if status >= 0 else 128 - status)
 """
-"""Runs one program; kills it, and all of its session, when its own standard input ends."""
+"""Runs one program; kills it, and all of its session, when its own standard input ends. It stands behind a process that
+hands on signals and status, because Ray kills an actor's own children with the actor, and no others: a guard that is
+killed guards nobody."""
 LOOK_S = 5.0
 """For all actors to answer a look; who does not is shown as it was last seen."""
 BEGUN_S = 0.5
@@ -141,6 +148,8 @@ class Agent:
             unit = asked[reference]
             try:
                 self._known[unit] = self._ray.get(reference)
+            except self._ray.exceptions.ActorUnavailableError:
+                pass  # for the moment: it is shown as it was last seen
             except self._ray.exceptions.RayError as error:
                 self._known[unit] = {"lost": f"its actor is gone: {str(error).strip().splitlines()[0]}"[:300]}
         shown = [self._shown(unit, handles[unit]) for unit in handles]

@@ -76,11 +76,12 @@ months = _sums("months", "month")
 spreads = Table(
     "spreads",
     metadata,
-    Column("day", Integer, primary_key=True, autoincrement=False),
     Column("tenant", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
     Column("model", Text, primary_key=True),
     Column("latency", LargeBinary, nullable=False),
     Column("ttft", LargeBinary, nullable=False),
+    Index("spreads_day", "day", "model"),
     sqlite_with_rowid=False,
 )
 """How long answered calls took, as sketches (`sketch`), so that quantiles of months are read in milliseconds."""

@@ -50,10 +50,11 @@ def upgrade() -> None:
             sqlite_with_rowid=False,
         )  # fmt: skip
     op.create_table(
-        "spreads", _number("day"), *_keys("tenant", "model"),
+        "spreads", *_keys("tenant"), _number("day"), *_keys("model"),
         Column("latency", LargeBinary, nullable=False), Column("ttft", LargeBinary, nullable=False),
         sqlite_with_rowid=False,
     )  # fmt: skip
+    op.create_index("spreads_day", "spreads", ["day", "model"])
     op.create_table(
         "overheads", Column("call", Text, primary_key=True), Column("attempt", SmallInteger, primary_key=True),
         *_bigs("at", "took"), *_texts("tenant", "key", "model", "pool", "replica", "region", "what"),
