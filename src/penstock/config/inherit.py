@@ -3,18 +3,20 @@
 It works on plain data, before it becomes specs: afterwards nobody could tell a value that was written from a default.
 """
 
+from functools import cache
 from typing import Any
 
 from msgspec import inspect as ty
 
 from penstock.config.schema import PoolConf
-from penstock.config.shape import bare
+from penstock.config.shape import bare, inspected
 
 BLOCKS = ("queue", "timeouts", "retries", "breaker", "outliers", "panic", "probe", "scrape", "benchmark")
 
 
+@cache
 def _fields_by_block() -> dict[str, frozenset[str]]:
-    pool = ty.type_info(PoolConf)
+    pool = inspected(PoolConf)
     assert isinstance(pool, ty.StructType)
     found: dict[str, frozenset[str]] = {}
     for field in pool.fields:

@@ -6,6 +6,7 @@ is left out where there is a default and replaced by a filler where there is non
 """
 
 import math
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -103,13 +104,25 @@ def _bounds(kind: ty.IntType | ty.FloatType) -> str:
     return low
 
 
+@cache
+def inspected(root: type[msgspec.Struct]) -> ty.Type:
+    """What may stand in a block, worked out once: it takes longer than a reading, during which a gateway that reloads
+    does nothing else."""
+    return ty.type_info(root)
+
+
+@cache
+def _homes(root: type[msgspec.Struct]) -> dict[str, list[str]]:
+    return _homes_of(inspected(root))
+
+
 class Shape:
     """One reading of one tree."""
 
     def __init__(self, root: type[msgspec.Struct], mistakes: Mistakes) -> None:
         self._mistakes = mistakes
-        self.root = ty.type_info(root)
-        self._homes = _homes_of(self.root)
+        self.root = inspected(root)
+        self._homes = _homes(root)
 
     def read(self, tree: Any) -> dict[str, Any]:
         """The tree with units as numbers, short forms written out, and without what was wrong."""
