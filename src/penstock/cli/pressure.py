@@ -20,6 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from penstock.base.errors import ConfigError
+from penstock.cli.live import Live, Lived, chosen, lived, quicker
+from penstock.cli.plain import plain_console
 from penstock.config.costs import typed_cost
 from penstock.config.load import load_file
 from penstock.config.scenarios import Scenario, read_scenario
@@ -80,6 +82,12 @@ Keep = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+IsLive = Annotated[
+    bool,
+    typer.Option(
+        "--live", help="Against a real gateway with replicas as processes, those that fit a machine: 1, 2, 5, 6, 8."
+    ),
+]
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -120,7 +128,7 @@ class Asked(NamedTuple):
 def pressure(
     only: Only = None, seeds: Seeds = None, quick: Quick = False, mistake: MistakeName = None, config: Config = None,
     load: Load = 1.0, cost: Cost = None, startup: Startup = None, jobs: Jobs = 1, bound: Bound = True,
-    html_file: Html = None, json: Json = None, keep: Keep = None, quiet: Quiet = False,
+    html_file: Html = None, json: Json = None, keep: Keep = None, quiet: Quiet = False, is_live: IsLive = False,
 ) -> None:  # fmt: skip
     """Ten pressure tests of a fleet that scales itself, in virtual time: spike, dead replicas, runaway cost, a dark
     region, cold start, spot storm, oscillation, burst, a steady hour, a greedy tenant.
@@ -128,6 +136,11 @@ def pressure(
     Exit status: 0 all criteria hold with every seed (with --mistake matching: every mistake was found), 1 not all, 2 a
     mistake in what you gave.
     """
+    if is_live:
+        if mistake is not None or config is not None or html_file is not None or keep is not None:
+            raise ConfigError(["--live goes with --only, --quick, --seeds and --json alone"])
+        _lived(chosen(only), quick, seeds or 1, json)
+        return
     own = None if config is None else Own(load_file(str(config), dict(os.environ)))
     change = _changed(own, load, cost, startup)
     drills, left_out = _fitting(_chosen(only), own)
@@ -145,6 +158,39 @@ def pressure(
         typer.echo(f"report: {html_file}", err=True)
     if any(tested.passed == (mistake == MATCHING) for tested in found):
         raise typer.Exit(MISSED)
+
+
+def _lived(tests: list[Live], quick: bool, seeds: int, json: str | None) -> None:
+    found: list[Lived] = []
+    for test in tests:
+        for seed in range(1, seeds + 1):
+            typer.echo(f"{test.number} {test.told}, seed {seed} ...", err=True)
+            found.append(lived(quicker(test) if quick else test, seed))
+    if json == "-":
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        plain_console().print(table_of(found))
+        typer.echo(f"{sum(one.passed for one in found)} of {len(found)} passed")
+        if json is not None:
+            Path(json).write_bytes(msgspec.json.encode(found) + b"\n")
+    if not all(one.passed for one in found):
+        raise typer.Exit(MISSED)
+
+
+def table_of(found: list[Lived]) -> Table:
+    """What came out of live tests."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
+    for name in ("criterion", "measured", "expected", ""):
+        table.add_column(name, justify="right" if name == "measured" else "left")
+    for one in found:
+        served = f", first fleet {one.capacity_rps:.1f}/s" if one.capacity_rps else ""
+        table.add_row(f"{one.number} {one.told} ({one.requests:,} requests{served})")
+        for verdict in one.verdicts:
+            table.add_row(
+                f"  {verdict.metric}", shown(verdict.metric, verdict.value), verdict.expected,
+                "pass" if verdict.holds else "FAIL",
+            )  # fmt: skip
+    return table
 
 
 # ===== what is asked for =====
@@ -310,7 +356,7 @@ def _head(tests: list[Asked], quick: bool, config: Path | None, load: float) -> 
 
 
 def _print(head: list[str], found: list[Finding], matching: bool) -> None:
-    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+    console = plain_console()
     for line in head:
         console.print(line, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
