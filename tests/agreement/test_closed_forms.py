@@ -103,7 +103,7 @@ class Server:
         self._kernel = kernel
         self._tell = tell
 
-    def submit(self, order: Send, request: Request, number: int) -> None:
+    def submit(self, order: Send, request: Request, number: int, way_s: float | None = None) -> None:
         """Served at once: it has a seat."""
         self._kernel.at(self._kernel.clock() + request.output_tokens / 1e6, self._done, order)
 

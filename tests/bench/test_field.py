@@ -22,5 +22,7 @@ def test_each_scenario_is_read_and_can_be_made_faster(name: str) -> None:
 def test_there_are_ten_and_all_strategies_that_can_tell_replicas_apart() -> None:
     """Left out are the two that need readings which a simulation does not have."""
     assert len(NAMES) == 10
-    assert set(STRATEGIES.names()) - set(TRIED) == {"gpu_aware", "resource_based"}
+    assert set(STRATEGIES.names()) - set(TRIED) == {
+        "gpu_aware", "resource_based", "regional", "regional_classic",
+    }  # fmt: skip
     assert len(OPPOSED) == 6

@@ -22,8 +22,9 @@ sizes:
     prompt: {kind: lognormal, median: 400, high: 2000}
     output: {kind: lognormal, median: 30, high: 200}"""
 
-SCENARIOS = {
-    "sessions that stick": """
+SCENARIOS = (
+    {
+        "sessions that stick": """
 workload:
   kind: sessions
   arrivals: {kind: gamma, rate: 10, cv: 2}
@@ -34,7 +35,7 @@ workload:
 fleet: [{count: 3, cost: fast, seats: 3}]
 policy: {strategy: p2c_peak_ewma, sticky: {header: x-session-id, pin: true, pin_wait: 200ms}}
 """,
-    "everything goes wrong": """
+        "everything goes wrong": """
 workload:
   kind: synthetic
   arrivals: {kind: steps, steps: [[2, 40], [2, 10]], cv: 1.5}
@@ -55,7 +56,7 @@ faults:
   - {kind: flap, at: 1s, for: 3s, period: 700ms, replicas: [3]}
   - {kind: metrics_outage, at: 2s, for: 1s}
 """,
-    "second attempts": """
+        "second attempts": """
 workload:
   kind: label
   tenant: {kind: zipf, count: 7}
@@ -67,7 +68,7 @@ workload:
 fleet: [{count: 4, cost: h200-8b-fp8, seats: 16}]
 policy: {strategy: least_response_time, hedge: {delay: 150ms, budget: 0.5}, benchmark: {enabled: true}}
 """,
-    "a crowd that must wait": f"""
+        "a crowd that must wait": f"""
 workload:
   kind: synthetic
   arrivals: {{kind: profile, points: [[0, 20], [2, 300], [3, 5]], cv: 0.5}}
@@ -82,8 +83,9 @@ policy:
   queue: {{max: 60, max_per_tenant: 40, order: score, within: edf, timeout: 1s, max_share: 0.7,
     shed: {{mode: hold, kv_usage: 0.5}}}}
 """,
-} | {
-    strategy: f"""
+    }
+    | {
+        strategy: f"""
 workload:
   kind: synthetic
   arrivals: {{kind: poisson, rate: 60}}
@@ -95,8 +97,25 @@ fleet:
   - {{count: 2, cost: demo, speed: 1.7, hourly_cost: 2.1}}
 policy: {{strategy: {strategy}}}
 """
-    for strategy in STRATEGIES.names()
-}
+        for strategy in STRATEGIES.names()
+        if not strategy.startswith("regional")  # those need places, and have a scenario of their own
+    }
+    | {
+        "regions": f"""
+workload:
+  kind: synthetic
+  arrivals: {{kind: poisson, rate: 30}}
+  {LENGTHS}
+  requests: 100
+fleet:
+  - {{count: 2, cost: demo, seats: 4, region: eu, hourly_cost: 2}}
+  - {{count: 2, cost: demo, speed: 1.5, seats: 4, region: us, hourly_cost: 1.5}}
+regions: {{places: {{eu: {{}}, us: {{cost: 0.9}}}}, here: eu, round_trips: {{eu: {{us: 80ms}}}}}}
+policy: {{strategy: regional}}
+faults: [{{kind: region_dark, region: eu, at: 1s, for: 5s}}]
+"""
+    }
+)
 """Name -> scenario file."""
 
 

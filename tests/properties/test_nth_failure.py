@@ -75,22 +75,32 @@ def test_with_hedges_it_costs_no_more(label: Label, after_first_byte: bool) -> N
     assert hedged
 
 
+def most_attempts(label: Label) -> int:
+    """Three; and two more where an attempt that fails so has reached no engine."""
+    row = REFUSALS[label]
+    return 5 if row.unsent or (row.free_failover and not row.blames_replica) else 3
+
+
 @pytest.mark.parametrize("label", LABELS)
 def test_when_everything_fails_every_call_still_ends(label: Label) -> None:
-    """All attempts fail: each call is refused once and recorded once, with at most three attempts, and time ends."""
+    """All attempts fail: each call is refused once and recorded once, with at most as many attempts as it may have,
+    and time ends."""
     gate = house("a", "b", seats=2)
     orders = run(gate, lambda made: True, label, False)
     assert Counter(order.id for order in orders if isinstance(order, Refuse)) == {f"c{n}": 1 for n in range(CALLS)}
     assert sorted(order.row.id for order in orders if isinstance(order, Record)) == [f"c{n}" for n in range(CALLS)]
-    assert max(Counter(order.id for order in orders if isinstance(order, Send)).values(), default=0) <= 3
+    assert max(Counter(order.id for order in orders if isinstance(order, Send)).values(), default=0) <= most_attempts(
+        label
+    )
     assert nothing_held(gate)
 
 
 @pytest.mark.parametrize("step", [2, 3, 5])
 def test_calls_survive_frequent_failures(step: int) -> None:
-    """Every second, third or fifth attempt refused: nobody has more than three attempts, nothing is left behind."""
+    """Every second, third or fifth attempt refused: nobody has more than five attempts, all are answered, nothing is
+    left behind."""
     gate = house("a", "b", "c", seats=2)
     orders = run(gate, lambda made: made % step == 0, "connect_refused", False)
-    assert len([order for order in orders if isinstance(order, Record)]) == CALLS
-    assert max(Counter(order.id for order in orders if isinstance(order, Send)).values()) <= 3
+    assert [order.row.outcome for order in orders if isinstance(order, Record)] == ["ok"] * CALLS
+    assert max(Counter(order.id for order in orders if isinstance(order, Send)).values()) <= 5
     assert nothing_held(gate)

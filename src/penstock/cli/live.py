@@ -280,7 +280,7 @@ def _of(arrivals: str, length: str, seed: int, folder: Path) -> list[Request]:
     sizes = (
         "{kind: independent, prompt: {kind: uniform, low: 20, high: 200}, output: {kind: uniform, low: 8, high: 40}}"
     )
-    file.write_text(f"kind: synthetic\narrivals: {arrivals}\n{length}\nsizes: {sizes}\n")
+    file.write_text(f"workload: {{kind: synthetic, arrivals: {arrivals}, {length}, sizes: {sizes}}}\n")
     return open_trace(str(file), seed)
 
 
