@@ -30,12 +30,11 @@ from penstock.config.costs import Cost, loaded, reader
 from penstock.config.scenarios import Group, Network, Policy, Scenario
 from penstock.core.route.presets import RoundRobin
 from penstock.engine.measured import Point
-from penstock.loadgen.answer import Answer
 from penstock.loadgen.client import Client, parse_target
 from penstock.loadgen.exchange import Timeouts
 from penstock.loadgen.preflight import model_of
 from penstock.loadgen.run import Plan, Replay
-from penstock.loadgen.tally import Slo, Tally, percentile
+from penstock.loadgen.tally import Kept, percentile
 from penstock.loadgen.traces import open_trace
 from penstock.sim.run import simulate
 from penstock.workload.combine import Trace
@@ -60,28 +59,16 @@ class Seen(NamedTuple):
     e2e_s: float
 
 
-class Kept(Tally):
-    """A tally that keeps every answer."""
-
-    def __init__(self) -> None:
-        super().__init__(Slo())
-        self.answers: list[Answer] = []
-
-    def ended(self, request: Request, answer: Answer) -> None:
-        """One more."""
-        self.answers.append(answer)
-        super().ended(request, answer)
-
-    def seen(self) -> list[Seen]:
-        """Those that went well, by their times; those that did not are told."""
-        if self.errors:
-            print(f"failed, and left out: {self.errors}", file=sys.stderr, flush=True)
-        start = min(answer.started_at for answer in self.answers)
-        return sorted(
-            Seen(one.started_at - start, one.prompt_tokens or 0, one.output_tokens or one.pieces, one.ttft_s, one.e2e_s)
-            for one in self.answers
-            if one.ttft_s is not None and not one.error
-        )
+def seen_by(tally: Kept) -> list[Seen]:
+    """The answers that went well, by their times; those that did not are told."""
+    if tally.errors:
+        print(f"failed, and left out: {tally.errors}", file=sys.stderr, flush=True)
+    start = min(answer.started_at for answer in tally.answers)
+    return sorted(
+        Seen(one.started_at - start, one.prompt_tokens or 0, one.output_tokens or one.pieces, one.ttft_s, one.e2e_s)
+        for one in tally.answers
+        if one.ttft_s is not None and not one.error
+    )
 
 
 def asked(url: str, requests: list[Request], plan: Plan) -> list[Seen]:
@@ -95,7 +82,7 @@ def asked(url: str, requests: list[Request], plan: Plan) -> list[Seen]:
         return tally
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run()).seen()
+        return seen_by(runner.run(run()))
 
 
 def measured(

@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from penstock.base.errors import ConfigError
-from penstock.cli.live import LIVE, Live, Rule, chosen, judged, numbers_of, quicker
+from penstock.cli.live import LIVE, Live, chosen, judged, numbers_of, quicker
 from penstock.cli.main import app
+from penstock.config.scenarios import Expect
 from penstock.loadgen.answer import Answer
 
 
@@ -54,12 +55,12 @@ def test_what_an_event_costs() -> None:
 
 def test_each_criterion_can_fail() -> None:
     """A number beyond its bound fails the test; at the bound it holds."""
-    live = Live(1, "x", 1, 2, 1.0, 1.0, 1.0, (Rule("a", most=1.0), Rule("b", least=2.0)))
+    live = Live(1, "x", 1, 2, 1.0, 1.0, 1.0, (Expect(metric="a", at_most=1.0), Expect(metric="b", at_least=2.0)))
     assert judged(live, 5, 0.0, {"a": 1.0, "b": 2.0}).passed
     assert not judged(live, 5, 0.0, {"a": 1.01, "b": 2.0}).passed
     assert [one.holds for one in judged(live, 5, 0.0, {"a": 0.0, "b": 1.9}).verdicts] == [True, False]
     for one in LIVE:
-        awful = judged(one, 1, 0.0, {rule.metric: 1e9 if rule.most is not None else -1.0 for rule in one.rules})
+        awful = judged(one, 1, 0.0, {rule.metric: 1e9 if rule.at_most is not None else -1.0 for rule in one.rules})
         assert not any(verdict.holds for verdict in awful.verdicts)
 
 

@@ -37,6 +37,21 @@ class Desk:
 
 
 @contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server on a free port, until the end of the block: which one."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+@contextmanager
 def desk() -> Iterator[Desk]:
     """One, until the end of the block."""
 
@@ -54,17 +69,9 @@ def desk() -> Iterator[Desk]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    made = Desk(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as port:
+        made = Desk(port)
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
 
 
 def replica_view(id: str = "gpu1", **fields: Any) -> ReplicaView:

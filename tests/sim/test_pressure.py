@@ -21,9 +21,7 @@ from penstock.sim.pressure import (
     Played,
     bounded,
     judge,
-    meets,
     play,
-    said,
     with_head_room,
 )
 from penstock.workload.arrivals import Constant
@@ -66,8 +64,8 @@ def test_the_bound_stands_beside_it() -> None:
 def test_what_is_expected_in_words() -> None:
     """Either end, or both."""
     both = Expect(metric="a", at_least=1.0, at_most=2.5)
-    assert said(both) == "at least 1 and at most 2.5"
-    assert [meets(both, value) for value in (0.9, 1.0, 2.5, 2.6)] == [False, True, True, False]
+    assert both.said() == "at least 1 and at most 2.5"
+    assert [both.holds(value) for value in (0.9, 1.0, 2.5, 2.6)] == [False, True, True, False]
 
 
 def flood(**fields: object) -> Scenario:

@@ -149,7 +149,7 @@ def _leave(number: int, frame: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ask the kernel to end this process when its parent dies, however it does: PR_SET_PDEATHSIG of prctl(2)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
@@ -174,7 +174,7 @@ def _emulators() -> Iterator[list[int]]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C in the terminal is for the gateway; it drains while the replicas still answer
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent if sys.platform == "linux" else None,
     )
     try:
         yield ports

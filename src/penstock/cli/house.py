@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from penstock.cli.admin import Admin, AdminError
-from penstock.cli.demo import free_port
+from penstock.cli.demo import end_with_parent, free_port
 
 POOL = "live"
 SEATS = 8
@@ -45,6 +45,7 @@ class House:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "penstock", "serve", "--config", str(file)], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )  # fmt: skip
 
     def _tree(self, first: int, most: int, spot: bool) -> dict[str, Any]:

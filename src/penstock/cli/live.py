@@ -20,11 +20,12 @@ from msgspec import Struct
 from penstock.base.errors import ConfigError
 from penstock.cli.admin import AdminError
 from penstock.cli.house import LOOK_S, POOL, SEATS, WAIT_S, House, opened, pause
+from penstock.config.scenarios import Expect
 from penstock.loadgen.answer import Answer
 from penstock.loadgen.client import Client, Target
 from penstock.loadgen.exchange import Timeouts
 from penstock.loadgen.run import Plan, Replay, raise_file_limit
-from penstock.loadgen.tally import Slo, Tally, percentile
+from penstock.loadgen.tally import Kept, percentile
 from penstock.loadgen.traces import open_trace
 from penstock.workload.request import Request
 
@@ -34,18 +35,6 @@ AFTER_S = 60.0
 """What fails so long after an event counts as its failures."""
 
 Numbers = dict[str, float]
-
-
-class Rule(NamedTuple):
-    """A criterion: a number that may be so much at most, or must be at least."""
-
-    metric: str
-    most: float | None = None
-    least: float | None = None
-
-    def holds(self, value: float) -> bool:
-        """Whether it is met."""
-        return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
 
 
 class Live(NamedTuple):
@@ -60,25 +49,29 @@ class Live(NamedTuple):
     """Requests a second at the top, as a multiple of what the first fleet (of one where that is none) serves."""
     rises_s: float
     top_s: float
-    rules: tuple[Rule, ...]
+    rules: tuple[Expect, ...]
     event: str = ""
     """What happens in the middle of the top: kill, interrupt; empty: nothing."""
     at_once: int = 0
     """Instead of a rate: so many requests within a second."""
 
 
+def _at_most(metric: str, most: float) -> Expect:
+    return Expect(metric=metric, at_most=most)
+
+
 LIVE = (
     Live(1, "0 to three times what the first fleet serves, in 30 s", 2, 8, 3.0, 30.0, 30.0,
-         (Rule("latency_p95_s", most=3.0), Rule("failed_share", most=0.01), Rule("first_scale_s", most=60.0))),
+         (_at_most("latency_p95_s", 3.0), _at_most("failed_share", 0.01), _at_most("first_scale_s", 60.0))),
     Live(2, "half of the replicas die", 4, 6, 0.6, 5.0, 60.0,
-         (Rule("failover_s", most=10.0), Rule("storm_failed_share", most=0.05), Rule("capacity_back_s", most=300.0)),
+         (_at_most("failover_s", 10.0), _at_most("storm_failed_share", 0.05), _at_most("capacity_back_s", 300.0)),
          event="kill"),
     Live(5, "from none", 0, 4, 0.8, 1.0, 20.0,
-         (Rule("first_answer_s", most=30.0), Rule("failed_share", most=0.01))),
+         (_at_most("first_answer_s", 30.0), _at_most("failed_share", 0.01))),
     Live(6, "80 % of the spot replicas are taken back at once", 5, 12, 0.6, 5.0, 40.0,
-         (Rule("failed", most=0.0), Rule("latency_p95_s", most=3.0)), event="interrupt"),
+         (_at_most("failed", 0.0), _at_most("latency_p95_s", 3.0)), event="interrupt"),
     Live(8, "10,000 requests at once", 2, 8, 0.0, 0.0, 0.0,
-         (Rule("failed", most=0.0), Rule("first_scale_s", most=60.0)), at_once=10_000),
+         (_at_most("failed", 0.0), _at_most("first_scale_s", 60.0)), at_once=10_000),
 )  # fmt: skip
 """In the order of their numbers, which are those of the simulated ones. The others need more than one machine."""
 
@@ -137,19 +130,6 @@ def lived(live: Live, seed: int) -> Lived:
 
 
 # ===== what is seen =====
-
-
-class Kept(Tally):
-    """A tally that keeps every answer."""
-
-    def __init__(self) -> None:
-        super().__init__(Slo())
-        self.answers: list[Answer] = []
-
-    def ended(self, request: Request, answer: Answer) -> None:
-        """One more."""
-        self.answers.append(answer)
-        super().ended(request, answer)
 
 
 class Watch:
@@ -240,7 +220,7 @@ def judged(live: Live, requests: int, capacity_rps: float, numbers: Numbers) -> 
     verdicts = [
         Verdict(
             metric=rule.metric, value=numbers[rule.metric], holds=rule.holds(numbers[rule.metric]),
-            expected=f"at most {rule.most:g}" if rule.most is not None else f"at least {rule.least:g}",
+            expected=rule.said(),
         )
         for rule in live.rules
     ]  # fmt: skip

@@ -173,6 +173,16 @@ class Expect(Strict, frozen=True, kw_only=True):
     at_most: Annotated[float | None, doc("highest value")] = None
     at_least: Annotated[float | None, doc("lowest value")] = None
 
+    def holds(self, value: float) -> bool:
+        """Whether a value is within the bounds."""
+        low, high = self.at_least, self.at_most
+        return (low is None or value >= low) and (high is None or value <= high)
+
+    def said(self) -> str:
+        """The bounds in words."""
+        pairs = (("at least", self.at_least), ("at most", self.at_most))
+        return " and ".join(f"{word} {number:g}" for word, number in pairs if number is not None)
+
 
 class Scenario(Strict, frozen=True, kw_only=True):
     """One experiment."""

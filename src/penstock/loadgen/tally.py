@@ -235,3 +235,16 @@ class Tally:
             replica.ttft_sum_s += answer.ttft_s
             replica.ttft_count += 1
         return output
+
+
+class Kept(Tally):
+    """A tally that keeps every answer: for runs whose answers are looked at one by one."""
+
+    def __init__(self, slo: Slo | None = None) -> None:
+        super().__init__(slo or Slo())
+        self.answers: list[Answer] = []
+
+    def ended(self, request: Request, answer: Answer) -> None:
+        """One more."""
+        self.answers.append(answer)
+        super().ended(request, answer)

@@ -142,12 +142,9 @@ def verdicts(comparison: Comparison, expected: Iterable[Expect]) -> Iterator[Ver
     for expect in expected:
         for column in _tried(comparison):
             value = column.numbers[expect.metric].mean
-            low, high = expect.at_least, expect.at_most
-            holds = (low is None or value >= low) and (high is None or value <= high)
-            bound = " and ".join(
-                f"{word} {number:g}" for word, number in (("at least", low), ("at most", high)) if number is not None
-            )
-            yield Verdict(policy=column.policy, metric=expect.metric, value=value, bound=bound, holds=holds)
+            yield Verdict(
+                policy=column.policy, metric=expect.metric, value=value, bound=expect.said(), holds=expect.holds(value)
+            )  # fmt: skip
 
 
 def best(comparison: Comparison, metric: str) -> frozenset[str]:

@@ -84,18 +84,6 @@ def _run(trial: Trial, coming: Iterable[Request], seed: int) -> tuple[Result, St
 # ===== verdicts =====
 
 
-def meets(expect: Expect, value: float) -> bool:
-    """Whether a number is as expected."""
-    low, high = expect.at_least, expect.at_most
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-def said(expect: Expect) -> str:
-    """What is expected, in words."""
-    pairs = (("at least", expect.at_least), ("at most", expect.at_most))
-    return " and ".join(f"{word} {number:g}" for word, number in pairs if number is not None)
-
-
 def judge(scenario: Scenario, runs: Sequence[Played], bound: Played | None) -> list[Judged]:
     """Every criterion of a test."""
     return [_judge(expect, runs, None if expect.metric in OF_SCALING else bound) for expect in scenario.expect]
@@ -105,10 +93,10 @@ def _judge(expect: Expect, runs: Sequence[Played], bound: Played | None) -> Judg
     values = [run.numbers[expect.metric] for run in runs]
     best = None if bound is None else bound.numbers[expect.metric]
     return Judged(
-        metric=expect.metric, expected=said(expect), mean=sum(values) / len(values),
+        metric=expect.metric, expected=expect.said(), mean=sum(values) / len(values),
         worst=max(values) if expect.at_least is None else min(values),
-        held=sum(meets(expect, value) for value in values), seeds=len(values), bound=best,
-        bound_holds=None if best is None else meets(expect, best),
+        held=sum(expect.holds(value) for value in values), seeds=len(values), bound=best,
+        bound_holds=None if best is None else expect.holds(best),
     )  # fmt: skip
 
 
@@ -128,7 +116,7 @@ def with_head_room(scenario: Scenario, judged: Judged, requests: Requests, seed:
         first = (low + high) // 2
         ordered = clairvoyant(scenario, first)
         played = play(Trial(ordered, ordered.policy), requests, seed)
-        if meets(expect, played.numbers[expect.metric]):
+        if expect.holds(played.numbers[expect.metric]):
             found, high = first, first - 1
         else:
             low = first + 1

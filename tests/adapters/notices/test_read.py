@@ -1,10 +1,9 @@
 """Reading notices: a file, and a metadata service on this machine that behaves as AWS's is documented to."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from penstock.adapters.notices.notice import EVERYBODY, Notice
 from penstock.adapters.notices.read import in_file, in_metadata
+from tests.helpers.desk import listening
 
 ACTION = "/latest/meta-data/spot/instance-action"
 TOKEN = "/latest/api/token"
@@ -60,17 +60,9 @@ def service() -> Iterator[Service]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    made = Service(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as port:
+        made = Service(port)
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
 
 
 def read(at: Service, token: bool = False) -> list[Notice]:

@@ -3,13 +3,13 @@
 It is written by a thread now and then, and read at a start. Whoever loses it forecasts nothing for a while, no more.
 """
 
-import os
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import replace
 
+from penstock.adapters.actuators.written import written
 from penstock.core.scale.history import Past
 
 NAME = "demand.json"
@@ -22,13 +22,7 @@ def file_of(directory: str, pool: str) -> Path:
 
 def keep(path: Path, past: Past) -> None:
     """Write it down. Raises OSError, and then what was there before is there still."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    other = path.with_suffix(".new")
-    with other.open("wb") as file:
-        file.write(msgspec.json.encode(replace(past, calls=_short(past.calls), rates=_short(past.rates))))
-        file.flush()
-        os.fsync(file.fileno())
-    other.replace(path)
+    written(path, msgspec.json.encode(replace(past, calls=_short(past.calls), rates=_short(past.rates))))
 
 
 def kept(path: Path) -> Past | None:

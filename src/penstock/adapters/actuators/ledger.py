@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from penstock.adapters.actuators.kernel import Mark
+from penstock.adapters.actuators.written import written
 from penstock.base.nouns import Purchase
 
 NAME = "processes.json"
@@ -81,15 +82,10 @@ class Ledger:
     def save(self) -> None:
         """Write it down. Raises OSError; then `unsaved` says so until it works."""
         self.unsaved = True
-        other = self._path.with_suffix(".new")
         data = msgspec.json.format(
             msgspec.json.encode(_File(boot=self._boot, pool=self._pool, units=self.units)), indent=1
         )
-        with other.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        other.replace(self._path)
+        written(self._path, data)
         self.unsaved = False
 
     def close(self) -> None:

@@ -1,12 +1,12 @@
 """What a pool has spent, on disk: one JSON file beside what its actuator must not forget, replaced as a whole."""
 
-import os
 import threading
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
+from penstock.adapters.actuators.written import written
 from penstock.core.scale.budget import Purse
 
 NAME = "spent.json"
@@ -36,13 +36,4 @@ class PurseFile:
         """Keep it. Raises OSError, and then what was kept before is still there. Writes wait for each other, so that a
         disk that is slow does not mix two of them up."""
         with self._lock:
-            self._write(purse)
-
-    def _write(self, purse: Purse) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        other = self.path.with_suffix(".new")
-        with other.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(purse), indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        other.replace(self.path)
+            written(self.path, msgspec.json.format(msgspec.json.encode(purse), indent=1))
