@@ -254,15 +254,14 @@ class Scaling:
         ward = self._wards.get(order.pool)
         if ward is None:
             return
-        if isinstance(order, Keep):
-            self._spawn(self._keep(ward, order.purse))
-            return
         if isinstance(order, Look):
             if not ward.looking:
                 ward.looking = True
                 self._spawn(self._look(ward))
         elif isinstance(order, Remember):
             self._spawn(ward.memory.keep(order.past))
+        elif isinstance(order, Keep):
+            self._spawn(self._keep(ward, order.purse))
         elif isinstance(order, Drain):
             (ward.drained.add if order.drain else ward.drained.discard)(order.unit)
             self._tell_fleet()

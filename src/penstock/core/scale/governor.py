@@ -102,7 +102,7 @@ class _Pool:
         schedule = holding(self.conf.schedules, wall_s)
         if schedule is not self.schedule:
             self._hold(schedule)
-        self.budget.charge(fsum(map(self._price, self.crew.lives.values())), wall_s, now)
+        self.budget.charge(fsum(self.bill.hourly.values()), wall_s, now)
         self.guard.ration = self.budget.most(self.spec.min, self.guard.hourly_cost, now)
         if self.budget.due(now):
             out.append(Keep(self.name, self.budget.purse()))
