@@ -56,7 +56,7 @@ def test_a_dead_engine_refuses_and_fails_its_probe() -> None:
     house.engine.die()
     house.send()
     house.engine.probe()
-    house.engine.scrape()
+    house.engine.readings.scrape()
     house.kernel.run(1.0)
     assert house.heard[-1] == (0.001, Failed("c", 1, "connect_refused"))
     assert {Probed("r0", ok=False), Observed("r0", None)} <= {*house.facts()}
@@ -100,10 +100,10 @@ def test_a_frozen_engine_answers_probes_and_nothing_else() -> None:
 def test_metrics_lag_by_what_the_network_says() -> None:
     """Numbers are as old as the lag: a second look finds what was true then."""
     house = House(Network(round_trip_s=0.0, metrics_lag_s=1.0))
-    house.engine.scrape()
+    house.engine.readings.scrape()
     house.send("c", 5000)
     house.kernel.run(0.5)
-    house.engine.scrape()
+    house.engine.readings.scrape()
     house.kernel.run(0.6)
     seen = [event.stats.running for event in house.facts() if isinstance(event, Observed) and event.stats]
     assert house.engine.batcher.running == 1
@@ -117,7 +117,7 @@ def test_an_outage_of_metrics_ends_when_it_says() -> None:
     seen = []
     for second in (0.5, 1.5, 2.5):
         house.kernel.run(second)
-        house.engine.scrape()
+        house.engine.readings.scrape()
         house.kernel.run(second + 0.1)
         event = house.facts()[-1]
         seen.append(isinstance(event, Observed) and event.stats is not None)
