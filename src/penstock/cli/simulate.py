@@ -22,7 +22,7 @@ from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_fr
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.engine.perf import PRESETS
-from penstock.sim import engines
+from penstock.sim import engine_costs, engines
 from penstock.sim.compare import Comparison, Trial, Verdict, beside, best, compare, unknown, verdicts
 from penstock.sim.opponents import MARK, TOLD, opposed, split
 from penstock.sim.oracle import with_yardsticks
@@ -96,6 +96,21 @@ def _print_reference(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_engines(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(engine_costs.markdown())
+        raise typer.Exit
+
+
+Engines = Annotated[
+    bool,
+    typer.Option(
+        "--engines",
+        is_eager=True,
+        callback=_print_engines,
+        help="Print the page of built-in GPUs and models, Markdown.",
+    ),
+]
 Reference = Annotated[
     bool,
     typer.Option(
@@ -108,7 +123,7 @@ def simulate(
     file: File = None, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
     from_journal: FromJournal = None, what_if: WhatIf = None, cost: Cost = None,
     seeds: Seeds = None, html_file: Html = None, json: Json = None, oracle: Oracle = False, quiet: Quiet = False,
-    reference: Reference = False,
+    reference: Reference = False, engine_page: Engines = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 
