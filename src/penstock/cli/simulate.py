@@ -249,11 +249,8 @@ def _run(
 
 
 def _told(scenario: Scenario, trials: dict[str, Trial], file: Path, recorded: bool) -> list[str]:
-    fleets = dict.fromkeys(trial.scenario.fleet for trial in trials.values())
-    kinds = " or ".join(
-        ", ".join(f"{group.count} × {engines.title(group)} (speed {group.speed:g})" for group in fleet)
-        for fleet in fleets
-    )
+    fleets = list(dict.fromkeys(trial.scenario.fleet for trial in trials.values()))
+    kinds = engines.fleets_told(fleets)
     seeds = ", ".join(map(str, scenario.seeds))
     workload = "recorded" if recorded else str(scenario.workload.__struct_config__.tag)
     return [
@@ -281,7 +278,7 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
         console.print(f"means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
     if comparison.yardsticks:
         console.print(BESIDE)
-    for verdict in found:
+    for verdict in [it for it in found if not (what_if and it.holds)]:  # the table has told who holds all
         word = "holds " if verdict.holds else "MISSED"
         console.print(f"{word} {verdict.policy}: {verdict.metric} {verdict.value:g}, expected {verdict.bound}")
 

@@ -1,6 +1,8 @@
 """What a report says of the engines that were simulated: what they were made from, and how wrong they may be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
 
 from penstock.config.scenarios import Group
 from penstock.engine.modelled import Modelled
@@ -9,6 +11,20 @@ from penstock.engine.modelled import Modelled
 def title(group: Group) -> str:
     """A few words for one of them."""
     return group.modelled().about
+
+
+def fleets_told(fleets: Sequence[tuple[Group, ...]]) -> str:
+    """Who serves, in words; fleets that differ in their size alone are told together."""
+    first = fleets[0]
+    if len(first) == 1 and all(len(each) == 1 and replace(each[0], count=first[0].count) == first[0] for each in fleets):
+        counts = [str(each[0].count) for each in fleets]
+        sizes = f"{', '.join(counts[:-1])} or {counts[-1]}" if len(counts) > 1 else counts[0]
+        return _several(sizes, first[0])
+    return " or ".join(", ".join(_several(str(group.count), group) for group in fleet) for fleet in fleets)
+
+
+def _several(count: str, group: Group) -> str:
+    return f"{count} × {title(group)} (speed {group.speed:g})"
 
 
 def told(groups: Iterable[Group]) -> list[str]:
