@@ -15,11 +15,10 @@ def title(group: Group) -> str:
 
 def fleets_told(fleets: Sequence[tuple[Group, ...]]) -> str:
     """Who serves, in words; fleets that differ in their size alone are told together."""
-    first = fleets[0]
-    if len(first) == 1 and all(len(each) == 1 and replace(each[0], count=first[0].count) == first[0] for each in fleets):
-        counts = [str(each[0].count) for each in fleets]
-        sizes = f"{', '.join(counts[:-1])} or {counts[-1]}" if len(counts) > 1 else counts[0]
-        return _several(sizes, first[0])
+    if all(len(each) == 1 for each in fleets):
+        group, counts = fleets[0][0], [str(each[0].count) for each in fleets]
+        if all(replace(each[0], count=group.count) == group for each in fleets):
+            return _several(f"{', '.join(counts[:-1])} or {counts[-1]}" if len(counts) > 1 else counts[0], group)
     return " or ".join(", ".join(_several(str(group.count), group) for group in fleet) for fleet in fleets)
 
 
