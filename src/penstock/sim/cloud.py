@@ -219,11 +219,8 @@ class Engine:
     def _stop(self, name: str) -> None:
         if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
             self._turn(words.Abort(name))
-            self._unshelve(name)
-
-    def _unshelve(self, name: str) -> None:
-        if self.shelf is not None:
-            self.shelf.over(name)
+            if self.shelf is not None:
+                self.shelf.over(name)
 
     def _perform(self, order: words.Order) -> None:
         attempt = self._running.get(order.id)
@@ -236,7 +233,8 @@ class Engine:
                 self._answer(attempt, Began(sent.id, sent.attempt))
             return
         del self._running[order.id]
-        self._unshelve(order.id)
+        if self.shelf is not None:
+            self.shelf.over(order.id)
         if isinstance(order, words.Finish):
             usage = Usage(order.prompt_tokens, order.completion_tokens, order.cached_tokens)
             self._answer(attempt, Ended(sent.id, sent.attempt, 200, usage, order.completion_tokens))
