@@ -9,7 +9,7 @@ from penstock.base.leases import Question, Reply
 from penstock.base.nouns import Call, Replica, Usage
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Lease, Record, Refuse, Return, Send
-from penstock.core.events import Arrived, ClientGone, Ended, Event, FleetSeen, Leased, LeaseLost, Woke
+from penstock.core.events import Arrived, ClientGone, Ended, Event, Failed, FleetSeen, Leased, LeaseLost, Woke
 from penstock.core.gate import Gate
 from penstock.core.limits.book import LeaseBook
 from penstock.core.spec import GateSpec
@@ -57,7 +57,7 @@ class Process:
 class World:
     """All of them, the store, and the clock."""
 
-    def __init__(self, spec: GateSpec, processes: int = 2, seats: int = 100, start: float = 86_000.0) -> None:
+    def __init__(self, spec: GateSpec, processes: int = 2, seats: int = 1000, start: float = 86_000.0) -> None:
         self.now = start
         self.spec, self.seats = spec, seats
         self.book = LeaseBook()
@@ -74,6 +74,8 @@ class World:
         self.over: dict[str, Any] = {}
         self.refused: list[tuple[float, Refuse]] = []
         self.calls: dict[str, tuple[Process, Call]] = {}
+        self.unserved: set[str] = set()
+        """Calls that got nothing."""
         self.lost: set[str] = set()
         """Calls of processes that died."""
         self._names = itertools.count(1)
@@ -106,6 +108,12 @@ class World:
     def leave(self, id: str) -> None:
         """Its client leaves."""
         self.calls[id][0].tell(ClientGone(id))
+
+    def fail(self, id: str) -> None:
+        """Its replica fails it."""
+        process, _ = self.calls[id]
+        process.tell(Failed(id, process.running[id], "upstream_5xx", 500))
+        self.unserved.add(id)
 
     def running(self) -> list[str]:
         """Calls in flight at an engine, of processes that live."""

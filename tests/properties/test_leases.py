@@ -1,5 +1,6 @@
 """Limits that several processes share, under random histories: never passed, and usable again whatever has happened."""
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.base.rand import Rand
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, SharedSpec
-from penstock.core.spec import GateSpec
+from penstock.core.spec import GateSpec, RetrySpec
 from tests.core.playbook import nothing_held, pool
 from tests.helpers.lessees import World
 
@@ -24,7 +25,7 @@ def spec(away: Any = "refuse", share: float = 0.25, max_waiting: int = 1000, **a
     """Two tenants, each with this allowance, shared with other processes."""
     tenants = {name: AllowanceSpec(**allowance) for name in ("t", "u")}
     limits = LimitsSpec(tenants=tenants, prices=PRICES, shared=SharedSpec(away=away, share=share))
-    return GateSpec(pools=(pool(),), max_waiting=max_waiting, limits=limits)
+    return GateSpec(pools=(pool(retries=RetrySpec(attempts=1)),), max_waiting=max_waiting, limits=limits)
 
 
 def tokens(world: World, id: str) -> float:
@@ -94,6 +95,45 @@ def test_no_history_passes_a_limit(steps: list[Any], skew: float) -> None:
         assert world.most_in(tenant, 60.0, lambda call: tokens(world, call)) <= 300
     for process in world.processes:
         assert nothing_held(process.gate)
+
+
+def storm(world: World, rng: Random, steps: int) -> None:
+    """More calls than any limit lets in, while everything goes wrong that can."""
+    for number in range(steps):
+        for at in range(rng.randrange(6)):
+            world.arrive(rng.randrange(3), f"s{number}-{at}", prompt=PROMPT * 3, most=40)
+        for id in world.running():
+            if rng.random() < 0.3:
+                what = rng.random()
+                if what < 0.8:
+                    world.end(id, PROMPT, ANSWER)
+                elif what < 0.9:
+                    world.leave(id)
+                else:
+                    world.fail(id)
+        world.pass_s(rng.choice([0.0, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0]))
+        if rng.random() < 0.04:
+            world.kill(rng.randrange(3))
+        if rng.random() < 0.04:
+            world.away = not world.away
+        if rng.random() < 0.1:
+            slow = rng.choice([0.001, 0.05, 0.4, 0.9, 3.5])
+            world.delay_s = lambda slow=slow: rng.random() * slow  # type: ignore[misc]
+        if rng.random() < 0.1:
+            lossy = rng.choice([0.0, 0.3, 0.9])
+            world.lose = lambda lossy=lossy: rng.choice(["asked", "answer"]) if rng.random() < lossy else ""  # type: ignore[misc]
+    world.away, world.lose, world.delay_s = False, lambda: "", lambda: 0.001
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32), limit=st.sampled_from([3, 25, 90, 300]))
+def test_no_storm_passes_a_limit(seed: int, limit: int) -> None:
+    """A hundred and fifty steps of overload, deaths, lost and late messages: of requests never more than the limit in a
+    minute, of tokens never more on a day, by their own count."""
+    world = World(spec(requests_per_minute=limit, tokens_per_hour=limit * 50), 3)
+    storm(world, Rand(seed).stream("storm"), 150)
+    assert world.most_in("t", 60.0, lambda call: call not in world.unserved) <= limit
+    assert world.most_in("t", 3600.0, lambda call: tokens(world, call)) <= limit * 50
 
 
 @settings(max_examples=40, deadline=None)
