@@ -89,7 +89,7 @@ def _in_words(kind: ty.Type) -> str:
         case ty.BoolType():
             return "true or false"
         case ty.LiteralType():
-            return "one of " + ", ".join(map(str, kind.values))
+            return ("one of " if len(kind.values) > 1 else "") + ", ".join(map(str, kind.values))
         case ty.VarTupleType() | ty.ListType():
             return "a list"
         case ty.TupleType():
