@@ -5,7 +5,9 @@ import contextlib
 import os
 import re
 import signal
+import sqlite3
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +268,43 @@ def test_an_address_that_is_taken_is_said(start: Start, engines: list[str]) -> N
     second = start({"workers": 2, "listen": f"127.0.0.1:{first.port}", "pools": [pool(engines[0])]})
     assert second.wait(20.0) == 1
     assert f"cannot listen on 127.0.0.1:{first.port}" in second.log()
+
+
+def test_the_ledger_has_all_workers_calls(start: Start, engines: list[str], tmp_path: Path) -> None:
+    """Every call that a client was answered is one row of the one database, whichever worker served it, though one is
+    killed in between; a gateway with one worker carries over what is left of several."""
+    folder = tmp_path / "ledger"
+
+    def rows(statement: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(folder / "ledger.db")) as base:
+            return base.execute(statement).fetchall()
+
+    async def main() -> None:
+        async with Counting(0.005) as engine:
+            gateway = start({"workers": 2, "ledger": {"folder": str(folder)}, "pools": [counted(engine, 8)]})
+            await ready(gateway)
+            load = asyncio.create_task(burst(gateway, 30, 8))
+            await eventually(_so(lambda: engine.requests > 60), "load")
+            os.kill(children(gateway.pid)[1], signal.SIGKILL)
+            answered = (await load).count(200)
+            await eventually(_so(lambda: _up(gateway)), "a worker that serves again")
+            answered += (await burst(gateway, 30, 2)).count(200)
+            pids = children(gateway.pid)
+            gateway.kill()  # the parent too: what it had not carried over waits on disk
+            await eventually(_so(lambda: not any(map(runs, pids))), "the workers to end")
+            left = start({"ledger": {"folder": str(folder)}, "pools": [counted(engine, 8)]})
+            await ready(left)
+            text = "SELECT count(*), count(DISTINCT id) FROM calls WHERE outcome = 'ok'"
+
+            async def there() -> bool:
+                ((count, distinct),) = rows(text)
+                assert count == distinct
+                return bool(count >= answered)
+
+            await eventually(there, f"{answered} rows")
+            ((count, _),) = rows(text)
+            assert count <= engine.requests
+            ids = {id.partition("w")[2].partition("-")[0] for (id,) in rows("SELECT id FROM calls")}
+            assert ids == {"1", "2"}
+
+    run(main, 90.0)

@@ -33,8 +33,6 @@ def check_workers(file: File, limits: LimitsSpec | None, mistakes: Mistakes) -> 
             ("workers",), f"with {count} of them there can be no limits yet: each would count for itself",
             "leave out `workers`, or the limits of tenants, keys, tiers, everybody and shaping",
         )  # fmt: skip
-    if file.ledger is not None:
-        mistakes.say(("workers",), f"with {count} of them there can be no ledger yet", "leave out one of the two")
     for at, pool in enumerate(file.pools):
         if pool.benchmark.enabled:
             path = ("pools", at, "benchmark", "enabled")

@@ -126,8 +126,7 @@ class Gateway:
         server = self.server
         if server.journal is not None:
             self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
-        if server.ledger is not None:
-            self.ledger = open_ledger(server.ledger, self.plane.outbox, self.pump.now)
+        self._open_ledger()
         self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
@@ -135,6 +134,11 @@ class Gateway:
             self._metrics = SideDoor(build_metrics(self), server.metrics)
         journal = None if server.journal is None else Path(f"{server.journal}.scaling")
         self.scaling.open(self.reloader.settings.scaled, journal)
+
+    def _open_ledger(self) -> None:
+        spec = self.server.ledger
+        if spec is not None:
+            self.ledger = open_ledger(spec, self.plane.outbox, self.pump.now, self.server.workers)
 
     def _doors(self) -> list[SideDoor]:
         return [door for door in (self._admin, self._metrics) if door is not None]

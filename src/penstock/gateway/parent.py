@@ -66,10 +66,13 @@ class Past:
         self.served: dict[str, tuple[int, int]] = {}
         """Replica -> answered, failed."""
         self.ejections: dict[str, dict[str, int]] = {}
+        self.lost = 0
+        """Records of the ledger."""
 
     def add(self, last: Snapshot) -> None:
         """What one of them showed last."""
         self.totals = totals_of(added([self.totals, last.totals]))
+        self.lost += last.ledger.get("lost", 0)
         counted = {name: count for name, count in last.counters.items() if name.endswith("_total")}
         self.counters = joined.summed([self.counters, counted])
         for replica in last.replicas:
@@ -265,7 +268,15 @@ class Parent(Gateway):
         for gone in meter.replicas.keys() - fleet:
             del meter.replicas[gone]
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        return render(meter, *views, self.scale_views, self.account_views, None, self._worker_metrics)
+        kept = None if self.ledger is None else self.ledger.metrics
+        return render(meter, *views, self.scale_views, self.account_views, kept, self._worker_metrics)
+
+    def _open_ledger(self) -> None:
+        super()._open_ledger()
+        if self.ledger is not None:
+            self.ledger.elsewhere = lambda: joined.summed(
+                [{"lost": self._past.lost}, *(one.ledger for one in self._shown())]
+            )
 
     def _worker_metrics(self) -> Mapping[str, Mapping[str, float]]:
         living = {str(number): one for number, one in self.workers.living.items()}

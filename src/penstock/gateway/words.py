@@ -128,7 +128,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     totals: Totals
     cpu_s: float
     """CPU time that it has used."""
-    ledger: dict[str, float] = field(default_factory=dict)
+    ledger: dict[str, int] = field(default_factory=dict)
 
 
 class Explained(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from penstock.base.nouns import Replica
 from penstock.config.schema import LimitSpec, Settings
 from penstock.core.events import FleetSeen, Reconfigured
 from penstock.core.split import part, pins, split
+from penstock.gateway.booking import Booking
 from penstock.gateway.build import Gateway, known_secrets
 from penstock.gateway.channel import Channel
 from penstock.gateway.files import raise_open_files
@@ -74,7 +75,9 @@ class Worker(Gateway):
 
     def __init__(self, begin: Begin, channel: Channel[Down]) -> None:
         self.worker = begin.worker
+        self._number = begin.worker
         self._of = begin.workers
+        self._booking: Booking | None = None
         self._channel = channel
         self._seats: dict[str, int] = {}
         """Shares."""
@@ -98,6 +101,9 @@ class Worker(Gateway):
         """Listen and serve. Raises OSError where that cannot be had."""
         try:
             self._open()
+            if self.server.ledger is not None:
+                self._booking = Booking(self.server.ledger, self._number, self._of, self.plane.outbox)
+                self._booking.fleet(self._settings.replicas)
             await self.plane.start(reuse_port=True)
         except OSError:
             await self.stop()
@@ -147,8 +153,7 @@ class Worker(Gateway):
                 log.error("told to begin a second time")
 
     def _settle(self, word: Settle) -> None:
-        assert self.worker is not None
-        settings = own_part(word.settings, self.worker, self._of)
+        settings = own_part(word.settings, self._number, self._of)
         if settings.gate != self._settings.gate:
             self.pump.tell(Reconfigured(settings.gate))
         self._settings = settings
@@ -162,6 +167,14 @@ class Worker(Gateway):
 
     def _announce(self, effective: Settings) -> None:
         super()._announce(self._with_shares(effective))
+        if self._booking is not None:
+            self._booking.fleet(effective.replicas)
+
+    def _open_ledger(self) -> None:
+        """Its parent has the ledger; its own journal is opened where it starts."""
+
+    def _keepers(self) -> list[Any]:
+        return [keeper for keeper in (self._sink, self._booking) if keeper is not None]
 
     def _place(self) -> None:
         """The fleet with the seats that are its own."""
@@ -172,10 +185,9 @@ class Worker(Gateway):
         return replace(settings, replicas=tuple(self._own(one, one.pool in pinned) for one in settings.replicas))
 
     def _own(self, replica: Replica, pinned: bool) -> Replica:
-        assert self.worker is not None
         queue = replica.max_queue_size
         if pinned:  # else only the engine's own queue counts against it, and that is everybody's
-            queue = part(queue, self.worker - 1, self._of)
+            queue = part(queue, self._number - 1, self._of)
         return replace(replica, max_concurrent_requests=self._seats.get(replica.id, 0), max_queue_size=queue)
 
     # ===== what it tells =====
@@ -221,6 +233,7 @@ class Worker(Gateway):
         return Snapshot(
             replicas=self.replica_views(), pools=self.pool_views(), accounts=self.account_views(),
             counters=self._counted(), totals=totals_of(self.meter), cpu_s=cpu_s(),
+            ledger={} if self._booking is None else self._booking.numbers(),
         )  # fmt: skip
 
 
