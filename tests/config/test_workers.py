@@ -7,8 +7,6 @@ import pytest
 from penstock.config.workers import MOST, cores
 from tests.config.support import POOL, load_text, mistakes_of
 
-LIMITS = "workers (line 2): with 2 of them there can be no limits yet: each would count for itself; leave out `workers`, or the limits of tenants, keys, tiers, everybody and shaping"
-
 
 @pytest.mark.parametrize(
     "text, count",
@@ -30,8 +28,6 @@ def test_a_variable_says_it() -> None:
     [
         ("workers: 0", "workers (line 2): found the number 0, expected a whole number from 1 to 64 or auto"),
         ("workers: many", "workers (line 2): found 'many', expected a whole number from 1 to 64 or auto"),
-        ("workers: 2\neverybody: {requests_per_minute: 100}", LIMITS),
-        ("workers: 2\ntiers: {standard: {requests_per_minute: 100}}", LIMITS),
         ("workers: 2\nqueue: {max_in_flight: 1}", "pools[0].queue.max_in_flight (line 1): found 1, expected at least one for each of the 2 workers"),
         ("workers: 2\nbenchmark: {enabled: true}", "pools[0].benchmark.enabled (line 1): benchmarks are for a gateway with one worker; leave it out, or `workers`"),
     ],
@@ -42,6 +38,6 @@ def test_what_cannot_be_had(text: str, mistake: str) -> None:
 
 
 def test_one_worker_may_have_all() -> None:
-    """None of this holds with one worker; prices alone are fine with several."""
-    assert load_text(POOL + "workers: 1\neverybody: {requests_per_minute: 100}").gate.limits is not None
-    assert load_text(POOL + "workers: 2\nprices: {m: {prompt: 1}}").server.workers == 2
+    """None of this is refused with one worker; limits are fine with several."""
+    assert load_text(POOL + "benchmark: {enabled: true}\nqueue: {max_in_flight: 1}").server.workers == 1
+    assert load_text(POOL + "workers: 2\neverybody: {requests_per_minute: 100}").gate.limits is not None

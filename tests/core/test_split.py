@@ -2,9 +2,10 @@
 
 import pytest
 
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, ShapingSpec, SharedSpec
 from penstock.core.route.presets import ConsistentHash
 from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, PoolSpec, PriorityBounds, QueueSpec, StickySpec
-from penstock.core.split import part, pins, split
+from penstock.core.split import limited, part, pins, split
 
 SPEC = GateSpec(
     pools=(
@@ -56,6 +57,23 @@ def test_the_rest_is_everybodys() -> None:
         getattr(SPEC.pools[0], name) for name in ("strategy", "timeouts", "breaker")
     )
     assert split(SPEC, 0, 1) is SPEC
+
+
+def test_limits_are_leased_and_paces_divided() -> None:
+    """Limits over windows are whole, for leases hold them; shaping, and a share without the store, are divided."""
+    limits = LimitsSpec(
+        everybody=AllowanceSpec(requests_per_minute=100), shaping=ShapingSpec(burst=5, per_second=6.0),
+        shared=SharedSpec(away="local", share=0.5),
+    )  # fmt: skip
+    parts = [split(GateSpec(limits=limits), index, 2).limits for index in range(2)]
+    assert [one.everybody for one in parts if one is not None] == [limits.everybody] * 2
+    assert [one.shaping for one in parts if one is not None] == [
+        ShapingSpec(burst=3, per_second=3.0), ShapingSpec(burst=2, per_second=3.0)
+    ]  # fmt: skip
+    assert {one.shared.share for one in parts if one is not None and one.shared is not None} == {0.25}
+    assert limited(limits)
+    assert not limited(LimitsSpec(shaping=limits.shaping))
+    assert not limited(None)
 
 
 def test_which_pools_pin() -> None:

@@ -1,6 +1,6 @@
 """What several processes show, as one picture."""
 
-from penstock.base.nouns import PoolView
+from penstock.base.nouns import AccountView, GaugeView, PoolView
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.telemetry import joined
 from tests.helpers.desk import replica_view
@@ -70,3 +70,26 @@ def test_windows() -> None:
     assert window.replicas == (seen(in_flight=5, waiting=7, kv_usage=0.5, ttft_s=0.5, served=3),)
     (one,) = joined.window(own, [second, second]).replicas
     assert not one.well
+
+
+def account(name: str, used: float, *, in_flight: int = 0, waiting: int = 0) -> AccountView:
+    """A tenant with one limit."""
+    gauge = GaugeView(what="requests per minute", limit=10, used=used, held=0, left=10 - used, free_s=1.0)
+    return AccountView(
+        kind="tenant", name=name, model="", in_flight=in_flight, waiting=waiting, concurrency=None, limits=[gauge]
+    )
+
+
+def test_accounts() -> None:
+    """Calls are added up; a limit that is leased is everybody's, and who has heard of most use knows it best."""
+    told = [[account("a", 3, in_flight=1), account("b", 1)], [account("a", 7, in_flight=2, waiting=1)]]
+    views = {view.name: view for view in joined.accounts([account("a", 0), account("c", 0)], told)}
+    assert set(views) == {"a", "b", "c"}
+    assert (views["a"].in_flight, views["a"].waiting, views["a"].limits[0].used) == (3, 1, 7)
+
+
+def test_leases() -> None:
+    """Messages and grants are sums; the store is up when it is for all."""
+    parts = [{"lease_messages": 3.0, "lease_store_up": 1.0}, {"lease_messages": 4.0, "lease_store_up": 0.0}]
+    assert joined.leases(parts) == {"lease_messages": 7.0, "lease_store_up": 0.0}
+    assert joined.leases([]) == {}

@@ -112,8 +112,7 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
     warnings += names.check_pools(file, mistakes)
     replicas = fleet.assemble(file, mistakes, read_file)
     warnings += check_regions(file, mistakes)
-    limits = tenants.limits()
-    check_workers(file, limits, mistakes)
+    check_workers(file, mistakes)
     headers, cookies = fleet.check_sessions(file, mistakes)
     body = msgspec.structs.replace(body, session_headers=headers, session_cookies=cookies, regions=file.regions)
     aliases, said = names.resolve_aliases(file, mistakes)
@@ -128,7 +127,7 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
         ),
         max_waiting=file.max_waiting,
         explain=file.explain,
-        limits=limits,
+        limits=tenants.limits(),
     )  # fmt: skip
     return Settings(
         server=body, gate=gate, replicas=tuple(replicas.replicas.values()), access=replicas.access,

@@ -4,7 +4,6 @@ import os
 
 from penstock.config.mistakes import Mistakes
 from penstock.config.schema import File
-from penstock.core.limits.spec import LimitsSpec
 
 MOST = 64
 """Workers; as the schema has it."""
@@ -23,16 +22,11 @@ def workers(file: File) -> int:
     return min(MOST, cores()) if file.workers == "auto" else file.workers
 
 
-def check_workers(file: File, limits: LimitsSpec | None, mistakes: Mistakes) -> None:
+def check_workers(file: File, mistakes: Mistakes) -> None:
     """What does not work with several workers is said, rather than done wrongly."""
     count = workers(file)
     if count == 1:
         return
-    if limits is not None and _limited(limits):
-        mistakes.say(
-            ("workers",), f"with {count} of them there can be no limits yet: each would count for itself",
-            "leave out `workers`, or the limits of tenants, keys, tiers, everybody and shaping",
-        )  # fmt: skip
     for at, pool in enumerate(file.pools):
         if pool.benchmark.enabled:
             path = ("pools", at, "benchmark", "enabled")
@@ -41,8 +35,3 @@ def check_workers(file: File, limits: LimitsSpec | None, mistakes: Mistakes) -> 
         if most is not None and most < count:
             path = ("pools", at, "queue", "max_in_flight")
             mistakes.say(path, f"found {most}, expected at least one for each of the {count} workers")
-
-
-def _limited(limits: LimitsSpec) -> bool:
-    """Whether there is anything to count; prices alone are none."""
-    return bool(limits.tenants or limits.keys or limits.tiers or limits.everybody or limits.shaping)

@@ -1,9 +1,10 @@
 """A Gate's spec divided among several workers, each with a Gate of its own: bounds that must hold for all of them
-together become each one's part. Seats are not divided here: they follow demand (`shares`).
+together become each one's part. Seats are not divided here: they follow demand (`shares`). Limits come as leases.
 """
 
 from msgspec.structs import replace
 
+from penstock.core.limits.spec import LimitsSpec
 from penstock.core.spec import GateSpec, PoolSpec, PriorityBounds, QueueSpec
 
 
@@ -25,7 +26,24 @@ def split(spec: GateSpec, index: int, count: int) -> GateSpec:
     return replace(
         spec, pools=tuple(_pool(pool, index, count) for pool in spec.pools),
         max_waiting=part(spec.max_waiting, index, count), explain=explain,
+        limits=None if spec.limits is None else _limits(spec.limits, index, count),
     )  # fmt: skip
+
+
+def limited(limits: LimitsSpec | None) -> bool:
+    """Whether there is anything to count; prices alone are none."""
+    return limits is not None and bool(limits.tenants or limits.keys or limits.tiers or limits.everybody)
+
+
+def _limits(limits: LimitsSpec, index: int, count: int) -> LimitsSpec:
+    """What is counted over windows is leased, and whole; a steady pace is divided."""
+    shaping, shared = limits.shaping, limits.shared
+    if shaping is not None:
+        burst = part(shaping.burst, index, count)
+        shaping = replace(shaping, burst=burst, per_second=shaping.per_second / count)
+    if shared is not None:
+        shared = replace(shared, share=shared.share / count)
+    return replace(limits, shaping=shaping, shared=shared)
 
 
 def pins(pool: PoolSpec) -> bool:

@@ -16,12 +16,10 @@ from msgspec.structs import replace
 
 from penstock import __version__
 from penstock.adapters.dialects.registry import dialect_of
-from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.base.rand import Rand
-from penstock.config.addresses import is_loopback, show_address
 from penstock.config.assemble import parse_replica
-from penstock.config.schema import Access, ServerSpec, Settings
+from penstock.config.schema import Access, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
@@ -33,8 +31,10 @@ from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
 from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
+from penstock.gateway.held import settled
 from penstock.gateway.identify import Identifier
 from penstock.gateway.ledger import Ledger, open_ledger
+from penstock.gateway.lessee import give_back
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.scaling import Scaling
@@ -84,6 +84,7 @@ class Gateway:
         outbound = self.plane.outbound
         self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
+        self._started = settings
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
         self._admin: SideDoor | None = None
@@ -163,6 +164,7 @@ class Gateway:
             watch.cancel()
         try:
             await self._drain(self.reloader.settings.server.timeouts.drain_s)
+            await give_back(self.plane.lessee, self.reloader.settings.gate, self.pump.tell)
             for door in self._doors():
                 await door.stop()
             await self.scaling.stop()
@@ -179,7 +181,7 @@ class Gateway:
 
         Raises ConfigError, before anything has changed, where they do not fit the doors that stay open meanwhile.
         """
-        settings = replace(settings, server=held(self.server, settings.server))
+        settings = settled(self._started, settings)
         self.pump.tell(Reconfigured(settings.gate))
         if self._sink is not None:
             self._sink.head = self._head(settings)
@@ -280,8 +282,11 @@ class Gateway:
     def metrics(self) -> bytes:
         """The Prometheus page."""
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        kept = None if self.ledger is None else self.ledger.metrics
-        return render(self.meter, *views, self.scale_views, self.account_views, kept)
+        return render(self.meter, *views, self.scale_views, self.account_views, self._kept)
+
+    def _kept(self) -> dict[str, float]:
+        stores = [store for store in (self.ledger, self.plane.lessee) if store is not None]
+        return {name: value for store in stores for name, value in store.metrics().items()}
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them
@@ -342,24 +347,6 @@ class Gateway:
     async def reload(self) -> list[str]:
         """Read the file again; what changed."""
         return await self.reloader.reload()
-
-
-def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
-    """New settings of the body with what holds until a restart. Raises ConfigError where that would open a door: the
-    checks of the file were made for its own addresses."""
-    mistakes: list[str] = []
-    shown, moved = show_address(started.listen), new.listen != started.listen
-    if new.open and not started.open and moved and not is_loopback(started.listen[0]):
-        mistakes.append(f"keys: without them everybody could call {shown}, which is served until a restart")
-    if new.admin_key_hash is None and started.admin is not None and not is_loopback(started.admin[0]):
-        shown = show_address(started.admin)
-        mistakes.append(f"admin_key: without it everybody could reach {shown}, which is served until a restart")
-    if mistakes:
-        raise ConfigError(mistakes)
-    return replace(
-        new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
-        journal=started.journal, ledger=started.ledger, workers=started.workers,
-    )  # fmt: skip
 
 
 def known_secrets(settings: Settings) -> list[str]:

@@ -22,6 +22,7 @@ from penstock.core.events import Event, Listed, Metered, Observed, Probed
 from penstock.core.scale.flow import Flow
 from penstock.core.scale.window import Window
 from penstock.gateway.build import Gateway
+from penstock.gateway.lessor import Lessor
 from penstock.gateway.words import Begin, Explained, Learnt, Snapshot
 from penstock.gateway.workers import Workers, reserved
 from penstock.telemetry import joined
@@ -68,11 +69,13 @@ class Past:
         self.ejections: dict[str, dict[str, int]] = {}
         self.lost = 0
         """Records of the ledger."""
+        self.leases: dict[str, float] = {}
 
     def add(self, last: Snapshot) -> None:
         """What one of them showed last."""
         self.totals = totals_of(added([self.totals, last.totals]))
         self.lost += last.ledger.get("lost", 0)
+        self.leases = joined.leases([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
         counted = {name: count for name, count in last.counters.items() if name.endswith("_total")}
         self.counters = joined.summed([self.counters, counted])
         for replica in last.replicas:
@@ -102,7 +105,7 @@ class Parent(Gateway):
         self._past = Past()
         self._fresh: asyncio.Task[None] | None = None
         self._held: list[socket.socket] = []
-        self._serving = False
+        self._lessor: Lessor | None = None
         super().__init__(settings, read, file, seed)
         self.workers = Workers(settings.server.workers, self, self.pump.now)
 
@@ -110,6 +113,9 @@ class Parent(Gateway):
 
     async def _listen(self) -> None:
         self._held = reserved(self.server.listen)
+        if self.server.lease_store is None:
+            self._lessor = Lessor()
+            await self._lessor.start()
         self.plane.begin()
         self._settle()
         await self.workers.start()
@@ -117,7 +123,6 @@ class Parent(Gateway):
     async def start(self) -> None:
         """See `Gateway.start`."""
         await super().start()
-        self._serving = True
         self._settle()
 
     async def _drain(self, within_s: float) -> None:
@@ -132,6 +137,8 @@ class Parent(Gateway):
             self.workers.kill()
             for sock in self._held:
                 sock.close()
+            if self._lessor is not None:
+                await self._lessor.close()
 
     def bound(self) -> Settings:
         """See `Gateway.bound`."""
@@ -150,7 +157,8 @@ class Parent(Gateway):
         """The settings as they hold, with the fleet, without what is the parent's alone."""
         settings = self.roster.effective()
         server = replace(self.plane.server, listen=self.bound().server.listen, admin=None, metrics=None)
-        return replace(settings, server=server, sources=(), scaled=())
+        settings = replace(settings, server=server, sources=(), scaled=())
+        return settings if self._lessor is None else self._lessor.shown(settings)
 
     def known(self) -> list[Learnt]:
         """See `workers.Home.known`."""
@@ -268,8 +276,11 @@ class Parent(Gateway):
         for gone in meter.replicas.keys() - fleet:
             del meter.replicas[gone]
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        kept = None if self.ledger is None else self.ledger.metrics
-        return render(meter, *views, self.scale_views, self.account_views, kept, self._worker_metrics)
+        return render(meter, *views, self.scale_views, self.account_views, self._kept, self._worker_metrics)
+
+    def _kept(self) -> dict[str, float]:
+        leases = [one.leases for one in self._shown() if one.leases]
+        return super()._kept() | joined.leases([*leases, self._past.leases] if leases else [])
 
     def _open_ledger(self) -> None:
         super()._open_ledger()
@@ -289,7 +300,7 @@ class Parent(Gateway):
 
     def account_views(self) -> list[AccountView]:
         """See `Gateway.account_views`."""
-        return super().account_views()
+        return joined.accounts(super().account_views(), [one.accounts for one in self._shown()])
 
     async def journal_tail(self, last: int) -> Iterable[bytes]:
         """The last turns of all processes, each as JSON, by their time."""

@@ -24,6 +24,7 @@ from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
+from penstock.gateway.lessee import Lessee, open_lessee
 from penstock.gateway.multipart import peek_form
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.outbox import Outbox
@@ -105,6 +106,7 @@ class DataPlane:
         self.outbound = Outbound(self, settings.server.upstream)
         self.perform: Callable[[Effect], None] = Performer(self, dialect_of, looks).perform
         self.tell: Callable[[Event], None] = _nobody
+        self.lessee: Lessee | None = None
         self._idle = asyncio.Event()
         self._empty = asyncio.Event()
         self.apply(settings)
@@ -134,6 +136,8 @@ class DataPlane:
         """Listen. Raises OSError that names the address, ssl.SSLError or OSError for TLS files that cannot be used."""
         host, port = self.server.listen
         context = None
+        if self.server.lease_store is not None:
+            self.lessee = open_lessee(self.server.lease_store, self.tell)
         if self.server.tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(self.server.tls.cert, self.server.tls.key)

@@ -129,6 +129,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     cpu_s: float
     """CPU time that it has used."""
     ledger: dict[str, int] = field(default_factory=dict)
+    """Of its journal: records that are lost, that wait, and whether it cannot be written."""
+    leases: dict[str, float] = field(default_factory=dict)
+    """Metrics of its way to the store of shared limits."""
 
 
 class Explained(Struct, frozen=True, kw_only=True):

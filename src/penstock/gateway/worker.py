@@ -28,6 +28,7 @@ from penstock.gateway.booking import Booking
 from penstock.gateway.build import Gateway, known_secrets
 from penstock.gateway.channel import Channel
 from penstock.gateway.files import raise_open_files
+from penstock.gateway.lessor import tidy_up
 from penstock.gateway.server import DataPlane
 from penstock.gateway.words import (
     Answer,
@@ -234,6 +235,7 @@ class Worker(Gateway):
             replicas=self.replica_views(), pools=self.pool_views(), accounts=self.account_views(),
             counters=self._counted(), totals=totals_of(self.meter), cpu_s=cpu_s(),
             ledger={} if self._booking is None else self._booking.numbers(),
+            leases={} if self.plane.lessee is None else self.plane.lessee.metrics(),
         )  # fmt: skip
 
 
@@ -306,6 +308,8 @@ async def _serve(sock: socket.socket) -> int:
     if ear.alone:
         log.warning("the parent is gone: ending")
     await worker.stop()
+    if ear.alone:
+        tidy_up(server.lease_store)
     channel.close()
     return 0
 

@@ -7,7 +7,7 @@ from math import fsum
 
 from msgspec.structs import replace
 
-from penstock.base.nouns import PoolView, ReplicaView
+from penstock.base.nouns import AccountView, GaugeView, PoolView, ReplicaView
 from penstock.core.scale.window import ReplicaSeen, Window
 
 _STATES = ("healthy", "busy", "overloaded", "unhealthy", "warming", "draining", "provisioning", "gone")
@@ -71,6 +71,40 @@ def _pool(own: PoolView, told: list[PoolView]) -> PoolView:
         seats=sum(view.seats for view in told), healthy=min(view.healthy for view in told),
         panic=any(view.panic for view in told), ejections=summed(view.ejections for view in told),
     )  # fmt: skip
+
+
+def accounts(own: Sequence[AccountView], others: Iterable[Sequence[AccountView]]) -> list[AccountView]:
+    """What everybody may use and has used: calls are each worker's, limits are everybody's, and who has heard most of
+    them knows best. Accounts come and go with calls, so all that anybody knows are shown."""
+    by_key: dict[tuple[str, str, str], list[AccountView]] = {}
+    for views in others:
+        for view in views:
+            by_key.setdefault((view.kind, view.name, view.model), []).append(view)
+    for view in own:
+        by_key.setdefault((view.kind, view.name, view.model), [view])
+    return [_account(told) for told in by_key.values()]
+
+
+def _account(told: list[AccountView]) -> AccountView:
+    gauges: dict[str, GaugeView] = {}
+    for view in told:
+        for gauge in view.limits:
+            known = gauges.get(gauge.what)
+            if known is None or gauge.used > known.used:
+                gauges[gauge.what] = gauge
+    return replace(
+        told[0], in_flight=sum(view.in_flight for view in told), waiting=sum(view.waiting for view in told),
+        limits=list(gauges.values()),
+    )  # fmt: skip
+
+
+def leases(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Counters are sums; the store is there when it is for all."""
+    total: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = min(total.get(name, 1), value) if name.endswith("_up") else total.get(name, 0) + value
+    return total
 
 
 def summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
