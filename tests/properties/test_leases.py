@@ -248,3 +248,16 @@ def test_a_store_that_forgets_is_told_again() -> None:
         for id in world.running():
             world.end(id, PROMPT, ANSWER)
     assert 19 <= len(world.admitted) <= 20
+
+
+@pytest.mark.parametrize("skew_s", [-3000.0, 3000.0])
+def test_another_clock_hides_nothing(skew_s: float) -> None:
+    """The store's clock is fifty minutes off: what is used in the first second counts in its minute."""
+    world = World(spec(requests_per_minute=12), 2)
+    world.skew_s = skew_s
+    for number in range(60):
+        world.arrive(number % 2, f"c{number}")
+        world.pass_s(0.9)
+        for id in world.running():
+            world.end(id, PROMPT, ANSWER)
+    assert len(world.admitted) == 12

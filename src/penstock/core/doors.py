@@ -174,10 +174,9 @@ class Doors(Rivals):
         assert bar is not None
         first = self._limits.room.first(lane)
         if first is not flight or not self._try(flight, out, now):
-            bar = flight.bar or bar
-            if bar.label == "limits_away" and first.bar is not None:
-                bar = first.bar  # what those before it have been told since
-            self._send_away(flight, bar, out, now)
+            bars = [one for one in (flight.bar, bar, first.bar) if one is not None]
+            known = (one for one in bars if one.label != "limits_away")  # the store may have said more since it came
+            self._send_away(flight, next(known, bar), out, now)
 
     def _send_away(self, flight: Flight, bar: Bar, out: list[Effect], now: float) -> None:
         self._refuse(flight, bar.label, out, now, bar.detail(now), retry_after_s=bar.retry_after_s(now))

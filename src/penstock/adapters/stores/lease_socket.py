@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from penstock.adapters.stores.lease_memory import LeaseMemory
 from penstock.base.leases import Question, Reply
 from penstock.core.limits.book import LeaseBook
 from penstock.drive.pump import monotonic_clock
@@ -70,13 +71,14 @@ class LeaseServer:
         self._book = book
         self._path = path
         self._clock = clock
+        self._store: LeaseMemory | None = None
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, None] = {}
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
-        if self._clock is None:
-            self._clock = monotonic_clock(asyncio.get_running_loop())[0]
+        clock = self._clock or monotonic_clock(asyncio.get_running_loop())[0]
+        self._store = LeaseMemory(self._book, clock)
         self._server = await asyncio.start_unix_server(self._serve, sock=_bound(self._path))
 
     async def close(self) -> None:
@@ -91,7 +93,7 @@ class LeaseServer:
         self._open[writer] = None
         try:
             while True:
-                writer.write(self._answer(await _read(reader)))
+                writer.write(await self._answer(await _read(reader)))
                 await writer.drain()
         except (OSError, asyncio.CancelledError):
             pass  # the client has gone, or we go
@@ -101,9 +103,9 @@ class LeaseServer:
             del self._open[writer]
             writer.close()
 
-    def _answer(self, data: bytes) -> bytes:
-        assert self._clock is not None
-        return _frame(self._book.exchange(_questions.decode(data), self._clock()))
+    async def _answer(self, data: bytes) -> bytes:
+        assert self._store is not None
+        return _frame(await self._store.exchange(_questions.decode(data)))
 
 
 class LeaseClient:

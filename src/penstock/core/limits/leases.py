@@ -240,11 +240,9 @@ class Leases:
         """The least that a call needs that waits for this limit, and all that those that wait need."""
         least = due = 0
         account = tenure.account
-        for lane, demand in list(self._demands.items()):
+        for lane, demand in self._demands.items():
             count = self._room.count(lane)
-            if not count:
-                del self._demands[lane]
-            elif account in demand.purse.accounts and (not demand.only or tenure.key in demand.only):
+            if count and account in demand.purse.accounts and (not demand.only or tenure.key in demand.only):
                 need = next((need for one, need in needs(account, demand.tokens, demand.money) if one is part), 0)
                 if need:
                     least = min(least or need, need)
@@ -266,7 +264,8 @@ class Leases:
                 tenure.hear(answer.epoch, answer.grants, self._sent_at + self.spec.lease_s, now)
         self.asking.update(tenures)
         if was_away:
-            self.asking.update(self._active)
+            heard = {answer.account for answer in event.answers}
+            self.asking.update({key: tenure for key, tenure in self._active.items() if key not in heard})
             return self._room.tenants()
         heard = {answer.account for answer in event.answers}
         return [
@@ -294,6 +293,7 @@ class Leases:
 
     def tick(self, now: float) -> None:
         """Look at all leases: what goes back, what is to be told, who asks once more."""
+        self._demands = {lane: demand for lane, demand in self._demands.items() if self._room.busy(lane)}
         waits = {key_of(account) for demand in self._demands.values() for account in demand.purse.accounts}
         for tenure in list(self._active.values()):
             parts = tenure.account.parts()

@@ -246,7 +246,7 @@ class Part(Gauge):
         if least > balance:
             self.denied_at = now
         self.set(balance, balance // 2 if balance > 1 and self.free > balance else 0)
-        self.until = -inf
+        self.until = self._ends = -inf  # the store's clock may be another than was believed
 
     # ===== what the store said, and what is done without it =====
 
@@ -276,10 +276,9 @@ class Part(Gauge):
     def _serve_alone(self, share: float) -> None:
         balance = max(1, int(share * self.limit)) - sum(bucket.used for bucket in self._buckets)
         began, before = self._since
-        heard = self.span.index(self.heard_at + self._axis.ahead) if self.heard_at > 0 else -1
-        if heard >= self.span.oldest(self._index):
+        if self.heard_at > -inf and self.span.index(self.heard_at + self._axis.ahead) >= self.span.oldest(self._index):
             since = sum(bucket.used for bucket in self._buckets if bucket.index >= began) - before
-            balance = min(balance, int(share * self.free) - since)
+            balance = min(balance, max(min(1, self.free), int(share * self.free)) - since)
         self.set(balance)
 
 
