@@ -103,7 +103,7 @@ def test_a_url_that_is_none_is_an_os_error() -> None:
     """As an address that cannot be had."""
 
     async def main() -> None:
-        with pytest.raises(OSError, match="shared_limits.store"):
+        with pytest.raises(OSError, match=r"shared_limits\.store"):
             open_lessee("http://x", lambda fact: None)
 
     run(main)

@@ -12,6 +12,8 @@ from penstock.core.spec import GateSpec
 from tests.core.playbook import nothing_held, pool
 from tests.helpers.lessees import World
 
+pytestmark = pytest.mark.slow
+
 PRICES = {"m": PriceSpec(prompt=100.0, completion=300.0)}
 MICRO = 1e-6
 PROMPT, ANSWER = 7, 20

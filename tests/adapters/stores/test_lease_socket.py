@@ -1,5 +1,7 @@
-"""A book behind a Unix socket: who may ask, what is no message, a parent that goes and comes back. (What a store must do
-stands in tests/contracts/test_lease_stores.py.)"""
+"""A book behind a Unix socket: who may ask, what is no message, a parent that goes and comes back.
+
+What a store must do stands in tests/contracts/test_lease_stores.py.
+"""
 
 import asyncio
 import stat
@@ -75,7 +77,7 @@ def test_a_parent_that_comes_back_is_found_again() -> None:
                 await server.start()
                 assert (await client.exchange(question(number))).answers
                 await server.close()
-                with pytest.raises(OSError, match="closed|refused|No such file|reset"):
+                with pytest.raises(OSError, match=r"closed|refused|No such file|reset"):
                     await client.exchange(question(number + 1))
             await client.close()
 

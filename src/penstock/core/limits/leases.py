@@ -263,11 +263,10 @@ class Leases:
             if tenure is not None:
                 tenure.hear(answer.epoch, answer.grants, self._sent_at + self.spec.lease_s, now)
         self.asking.update(tenures)
+        heard = {answer.account for answer in event.answers}
         if was_away:
-            heard = {answer.account for answer in event.answers}
             self.asking.update({key: tenure for key, tenure in self._active.items() if key not in heard})
             return self._room.tenants()
-        heard = {answer.account for answer in event.answers}
         return [
             lane[0] for lane, demand in self._demands.items()
             if any(key_of(account) in heard for account in demand.purse.accounts)
