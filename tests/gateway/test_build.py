@@ -91,7 +91,7 @@ def test_a_call_goes_through() -> None:
     async def test(gateway: Gateway, port: int, engine: Engine) -> None:
         assert await ask(port) == (200, b'{"ok":true}', True)
         await until(lambda: idle(gateway))
-        kinds = [json.loads(turn)[1]["type"] for turn in gateway.journal_tail(10)]
+        kinds = [json.loads(turn)[1]["type"] for turn in await gateway.journal_tail(10)]
         assert (kinds[:2], kinds[-1]) == (["FleetSeen", "Arrived"], "Ended")
         assert b'outcome="ok"' in gateway.metrics()
         assert [view.served for view in gateway.replica_views()] == [1]

@@ -17,7 +17,7 @@ from penstock.config.addresses import show_address
 from penstock.config.schema import KeyTerms, ScaleConf, ScaledPool, ServerSpec, Settings
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec
 
-RESTART = ("listen", "admin", "metrics", "tls", "journal", "ledger", "limits.backlog", "shared_limits.store")
+RESTART = ("listen", "admin", "metrics", "tls", "journal", "ledger", "workers", "limits.backlog", "shared_limits.store")
 """What holds until a restart."""
 _SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash", "most_tokens", "ledger", "lease_store")
 

@@ -239,6 +239,7 @@ class File(Strict, frozen=True, kw_only=True):
     listen: Annotated[str, doc("host:port of the data port")] = "127.0.0.1:8080"
     admin: Annotated[str | None, doc("host:port of the admin API; none: no admin API")] = "127.0.0.1:9090"
     metrics: Annotated[str | None, doc("host:port of Prometheus metrics, open, so that it can be scraped in a cluster; none: only at the admin API")] = None
+    workers: Annotated[Annotated[int, Meta(ge=1, le=64)] | Literal["auto"], doc("processes that serve, each on a core of its own, under one parent that looks at replicas, scales and has the admin API; auto: as many as there are CPU cores. 1: one process does everything")] = 1
     auth: Annotated[Literal["keys", "none"] | None, doc("none: an open gateway even beyond loopback; left out: keys where there are any")] = None
     admin_key: Annotated[str | None, doc("key that the admin API asks for (plain, ${VARIABLE}, file:/path or 'sha256:…'); must be set for an admin address beyond loopback")] = None
     keys: Annotated[tuple[KeyConf, ...], doc("API keys of clients; none: an open gateway, on loopback only")] = ()
@@ -359,6 +360,7 @@ class ServerSpec(Strict, frozen=True, kw_only=True):
     log: LogSpec = field(default_factory=LogSpec)
     journal: str | None = None
     ledger: LedgerSpec | None = None
+    workers: int = 1
     lease_store: str | None = None
     """URL of the store of shared limits; None: each process has its own."""
 

@@ -10,6 +10,7 @@ from penstock.config.keys import ReadFile, client_keys, hash_of, plain_key_warni
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import File, PoolConf, ServerSpec
 from penstock.config.tenants import Tenants
+from penstock.config.workers import workers
 from penstock.core.spec import ProbeSpec
 
 Address = tuple[str, int]
@@ -63,7 +64,8 @@ def assemble(
         most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
-        ledger=file.ledger, lease_store=None if file.shared_limits is None else file.shared_limits.store,
+        ledger=file.ledger, workers=workers(file),
+        lease_store=None if file.shared_limits is None else file.shared_limits.store,
     )  # fmt: skip
     return spec, warnings
 

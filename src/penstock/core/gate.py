@@ -100,6 +100,14 @@ class Gate:
         found = self._fleet.pools.get(pool)
         return None if found is None else window_of(found, now)
 
+    def busy(self) -> dict[str, int]:
+        """Calls in flight by replica, where there are any."""
+        return {seat.id: seat.in_flight for seat in self._fleet.seats.values() if seat.in_flight}
+
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait by pool, where there are any."""
+        return {name: pool.counts.calls for name, pool in self._fleet.pools.items() if pool.counts.calls}
+
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used, where there are limits."""
         return self._calls.accounts(now)

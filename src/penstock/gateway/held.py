@@ -36,5 +36,5 @@ def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
         raise ConfigError(mistakes)
     return replace(
         new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
-        journal=started.journal, ledger=started.ledger, lease_store=started.lease_store,
+        journal=started.journal, ledger=started.ledger, workers=started.workers, lease_store=started.lease_store,
     )  # fmt: skip

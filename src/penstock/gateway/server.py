@@ -70,7 +70,10 @@ class DataPlane:
         *,
         sweep_s: float = SWEEP_S,
         ask_usage: bool = ASK_USAGE,
+        looks: bool = True,
+        name: str = "",
     ) -> None:
+        """`looks`: replicas are looked at from here. `name` stands in the ids of its calls."""
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop.call_soon)
         self._models = models
@@ -88,7 +91,7 @@ class DataPlane:
         self.refused: dict[str, int] = {}
         """Requests answered here without the Gate, by label."""
         self._connections: dict[Inbound, None] = {}
-        self._prefix = os.urandom(4).hex()
+        self._prefix = os.urandom(4).hex() + name
         self._numbers = itertools.count(1)
         self._accepted = 0
         self._requests = 0
@@ -101,7 +104,7 @@ class DataPlane:
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
-        self.perform: Callable[[Effect], None] = Performer(self, dialect_of).perform
+        self.perform: Callable[[Effect], None] = Performer(self, dialect_of, looks).perform
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
         self._idle = asyncio.Event()
@@ -147,6 +150,10 @@ class DataPlane:
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from None
         self._listeners.append(listener)
+        self._sweep()
+
+    def begin(self) -> None:
+        """Look at the time without listening: clients come to others."""
         self._sweep()
 
     @property

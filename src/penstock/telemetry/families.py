@@ -148,6 +148,9 @@ FAMILIES: tuple[Family, ...] = (
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
     Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),
+    # its workers, where it has several
+    Family("worker_up", "gauge", ("worker",), "1 while the worker serves, 0 until it is started again."),
+    Family("worker_cpu_seconds", "counter", ("worker",), "CPU time that it has used; begins anew with its process."),
 )  # fmt: skip
 
 BY_NAME = {family.name: family for family in FAMILIES}
