@@ -87,7 +87,7 @@ def test_about_itself() -> None:
 
 
 def test_a_request_keeps_its_id() -> None:
-    """The client's x-request-id becomes part of the answer's id and of the list of what was seen, which tells for whom."""
+    """The client's x-request-id becomes part of the answer's id and of the list of what was seen, with its user."""
 
     async def test(emulator: Running) -> None:
         reply = await ask(emulator.ports[0], CHAT, chat(max_tokens=1, user="ada"), headers="x-request-id: mine\r\n")

@@ -15,13 +15,14 @@ from sqlalchemy.exc import DBAPIError
 
 from penstock.adapters.stores.database import Away, Database
 from penstock.adapters.stores.history import forget
-from penstock.adapters.stores.writing import MICROS, Writer, rows_of
+from penstock.adapters.stores.rows import MICROS, rows_of
+from penstock.adapters.stores.writing import Writer
 from penstock.drive.segments import Reader, Record, Segments, framed
 
 log = logging.getLogger("penstock.ledger")
 
-BATCH: Final = 1_000
-"""Rows of one transaction at most."""
+BATCH: Final = 10_000
+"""Rows of one transaction at most. Many calls of one tenant then change the same few pages of each index."""
 LOOK_S: Final = 1.0
 """How often it looks for rows: by so much is the database behind."""
 AWAY_S: Final = (0.5, 5.0)
