@@ -5,6 +5,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from penstock.base.entries import Used
 from penstock.base.nouns import EngineStats, GpuReading, Usage
 from penstock.core.events import (
     Began,
@@ -17,6 +18,7 @@ from penstock.core.events import (
     Metered,
     Observed,
     Probed,
+    Recalled,
     Reconfigured,
     Woke,
 )
@@ -36,6 +38,7 @@ ONE_OF_EACH: list[Event] = [
     Metered("a", (GpuReading(index=0, uuid="GPU-1", utilisation=0.5),)),
     Listed("a", ("m",)),
     Benched("a", 1, True, 0.2, 50.0),
+    Recalled((Used("acme", "web", "m", -60.0, 3, 400), Used("acme", "web", "m", 0.0, day=5, month=7))),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
     Woke(),
 ]

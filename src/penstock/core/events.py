@@ -7,6 +7,7 @@ cancelled it or the client left. Of one call two attempts may be under way, unti
 
 from msgspec import Struct
 
+from penstock.base.entries import Used
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, EngineStats, GpuReading, Replica, Usage
 from penstock.core.spec import GateSpec
@@ -106,6 +107,13 @@ class Benched(Struct, frozen=True, tag=True, gc=False):
     """Why it failed."""
 
 
+class Recalled(Struct, frozen=True, tag=True):
+    """What had been used of limits before this process began, out of the ledger: told once, or in parts. What calls
+    have used since then is not in it."""
+
+    used: tuple[Used, ...]
+
+
 class Reconfigured(Struct, frozen=True, tag=True):
     """From now on this spec holds. Calls in flight and waiting are kept."""
 
@@ -128,6 +136,7 @@ Event = (
     | Metered
     | Listed
     | Benched
+    | Recalled
     | Reconfigured
     | Woke
 )

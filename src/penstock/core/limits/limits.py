@@ -13,6 +13,7 @@ from penstock.core.limits.account import Account, Hold, Purse, Shape
 from penstock.core.limits.bars import Bar, bar_of
 from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
 from penstock.core.limits.estimates import Estimates
+from penstock.core.limits.recall import Recollection
 from penstock.core.limits.room import Lane, Room
 from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec
 from penstock.core.limits.windows import tightest
@@ -25,7 +26,7 @@ class Limits:
 
     __slots__ = (
         "_accounts", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared", "_spec",
-        "freed", "on", "room",
+        "freed", "on", "recollection", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -46,6 +47,8 @@ class Limits:
         self._estimates = Estimates()
         self._holds = 0
         self._prices: dict[str, Price] = {}
+        self.recollection = Recollection()
+        """What was used before this process began, until its account opens."""
         self.room = Room()
         self.freed: list[str] = []
         """Tenants of whom calls wait, and for whom something may have come free since it was last asked."""
@@ -72,6 +75,11 @@ class Limits:
         former = self._former | self._accounts
         self._former = {whose: account for whose, account in former.items() if not account.idle}
         self._accounts = {}
+
+    def recall(self) -> None:
+        """Something is recalled: accounts that are open have it at once."""
+        for whose, account in (self._former | self._accounts).items():
+            self.recollection.give(whose, account)
 
     # ===== a call comes and goes =====
 
@@ -205,6 +213,8 @@ class Limits:
         if account is None:
             account = self._former.pop(whose, None) or Account(kind, name, model, spec)
             self._accounts[whose] = account
+            if self.recollection:
+                self.recollection.give(whose, account)
         if account.spec != spec:
             account.respec(spec)
         return account
