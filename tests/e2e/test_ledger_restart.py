@@ -25,8 +25,8 @@ MOST = 10
 def tree(folder: Path, urls: list[str], **limits: Any) -> dict[str, Any]:
     """A gateway with one tenant that has these limits."""
     return {
-        "pools": [pool(*urls)], "keys": [{"name": "web", "key": KEY, "tenant": "thrifty"}], "prices": PRICES, "unknown_price": "refuse",
-        "tenants": [{"name": "thrifty", "limits": limits}], "ledger": {"folder": str(folder)},
+        "pools": [pool(*urls)], "keys": [{"name": "web", "key": KEY, "tenant": "thrifty"}],
+        "prices": PRICES, "unknown_price": "refuse", "tenants": [{"name": "thrifty", "limits": limits}], "ledger": {"folder": str(folder)},
     }  # fmt: skip
 
 

@@ -99,8 +99,7 @@ class Gateway:
         try:
             self._open()
             if self.ledger is not None:
-                limited = self.gate.spec.limits is not None
-                await self.ledger.begin(self.reloader.settings.replicas, self.pump.tell if limited else None)
+                await self.ledger.begin(self.reloader.settings, self.pump.tell)
             await self.plane.start()
         except OSError:
             await self.stop()

@@ -16,6 +16,7 @@ from msgspec import Struct
 from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.entries import Kept, Upkeep, Used
 from penstock.base.nouns import Replica
+from penstock.config.schema import Settings
 from penstock.core.events import Recalled
 from penstock.drive.segments import Segments
 from penstock.gateway.outbox import Outbox
@@ -114,12 +115,11 @@ class Ledger:
         self.clerk.start()
         self._tick()
 
-    async def begin(self, replicas: Sequence[Replica], tell: Callable[[Recalled], object] | None) -> None:
-        """As `start`; then wait until `tell`, on this loop, has been told what was used of limits before this process
-        began. Where the database does not answer in time it is told once it does."""
-
-        if tell is None:
-            self.start(replicas)
+    async def begin(self, settings: Settings, tell: Callable[[Recalled], object]) -> None:
+        """As `start`; where there are limits, wait until `tell`, on this loop, has been told what was used of them
+        before this process began. Where the database does not answer in time it is told once it does."""
+        if settings.gate.limits is None:
+            self.start(settings.replicas)
             return
 
         def recall(used: list[Used]) -> None:
@@ -129,7 +129,7 @@ class Ledger:
                 self._loop.call_soon_threadsafe(self._recalled.set)
 
         self.clerk.recall = recall
-        self.start(replicas)
+        self.start(settings.replicas)
         for _ in range(round(RECALL_S / LOOK_S)):
             try:
                 async with asyncio.timeout(LOOK_S):
