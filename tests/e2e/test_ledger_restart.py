@@ -26,7 +26,8 @@ def tree(folder: Path, urls: list[str], **limits: Any) -> dict[str, Any]:
     """A gateway with one tenant that has these limits."""
     return {
         "pools": [pool(*urls)], "keys": [{"name": "web", "key": KEY, "tenant": "thrifty"}],
-        "prices": PRICES, "unknown_price": "refuse", "tenants": [{"name": "thrifty", "limits": limits}], "ledger": {"folder": str(folder)},
+        "prices": PRICES, "unknown_price": "refuse", "ledger": {"folder": str(folder)},
+        "tenants": [{"name": "thrifty", "limits": limits}],
     }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_a_restart_gives_no_second_budget(start: Start, engines: list[str], tmp_
     that fits, and the last of them knows all of it before it serves anybody."""
     folder = tmp_path / "ledger"
     limits = {"budget_per_day": BUDGET, "budget_per_month": 1, "tokens_per_day": 100_000, "wait": 0}
-    total = 0
+    total, used = 0, dict[str, float]()
     for life in range(5):
         gateway = start(tree(folder, engines[:2], **limits))
         total += run(lambda gateway=gateway, life=life: served(gateway, 4 if life < 3 else 60), 40.0)  # type: ignore[misc]
