@@ -278,7 +278,8 @@ def away(asked: argparse.Namespace) -> dict[str, Any]:
                 began = time.monotonic()
                 arrived(gateway, server.url, calls)
     return {
-        "calls": calls, "arrived_after_s": round(time.monotonic() - began, 1), "waited_mb": outage.most_waiting_bytes / 1e6,
+        "calls": calls, "arrived_after_s": round(time.monotonic() - began, 1),
+        "journal_mb": round(outage.most_waiting_bytes / 1e6, 1),
         **{phase: seen._asdict() for phase, seen in outage.phases.items()},
     }  # fmt: skip
 
