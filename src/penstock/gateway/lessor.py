@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from penstock.adapters.stores.lease_socket import LeaseServer
 from penstock.adapters.stores.lessors import SOCKET
 from penstock.config.schema import Settings
 from penstock.core.limits.book import LeaseBook
+from penstock.core.limits.recall import Owed
 from penstock.core.limits.spec import SharedSpec
 from penstock.core.split import limited
 
@@ -23,7 +25,8 @@ class Lessor:
     def __init__(self) -> None:
         """Raises OSError where there can be no folder."""
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._server = LeaseServer(LeaseBook(), str(self._folder / "leases"))
+        self._book = LeaseBook()
+        self._server = LeaseServer(self._book, str(self._folder / "leases"))
 
     @property
     def url(self) -> str:
@@ -33,6 +36,11 @@ class Lessor:
     async def start(self) -> None:
         """Answer from now on. Raises OSError."""
         await self._server.start()
+
+    def recall(self, lines: Iterable[Owed], now: float) -> None:
+        """So much of limits had been used before this parent began."""
+        for whose, what, at, amount in lines:
+            self._book.recall(whose, what, at, amount, now)
 
     async def close(self) -> None:
         """Answer no more."""

@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from penstock.base.entries import Used
 from penstock.base.nouns import AccountView, PoolView, ReplicaView
 from penstock.config.schema import Settings
 from penstock.core.effects import Effect
-from penstock.core.events import Event, Listed, Metered, Observed, Probed
+from penstock.core.events import Event, Listed, Metered, Observed, Probed, Recalled
+from penstock.core.limits.recall import owed
 from penstock.core.scale.flow import Flow
 from penstock.core.scale.window import Window
 from penstock.gateway.build import Gateway
@@ -106,6 +108,8 @@ class Parent(Gateway):
         self._fresh: asyncio.Task[None] | None = None
         self._held: list[socket.socket] = []
         self._lessor: Lessor | None = None
+        self._recall: list[Used] = []
+        """What was used of limits before this parent began, until there is who counts it."""
         super().__init__(settings, read, file, seed)
         self.workers = Workers(settings.server.workers, self, self.pump.now)
 
@@ -115,10 +119,22 @@ class Parent(Gateway):
         self._held = reserved(self.server.listen)
         if self.server.lease_store is None:
             self._lessor = Lessor()
+            self._owe()
             await self._lessor.start()
         self.plane.begin()
         self._settle()
         await self.workers.start()
+
+    def _recalled(self, used: Recalled) -> None:
+        """Workers have it by their leases; where these come of another store, it has not forgotten."""
+        self._recall += used.used
+        self._owe()
+
+    def _owe(self) -> None:
+        limits = self.reloader.settings.gate.limits
+        if self._lessor is not None and limits is not None:
+            used, self._recall = self._recall, []
+            self._lessor.recall(owed(used, limits, self.gate.served), self.pump.now())
 
     async def start(self) -> None:
         """See `Gateway.start`."""
