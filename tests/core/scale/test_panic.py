@@ -151,8 +151,8 @@ def looked(panic: Panic, startup_s: float | None, *looks: tuple[int, float], now
 
 
 def test_a_burst_that_must_have_lasted() -> None:
-    """Where a start takes three minutes a burst is met once it has lasted for half of that, with the least that it asked
-    for meanwhile; one look below the threshold, and it has not."""
+    """Where a start takes three minutes a burst is met once it has lasted for half of that, with the least that it
+    asked for meanwhile; one look below the threshold, and it has not."""
     assert looked(Panic(PanicWindow()), 180.0, (3, 1.0), (17, 9.0), (1, 10.0)) == [None, None, 9]
     assert looked(Panic(PanicWindow()), 180.0, (3, 1.0), (17, 9.0), (1, 7.0), (17, 9.0)) == [None] * 4
     assert looked(Panic(PanicWindow()), 180.0, (17, 50.0)) == [None], "nobody knows what was before"
