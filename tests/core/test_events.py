@@ -5,6 +5,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from penstock.base.leases import Answer, Grant
 from penstock.base.nouns import EngineStats, GpuReading, Usage
 from penstock.core.events import (
     Began,
@@ -13,6 +14,8 @@ from penstock.core.events import (
     Ended,
     Event,
     Failed,
+    Leased,
+    LeaseLost,
     Listed,
     Metered,
     Observed,
@@ -36,6 +39,8 @@ ONE_OF_EACH: list[Event] = [
     Metered("a", (GpuReading(index=0, uuid="GPU-1", utilisation=0.5),)),
     Listed("a", ("m",)),
     Benched("a", 1, True, 0.2, 50.0),
+    Leased(1, 5.0, (Answer(("tenant", "t", ""), 1.0, (Grant("requests per minute", 3, 5, 4, 0.0, 61.0),)),)),
+    LeaseLost(2, "TimeoutError"),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
     Woke(),
 ]

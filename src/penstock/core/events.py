@@ -8,6 +8,7 @@ cancelled it or the client left. Of one call two attempts may be under way, unti
 from msgspec import Struct
 
 from penstock.base.errors import Label
+from penstock.base.leases import Answer
 from penstock.base.nouns import Call, EngineStats, GpuReading, Replica, Usage
 from penstock.core.spec import GateSpec
 
@@ -106,6 +107,22 @@ class Benched(Struct, frozen=True, tag=True, gc=False):
     """Why it failed."""
 
 
+class Leased(Struct, frozen=True, tag=True, gc=False):
+    """The store of shared limits has answered a Lease."""
+
+    number: int
+    now: float
+    """The store's clock, when it did."""
+    answers: tuple[Answer, ...]
+
+
+class LeaseLost(Struct, frozen=True, tag=True, gc=False):
+    """It has not: nobody knows whether it was heard."""
+
+    number: int
+    reason: str = ""
+
+
 class Reconfigured(Struct, frozen=True, tag=True):
     """From now on this spec holds. Calls in flight and waiting are kept."""
 
@@ -128,6 +145,8 @@ Event = (
     | Metered
     | Listed
     | Benched
+    | Leased
+    | LeaseLost
     | Reconfigured
     | Woke
 )

@@ -21,6 +21,8 @@ from penstock.core.events import (
     Event,
     Failed,
     FleetSeen,
+    Leased,
+    LeaseLost,
     Listed,
     Metered,
     Observed,
@@ -61,6 +63,8 @@ class Gate:
             Metered: self._metered,
             Listed: self._listed,
             Benched: self._benched,
+            Leased: self._calls.leased,
+            LeaseLost: self._calls.lease_lost,
             Reconfigured: self._reconfigured,
             Woke: self._woke,
         }
@@ -73,6 +77,8 @@ class Gate:
         self._handlers[type(event)](event, out, now)
         if self._calls.freed:
             self._calls.let_in(out, now)
+        if self._calls.asking:
+            self._calls.lease(out, now)
         return out
 
     def next_wake(self) -> float | None:
@@ -93,6 +99,14 @@ class Gate:
         """A pool's load and its replicas', for the Governor; None: there is no such pool."""
         found = self._fleet.pools.get(pool)
         return None if found is None else window_of(found, now)
+
+    def busy(self) -> dict[str, int]:
+        """Calls in flight by replica, where there are any."""
+        return {seat.id: seat.in_flight for seat in self._fleet.seats.values() if seat.in_flight}
+
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait by pool, where there are any."""
+        return {name: pool.counts.calls for name, pool in self._fleet.pools.items() if pool.counts.calls}
 
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used, where there are limits."""
@@ -189,6 +203,7 @@ class Gate:
     def _reconfigured(self, event: Reconfigured, out: list[Effect], now: float) -> None:
         waiting = self._calls.lift_waiting(now)
         self._respec(event.spec)
+        self._calls.give_leases_back(out, now)
         self._fleet.keep_pools({pool.name for pool in event.spec.pools}, out, now)
         self._recatalog()
         for flight in waiting:
@@ -208,6 +223,8 @@ class Gate:
                 self._calls.barred_for_long(whom, out, now)
             elif what == "room":
                 self._calls.rang(whom)
+            elif what == "leases":
+                self._calls.look_at_leases(now)
             elif what == "held":
                 self._calls.serve(whom, out, now)
                 self._calls.watch_held(whom, now)

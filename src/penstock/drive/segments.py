@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
 log = logging.getLogger("penstock.ledger")
@@ -151,6 +151,9 @@ class Segments:
 
     def _begin_segment(self) -> None:
         self._seal()
+        for number in list(self.sealed):  # whoever reads may be another process
+            if not path_of(self.folder, number).exists():
+                self.sealed.pop(number, None)
         if self.size_bytes > self._max_bytes:
             raise OSError(f"the journal has reached its bound of {self._max_bytes:,} bytes")
         self._number += 1
@@ -178,10 +181,21 @@ class Segments:
             self._file = self._lock = -1
 
 
+class Written(Protocol):
+    """What a reader needs to know of the side that appends."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def committed(self) -> tuple[int, int]: ...
+    @property
+    def sealed(self) -> dict[int, int]: ...
+
+
 class Reader:
     """The side that reads. Of one thread."""
 
-    def __init__(self, segments: Segments) -> None:
+    def __init__(self, segments: Written) -> None:
         self._segments = segments
         self._number = 0
         self._file = -1

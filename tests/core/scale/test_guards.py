@@ -48,8 +48,8 @@ def test_shrinking_waits_until_it_was_wanted_throughout() -> None:
 
 
 def test_what_starts_slowly_is_not_stopped_lightly() -> None:
-    """The window of shrinking is three times as long as replicas take to start, where that is longer than the one that
-    is set; an hour at most, and not where that is switched off."""
+    """The window of shrinking is three times as long as replicas take to start, where that is longer than the one
+    that is set; an hour at most, and not where that is switched off."""
     pace = DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0)
     for startup_s, starts, looks in ((None, 3.0, 3), (10.0, 3.0, 3), (20.0, 3.0, 6), (20.0, 2.0, 4), (20.0, 0.0, 3)):
         made = guard(down=replace(pace, starts=starts))

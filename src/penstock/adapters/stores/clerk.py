@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from penstock.adapters.stores.database import Away, Database
 from penstock.adapters.stores.history import forget
 from penstock.adapters.stores.writing import MICROS, Writer, rows_of
-from penstock.drive.segments import Reader, Record, Segments, framed
+from penstock.drive.following import Joined
+from penstock.drive.segments import Reader, Record, Segments, Written, framed
 
 log = logging.getLogger("penstock.ledger")
 
@@ -34,10 +35,12 @@ REJECTED: Final = "rejected"
 class Clerk:
     """Reads segments, writes rows."""
 
-    def __init__(self, segments: Segments, database: Database, keep_s: float | None = None) -> None:
-        """`keep_s`: older rows are deleted; None: none."""
+    def __init__(
+        self, segments: Segments, database: Database, keep_s: float | None = None, others: Sequence[Written] = ()
+    ) -> None:
+        """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them."""
         self._segments = segments
-        self._reader = Reader(segments)
+        self._reader = Joined([Reader(one) for one in (segments, *others)]) if others else Reader(segments)
         self._database = database
         self._writer = Writer(database)
         self._batch: list[Record] = []

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import ceil, inf
-from typing import Final
+from typing import Final, NamedTuple
 
 PERIODS: Final[dict[str, tuple[float, int]]] = {
     "second": (0.0625, 16), "minute": (1.0, 60), "hour": (60.0, 60), "day": (900.0, 96),
@@ -25,6 +25,16 @@ product, falls into the next bucket."""
 _CRUMB, _MOMENT_S = 1e-9, 1e-6
 """So much of a request is none, and so much later it is asked again: an alarm that rings when one fits must find that
 it does, and a time since 1970 is a float of a quarter of a microsecond."""
+
+
+class Shown(NamedTuple):
+    """How a window stands, for people."""
+
+    used: int
+    held: int
+    left: int
+    free_s: float
+    """Until all of it is there again."""
 
 
 class Bucket:
@@ -84,6 +94,20 @@ class Gauge:
     def left(self) -> int:
         """What may still be taken."""
         return max(0, self.limit - self.used)
+
+    @property
+    def pristine(self) -> bool:
+        """Nothing would be lost with it."""
+        return not self.used
+
+    def relimit(self, limit: int) -> None:
+        """Another limit holds from now on; what was used is kept."""
+        self.limit = limit
+
+    def shown(self, now: float) -> Shown:
+        """For people."""
+        self.roll(now)
+        return Shown(self.used, self.held, self.left, self.free_at(now) - now)
 
     def roll(self, now: float) -> None:
         """Forget what is older than the window. A time before the latest one that was seen changes nothing."""
