@@ -7,6 +7,7 @@ cancelled it or the client left. Of one call two attempts may be under way, unti
 
 from msgspec import Struct
 
+from penstock.base.entries import Used
 from penstock.base.errors import Label
 from penstock.base.leases import Answer
 from penstock.base.nouns import Call, EngineStats, GpuReading, Replica, Usage
@@ -123,6 +124,13 @@ class LeaseLost(Struct, frozen=True, tag=True, gc=False):
     reason: str = ""
 
 
+class Recalled(Struct, frozen=True, tag=True):
+    """What had been used of limits before this process began, out of the ledger: told once, or in parts. What calls
+    have used since then is not in it."""
+
+    used: tuple[Used, ...]
+
+
 class Reconfigured(Struct, frozen=True, tag=True):
     """From now on this spec holds. Calls in flight and waiting are kept."""
 
@@ -147,6 +155,7 @@ Event = (
     | Benched
     | Leased
     | LeaseLost
+    | Recalled
     | Reconfigured
     | Woke
 )

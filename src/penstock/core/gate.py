@@ -7,7 +7,7 @@ known of replicas in `fleet`; this file says which of them hears what, and keeps
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from penstock.base.nouns import AccountView, PoolView, ReplicaView
+from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.calls import Calls
 from penstock.core.catalog import Catalog
@@ -27,6 +27,7 @@ from penstock.core.events import (
     Metered,
     Observed,
     Probed,
+    Recalled,
     Reconfigured,
     Woke,
 )
@@ -65,6 +66,7 @@ class Gate:
             Benched: self._benched,
             Leased: self._calls.leased,
             LeaseLost: self._calls.lease_lost,
+            Recalled: self._recalled,
             Reconfigured: self._reconfigured,
             Woke: self._woke,
         }
@@ -174,6 +176,14 @@ class Gate:
         self.catalog = self._calls.catalog = Catalog(self.spec, listed, settled)
 
     # ===== settings and time =====
+
+    def _recalled(self, event: Recalled, out: list[Effect], now: float) -> None:
+        self._calls.recall(event.used, self._served)
+
+    def _served(self, name: str) -> str:
+        """The name by which limits know a model that a client may name otherwise."""
+        targets = self.catalog.targets(Call(id="", model=name))
+        return targets[0].model if targets else name
 
     def _respec(self, spec: GateSpec) -> None:
         pools = self._fleet.pools

@@ -18,6 +18,8 @@ class Following:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
+        self.first = max(self._sizes(), default=0) + 1
+        """The first segment that was not there yet: what is before it an earlier process has left."""
 
     @property
     def committed(self) -> tuple[int, int]:
@@ -51,7 +53,7 @@ class Reads(Protocol):
 
     @property
     def damaged(self) -> int: ...
-    def read(self, most: int) -> list[Record]: ...
+    def read(self, most: int, former: bool = False) -> list[Record]: ...
     def done(self) -> None: ...
     def close(self) -> None: ...
 
@@ -68,13 +70,13 @@ class Joined:
         """Lines that were no records."""
         return sum(reader.damaged for reader in self._readers)
 
-    def read(self, most: int) -> list[Record]:
+    def read(self, most: int, former: bool = False) -> list[Record]:
         """See `Reader.read`. Each gets its turn."""
         found: list[Record] = []
         readers = self._readers[self._first :] + self._readers[: self._first]
         for reader in readers:
             if len(found) < most:
-                found += reader.read(most - len(found))
+                found += reader.read(most - len(found), former)
         self._first = (self._first + 1) % len(self._readers)
         return found
 

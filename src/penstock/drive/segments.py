@@ -69,6 +69,8 @@ class Segments:
         self._number = max([*self.sealed, *kept], default=0)
         self._file = -1
         self._bytes = 0
+        self.first = self._number + 1
+        """The first segment that is this process's own: what is before it an earlier one has left."""
         self.committed = (0, 0)
         """Segment and bytes of it up to which a reader may read."""
         self._waiting: list[bytes] = []
@@ -187,6 +189,8 @@ class Written(Protocol):
     @property
     def folder(self) -> Path: ...
     @property
+    def first(self) -> int: ...
+    @property
     def committed(self) -> tuple[int, int]: ...
     @property
     def sealed(self) -> dict[int, int]: ...
@@ -209,18 +213,18 @@ class Reader:
         self.damaged = 0
         """Lines that were no records."""
 
-    def read(self, most: int) -> list[Record]:
-        """The next records, at most so many; empty: there are none yet. What was read before counts as dealt with only
-        when `done` says so. Raises OSError."""
-        while len(self._records) < most and self._read_on():
+    def read(self, most: int, former: bool = False) -> list[Record]:
+        """The next records, at most so many; empty: there are none yet. `former`: only what earlier processes have
+        left. What was read before counts as dealt with only when `done` says so. Raises OSError."""
+        while len(self._records) < most and self._read_on(former):
             pass
         found, self._records = self._records[:most], self._records[most:]
         self._given += len(found)
         return found
 
-    def _read_on(self) -> bool:
+    def _read_on(self, former: bool) -> bool:
         """Read a piece; False: there is nothing more."""
-        if self._file < 0 and not self._open_next():
+        if self._file < 0 and not self._open_next(former):
             return False
         number, committed = self._segments.committed
         end = committed if number == self._number else self._segments.sealed.get(self._number, committed)
@@ -245,10 +249,10 @@ class Reader:
                 self._records.append(record)
                 self._taken += 1
 
-    def _open_next(self) -> bool:
+    def _open_next(self, former: bool) -> bool:
         current = self._segments.committed[0]
         later = [number for number in [*self._segments.sealed, current] if number > self._number]
-        if not later:
+        if not later or (former and min(later) >= self._segments.first):
             return False
         self._number = min(later)
         self._file = os.open(path_of(self._segments.folder, self._number), os.O_RDONLY | os.O_CLOEXEC)

@@ -103,14 +103,14 @@ class Gateway:
         """Bind every address, then serve. Raises OSError that names what cannot be had, and then nothing is held."""
         try:
             self._open()
+            if self.ledger is not None:
+                await self.ledger.begin(self.reloader.settings, self.pump.tell)
             await self._listen()
         except OSError:
             await self.stop()
             raise
         for door in self._doors():
             door.start()
-        if self.ledger is not None:
-            self.ledger.start(self.reloader.settings.replicas)
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
         self.discovery.start()
         self.scaling.start(self.reloader.settings.scaled)

@@ -4,6 +4,8 @@ What of it needs the extra `ledger` is imported when somebody has one.
 """
 
 import asyncio
+import contextlib
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from penstock.adapters.stores.spec import LedgerSpec
-from penstock.base.entries import Kept, Upkeep
+from penstock.base.entries import Kept, Upkeep, Used
 from penstock.base.nouns import Replica
+from penstock.config.schema import Settings
+from penstock.core.events import Recalled
 from penstock.drive.following import Following
 from penstock.drive.segments import Segments
 from penstock.gateway.booking import folder_of
@@ -25,9 +29,16 @@ if TYPE_CHECKING:
     from penstock.adapters.stores.database import Database
     from penstock.adapters.stores.history import Pages
 
+log = logging.getLogger("penstock.ledger")
+
 COMMIT_S: Final = 0.5
 """How often is tried again what could not be put on disk."""
 STOP_S: Final = 5.0
+RECALL_S: Final = 5.0
+"""How long a start waits at most to be told what was used of limits before."""
+LOOK_S: Final = 0.1
+PART: Final = 2_000
+"""Lines that the Gate is told at once."""
 UPKEEP_S: Final = 300.0
 """How long a span of time is at most for which it is written down what the fleet was."""
 
@@ -114,6 +125,7 @@ class Ledger:
         outbox.before = self.bookings.commit
         self._timer: asyncio.TimerHandle | None = None
         self._now = now
+        self._recalled = asyncio.Event()
         self._life, self._spans = secrets.token_hex(8), 0
         self._kept: tuple[Kept, ...] = ()
         self._since = 0.0
@@ -124,6 +136,31 @@ class Ledger:
         self.fleet(replicas)
         self.clerk.start()
         self._tick()
+
+    async def begin(self, settings: Settings, tell: Callable[[Recalled], object]) -> None:
+        """As `start`; where there are limits, wait until `tell`, on this loop, has been told what was used of them
+        before this process began. Where the database does not answer in time it is told once it does."""
+        if settings.gate.limits is None:
+            self.start(settings.replicas)
+            return
+
+        def recall(used: list[Used]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                for at in range(0, len(used), PART):
+                    self._loop.call_soon_threadsafe(tell, Recalled(tuple(used[at : at + PART])))
+                self._loop.call_soon_threadsafe(self._recalled.set)
+
+        self.clerk.recall = recall
+        self.start(settings.replicas)
+        for _ in range(round(RECALL_S / LOOK_S)):
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._recalled.wait()
+                    return
+            except TimeoutError:
+                if self.clerk.away:
+                    break
+        log.warning("limits do not know yet what was used before: the ledger's database has not answered")
 
     def _tick(self) -> None:
         if self._now() - self._since >= UPKEEP_S:

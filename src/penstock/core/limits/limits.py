@@ -15,6 +15,7 @@ from penstock.core.limits.bars import Bar, bar_of
 from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
 from penstock.core.limits.estimates import Estimates
 from penstock.core.limits.leases import Leases, Tenure
+from penstock.core.limits.recall import Recollection
 from penstock.core.limits.room import Lane, Room
 from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec, SharedSpec
 from penstock.core.limits.windows import Gauge, tightest
@@ -27,7 +28,7 @@ class Limits:
 
     __slots__ = (
         "_accounts", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared", "_spec",
-        "asking", "ended", "freed", "leases", "on", "room",
+        "asking", "ended", "freed", "leases", "on", "recollection", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,6 +49,8 @@ class Limits:
         self._estimates = Estimates()
         self._holds = 0
         self._prices: dict[str, Price] = {}
+        self.recollection = Recollection()
+        """What was used before this process began, until its account opens."""
         self.room = Room()
         self.freed: list[str] = []
         """Tenants of whom calls wait, and for whom something may have come free since it was last asked."""
@@ -94,6 +97,13 @@ class Limits:
             self.leases = Leases(shared, self.room, self.asking)
         else:
             self.leases.spec = shared
+
+    def recall(self) -> None:
+        """Something is recalled: accounts that are open have it at once. Shared ones have it of their store."""
+        if self.leases is not None:
+            return
+        for whose, account in (self._former | self._accounts).items():
+            self.recollection.give(whose, account)
 
     # ===== a call comes and goes =====
 
@@ -233,6 +243,8 @@ class Limits:
             axis = None if self.leases is None else self.leases.axis
             account = self._former.pop(whose, None) or Account(kind, name, model, spec, axis)
             self._accounts[whose] = account
+            if self.recollection and axis is None:
+                self.recollection.give(whose, account)
         if account.spec != spec:
             account.respec(spec)
         return account
