@@ -111,7 +111,8 @@ PAGE = render(
     lambda: [SOURCE],
     lambda: SCALED,
     lambda: [ACCOUNT],
-    lambda: {family.name: 1 for family in FAMILIES if family.name.startswith("ledger_")},
+    lambda: {family.name: 1 for family in FAMILIES if family.name.startswith(("ledger_", "lease_"))},
+    lambda: {family.name: {"1": 1, "2": 0} for family in FAMILIES if family.name.startswith("worker_")},
 )
 
 

@@ -5,7 +5,7 @@ All are frozen: they travel in facts and orders and are kept in the journal. Non
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Engine = Literal["generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "ollama"]
 WITHOUT_STATS: frozenset[Engine] = frozenset({"generic"})
@@ -234,6 +234,10 @@ class CallRow(Struct, frozen=True, gc=False):
     """What it costs its tenant by the price list; 0 where its model has no price."""
     billed: Usage | None = None
     """What it is charged where no engine told all of it: an estimate. None: the usage, or nothing."""
+    cache: str | UnsetType = UNSET
+    """Unset (and in no journal): there is no cache, or none for its path."""
+    user: str | UnsetType = UNSET
+    """The end user that the client named, as a digest. Unset (and in no journal): it named none."""
 
 
 class Rates(Struct, frozen=True, gc=False):

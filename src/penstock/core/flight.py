@@ -2,6 +2,8 @@
 
 from typing import Final, Literal, NamedTuple
 
+from msgspec import UNSET
+
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, CallRow, Hedge, Usage
 from penstock.core.catalog import Target
@@ -126,5 +128,5 @@ class Flight:
             target.pool if target else "", replica, outcome, status, call.stream, call.priority, self.attempt,
             now - self.arrived, None if self.began is None else self.began - self.arrived, self.queue_s, usage,
             relayed_tokens, "" if self.hedge == "due" else self.hedge, self.cached.tokens,
-            self.cost, billed,
+            self.cost, billed, UNSET, call.user or UNSET,
         )  # fmt: skip

@@ -7,7 +7,7 @@ known of replicas in `fleet`; this file says which of them hears what, and keeps
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from penstock.base.nouns import AccountView, PoolView, ReplicaView
+from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.calls import Calls
 from penstock.core.catalog import Catalog
@@ -21,10 +21,13 @@ from penstock.core.events import (
     Event,
     Failed,
     FleetSeen,
+    Leased,
+    LeaseLost,
     Listed,
     Metered,
     Observed,
     Probed,
+    Recalled,
     Reconfigured,
     Woke,
 )
@@ -61,6 +64,9 @@ class Gate:
             Metered: self._metered,
             Listed: self._listed,
             Benched: self._benched,
+            Leased: self._calls.leased,
+            LeaseLost: self._calls.lease_lost,
+            Recalled: self._recalled,
             Reconfigured: self._reconfigured,
             Woke: self._woke,
         }
@@ -73,6 +79,8 @@ class Gate:
         self._handlers[type(event)](event, out, now)
         if self._calls.freed:
             self._calls.let_in(out, now)
+        if self._calls.asking:
+            self._calls.lease(out, now)
         return out
 
     def next_wake(self) -> float | None:
@@ -93,6 +101,14 @@ class Gate:
         """A pool's load and its replicas', for the Governor; None: there is no such pool."""
         found = self._fleet.pools.get(pool)
         return None if found is None else window_of(found, now)
+
+    def busy(self) -> dict[str, int]:
+        """Calls in flight by replica, where there are any."""
+        return {seat.id: seat.in_flight for seat in self._fleet.seats.values() if seat.in_flight}
+
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait by pool, where there are any."""
+        return {name: pool.counts.calls for name, pool in self._fleet.pools.items() if pool.counts.calls}
 
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used, where there are limits."""
@@ -161,6 +177,14 @@ class Gate:
 
     # ===== settings and time =====
 
+    def _recalled(self, event: Recalled, out: list[Effect], now: float) -> None:
+        self._calls.recall(event.used, self._served)
+
+    def _served(self, name: str) -> str:
+        """The name by which limits know a model that a client may name otherwise."""
+        targets = self.catalog.targets(Call(id="", model=name))
+        return targets[0].model if targets else name
+
     def _respec(self, spec: GateSpec) -> None:
         pools = self._fleet.pools
         for pool in spec.pools:
@@ -189,6 +213,7 @@ class Gate:
     def _reconfigured(self, event: Reconfigured, out: list[Effect], now: float) -> None:
         waiting = self._calls.lift_waiting(now)
         self._respec(event.spec)
+        self._calls.give_leases_back(out, now)
         self._fleet.keep_pools({pool.name for pool in event.spec.pools}, out, now)
         self._recatalog()
         for flight in waiting:
@@ -208,6 +233,8 @@ class Gate:
                 self._calls.barred_for_long(whom, out, now)
             elif what == "room":
                 self._calls.rang(whom)
+            elif what == "leases":
+                self._calls.look_at_leases(now)
             elif what == "held":
                 self._calls.serve(whom, out, now)
                 self._calls.watch_held(whom, now)
