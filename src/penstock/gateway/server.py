@@ -288,10 +288,9 @@ class DataPlane:
             Arrived(
                 Call(
                     call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
-                    True, head.wishes.priority, guess,
-                    most, len(body),
-                    session, user_of(fields), prefix, prompt_bytes,
-                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
+                    True, head.wishes.priority, guess, most, len(body),
+                    session, user_of(fields) if fields.user else "", prefix, prompt_bytes,
+                    head.wishes.latency_s, head.tier, fields.n or 1, head.region,
                 )
             )
         )  # fmt: skip
