@@ -5,7 +5,9 @@ All are frozen: they travel in facts and orders and are kept in the journal. Non
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from penstock.base.contents import CacheState, Content
 
 Engine = Literal["generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "ollama"]
 WITHOUT_STATS: frozenset[Engine] = frozenset({"generic"})
@@ -58,6 +60,8 @@ class Call(Struct, frozen=True, gc=False):
     """Answers that it asks for (`n`), each of `max_tokens` at most."""
     region: str = ""
     """Where it comes from; empty: nobody said, or it does not matter."""
+    content: Content | UnsetType = UNSET
+    """Unset (and in no journal): there is no cache, or none for its path."""
 
 
 class Region(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -234,6 +238,8 @@ class CallRow(Struct, frozen=True, gc=False):
     """What it costs its tenant by the price list; 0 where its model has no price."""
     billed: Usage | None = None
     """What it is charged where no engine told all of it: an estimate. None: the usage, or nothing."""
+    cache: CacheState | UnsetType = UNSET
+    """Unset (and in no journal): there is no cache, or none for its path."""
 
 
 class Rates(Struct, frozen=True, gc=False):

@@ -19,6 +19,7 @@ from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.config.strict import Strict, doc
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, TiersSpec
 from penstock.core.regions import RegionsSpec
 from penstock.core.scale.spec import ScaleSpec
@@ -226,6 +227,10 @@ class LogSpec(Strict, frozen=True, kw_only=True):
     slow_s: Annotated[Seconds, doc("calls that take longer are logged even where access is off; 0: never")] = field(default=0.0, name="slow")
 
 
+class CacheConf(CacheSpec, frozen=True, kw_only=True):
+    """Answers that are given again, and identical calls at the same time that are answered by one [C1, C2, C3]."""
+
+
 class File(Strict, frozen=True, kw_only=True):
     """A whole configuration file."""
 
@@ -249,6 +254,7 @@ class File(Strict, frozen=True, kw_only=True):
     log: LogSpec = field(default_factory=LogSpec)
     journal: Annotated[str | None, doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
     ledger: Annotated[LedgerSpec | None, doc("where every call is written down; none: nowhere")] = None
+    cache: Annotated[CacheConf | None, doc("answers that are given again; none: none is, and it costs nothing")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     max_waiting: Annotated[Count, doc("calls that may wait in all pools together")] = 10_000
     explain: ExplainSpec = field(default_factory=ExplainSpec)

@@ -28,8 +28,11 @@ _MAX_INTERIM = 16
 class Client(Protocol):
     """The client's connection, as an attempt sees it."""
 
-    write: Callable[[bytes], None]
     deadline: float
+
+    def write(self, data: bytes, /) -> None:
+        """Bytes of the answer."""
+        ...
 
 
 class Owner(Protocol):
@@ -39,10 +42,11 @@ class Owner(Protocol):
     head: Head
     plane: Plane
     wants_usage: bool
+    gzip: bool
     winner: "Attempt | None"
 
     @property
-    def inbound(self) -> Client | None:
+    def client(self) -> Client | None:
         """The client's connection; None: it has left."""
         ...
 
@@ -122,7 +126,7 @@ class Attempt:
         if self.number > 1:
             request_id = f"{request_id}-{self.number}"  # engines refuse an id that they may still be working on
         conn.send(self.pool.request_head(exchange.head, len(body), request_id), body)
-        inbound = exchange.inbound
+        inbound = exchange.client
         if inbound is not None:
             due = self._since + self.order.first_byte_timeout_s + exchange.plane.sweep_s
             if due < inbound.deadline:
@@ -182,7 +186,7 @@ class Attempt:
 
     def _watch(self) -> None:
         """Another time-out holds from now on: have it looked at in time."""
-        inbound = self.exchange.inbound
+        inbound = self.exchange.client
         if inbound is not None:
             inbound.deadline = min(inbound.deadline, self.deadline())
 
@@ -314,7 +318,7 @@ class Attempt:
             return
         exchange = self.exchange
         framing = b"content-length: %d\r\n"
-        if len(body) >= MIN_GZIP_BYTES and exchange.head.gzip and not response.encoded:
+        if len(body) >= MIN_GZIP_BYTES and exchange.gzip and not response.encoded:
             framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
             body = compressed(body)
         head = exchange.answer_head(response, framing % len(body) if response.status != 204 else b"")
@@ -334,7 +338,7 @@ class Attempt:
     def _begin(self) -> bool:
         """Tell the Gate that there is content; False: the answer is not wanted any more."""
         exchange = self.exchange
-        if exchange.winner is not None or exchange.inbound is None:
+        if exchange.winner is not None or exchange.client is None:
             return False
         exchange.plane.tell(Began(exchange.id, self.number))
         return self._take_client()
@@ -342,7 +346,7 @@ class Attempt:
     def _take_client(self) -> bool:
         """From now on the client's connection is for this attempt; False: it is not to be had."""
         exchange = self.exchange
-        inbound = exchange.inbound
+        inbound = exchange.client
         if exchange.winner is not None or inbound is None or self.phase == OVER:
             return False
         self.phase = RELAYING

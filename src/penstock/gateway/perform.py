@@ -12,8 +12,10 @@ from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.benchmark import Benchmarks
 from penstock.gateway.exchange import Exchange
+from penstock.gateway.keeper import Keeper
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.plane import Plane
+from penstock.gateway.shelf import Shelf
 
 log = logging.getLogger("penstock.gateway")
 
@@ -27,6 +29,7 @@ class Stage(Plane, Protocol):
 
     exchanges: dict[str, Exchange]
     outbound: Outbound
+    shelf: Shelf
 
     def forget(self, call_id: str) -> None:
         """The call is over."""
@@ -48,6 +51,7 @@ class Performer:
         self._plane = plane
         self._dialect_of = dialect_of
         self._benchmarks = Benchmarks(plane)
+        self.keeper = Keeper(plane)
         self._table: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             Cancel: self._cancel,
@@ -55,6 +59,7 @@ class Performer:
             Record: self._record,
             Probe: self._probe,
             Forget: self._forget,
+            **self.keeper.table(),
         }
 
     def perform(self, effect: Effect) -> None:

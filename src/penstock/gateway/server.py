@@ -12,15 +12,20 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from msgspec import UNSET
+
 from penstock.adapters.wire.malformed import Malformed
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call
 from penstock.base.ports import Dialect
 from penstock.config.schema import ServerSpec, Settings
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.effects import Effect
 from penstock.core.events import Arrived, ClientGone, Event
 from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
+from penstock.gateway.cached import CachedExchange
+from penstock.gateway.content import content_of
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
@@ -29,6 +34,7 @@ from penstock.gateway.outbound import Outbound
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.peek import ATTACHED_TOKENS, Fields, guess_tokens, peek, peek_prompt, user_of
 from penstock.gateway.perform import Performer
+from penstock.gateway.shelf import Shelf
 
 log = logging.getLogger("penstock.gateway")
 
@@ -97,6 +103,9 @@ class DataPlane:
         self._cookies: dict[str, bytes] = {}
         self._reads_prefix = False
         """A pool's strategy wants to know how prompts begin."""
+        self._cache: CacheSpec | None = None
+        """None: there is no cache."""
+        self.shelf = Shelf()
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
@@ -118,6 +127,7 @@ class DataPlane:
         self.timeouts = settings.server.timeouts
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
+        self._cache = settings.gate.cache
         self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
         self._cookies = {
@@ -261,7 +271,14 @@ class DataPlane:
             stream and route.may_ask_usage and self._ask_usage and not (options is not None and options.include_usage)
         )
         call_id = f"{self._prefix}-{next(self._numbers)}"
-        exchange = Exchange(self, inbound, call_id, head, body, model, wants_usage)
+        content = None
+        exchange: Exchange
+        if self._cache is not None and not head.http10:
+            content = content_of(head.path, body, head.wishes, self._cache)
+        if content is None or self._cache is None:
+            exchange = Exchange(self, inbound, call_id, head, body, model, wants_usage)
+        else:
+            exchange = CachedExchange(self, inbound, call_id, head, body, model, wants_usage).begin(self._cache)
         exchange.model_at = span
         self.exchanges[call_id] = exchange
         inbound.exchange = exchange
@@ -281,6 +298,7 @@ class DataPlane:
                     most, len(body),
                     session, user_of(fields), prefix, prompt_bytes,
                     latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
+                    content=content or UNSET,
                 )
             )
         )  # fmt: skip
