@@ -47,10 +47,10 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "bar", "began", "cache", "cached", "call", "cost", "deadline",
-        "expected", "flow", "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s",
-        "queued_at", "rival", "seat", "sent_at", "sharing", "spared", "state", "target", "target_attempts", "targets",
-        "trail", "tried",
+        "arrived", "attempt", "bar", "began", "cache", "cached", "call", "cost", "deadline", "expected", "flow",
+        "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin",
+        "queue_s", "queued_at", "rival", "seat", "sent_at", "sharing", "spared", "state", "target", "target_attempts",
+        "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -88,10 +88,7 @@ class Flight:
         """How the last attempt failed."""
         self.cached = NOTHING
         """What of its prompt the replica is believed to have cached."""
-        self.deadline = 0.0
-        self.queued_at = 0.0
-        self.queue_s = 0.0
-        self.sent_at = 0.0
+        self.deadline = self.queued_at = self.queue_s = self.sent_at = 0.0
         self.began: float | None = None
         self.expected: float | None = None
         """Output tokens that were expected, once it waits or is sent."""

@@ -204,6 +204,7 @@ class Given(Doors):
         pass now, or ever."""
         self._counts(flight, "miss")
         flight.move("new")
+        flight.targets = self.catalog.targets(flight.call)
         if not self._limits.on:
             return True
         self._limits.release(flight)
@@ -215,6 +216,9 @@ class Given(Doors):
 
     def _goes(self, flight: Flight, out: list[Effect], now: float) -> None:
         """It is sent, or waits, whatever the cache holds."""
+        if not flight.targets:
+            self._refuse(flight, "model_not_found", out, now)
+            return
         flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(flight.call)
         self._dispatch(flight, out, now)
 

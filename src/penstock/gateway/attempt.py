@@ -14,7 +14,7 @@ from penstock.base.nouns import Usage
 from penstock.core.effects import Send
 from penstock.core.events import Began, Ended
 from penstock.gateway.head import Head
-from penstock.gateway.plane import Plane
+from penstock.gateway.plane import Client, Plane
 from penstock.gateway.pool import Pool, Upstream
 from penstock.gateway.relay import HOLD_WHOLE_BYTES, MIN_GZIP_BYTES, Body, EventRelay, PlainRelay, compressed
 from penstock.gateway.verdict import retry_after_s, verdict
@@ -23,16 +23,6 @@ CONNECTING, WAITING, HOLDING, RELAYING, OVER = range(5)
 
 _MAX_INTERIM = 16
 """Interim answers (1xx) that are skipped."""
-
-
-class Client(Protocol):
-    """The client's connection, as an attempt sees it."""
-
-    deadline: float
-
-    def write(self, data: bytes, /) -> None:
-        """Bytes of the answer."""
-        ...
 
 
 class Owner(Protocol):

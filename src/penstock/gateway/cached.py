@@ -11,11 +11,13 @@ from msgspec.structs import replace
 
 from penstock.adapters.wire.response import ResponseHead
 from penstock.base.errors import Label
-from penstock.core.cache.spec import CacheSpec
 from penstock.core.effects import Answer, Send
 from penstock.core.events import Began, ClientGone, Ended, Failed
 from penstock.gateway.answers import last_event, rate_lines
 from penstock.gateway.exchange import Exchange
+from penstock.gateway.head import Head
+from penstock.gateway.inbound import Inbound
+from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
 from penstock.gateway.relay import MIN_GZIP_BYTES, compressed
 from penstock.gateway.share import Share
@@ -28,22 +30,20 @@ _LENGTH = b"content-length: "
 class CachedExchange(Exchange):
     """One call."""
 
-    __slots__ = ("_at", "_headed", "_pace", "_spec", "_word", "kept", "share")
+    __slots__ = ("_headed", "_pace", "_word", "at", "kept", "share")
 
-    share: Share | None
-    kept: Kept | None
-
-    def begin(self, spec: CacheSpec) -> "CachedExchange":
-        """Itself, under these settings."""
-        self._spec = spec
-        self.share = self.kept = None
-        self._at = 0
+    def __init__(
+        self, plane: Plane, inbound: Inbound, id: str, head: Head, body: bytes, model: str, wants_usage: bool
+    ) -> None:
+        super().__init__(plane, inbound, id, head, body, model, wants_usage)
+        self.share: Share | None = None
+        self.kept: Kept | None = None
+        self.at = 0
         """Pieces that its client has got."""
         self._headed = False
         """The head of its answer went out."""
         self._word = b"bypass"
         self._pace: asyncio.TimerHandle | None = None
-        return self
 
     @property
     def deadline(self) -> float:
@@ -69,7 +69,7 @@ class CachedExchange(Exchange):
     def _lead(self) -> Share:
         share = self.share
         if share is None:
-            share = self.share = Share(self, self._spec.largest_bytes, timed=self._spec.replay_pace == "recorded")
+            share = self.share = Share(self, self.plane.cache)
         self.client = share
         self.gzip = False  # each client as it likes
         return share
@@ -100,8 +100,6 @@ class CachedExchange(Exchange):
             self.sent = old.sent
             for attempt in self.attempts:
                 attempt.exchange = self
-        if share.held:
-            share._hold(True)
         if self.inbound is not None:
             self.inbound.deadline = min([self.inbound.deadline, *(each.deadline() for each in self.attempts)])
         self.pull()
@@ -136,10 +134,10 @@ class CachedExchange(Exchange):
         self._pace = None
         if kept is None or inbound is None or self.over or inbound.paused:
             return
-        at = self._at
+        at = self.at
         inbound.write(kept.pieces[at])
-        self._at = at + 1
-        if self._at == len(kept.pieces):
+        self.at = at + 1
+        if self.at == len(kept.pieces):
             self._finish(kept.status, kept)
             return
         wait_s = (kept.delays_ms[at + 1] - kept.delays_ms[at]) / 1000
@@ -186,9 +184,6 @@ class CachedExchange(Exchange):
         share, inbound = self.share, self.inbound
         if share is None or inbound is None or inbound.paused or self.over:
             return
-        if self._at < share.first:
-            self._cut()
-            return
         self._take(share)
         if share.whole and share.owner is not self:
             share.leave(self, paused=False)
@@ -196,8 +191,9 @@ class CachedExchange(Exchange):
 
     def _take(self, share: Share) -> None:
         inbound = self.inbound
-        data = b"".join(share.since(self._at))
-        self._at = share.end
+        data = b"".join(share.since(self.at))
+        self.at = share.end
+        share.moved()
         if not self._headed and share.response is not None:
             data = self._first(share, share.response, data)
         if data and inbound is not None:
@@ -220,7 +216,7 @@ class CachedExchange(Exchange):
     def _is_whole(share: Share, body: bytes) -> bool:
         return share.framing == b"content-length: %d\r\n" % len(body)
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         """It has read so slowly that what comes next for it is not held any more."""
         inbound = self.inbound
         tokens = self._relayed()
@@ -247,12 +243,7 @@ class CachedExchange(Exchange):
             size = share.ended(ended.status, ended.usage, ended.relayed_tokens)
             ended = replace(ended, kept_bytes=UNSET if size is None else size)
             inbound = self.inbound
-            if self._at < share.first:
-                if inbound is not None:
-                    self.inbound = None
-                    inbound.cut(reset=False)
-            else:
-                self._take(share)
+            self._take(share)
             share.leave(self, paused=inbound is not None and inbound.paused)
             if share.readers:
                 share.spread()
@@ -273,9 +264,9 @@ class CachedExchange(Exchange):
     def _relayed(self) -> int:
         share, kept = self.share, self.kept
         if share is not None:
-            return share.relayed(self._at) if self._headed else 0
+            return share.relayed(self.at) if self._headed else 0
         if kept is not None and self._headed:
-            return kept.tokens * self._at // len(kept.pieces)
+            return kept.tokens * self.at // len(kept.pieces)
         return self.winner.relayed_tokens if self.winner is not None else 0
 
     # ===== its end =====
@@ -295,7 +286,7 @@ class CachedExchange(Exchange):
         if share is None and self.kept is None:
             super().end_with(label, status, detail, retry_after_s)
             return
-        fits = share is not None and share.event_may_follow(self._at)
+        fits = share is not None and share.event_may_follow(self.at)
         self._leave()
         self.close()
         over, self.over = self.over, True

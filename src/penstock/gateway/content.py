@@ -24,8 +24,9 @@ DRAWN: Final = frozenset({
 })  # fmt: skip
 """Paths whose answers are drawn, unless the request says otherwise."""
 COMPUTED: Final = frozenset({
-    "/v1/embeddings", "/embeddings", "/v1/messages/count_tokens", "/v1/moderations", "/v1/rerank",
-    "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify", "/tokenize", "/detokenize", "/v1/tokenize", "/v1/detokenize",
+    "/v1/embeddings", "/embeddings", "/v1/messages/count_tokens", "/v1/moderations", "/v1/rerank", "/v2/rerank",
+    "/rerank", "/v1/score", "/score", "/pooling", "/classify", "/tokenize", "/detokenize", "/v1/tokenize",
+    "/v1/detokenize",
 })  # fmt: skip
 """Paths whose answers are a function of the request. (Responses are kept by their engine under an id, and recordings
 are long: neither is cached.)"""

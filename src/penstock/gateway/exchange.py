@@ -13,10 +13,10 @@ from penstock.base.nouns import Rates
 from penstock.core.effects import Refuse, Send
 from penstock.core.events import ClientGone, Ended, Failed
 from penstock.gateway.answers import error_page, last_event, rate_lines, raw_page, without_rates
-from penstock.gateway.attempt import Attempt, Client
+from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
 from penstock.gateway.inbound import Inbound
-from penstock.gateway.plane import Plane
+from penstock.gateway.plane import Client, Plane
 from penstock.gateway.pool import Pool
 from penstock.gateway.splice import with_model, with_most_tokens, with_usage
 

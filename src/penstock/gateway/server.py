@@ -103,8 +103,9 @@ class DataPlane:
         self._cookies: dict[str, bytes] = {}
         self._reads_prefix = False
         """A pool's strategy wants to know how prompts begin."""
-        self._cache: CacheSpec | None = None
-        """None: there is no cache."""
+        self.cache = CacheSpec()
+        self._caches = False
+        """There is a cache."""
         self.shelf = Shelf()
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -127,7 +128,7 @@ class DataPlane:
         self.timeouts = settings.server.timeouts
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
-        self._cache = settings.gate.cache
+        self.cache, self._caches = settings.gate.cache or CacheSpec(), settings.gate.cache is not None
         self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
         self._cookies = {
@@ -272,13 +273,10 @@ class DataPlane:
         )
         call_id = f"{self._prefix}-{next(self._numbers)}"
         content = None
-        exchange: Exchange
-        if self._cache is not None and not head.http10:
-            content = content_of(head.path, body, head.wishes, self._cache)
-        if content is None or self._cache is None:
-            exchange = Exchange(self, inbound, call_id, head, body, model, wants_usage)
-        else:
-            exchange = CachedExchange(self, inbound, call_id, head, body, model, wants_usage).begin(self._cache)
+        if self._caches and not head.http10:
+            content = content_of(head.path, body, head.wishes, self.cache)
+        kind = Exchange if content is None else CachedExchange
+        exchange = kind(self, inbound, call_id, head, body, model, wants_usage)
         exchange.model_at = span
         self.exchanges[call_id] = exchange
         inbound.exchange = exchange

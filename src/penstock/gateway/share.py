@@ -1,8 +1,9 @@
 """A share: one answer on its way to several clients at once [C2].
 
 What an attempt writes is held here, and every client takes it at its own pace from the first byte on. What is held is
-bounded: of a longer answer the beginning goes, so that nobody can join any more, and a client that had not read that
-far is cut. The replica waits only while all clients do, so that a slow one holds up no other.
+bounded: of a longer answer the beginning goes, so that nobody can join any more. A client that has not read that far
+holds up the others for a second at most, and is cut then: so nobody slows others below what is held in a second. Else
+the replica waits only while all clients do.
 """
 
 import asyncio
@@ -13,10 +14,13 @@ from typing import Final, Protocol
 
 from penstock.adapters.wire.response import ResponseHead
 from penstock.base.nouns import Usage
+from penstock.core.cache.spec import CacheSpec
 from penstock.gateway.answers import without_rates
 from penstock.gateway.attempt import Attempt
 from penstock.gateway.shelf import Kept, may_keep
 
+PATIENCE_S: Final = 1.0
+"""How long the others wait for a client that is too far behind, until it has caught up."""
 _EVENT_ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n", b"\r\r\r\n", b"\n\n", b"\r\n\r\n", b"\r\r")
 """How a piece ends behind which an event can follow."""
 
@@ -26,9 +30,15 @@ class Reader(Protocol):
 
     winner: Attempt | None
     deadline: float
+    at: int
+    """Pieces that it has got."""
 
     def pull(self) -> None:
-        """Take what is there."""
+        """Take what is there, if it reads."""
+        ...
+
+    def cut(self) -> None:
+        """What comes next for it is not held any more."""
         ...
 
 
@@ -36,11 +46,12 @@ class Share:
     """One answer. To the attempt that brings it, it is the client."""
 
     __slots__ = (
-        "_due", "_most_bytes", "_since", "_times", "end", "first", "framing", "kept", "origin", "owner",
-        "paused", "pieces", "readers", "response", "size", "status", "tokens", "usage", "whole", "zipped",
+        "_due", "_holds", "_most_bytes", "_timer", "_times", "end", "first", "framing",
+        "kept", "origin", "owner", "paused", "pieces", "readers", "response", "size", "status", "tokens", "usage",
+        "whole", "zipped",
     )  # fmt: skip
 
-    def __init__(self, owner: Reader, most_bytes: int, *, timed: bool) -> None:
+    def __init__(self, owner: Reader, spec: CacheSpec) -> None:
         self.owner = owner
         """Whose attempts bring it."""
         self.readers: dict[Reader, None] = {owner: None}
@@ -67,10 +78,12 @@ class Share:
         """As it is kept, if it can be, once it is whole."""
         self.zipped = b""
         """Compressed, once somebody wanted that."""
-        self._most_bytes = most_bytes
+        self._most_bytes = spec.largest_bytes
         self._due = False
-        self._times: list[float] | None = [] if timed else None
-        self._since = 0.0
+        self._times: list[float] | None = [] if spec.replay_pace == "recorded" else None
+        self._timer: asyncio.TimerHandle | None = None
+        """While the replica waits for slow readers."""
+        self._holds = False
 
     # ===== to the attempt =====
 
@@ -91,11 +104,10 @@ class Share:
             self.size += len(data)
             if self._times is not None:
                 self._times.append(time.monotonic())
-            while self.size > self._most_bytes and len(self.pieces) > 1:
-                self.size -= len(self.pieces.popleft())
-                self.first += 1
         self.owner.pull()
-        if len(self.readers) > 1:
+        if self.size > self._most_bytes:
+            self._make_room()
+        elif len(self.readers) > 1:
             self.spread()
 
     def spread(self) -> None:
@@ -109,6 +121,53 @@ class Share:
         for reader in list(self.readers):
             if reader is not self.owner:
                 reader.pull()
+
+    # ===== what is held of it =====
+
+    def _make_room(self) -> None:
+        """There is more than may be held."""
+        self._spread()
+        if self._drop(self._lowest()) or self._timer is not None:
+            return
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._lose_patience)
+        self._steer()
+
+    def _lowest(self) -> int:
+        return min([reader.at for reader in self.readers], default=self.end)
+
+    def _drop(self, below: int) -> bool:
+        """Let go of pieces before this one, as many as need be; whether that is enough."""
+        pieces = self.pieces
+        while self.size > self._most_bytes and len(pieces) > 1 and self.first < below:
+            self.size -= len(pieces.popleft())
+            self.first += 1
+        return self.size <= self._most_bytes or len(pieces) <= 1
+
+    def moved(self) -> None:
+        """A reader has caught up, or is gone."""
+        if self._timer is not None and self._drop(self._lowest()):
+            self._timer.cancel()
+            self._timer = None
+            self._steer()
+
+    def _lose_patience(self) -> None:
+        """Who has not caught up is cut."""
+        self._timer = None
+        self._drop(self.end)
+        for reader in [reader for reader in self.readers if reader.at < self.first]:
+            reader.cut()
+        self._steer()
+
+    def _steer(self) -> None:
+        """Let the replica wait, or go on."""
+        hold = bool(self.readers) and (self.paused == len(self.readers) or self._timer is not None)
+        winner = self.owner.winner
+        if hold != self._holds and winner is not None:
+            self._holds = hold
+            if hold:
+                winner.pause()
+            else:
+                winner.resume()
 
     # ===== to its readers =====
 
@@ -134,8 +193,7 @@ class Share:
         if self.first:
             return False
         self.readers[reader] = None
-        if self.paused == len(self.readers) - 1:
-            self._hold(False)
+        self._steer()
         return True
 
     def leave(self, reader: Reader, *, paused: bool) -> None:
@@ -143,39 +201,32 @@ class Share:
         if reader in self.readers:
             del self.readers[reader]
             self.paused -= paused
-            if self.readers and self.paused == len(self.readers):
-                self._hold(True)
+            self.moved()
+            self._steer()
 
     def pauses(self) -> None:
         """A reader reads slowly."""
         self.paused += 1
-        if self.paused == len(self.readers):
-            self._hold(True)
+        self._steer()
 
     def resumes(self) -> None:
         """It has caught up."""
-        if self.paused == len(self.readers):
-            self._hold(False)
         self.paused -= 1
+        self._steer()
 
     @property
     def held(self) -> bool:
-        """All read slowly, and the replica waits."""
-        return self.paused == len(self.readers)
-
-    def _hold(self, hold: bool) -> None:
-        winner = self.owner.winner
-        if winner is not None:
-            if hold:
-                winner.pause()
-            else:
-                winner.resume()
+        """The replica waits for its clients."""
+        return self._holds
 
     # ===== to be kept =====
 
     def ended(self, status: int, usage: Usage | None, tokens: int) -> int | None:
         """It is whole; its size if it can be kept, else None."""
         self.whole, self.status, self.usage, self.tokens = True, status, usage, tokens
+        if self._timer is not None:  # nothing more comes, so nobody need be cut for what does
+            self._timer.cancel()
+            self._timer = None
         response = self.response
         if status != 200 or self.first or response is None or response.encoded:
             return None
