@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from penstock.base.nouns import Rates
-from penstock.core.effects import Bench, Cancel, Effect, Forget, Probe, Refuse
+from penstock.core.effects import Adopt, Answer, Bench, Cancel, Drop, Effect, Forget, Keep, LookUp, Probe, Refuse
 from tests.core.playbook import USED, record, send
 
 ONE_OF_EACH: list[Effect] = [
@@ -17,6 +17,11 @@ ONE_OF_EACH: list[Effect] = [
     Probe("a", "stats", 5.0),
     Probe("a", "bench", 30.0, Bench(1, "m", 512, 32, 2)),
     Forget("a"),
+    LookUp("c1", "k"),
+    Answer("c1", "k", "coalesced", "c0"),
+    Adopt("c0", "c1"),
+    Keep("c1", "k", 60.0, "x", "m", ("t",), True, ("j",)),
+    Drop(("k",)),
 ]
 
 

@@ -13,7 +13,10 @@ from penstock.core.events import (
     Ended,
     Event,
     Failed,
+    Found,
+    Invalidated,
     Listed,
+    LookedUp,
     Metered,
     Observed,
     Probed,
@@ -37,6 +40,8 @@ ONE_OF_EACH: list[Event] = [
     Listed("a", ("m",)),
     Benched("a", 1, True, 0.2, 50.0),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
+    LookedUp("c1", Found(100, 1.5, 60.0, ("t",))),
+    Invalidated(tag="t", tenant="x"),
     Woke(),
 ]
 

@@ -1,7 +1,8 @@
 """A whole gateway with a cache over one scripted engine, for tests of what clients get."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,13 +12,16 @@ from penstock.config.load import load, read_text
 from penstock.core.effects import Effect, Record
 from penstock.core.events import Event
 from penstock.gateway.build import Gateway
-from tests.helpers.wire import Answer, Client, Engine, Script, request, until
+from tests.helpers.wire import Answer, Client, Engine, request, until
 
 
 def ask_for(text: str = "Hello", *, stream: bool = False, **fields: Any) -> bytes:
     """The body of a chat request that determines its answer."""
     messages = [{"role": "user", "content": text}]
     return json.dumps({"model": "m", "messages": messages, "temperature": 0, "stream": stream, **fields}).encode()
+
+
+ASKED_AS_STREAM = ask_for(stream=True)
 
 
 class House:
@@ -56,7 +60,7 @@ class House:
 
 @asynccontextmanager
 async def caching(
-    *scripts: Script, cache: dict[str, Any] | None = None, seats: int = 64, **file: Any
+    *scripts: Sequence[Any], cache: dict[str, Any] | None = None, seats: int = 64, **file: Any
 ) -> AsyncIterator[House]:
     """A started gateway. At its end nothing may be held."""
     async with Engine(scripts=list(scripts)) as engine:
@@ -74,3 +78,23 @@ async def caching(
             await until(lambda: not house.held(), f"nothing held in {house.held()}")
         finally:
             await gateway.stop()
+
+
+async def arrive(
+    house: House, count: int, body: bytes = ASKED_AS_STREAM, extra: str = ""
+) -> list[asyncio.Task[Answer]]:
+    """So many ask at once; they are in flight."""
+    before = house.gateway.counters()["flights"]
+    asked = [asyncio.create_task(house.ask(body, extra)) for _ in range(count)]
+    await until(lambda: house.gateway.counters()["flights"] == before + count, "all are here")
+    return asked
+
+
+def told(answers: list[Answer]) -> list[str]:
+    """What the cache had to do with each."""
+    return sorted(one.header("x-penstock-cache") or "" for one in answers)
+
+
+def relayed(house: House) -> int:
+    """Events that the engine's answer has brought."""
+    return sum(attempt.relayed_tokens for one in house.gateway.plane.exchanges.values() for attempt in one.attempts)

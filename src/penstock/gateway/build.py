@@ -9,7 +9,6 @@ import resource
 import secrets
 import signal
 from collections.abc import Callable, Iterable
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +33,7 @@ from penstock.core.scale.window import Window
 from penstock.drive.journal import FileSink, Header, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
+from penstock.gateway.caching import Caching
 from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
 from penstock.gateway.identify import Identifier
@@ -75,6 +75,7 @@ class Gateway:
             self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
         )
         self.plane.attach(self.pump)
+        self.caching = Caching(self.gate.cached, self.pump.tell)
         self.gpus = GpuWatch(lambda: self.roster.effective().access, self.pump.tell)
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)
@@ -267,7 +268,7 @@ class Gateway:
         """The Prometheus page."""
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
         kept = None if self.ledger is None else self.ledger.metrics
-        return render(self.meter, *views, self.scale_views, self.account_views, kept)
+        return render(self.meter, *views, self.scale_views, self.account_views, kept, self.caching.view())
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them
@@ -282,8 +283,7 @@ class Gateway:
 
     def journal_tail(self, last: int) -> Iterable[bytes]:
         """The last turns, each as JSON, oldest first."""
-        turns = self.journal.turns()
-        return (msgspec.json.encode(turn) for turn in islice(turns, max(0, len(turns) - last), None))
+        return map(msgspec.json.encode, self.journal.turns()[-last:])
 
     def scaling_tail(self, last: int) -> Iterable[bytes]:
         """The same of pools that scale themselves."""

@@ -68,7 +68,7 @@ def _is_fixed(body: bytes) -> bool:
         return False
     try:
         found = _sampling(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return False
     return found.temperature == 0 or found.seed is not None
 

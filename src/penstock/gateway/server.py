@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from msgspec import UNSET
 
 from penstock.adapters.wire.malformed import Malformed
+from penstock.base.contents import Content
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call
 from penstock.base.ports import Dialect
@@ -266,20 +267,16 @@ class DataPlane:
         if not model and route.needs_model:
             raise Malformed("bad_request", "The request must name a 'model'.", "model")
         _check_model(model, head.models)
-        stream = fields.stream or False
-        options = fields.stream_options
+        stream, options = fields.stream or False, fields.stream_options
         wants_usage = (
             stream and route.may_ask_usage and self._ask_usage and not (options is not None and options.include_usage)
         )
         call_id = f"{self._prefix}-{next(self._numbers)}"
-        content = None
-        if self._caches and not head.http10:
-            content = content_of(head.path, body, head.wishes, self.cache)
+        content = self._content(head, body) if self._caches else None
         kind = Exchange if content is None else CachedExchange
         exchange = kind(self, inbound, call_id, head, body, model, wants_usage)
         exchange.model_at = span
-        self.exchanges[call_id] = exchange
-        inbound.exchange = exchange
+        self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
         most = fields.most_tokens()
         if most is None and head.most_tokens is not None and route.most_tokens:
@@ -292,14 +289,17 @@ class DataPlane:
             Arrived(
                 Call(
                     call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
-                    True, head.wishes.priority, guess,
-                    most, len(body),
+                    True, head.wishes.priority, guess, most, len(body),
                     session, user_of(fields), prefix, prompt_bytes,
                     latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
                     content=content or UNSET,
                 )
             )
         )  # fmt: skip
+
+    def _content(self, head: Head, body: bytes) -> Content | None:
+        """What the cache needs to know; HTTP/1.0 frames answers otherwise, and has none."""
+        return None if head.http10 else content_of(head.path, body, head.wishes, self.cache)
 
     def gave(self, call_id: str) -> bool:
         """Whether this process has given a request that id."""
