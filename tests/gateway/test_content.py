@@ -39,6 +39,17 @@ def test_the_form_of_a_body_does_not_matter() -> None:
     assert digest(turned) == digest(BODY)
 
 
+def test_of_a_long_body_the_keys_at_its_top_are_put_in_order() -> None:
+    """What it ignores it ignores as well; with white space it is read whole, up to a bound."""
+    long = {**BODY, "messages": [{"role": "user", "content": "Hello " * 3000}]}
+    plain = digest(json.dumps(long, separators=(",", ":")).encode())
+    turned = {**dict(reversed(long.items())), "user": "me", "metadata": {}}
+    assert digest(json.dumps(turned, separators=(",", ":")).encode()) == plain != ""
+    other = json.dumps({**long, "messages": [{"content": "Hello " * 3000, "role": "user"}]}, separators=(",", ":"))
+    assert digest(other.encode()) not in ("", plain)
+    assert digest(json.dumps(long).encode()) == digest(json.dumps(turned, indent=1).encode()) != ""
+
+
 @pytest.mark.parametrize("name", ["model", "stream", "user", "metadata", "safety_identifier", "request_id", "priority"])
 def test_what_changes_no_answer_does_not_matter(name: str) -> None:
     """Who asks, and what stands in the key in another form."""
@@ -72,9 +83,15 @@ def test_all_changes_differ_from_each_other() -> None:
         b'{"temperature":0,"x":' + b"1" * 5000 + b"}",
         b'{"temperature":0,"x":"' + b"x" * MOST_BYTES + b'"}',
         b'{"temperature":0,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"temperature":0,"x":1,"x":"' + b"x" * 10_000 + b'"}',
+        b'{"temperature":0,"x":1, "x":"' + b"x" * 10_000 + b'"}',
+        b'{"temperature":0,"y":1, "x":"' + b"x" * 70_000 + b'"}',
     ],
-    ids=["twice", "twice within", "a huge number", "too long", "too deep"],
-)
+    ids=[
+        "twice", "twice within", "a huge number", "too long", "too deep", "twice, and long", "the same, spaced",
+        "who knows, and long",
+    ],
+)  # fmt: skip
 def test_what_could_be_read_in_two_ways_or_costs_too_much_has_none(body: bytes) -> None:
     """Then nothing is cached."""
     assert digest(body) == ""

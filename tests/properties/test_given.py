@@ -234,8 +234,8 @@ def spec(seed: int) -> GateSpec:
 @settings(max_examples=60)
 @given(st.integers(0, 1 << 30))
 def test_each_call_ends_once_and_gets_only_what_it_may_have(seed: int) -> None:
-    """No tenant gets another's answer, kept or under way, unless they share; what is kept is bounded; nothing is held at
-    the end; and where answers that were not made for a call are free, what is billed is what was generated, once."""
+    """No tenant gets another's answer, kept or under way, unless they share; what is kept is bounded; nothing is held
+    at the end; and where answers that were not made for a call are free, what is billed was generated, and once."""
     story(seed, 150)
 
 

@@ -1,8 +1,9 @@
 """What the cache needs to know of a request's body: a digest of all that changes its answer.
 
 The digest is over the body as JSON with its keys in order, so that neither the order of keys nor white space matters. A
-body in which a key stands twice, at whatever depth, has none: an engine might read it otherwise than we do, and then
-an answer to one question would be given to another.
+body in which a key stands twice has none: an engine might read it otherwise than we do, and then an answer to one
+question would be given to another. Of a long body only the keys at its top are put in order, and their values are
+taken as they stand: reading all of it would hold up other calls, and who writes long bodies writes them alike.
 """
 
 import json
@@ -18,6 +19,10 @@ from penstock.gateway.wishes import Wishes
 
 MOST_BYTES: Final = 1 << 20
 """A longer request is not looked at."""
+SHORT_BYTES: Final = 8 << 10
+"""Up to this size all of a body is put in order."""
+MOST_READ_BYTES: Final = 64 << 10
+"""The same where that is the only way to know that no key stands twice."""
 DRAWN: Final = frozenset({
     "/v1/chat/completions", "/chat/completions", "/v1/completions", "/completions", "/v1/messages", "/generate",
     "/generate_stream",
@@ -76,13 +81,29 @@ def _is_fixed(body: bytes) -> bool:
 def _digest(body: bytes) -> str:
     """Of a body that was peeked at; empty: it has none."""
     try:
-        fields = json.loads(body, object_pairs_hook=_once)
-        for name in IGNORED:
-            fields.pop(name, None)
-        plain = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        plain = _in_order(body) if len(body) <= SHORT_BYTES else _top_in_order(body)
     except (ValueError, RecursionError, _Twice):  # numbers with thousands of digits, for one
         return ""
-    return blake2b(plain.encode(), digest_size=16).hexdigest()
+    return blake2b(plain, digest_size=16).hexdigest()
+
+
+def _in_order(body: bytes) -> bytes:
+    fields = _decode(body.decode())
+    for name in IGNORED:
+        fields.pop(name, None)
+    return _encode(fields).encode()
+
+
+def _top_in_order(body: bytes) -> bytes:
+    """Raises _Twice where it is not certain that no key stands twice: only of a body without white space between its
+    values is that seen at once, by its length."""
+    fields = _decode_top(body)
+    members = {name: msgspec.json.encode(name) + b":" + value for name, value in fields.items()}
+    if sum(map(len, members.values())) + len(members) + 1 != len(body.strip()):
+        if len(body) > MOST_READ_BYTES:
+            raise _Twice
+        return _in_order(body)
+    return b"{%b}" % b",".join([members[name] for name in sorted(members) if name not in IGNORED])
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -90,3 +111,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise _Twice
     return found
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_once).decode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_decode_top = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -40,11 +40,7 @@ def key_of(spec: CacheSpec, call: Call, target: Target) -> str:
     content = call.content
     assert content
     parts = (
-        spec.version, call.tenant if spec.isolate else "", call.path, target.pool, target.model,
-        "stream" if call.stream else "whole", str(call.max_tokens), content.digest,
+        spec.version, call.tenant if spec.isolate else None, call.path, target, call.stream, call.max_tokens,
+        content.digest,
     )  # fmt: skip
-    digest = blake2b(digest_size=16, person=b"penstock-shared" if not spec.isolate else b"penstock-tenant")
-    for part in parts:
-        text = part.encode()
-        digest.update(b"%d:%b" % (len(text), text))  # with its length, so that no two lists of parts read the same
-    return digest.hexdigest()
+    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()  # no two tuples of texts and numbers read the same
