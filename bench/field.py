@@ -42,11 +42,13 @@ SHOWN = (
 )  # fmt: skip
 
 
-def at_load(name: str, load: float) -> Scenario:
-    """A scenario with its workload so many times as fast."""
+def at_load(name: str, load: float, seats: int | None = None) -> Scenario:
+    """A scenario with its workload so many times as fast, and with so many seats a replica."""
     scenario = open_scenario(str(FOLDER / f"{name}.yaml"))
     assert isinstance(scenario.workload, Speed)
-    return replace(scenario, workload=replace(scenario.workload, factor=scenario.workload.factor * load))
+    fleet = scenario.fleet if seats is None else tuple(replace(group, seats=seats) for group in scenario.fleet)
+    workload = replace(scenario.workload, factor=scenario.workload.factor * load)
+    return replace(scenario, workload=workload, fleet=fleet)
 
 
 def coming(scenario: Scenario, data: Path, seed: int) -> Iterator[Request]:
@@ -54,9 +56,11 @@ def coming(scenario: Scenario, data: Path, seed: int) -> Iterator[Request]:
     return iter(Workload(scenario.workload, seed, reader(data)))
 
 
-def played(name: str, who: str, seed: int, load: float, data: Path) -> Result | dict[str, float]:
+def played(
+    name: str, who: str, seed: int, load: float, data: Path, seats: int | None = None
+) -> Result | dict[str, float]:  # fmt: skip
     """One run."""
-    scenario = at_load(name, load)
+    scenario = at_load(name, load, seats)
     requests = coming(scenario, data, seed)
     if who == "bound":
         return bound(scenario, requests)
@@ -69,20 +73,22 @@ def played(name: str, who: str, seed: int, load: float, data: Path) -> Result | 
     return simulate(scenario, replace(scenario.policy, strategy=strategy), requests, seed)
 
 
-def row(name: str, who: str, seed: int, load: float, data: Path) -> dict[str, Any]:
+def row(name: str, who: str, seed: int, load: float, data: Path, seats: int | None = None) -> dict[str, Any]:
     """One run as a line of the results."""
     since = time.process_time()
-    found = played(name, who, seed, load, data)
+    found = played(name, who, seed, load, data, seats)
     numbers = found if isinstance(found, dict) else {key: getattr(found, key) for key in SHOWN}
     outcomes = {} if isinstance(found, dict) else found.outcomes
     head = {"workload": name, "load": load, "who": who, "seed": seed, "cpu_s": round(time.process_time() - since, 2)}
+    head |= {} if seats is None else {"seats": seats}
     return head | {key: round(value, 6) for key, value in numbers.items() if key in SHOWN} | {"outcomes": outcomes}
 
 
 def told(one: dict[str, Any]) -> str:
     """A line for people."""
     return (
-        f"{one['workload']:22} x{one['load']:<5.3g} {one['who']:24} {one['seed']:3} n={one['requests']:6.0f} "
+        f"{one['workload']:22} x{one['load']:<5.3g} {one.get('seats', ''):4} {one['who']:24} {one['seed']:3} "
+        f"n={one['requests']:6.0f} "
         f"good={one['goodput']:.4f} ttft p50={one['ttft_p50_s']:.3f} p95={one['ttft_p95_s']:.3f} "
         f"tok={one['per_token_p50_s'] * 1000:.1f}ms hits={one['prefix_hits']:.3f} "
         f"failed={one['failed']:.0f} cpu={one['cpu_s']:.1f}"
@@ -117,6 +123,7 @@ def main() -> None:
     parser.add_argument("--who", default=",".join(("bound", "oracle", *TRIED)))
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--load", type=float, default=1.0, help="times the file's")
+    parser.add_argument("--seats", default="", help="of each replica, instead of the files', e.g. 8,32,64,128")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="file that the runs are appended to, one JSON object a line")
     asked = parser.parse_args()
@@ -131,8 +138,9 @@ def main() -> None:
         for who in ([MARK + it for it in OPPONENTS] if part == "opponents" else [part])
     ]
     runs = [
-        (name, who, int(seed), asked.load, asked.data)
+        (name, who, int(seed), asked.load, asked.data, int(seats) if seats else None)
         for name in names
+        for seats in asked.seats.split(",")
         for who in everybody
         for seed in asked.seeds.split(",")
     ]

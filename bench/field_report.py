@@ -43,6 +43,7 @@ def read(files: list[Path]) -> Field:
             one = json.loads(line)
             load = one.get("load", 1.0)
             workload = one["workload"] if load == 1.0 else f"{one['workload']} ×{load:g}"
+            workload += f", {one['seats']} seats" if "seats" in one else ""
             runs[workload, one["who"], one["seed"]] = one
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for (workload, who, _), one in runs.items():

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,6 +85,12 @@ def core_s(core: int) -> tuple[float, float]:
             ticks = [int(field) for field in line.split()[1:9]]
             return (sum(ticks) - ticks[3] - ticks[4]) / TICKS_PER_S, ticks[7] / TICKS_PER_S
     raise ValueError(f"this machine has no core {core}: set GATEWAY_CORE and LOAD_CORE")
+
+
+def cores_s() -> tuple[float, float]:
+    """(busy, stolen) seconds of all cores together since the machine started."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / TICKS_PER_S, ticks[7] / TICKS_PER_S
 
 
 def raise_file_limit() -> int:
@@ -169,3 +176,44 @@ class Meter:
             "core_others_s": round(self.others_s, 2),
             "stolen_s": round(self.stolen_s, 2),
         }
+
+
+class Witness:
+    """How much of the whole machine others used while a block ran, looked at every so often: what was measured in a
+    minute that was somebody else's too says little. Processes that begin and end between two looks count as others."""
+
+    def __init__(self, pids: Iterable[int], every_s: float = 5.0) -> None:
+        self._pids, self._every_s = tuple(pids), every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.others: list[float] = []
+        """Cores' worth that was used by others than these processes and their descendants, or stolen, look by look."""
+
+    def __enter__(self) -> "Witness":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        before, at = self._others_s(), time.monotonic()
+        while not self._over.wait(self._every_s):
+            seconds, now = self._others_s(), time.monotonic()
+            self.others.append(max(0.0, seconds - before) / (now - at))
+            before, at = seconds, now
+
+    def _others_s(self) -> float:
+        ours = {pid for root in self._pids for pid in descendants(root)}
+        return cores_s()[0] - sum(cpu_s(ours))
+
+    def told(self) -> str:
+        """For people."""
+        if not self.others:
+            return "too short to say how quiet the machine was"
+        ordered = sorted(self.others)
+        return (
+            f"others used {sum(ordered) / len(ordered):.2f} of {os.cpu_count()} cores at the mean,"
+            f" {ordered[len(ordered) // 2]:.2f} at the median, {ordered[-1]:.2f} in the worst {self._every_s:g} s"
+        )

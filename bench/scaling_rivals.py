@@ -35,7 +35,7 @@ def _scale(targets: Targets, least: int, most: int) -> Scale:
         min=least, max=most, look_s=5.0, interval_s=15.0, tolerance=0.1, targets=targets, panic=None,
         up=UpPace(stabilisation_s=0.0, percent=100.0, replicas=4, period_s=15.0, select="max", cooldown_s=0.0),
         down=DownPace(
-            stabilisation_s=300.0, percent=100.0, replicas=most, period_s=15.0, select="max", cooldown_s=0.0
+            stabilisation_s=300.0, percent=100.0, replicas=most, period_s=15.0, select="max", cooldown_s=0.0, starts=0.0
         ),
     )  # fmt: skip
 

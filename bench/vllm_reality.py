@@ -14,6 +14,7 @@ sent, and how many tokens the engine counted in it.
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ import uvloop
 from msgspec.structs import replace
 
 from bench.prefix_cache import gateway
+from bench.processes import Witness
 from penstock.base.rand import Rand
 from penstock.config.costs import Cost, loaded, reader
 from penstock.config.scenarios import Group, Network, Policy, Scenario
@@ -168,7 +170,10 @@ def replayed(url: str, trace: list[Request], asked_for: argparse.Namespace) -> l
 
 def _replay(asked_for: argparse.Namespace) -> None:
     with gateway(asked_for.engine, "round_robin", asked_for.seats) as (url, _):
-        seen = replayed(url, open_trace(asked_for.trace), asked_for)
+        with Witness([os.getpid(), *asked_for.engine_pid]) as witness:
+            seen = replayed(url, open_trace(asked_for.trace), asked_for)
+        if asked_for.engine_pid:
+            print(witness.told(), flush=True)
     asked_for.out.write_text("".join(json.dumps(one._asdict()) + "\n" for one in seen))
     print(f"{len(seen)} answered of those sent within {seen[-1].at_s:.0f} s")
 
@@ -190,6 +195,9 @@ def main() -> None:
     replay = steps.add_parser("replay")
     replay.set_defaults(step=_replay)
     replay.add_argument("engine", nargs="+", help="URLs")
+    replay.add_argument(
+        "--engine-pid", type=int, nargs="+", default=[], help="their processes here: then what others used is told"
+    )
     replay.add_argument("--trace", default="azure")
     replay.add_argument("--load", type=float, default=0.5, help="share of what the engines can serve")
     replay.add_argument("--full-seconds", type=float, default=20.0, help="of finding out what they can serve")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import Meter, alive, core_s, cpu_s, descendants, listening, rss_kib, start, stop, threads
+from bench.processes import Meter, Witness, alive, core_s, cpu_s, descendants, listening, rss_kib, start, stop, threads
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark needs Linux's /proc")
 CORE = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -42,6 +42,18 @@ def test_memory_and_threads() -> None:
     assert threads([os.getpid()]) >= 1
     assert rss_kib([0]) == threads([0]) == 0
     assert cpu_s([0]) == (0.0, 0.0)
+
+
+@pytest.mark.slow
+def test_witness_tells_what_others_used() -> None:
+    """Work of a process that does not belong to the measurement is seen; a block without a look says so."""
+    with Witness([], every_s=0.1) as witness:
+        spin(0.4)
+    assert max(witness.others) > 0.5
+    assert "cores at the mean" in witness.told()
+    with Witness([os.getpid()], every_s=60.0) as short:
+        pass
+    assert "too short" in short.told()
 
 
 def test_unknown_core() -> None:

@@ -113,6 +113,43 @@ def test_fleets_of_several_sizes_stand_side_by_side(tmp_path: Path) -> None:
     assert "<title>r2: " in page.read_text()
 
 
+@pytest.mark.slow
+def test_strategies_and_sizes_end_in_one_table_with_an_answer(tmp_path: Path) -> None:
+    """Six columns fit beside it, ten are left to the page; what costs something is priced."""
+    file = tmp_path / "try.yaml"
+    priced = SCENARIO.replace("seats: 4", "seats: 4, hourly_cost: 2")
+    file.write_text(priced + "expect: [{metric: goodput, at_least: 0.9}]\n")
+    for sizes, whole in (("1,2,3", True), ("1,2,3,4,5", False)):
+        options = ["--strategies", "round_robin,adaptive", "--replicas", sizes, "--seeds", "1", "--quiet"]
+        done = CliRunner().invoke(app, ["simulate", str(file), *options])
+        assert done.exit_code == 0, done.output
+        assert "Enough, and the cheapest that is (2 an hour): round_robin x1, adaptive x1." in done.output
+        assert ("TTFT, p99" in done.output) is whole
+        assert ("All other numbers are in the page" in done.output) is not whole
+
+
+def test_models_of_several_pools_have_rows_of_their_own(tmp_path: Path) -> None:
+    """In the table, in the page and in the JSON."""
+    file, page, everything = tmp_path / "try.yaml", tmp_path / "report.html", tmp_path / "all.json"
+    file.write_text("""
+workload:
+  kind: synthetic
+  arrivals: {kind: poisson, rate: 50}
+  model: {kind: weighted, weights: {small: 1, large: 1}}
+  requests: 60
+fleet: [{cost: fast, pool: a}, {cost: fast, pool: b}]
+pools: {a: {models: [small]}, b: {models: [large]}}
+seeds: [1]
+""")
+    command = ["simulate", str(file), "--quiet", "--html", str(page), "--json", str(everything)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "large: TTFT, p95" in done.output
+    assert "small: goodput" in page.read_text()
+    models = json.loads(everything.read_text())["comparison"]["columns"][0]["models"]
+    assert models["small"]["requests"]["mean"] + models["large"]["requests"]["mean"] == 60
+
+
 def test_a_strategy_by_name_keeps_the_scenarios_own_settings(tmp_path: Path) -> None:
     """Naming the scenario's own strategy tries it as it is configured there."""
     scenario = read_scenario(SCENARIO + "policy: {strategy: {kind: adaptive, prefix: 0}}\n", "s.yaml")

@@ -95,3 +95,16 @@ def test_a_floor_allows_some_per_second() -> None:
 def test_no_budget_no_hedge() -> None:
     """With neither a share nor a floor there is never one."""
     assert made(Hedging(HedgeSpec(budget=0.0)), 1000) == 0
+
+
+def test_a_rate_saves_up_while_no_call_comes_but_no_more_than_ten() -> None:
+    """One a second: after the only call it takes a second until a hedge is paid for, and a quiet night saves up ten."""
+    hedging = Hedging(HedgeSpec(budget=0.0, budget_min_per_s=1.0))
+    hedging.deposit(0.0)
+    assert not hedging.affords(0.5)
+    assert hedging.affords(1.0)
+    count = 0
+    while hedging.affords(30_000.0):
+        hedging.pay()
+        count += 1
+    assert count == MOST_SAVED

@@ -113,7 +113,26 @@ fleet:
 regions: {{places: {{eu: {{}}, us: {{cost: 0.9}}}}, here: eu, round_trips: {{eu: {{us: 80ms}}}}}}
 policy: {{strategy: regional}}
 faults: [{{kind: region_dark, region: eu, at: 1s, for: 5s}}]
-"""
+""",
+        "models, adapters and GPUs": f"""
+workload:
+  kind: synthetic
+  arrivals: {{kind: poisson, rate: 40}}
+  {LENGTHS}
+  model: {{kind: weighted, weights: {{small: 3, large: 1}}}}
+  adapter: {{kind: zipf, count: 5, prefix: a}}
+  requests: 300
+fleet:
+  - {{count: 2, cost: demo, speed: 2, seats: 6, pool: light, loras: {{max_loras: 2, load: 100ms}}, gpus: {{}}}}
+  - {{count: 1, cost: demo, seats: 4, pool: heavy, gpus: {{busy_c: 85, settle: 5s}}}}
+pools:
+  light: {{models: [small]}}
+  heavy: {{models: [large], policy: {{strategy: gpu_aware}}}}
+fallback: {{large: [small]}}
+faults:
+  - {{kind: die, at: 2s, for: 3s, replicas: [2]}}
+  - {{kind: gpu_outage, at: 3s, for: 2s, lag: 6s}}
+""",
     }
 )
 """Name -> scenario file."""

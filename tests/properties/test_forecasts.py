@@ -42,7 +42,7 @@ def test_a_forecast_never_wants_less(
     for passed_s, calls in looks:
         now += passed_s
         here = window(seen("a", calls, served=calls))
-        foresight.see(here, (), now)
+        foresight.see(here, now)
         joined = foresight.join(spec, found, here, 5, now)
         assert (joined.count or 0) >= (wanted or 0)
         assert joined.count is None or wanted is not None or joined.count > 5

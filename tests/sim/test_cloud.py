@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from penstock.config.costs import Cost
 from penstock.config.scenarios import Group, MetricsOutage, Network
 from penstock.core.effects import BENCHMARK, Bench, Cancel, Probe, Send
 from penstock.core.events import Began, Benched, Ended, Event, Failed, Observed, Probed
@@ -18,7 +19,7 @@ class House:
     def __init__(self, network: Network | None = None, **fields: Any) -> None:
         self.kernel = Kernel()
         self.heard: list[tuple[float, Event]] = []
-        group = Group(cost="fast", **fields)
+        group = Group(**{"cost": "fast", **fields})
         self.cloud = Cloud(
             (group,), network or Network(), self.kernel, lambda event: self.heard.append((self.kernel.clock(), event))
         )
@@ -56,7 +57,7 @@ def test_a_dead_engine_refuses_and_fails_its_probe() -> None:
     house.engine.die()
     house.send()
     house.engine.probe()
-    house.engine.scrape()
+    house.engine.readings.scrape()
     house.kernel.run(1.0)
     assert house.heard[-1] == (0.001, Failed("c", 1, "connect_refused"))
     assert {Probed("r0", ok=False), Observed("r0", None)} <= {*house.facts()}
@@ -100,10 +101,10 @@ def test_a_frozen_engine_answers_probes_and_nothing_else() -> None:
 def test_metrics_lag_by_what_the_network_says() -> None:
     """Numbers are as old as the lag: a second look finds what was true then."""
     house = House(Network(round_trip_s=0.0, metrics_lag_s=1.0))
-    house.engine.scrape()
+    house.engine.readings.scrape()
     house.send("c", 5000)
     house.kernel.run(0.5)
-    house.engine.scrape()
+    house.engine.readings.scrape()
     house.kernel.run(0.6)
     seen = [event.stats.running for event in house.facts() if isinstance(event, Observed) and event.stats]
     assert house.engine.batcher.running == 1
@@ -117,7 +118,7 @@ def test_an_outage_of_metrics_ends_when_it_says() -> None:
     seen = []
     for second in (0.5, 1.5, 2.5):
         house.kernel.run(second)
-        house.engine.scrape()
+        house.engine.readings.scrape()
         house.kernel.run(second + 0.1)
         event = house.facts()[-1]
         seen.append(isinstance(event, Observed) and event.stats is not None)
@@ -230,4 +231,32 @@ def test_a_benchmark_that_is_stopped_says_nothing() -> None:
     house.engine.abort(Cancel(f"{BENCHMARK}r0", 7))
     house.kernel.run(60.0)
     assert house.facts() == []
+    assert house.engine.batcher.running == 0
+
+
+def test_of_what_has_ended_nothing_is_left() -> None:
+    """Its connection is forgotten with its end: when the region goes dark afterwards, nobody hears of it again."""
+    house = House()
+    house.send()
+    house.kernel.run(1.0)
+    told = len(house.heard)
+    assert not house.engine._open
+    house.engine.darken()
+    house.kernel.run(30.0)
+    assert len(house.heard) == told
+
+
+def test_time_outside_of_the_engine_is_passed_on_the_way_in() -> None:
+    """HTTP and tokenising stand before the engine's queue: of a request, and of a client that leaves."""
+    house = House(Network(round_trip_s=0.0), cost=Cost(model="llama-3.1-8b", gpu="h100", dtype="fp8"))
+    outside_s = house.engine.group.modelled().outside_s
+    assert outside_s > 0.01
+    house.send("c", 5000)
+    house.kernel.run(0.9 * outside_s)
+    assert house.engine.batcher.running + house.engine.batcher.waiting == 0
+    house.kernel.run(2.0)
+    house.engine.abort(Cancel("c", 1))
+    house.kernel.run(2.0 + 0.9 * outside_s)
+    assert house.engine.batcher.running == 1
+    house.kernel.run(2.0 + 1.1 * outside_s)
     assert house.engine.batcher.running == 0

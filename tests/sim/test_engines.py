@@ -2,7 +2,7 @@
 
 from penstock.config.costs import Cost
 from penstock.config.scenarios import Group
-from penstock.sim.engines import title, told
+from penstock.sim.engines import fleets_told, title, told
 
 COMPUTED = Group(cost=Cost(model="llama-3.1-8b", gpu="h100", dtype="fp8"))
 
@@ -28,3 +28,12 @@ def test_a_preset_says_what_it_is() -> None:
         "demo: Expected error: not known. It is not a model of a real engine."
     )
     assert len(told([Group(), Group(count=3), COMPUTED, COMPUTED])) == 2
+
+
+def test_fleets_that_differ_in_size_are_told_together() -> None:
+    """One sentence for three sizes; unlike groups, and fleets of several, one by one."""
+    sizes = [(Group(count=count),) for count in (5, 6, 7)]
+    assert fleets_told(sizes) == "5, 6 or 7 × demo (speed 1)"
+    assert fleets_told(sizes[:1]) == "5 × demo (speed 1)"
+    two = (Group(count=2), Group(cost="fast"))
+    assert fleets_told([two, (Group(),)]) == "2 × demo (speed 1), 1 × fast (speed 1) or 1 × demo (speed 1)"

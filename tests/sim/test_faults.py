@@ -40,7 +40,7 @@ def test_a_replicas_state_is_what_all_faults_make_of_it(faults: list[Fault]) -> 
         now = quarter / 4 + 0.1
         house.kernel.run(now)
         held = [fault for fault in faults if holding(fault, now)]
-        found = (house.engine.dead, house.engine.frozen, house.engine.mute, house.engine.slowed)
+        found = (house.engine.dead, house.engine.frozen, house.engine.readings.mute, house.engine.slowed)
         dead, frozen, mute = (
             any(isinstance(fault, kinds) for fault in held) for kinds in ((Die, Flap), Freeze, MetricsOutage)
         )

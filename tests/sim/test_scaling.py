@@ -16,7 +16,7 @@ from tests.sim.support import scenario, steady
 
 SCALE = Scale(
     min=1, max=5, interval_s=1.0, look_s=0.5, up=UpPace(stabilisation_s=0.0, period_s=1.0),
-    down=DownPace(stabilisation_s=5.0, period_s=1.0, cooldown_s=0.0), panic=None,
+    down=DownPace(stabilisation_s=5.0, period_s=1.0, cooldown_s=0.0, starts=0.0), panic=None,
 )  # fmt: skip
 PATIENT = Policy(strategy=LeastLoaded(), queue=QueueSpec(timeout_s=600.0), probe=ProbeSpec(interval_s=1.0))
 

@@ -5,7 +5,7 @@ import pytest
 from penstock.base.nouns import CallRow, Usage
 from penstock.config.scenarios import Slo
 from penstock.drive.kernel import Kernel
-from penstock.sim.tally import WINDOWS, Sketch, Tally
+from penstock.sim.tally import WINDOWS, Tally
 
 
 def row(outcome: str = "ok", status: int = 200, **fields: object) -> CallRow:
@@ -16,22 +16,6 @@ def row(outcome: str = "ok", status: int = 200, **fields: object) -> CallRow:
         "usage": Usage(10, 16, 5), "relayed_tokens": 16,
     }  # fmt: skip
     return CallRow(outcome=outcome, status=status, **{**plain, **fields})  # type: ignore[arg-type]
-
-
-def test_quantiles_are_right_within_one_percent() -> None:
-    """Of 1 to 1,000 the median is 500 and the 99th percentile 990, give or take a hundredth."""
-    sketch = Sketch()
-    for value in range(1, 1001):
-        sketch.add(float(value))
-    assert sketch.quantile(0.5) == pytest.approx(500, rel=0.011)
-    assert sketch.quantile(0.99) == pytest.approx(990, rel=0.011)
-    assert sketch.quantile(1.0) <= 1000
-    assert sketch.mean == 500.5
-
-
-def test_an_empty_sketch_says_nothing() -> None:
-    """Nothing was seen: zero."""
-    assert (Sketch().quantile(0.5), Sketch().mean) == (0.0, 0.0)
 
 
 def test_refusals_count_against_goodput() -> None:

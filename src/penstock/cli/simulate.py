@@ -22,19 +22,22 @@ from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_fr
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.engine.perf import PRESETS
-from penstock.sim import engines
+from penstock.sim import engine_costs, engines
 from penstock.sim.compare import Comparison, Trial, Verdict, beside, best, compare, unknown, verdicts
 from penstock.sim.opponents import MARK, TOLD, opposed, split
 from penstock.sim.oracle import with_yardsticks
 from penstock.sim.recorded import Recorded
 from penstock.sim.reference import markdown
 from penstock.sim.replay import NotReplayable
-from penstock.sim.report import BESIDE, ROWS, SHY, beside_cells, html, names, shown_number
+from penstock.sim.report import BESIDE, ROWS, SHY, beside_cells, html, model_rows, names, shown_number, what_if_cells
+from penstock.sim.what_if import HEADS, Option, answer, options
 from penstock.workload.combine import Trace, Workload
 from penstock.workload.lines import TraceError
 from penstock.workload.request import Request
 
 MISTAKE, MISSED = 2, 1
+MOST_COLUMNS = 8
+"""Of the table in a terminal, where another one tells the answer; a page has room for more."""
 MEASURED, AS_IT_WAS = "measured", "as it was"
 """Columns of a journal: what really happened, and the same traffic simulated under the policy that it had."""
 
@@ -93,6 +96,21 @@ def _print_reference(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_engines(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(engine_costs.markdown())
+        raise typer.Exit
+
+
+Engines = Annotated[
+    bool,
+    typer.Option(
+        "--engines",
+        is_eager=True,
+        callback=_print_engines,
+        help="Print the page of built-in GPUs and models, Markdown.",
+    ),
+]
 Reference = Annotated[
     bool,
     typer.Option(
@@ -105,7 +123,7 @@ def simulate(
     file: File = None, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
     from_journal: FromJournal = None, what_if: WhatIf = None, cost: Cost = None,
     seeds: Seeds = None, html_file: Html = None, json: Json = None, oracle: Oracle = False, quiet: Quiet = False,
-    reference: Reference = False,
+    reference: Reference = False, engine_page: Engines = False,
 ) -> None:  # fmt: skip
     """Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.
 
@@ -231,11 +249,8 @@ def _run(
 
 
 def _told(scenario: Scenario, trials: dict[str, Trial], file: Path, recorded: bool) -> list[str]:
-    fleets = dict.fromkeys(trial.scenario.fleet for trial in trials.values())
-    kinds = " or ".join(
-        ", ".join(f"{group.count} × {engines.title(group)} (speed {group.speed:g})" for group in fleet)
-        for fleet in fleets
-    )
+    fleets = list(dict.fromkeys(trial.scenario.fleet for trial in trials.values()))
+    kinds = engines.fleets_told(fleets)
     seeds = ", ".join(map(str, scenario.seeds))
     workload = "recorded" if recorded else str(scenario.workload.__struct_config__.tag)
     return [
@@ -249,11 +264,45 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
     console = plain_console(WIDE_WIDTH)
     for line in told:
         console.print(line, soft_wrap=True)
+    what_if = options(comparison, found)
+    if what_if:
+        _print_what_if(console, what_if)
+    several = len(comparison.columns) > 1
+    if not what_if or len(comparison.columns) <= MOST_COLUMNS:
+        _print_numbers(console, comparison)
+    else:
+        console.print("All other numbers are in the page (--html) and the JSON (--json).")
+    if several and not (what_if and len(comparison.columns) > MOST_COLUMNS):
+        console.print("* the best of its row, with those that the seeds cannot tell from it; none where all are alike")
+    if len(comparison.seeds) > 1:
+        console.print(f"means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
+    if comparison.yardsticks:
+        console.print(BESIDE)
+    for verdict in [it for it in found if not (what_if and it.holds)]:  # the table has told who holds all
+        word = "holds " if verdict.holds else "MISSED"
+        console.print(f"{word} {verdict.policy}: {verdict.metric} {verdict.value:g}, expected {verdict.bound}")
+
+
+def _table(heads: list[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
     table.add_column("", overflow="fold")
-    for name in names(comparison):
-        table.add_column(name, justify="right")
-    several = len(comparison.columns) > 1
+    for head in heads:
+        table.add_column(head, justify="right")
+    return table
+
+
+def _print_what_if(console: Console, found: list[Option]) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
+    for at, head in enumerate(HEADS):
+        table.add_column(head, justify="left" if at == 1 else "right")
+    for option in found:
+        table.add_row(*what_if_cells(option), option.verdict)
+    console.print(table)
+    console.print(answer(found), soft_wrap=True)
+
+
+def _print_numbers(console: Console, comparison: Comparison) -> None:
+    table = _table(names(comparison))
     for metric, name, kind in ROWS:
         if metric in SHY and not any(column.numbers[metric].mean for column in comparison.columns):
             continue
@@ -264,15 +313,12 @@ def _print(told: list[str], comparison: Comparison, found: list[Verdict]) -> Non
         ]
         table.add_row(name, *cells, *beside_cells(comparison, metric, kind))
     console.print(table)
-    if several:
-        console.print("* the best of its row, with those that the seeds cannot tell from it; none where all are alike")
-    if len(comparison.seeds) > 1:
-        console.print(f"means over {len(comparison.seeds)} seeds ± half of the 95 % interval")
-    if comparison.yardsticks:
-        console.print(BESIDE)
-    for verdict in found:
-        word = "holds " if verdict.holds else "MISSED"
-        console.print(f"{word} {verdict.policy}: {verdict.metric} {verdict.value:g}, expected {verdict.bound}")
+    told = model_rows(comparison)
+    if told:
+        table = _table([column.policy for column in comparison.columns])
+        for model, words, each in told:
+            table.add_row(f"{model}: {words}", *each)
+        console.print(table)
 
 
 def _write_json(target: str, comparison: Comparison, found: list[Verdict]) -> None:

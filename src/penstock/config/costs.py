@@ -16,6 +16,7 @@ from penstock.config.mistakes import Mistakes, did_you_mean
 from penstock.config.mistakes import Path as Place
 from penstock.config.shape import Shape
 from penstock.engine.computed import computed, matches, short
+from penstock.engine.devices import Card
 from penstock.engine.hardware import GPUS
 from penstock.engine.modelled import NAMED, Modelled, read_modelled
 from penstock.engine.models import MODELS
@@ -62,6 +63,17 @@ class Loaded(Cost, frozen=True, kw_only=True):
 def engine_of(cost: str | Cost) -> Modelled:
     """Of a preset's name, or of what is told. Raises ValueError."""
     return NAMED[_one(cost, NAMED)] if isinstance(cost, str) else cost.modelled()
+
+
+def card_of(cost: str | Cost) -> Card | None:
+    """The GPUs of a replica whose `model` and `gpu` are told; None: they are not. Raises ValueError."""
+    if isinstance(cost, str) or cost.model is None or cost.gpu is None:
+        return None
+    model, gpu = MODELS[_one(cost.model, MODELS)], GPUS[_one(cost.gpu, GPUS)]
+    return Card(
+        count=cost.tensor_parallel, memory_bytes=gpu.memory_bytes, share=cost.gpu_memory_utilization,
+        weights_bytes=int(model.weight_bytes(cost.dtype) / cost.tensor_parallel), watts=float(gpu.watts),
+    )  # fmt: skip
 
 
 def _one(name: str, known: Mapping[str, object]) -> str:

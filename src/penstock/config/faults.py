@@ -43,6 +43,12 @@ class MetricsOutage(_Fault, frozen=True, kw_only=True, tag="metrics_outage"):
     """Its metrics cannot be read."""
 
 
+class GpuOutage(_Fault, frozen=True, kw_only=True, tag="gpu_outage"):
+    """Its GPUs cannot be read, or are read late; for groups that have `gpus`."""
+
+    lag_s: Annotated[Seconds | None, doc("readings come, so old; none: none come")] = field(default=None, name="lag")
+
+
 class Drain(_Fault, frozen=True, kw_only=True, tag="drain"):
     """It ends what it has and takes nothing new; when it is over it takes calls again, with the cache that it had."""
 
@@ -101,4 +107,4 @@ class Storm(_Fault, frozen=True, kw_only=True, tag="storm"):
             raise ValueError("a storm takes a share of all spot replicas: leave out `replicas`")
 
 
-Fault = Die | Slow | Freeze | Flap | MetricsOutage | Drain | Leave | Spot | Storm | RegionDark | Runaway
+Fault = Die | Slow | Freeze | Flap | MetricsOutage | GpuOutage | Drain | Leave | Spot | Storm | RegionDark | Runaway

@@ -20,6 +20,7 @@ from penstock.config.faults import (
     Fault,
     Flap,
     Freeze,
+    GpuOutage,
     Leave,
     MetricsOutage,
     RegionDark,
@@ -29,31 +30,26 @@ from penstock.config.faults import (
     Storm,
 )
 from penstock.config.files import mapping_of, text_of
+from penstock.config.gpus import Gpus
 from penstock.config.load import load_file
 from penstock.config.markets import Market
+from penstock.config.policies import MODEL, POOL, Loras, Policy, ScenarioPool, mistakes_in, policy_from
 from penstock.config.regions import ClientRegions
 from penstock.config.strict import Strict, doc
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
-from penstock.core.scale.schedule import mistakes_in
+from penstock.core.scale import schedule
 from penstock.core.scale.spec import ScaleSpec
-from penstock.core.spec import (
-    PolicySpec,
-    PoolSpec,
-)
 from penstock.engine.batcher import EngineSpec
 from penstock.engine.modelled import Modelled
 from penstock.engine.perf import PRESETS
 from penstock.workload.combine import Merge, Spec
 
 __all__ = (
-    "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "Group", "Leave", "MetricsOutage", "Network", "Policy",
-    "RegionDark", "Runaway", "Scale", "Scenario", "Slo", "Slow", "Spot", "Storm", "open_scenario", "policy_from",
-    "policy_of", "read_scenario",
+    "MODEL", "POOL", "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "GpuOutage", "Gpus", "Group", "Leave",
+    "Loras", "MetricsOutage", "Network", "Policy", "RegionDark", "Runaway", "Scale", "Scenario", "ScenarioPool", "Slo",
+    "Slow", "Spot", "Storm", "open_scenario", "policy_from", "policy_of", "read_scenario",
 )  # fmt: skip
-"""All of a scenario is read from here; what goes wrong stands in a file of its own."""
+"""All of a scenario is read from here; what is tried and what goes wrong stand in files of their own."""
 
-POOL = "sim"
-MODEL = "model"
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -90,6 +86,11 @@ class Group(Strict, frozen=True, kw_only=True):
     ] = field(default=None, name="round_trip")
 
     region: Annotated[str, doc("where they are, one of `regions.places`")] = ""
+    pool: Annotated[str, doc("which of `pools` they are in, where there are any")] = ""
+    loras: Annotated[
+        Loras | None, doc("LoRA adapters that their engines hold; none: adapters are passed over, the model answers")
+    ] = None
+    gpus: Annotated[Gpus | None, doc("that their GPUs are read; none: nobody reads them")] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.cost, str) and self.cost not in PRESETS:
@@ -112,21 +113,6 @@ class Group(Strict, frozen=True, kw_only=True):
     def money_per_hour(self) -> float:
         """Of one of them."""
         return (self.modelled().hourly_cost or 0.0) if self.hourly_cost is None else self.hourly_cost
-
-
-class Policy(PolicySpec, frozen=True, kw_only=True):
-    """What is tried: the blocks of a pool, with the gateway's own defaults; sessions are the workload's."""
-
-    limits: Annotated[AllowanceSpec | None, doc("what each of the workload's tenants may use; none: no limits")] = None
-
-    def pool(self) -> PoolSpec:
-        """As the Gate reads it."""
-        blocks = {name: getattr(self, name) for name in PolicySpec.__struct_fields__}
-        return PoolSpec(name=POOL, models=(MODEL,), **blocks)
-
-    def gate_limits(self) -> LimitsSpec | None:
-        """What the Gate holds every tenant to."""
-        return None if self.limits is None else LimitsSpec(tiers=TiersSpec(standard=self.limits), unknown_price="free")
 
 
 class Network(Strict, frozen=True, kw_only=True):
@@ -172,6 +158,9 @@ class Expect(Strict, frozen=True, kw_only=True):
     metric: Annotated[str, doc("a number of the result, e.g. ttft_p95_s, goodput, failed")]
     at_most: Annotated[float | None, doc("highest value")] = None
     at_least: Annotated[float | None, doc("lowest value")] = None
+    model: Annotated[str | None, doc("of the requests for this model alone, where there are `pools`; none: of all")] = (
+        None
+    )
 
     def holds(self, value: float) -> bool:
         """Whether a value is within the bounds."""
@@ -190,6 +179,17 @@ class Scenario(Strict, frozen=True, kw_only=True):
     workload: Annotated[Spec, doc("what comes")]
     fleet: Annotated[tuple[Group, ...], Meta(min_length=1, description="groups of replicas")]
     policy: Policy = field(default_factory=Policy)
+    pools: Annotated[
+        dict[str, ScenarioPool],
+        doc("pools of the fleet and their models; none: one pool that serves whatever is asked for"),
+    ] = field(default_factory=dict)
+    aliases: Annotated[dict[str, str], doc("name that requests use -> model of a pool")] = field(default_factory=dict)
+    fallback: Annotated[dict[str, tuple[str, ...]], doc("model -> models to try in turn where it cannot be served")] = (
+        field(default_factory=dict)
+    )
+    adapters: Annotated[
+        tuple[str, ...], doc("LoRA adapters that a recorded trace names; those that are drawn are known")
+    ] = ()
     clients: Annotated[Clients | None, doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
     regions: Annotated[ClientRegions | None, doc("where replicas and clients are; none: `network` says how far")] = None
@@ -207,6 +207,10 @@ class Scenario(Strict, frozen=True, kw_only=True):
         if self.scale is not None:
             _check_scale(self.scale, self.fleet)
         _check_places(self.regions, self.fleet, self.faults)
+        used = {group.pool: None for group in self.fleet}
+        asked = [expect.model for expect in self.expect if expect.model is not None]
+        for mistake in mistakes_in(self.pools, used, self.aliases, self.fallback, asked):
+            raise ValueError(mistake)
         count = sum(group.count for group in self.fleet)
         if self.greedy is not None and not (isinstance(self.workload, Merge) and len(self.workload.of) > 1):
             raise ValueError("what a greedy tenant asks for is the last part of a `merge` of several")
@@ -239,8 +243,8 @@ def _check_scale(scale: Scale, fleet: tuple[Group, ...]) -> None:
         raise ValueError("the group that scales itself joins by that: leave out its `joins`")
     if scale.min > scale.max:
         raise ValueError(f"`scale.min` is {scale.min}, which is more than `scale.max`, {scale.max}")
-    for number, schedule in enumerate(scale.schedules):
-        for name, text in mistakes_in(schedule, scale.min, scale.max):
+    for number, one in enumerate(scale.schedules):
+        for name, text in schedule.mistakes_in(one, scale.min, scale.max):
             raise ValueError(f"`scale.schedules[{number}].{name}`: {text}")
 
 
@@ -274,8 +278,3 @@ def policy_of(path: str, environment: dict[str, str]) -> Policy:
     policy = policy_from(settings.gate.pools[0])
     tiers = settings.gate.limits.tiers if settings.gate.limits is not None else None
     return policy if tiers is None else msgspec.structs.replace(policy, limits=tiers.standard)
-
-
-def policy_from(pool: PoolSpec) -> Policy:
-    """The policy of a pool."""
-    return Policy(**{name: getattr(pool, name) for name in PolicySpec.__struct_fields__})

@@ -4,30 +4,31 @@ An engine is the emulator's own Batcher. Whoever sends to a replica hears of it 
 and back, and of a death as a closed connection.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf, prod
 
 from penstock.base.errors import Label
 from penstock.base.nouns import EngineStats, Replica, Usage
 from penstock.config.scenarios import POOL, Fault, Group, Network
 from penstock.core.effects import Cancel, Probe, Send
-from penstock.core.events import Began, Ended, Event, Failed, Observed, Probed
+from penstock.core.events import Began, Ended, Event, Failed, Probed
 from penstock.drive.kernel import Kernel
 from penstock.engine import words
 from penstock.engine.batcher import Batcher
+from penstock.sim.adapters import Shelf
 from penstock.sim.benchmark import Benchmark
 from penstock.sim.dark import Darkness
+from penstock.sim.deadlines import Deadlines
 from penstock.sim.faults import plan
 from penstock.sim.places import Places
 from penstock.sim.prompts import own_text, seen_by_engine
+from penstock.sim.readings import Readings
 from penstock.workload.request import Request
 
 Tell = Callable[[Event], None]
 LOST_S = 10.0
 """Until a connection over which nothing comes or goes any more is known to be lost, as the gateway has it."""
-KEPT_STATS = 64
-"""Old numbers of an engine that are kept for a network whose metrics lag."""
 _WOKE = words.Woke()
 
 
@@ -57,30 +58,29 @@ class Engine:
         self.frozen = False
         self.dark_since: float | None = None
         """Nothing reaches it, and nothing comes from it."""
-        self.mute = False
-        """Its metrics cannot be read."""
         self.slowed = 1.0
         self._kills: dict[object, bool] = {}
-        """What keeps it dead -> whether who runs it sees that; below what keeps it frozen, and so on."""
+        """What keeps it dead -> whether who runs it sees that; below what keeps it frozen, or slow."""
         self._freezes: dict[object, None] = {}
-        self._mutes: dict[object, None] = {}
         self._slows: dict[object, float] = {}
-        self._network = network
         self.way_s = (network.round_trip_s if group.round_trip_s is None else group.round_trip_s) / 2
         self._outside_s = group.modelled().outside_s
         self._kernel = kernel
         self._tell = tell
         self._open: dict[str, _Attempt] = {}
         """The gateway's connections by attempt: nothing is told of one that it has closed."""
-        self._due: deque[tuple[float, _Attempt]] = deque()
-        """Until when they must have begun, the earliest first; those that have may stand in it for a while."""
-        self._watching = False
+        self._deadlines = Deadlines(kernel, self._in_time, self._too_late)
         self._running: dict[str, _Attempt] = {}
         """What the engine works on."""
         self._held: dict[str, _Attempt] = {}
         """The same of a frozen one."""
         self._benchmark: Benchmark | None = None
-        self._past: deque[tuple[float, EngineStats]] = deque(maxlen=KEPT_STATS)
+        card = None if group.gpus is None else group.gpus.card(group.cost)
+        self.readings = Readings(replica.id, self, network.metrics_lag_s, card, kernel, tell)
+        self._devices = self.readings.devices
+        self.shelf = None if group.loras is None else Shelf(group.loras, kernel)
+        self.adapters: Mapping[str, str] = {}
+        """Names of the adapters that it may be asked for."""
         self._armed = inf
         self._alarm = 0
         """Which wake-up counts; those before it were taken back."""
@@ -89,6 +89,8 @@ class Engine:
     def _start(self) -> None:
         self.batcher = Batcher(self.group.engine(), each_token=False, histograms=False)
         self._armed, self._alarm = inf, self._alarm + 1
+        if self.shelf is not None:
+            self.shelf.restart()
         if self.slowed != 1.0:
             self._turn(words.Slowed(self.slowed))
 
@@ -102,6 +104,8 @@ class Engine:
             self._armed = wake
             self._alarm = alarm = self._alarm + 1
             kernel.at(wake, self._fire, alarm)
+        if self._devices is not None:
+            self._devices.works(wake is not None, kernel.now)
 
     def _fire(self, alarm: int) -> None:
         if alarm == self._alarm:  # else it was taken back
@@ -116,7 +120,7 @@ class Engine:
         attempt = _Attempt(f"{order.id}/{order.attempt}", order, way_s)
         self._open[attempt.name] = attempt
         if order.first_byte_timeout_s != inf:
-            self._watch(attempt, now + order.first_byte_timeout_s)
+            self._deadlines.add(attempt, now + order.first_byte_timeout_s)
         if self.dark_since is not None:
             # connections that are kept for reuse seem well until they are known to be lost
             known = now - self.dark_since >= LOST_S
@@ -136,27 +140,11 @@ class Engine:
         if attempt is not None:
             self._kernel.at(self._kernel.now + attempt.way_s + self._outside_s, self._stop, name)
 
-    def _watch(self, attempt: _Attempt, until: float) -> None:
-        due = self._due
-        while due and self._in_time(due[0][1]):
-            due.popleft()
-        due.append((until, attempt))
-        if not self._watching:
-            self._watching = True
-            self._kernel.at(until, self._look, None)
-
-    def _look(self, _: None) -> None:
-        due, now = self._due, self._kernel.now
-        while due and (due[0][0] <= now or self._in_time(due[0][1])):
-            attempt = due.popleft()[1]
-            if not self._in_time(attempt):
-                self._give_up(attempt, "first_byte_timeout")
-        self._watching = bool(due)
-        if due:
-            self._kernel.at(due[0][0], self._look, None)
-
     def _in_time(self, attempt: _Attempt) -> bool:
         return attempt.begun or self._open.get(attempt.name) is not attempt
+
+    def _too_late(self, attempt: _Attempt) -> None:
+        self._give_up(attempt, "first_byte_timeout")
 
     def _give_up(self, attempt: _Attempt, label: Label) -> None:
         self._hang_up(attempt.name)
@@ -179,12 +167,6 @@ class Engine:
         wait_s = timeout_s if dark else self.way_s
         self._kernel.at(self._kernel.now + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
 
-    def scrape(self) -> None:
-        """Somebody reads its numbers."""
-        silent = self.dead or self.mute or self.dark_since is not None
-        told = Observed(self.replica.id, None if silent else self._told())
-        self._kernel.at(self._kernel.now + self.way_s, self._tell, told)
-
     def bench(self, order: Probe) -> None:
         """A benchmark begins."""
         benchmark = self._benchmark = Benchmark(order)
@@ -199,21 +181,17 @@ class Engine:
             self.abort(Cancel(benchmark.id, benchmark.number))
             self._tell(benchmark.failed("timeout"))
 
-    def _told(self) -> EngineStats:
-        lag_s, now = self._network.metrics_lag_s, self._kernel.now
-        stats = self.stats()
-        if not lag_s:
-            return stats
-        self._past.append((now, stats))
-        return next((old for at, old in reversed(self._past) if at <= now - lag_s), self._past[0][1])
-
     def stats(self) -> EngineStats:
         """What a scrape would read."""
-        counters, spec = self.batcher.counters, self.batcher.spec
+        counters, spec, shelf = self.batcher.counters, self.batcher.spec, self.shelf
+        waiting = self.batcher.waiting + (0 if shelf is None else shelf.waiting)
         return EngineStats(
-            running=self.batcher.running, waiting=self.batcher.waiting, kv_usage=self.batcher.memory.usage,
+            running=self.batcher.running, waiting=waiting, kv_usage=self.batcher.memory.usage,
             prefix_queries=counters.prefix_queries, prefix_hits=counters.prefix_hits,
             kv_tokens=spec.kv_blocks * spec.block_size, kv_block_tokens=spec.block_size,
+            lora_slots=None if shelf is None else shelf.slots,
+            loras_running=None if shelf is None else shelf.running_names(),
+            loras_waiting=None if shelf is None else shelf.waiting_names(),
         )  # fmt: skip
 
     # ===== the engine's side =====
@@ -227,14 +205,22 @@ class Engine:
         elif self.frozen:
             self._held[attempt.name] = attempt
         else:
-            name, blocks = attempt.name, seen_by_engine(request, self.batcher.spec.block_size)
+            name, model = attempt.name, attempt.order.model
+            adapter = model if self.shelf is not None and model in self.adapters else ""
+            blocks = seen_by_engine(request, self.batcher.spec.block_size, adapter)
             self._running[name] = attempt
             own = own_text(number)
-            self._turn(words.Submit(name, request.prompt_tokens, request.output_tokens, blocks, "length", own))
+            submit = words.Submit(name, request.prompt_tokens, request.output_tokens, blocks, "length", own)
+            if self.shelf is None or not adapter:
+                self._turn(submit)
+            else:
+                self.shelf.take(name, adapter, partial(self._turn, submit))
 
     def _stop(self, name: str) -> None:
         if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
             self._turn(words.Abort(name))
+            if self.shelf is not None:
+                self.shelf.over(name)
 
     def _perform(self, order: words.Order) -> None:
         attempt = self._running.get(order.id)
@@ -247,6 +233,8 @@ class Engine:
                 self._answer(attempt, Began(sent.id, sent.attempt))
             return
         del self._running[order.id]
+        if self.shelf is not None:
+            self.shelf.over(order.id)
         if isinstance(order, words.Finish):
             usage = Usage(order.prompt_tokens, order.completion_tokens, order.cached_tokens)
             self._answer(attempt, Ended(sent.id, sent.attempt, 200, usage, order.completion_tokens))
@@ -292,6 +280,14 @@ class Engine:
             label: Label = "died_mid_answer" if attempt.out else "closed_early"
             self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, label))
         taken.clear()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """All that it worked on is gone."""
+        if self.shelf is not None:
+            self.shelf.abandon()
+        if self._devices is not None and self.dead:
+            self._devices.works(False, self._kernel.now)
 
     def revive(self, cause: object = None) -> None:
         """It was started anew: nothing is cached."""
@@ -309,13 +305,6 @@ class Engine:
         if not self.dead:
             self._turn(words.Slowed(self.slowed))
 
-    def mutes(self, mute: bool, cause: object = None) -> None:
-        """Its metrics cannot be read, or can again."""
-        self._mutes[cause] = None
-        if not mute:
-            del self._mutes[cause]
-        self.mute = bool(self._mutes)
-
     def freeze(self, cause: object = None) -> None:
         """Nothing comes any more, neither of what it works on nor of what it takes in."""
         self._freezes[cause] = None
@@ -323,6 +312,7 @@ class Engine:
             return
         self.frozen = True
         self._held, self._running = {**self._held, **self._running}, {}
+        self._abandon()
         for name, attempt in self._held.items():
             self._turn(words.Abort(name))
             if attempt.out and self._open.get(name) is attempt:
@@ -348,6 +338,7 @@ class Engine:
         """Its region is cut off: what is under way is lost, though nobody knows it yet."""
         now = self.dark_since = self._kernel.now
         taken, self._running, self._held = self._running, {}, {}
+        self._abandon()
         for name in taken:
             self._turn(words.Abort(name))
         for attempt in self._open.values():
@@ -368,10 +359,12 @@ class Cloud:
     """All engines of a scenario."""
 
     def __init__(
-        self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell, places: Places | None = None
-    ) -> None:
+        self, fleet: tuple[Group, ...], network: Network, kernel: Kernel, tell: Tell, places: Places | None = None,
+        adapters: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.fleet = fleet
         self._places = places
+        self._adapters = adapters or {}
         self._network = network
         self._kernel = kernel
         self._tell = tell
@@ -385,10 +378,11 @@ class Cloud:
     def add(self, name: str, group: Group) -> Engine:
         """One more engine, of this group."""
         replica = Replica(
-            id=name, url=f"http://{name}", pool=POOL, engine="vllm", max_concurrent_requests=group.seats,
+            id=name, url=f"http://{name}", pool=group.pool or POOL, engine="vllm", max_concurrent_requests=group.seats,
             weight=group.weight, hourly_cost=group.money_per_hour(), region=group.region,
         )  # fmt: skip
         engine = self.engines[name] = Engine(replica, group, self._network, self._kernel, self._tell)
+        engine.adapters = self._adapters
         if self._places is not None:
             engine.way_s = self._places.watch_way_s(group.region)
         self._darkness.joins(engine)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.config.scenarios import Expect, Policy, Scenario
+from penstock.sim.by_model import ModelResult
 from penstock.sim.run import simulate
 from penstock.sim.tally import Result
 from penstock.workload.request import Request
@@ -19,6 +20,8 @@ METRICS = tuple(
     name for name in Result.__struct_fields__ if Result.__annotations__[name] in ("int", "float", int, float)
 )
 """Numbers of a result."""
+MODEL_METRICS = ModelResult.__struct_fields__
+"""Numbers of one model."""
 HIGHER_IS_BETTER = frozenset({"goodput", "good_per_s", "ok", "output_tokens_per_s", "prefix_hits", "fairness"})
 """Of all others, less is better."""
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
@@ -53,6 +56,10 @@ class Column(Struct, frozen=True, kw_only=True):
     """One a seed."""
     measured: bool = False
     """It really happened, and is no trial: it is not judged."""
+    models: dict[str, dict[str, Number]] = {}
+    """By model, where the fleet has several pools."""
+    replicas: int = 0
+    """Of the fleet that it tried."""
 
 
 class Yardstick(Struct, frozen=True, kw_only=True):
@@ -108,6 +115,18 @@ def numbers_of(runs: Sequence[Result]) -> dict[str, Number]:
     return {metric: number([float(getattr(run, metric)) for run in runs]) for metric in METRICS}
 
 
+def numbers_by_model(runs: Sequence[Result]) -> dict[str, dict[str, Number]]:
+    """The same for every model that was asked for; a run in which nobody did has zeros."""
+    models = dict.fromkeys(sorted(name for run in runs for name in run.models))
+    return {
+        name: {
+            metric: number([float(getattr(run.models.get(name), metric, 0.0)) for run in runs])
+            for metric in MODEL_METRICS
+        }
+        for name in models
+    }
+
+
 def compare(
     trials: Mapping[str, Trial], seeds: Sequence[int], requests: Callable[[int], Iterable[Request]],
     done: Callable[[str, int], None],
@@ -120,7 +139,12 @@ def compare(
             coming = requests(seed) if trial.shape is None else map(trial.shape, requests(seed))
             runs.append(simulate(trial.scenario, trial.policy, coming, seed))
             done(name, seed)
-        columns.append(Column(policy=name, numbers=numbers_of(runs), runs=runs))
+        replicas = sum(group.count for group in trial.scenario.fleet)
+        columns.append(
+            Column(
+                policy=name, numbers=numbers_of(runs), runs=runs, models=numbers_by_model(runs), replicas=replicas
+            )
+        )  # fmt: skip
     return Comparison(seeds=list(seeds), columns=columns)
 
 
@@ -133,18 +157,25 @@ def beside(measured: Result, name: str, comparison: Comparison) -> Comparison:
 
 def unknown(expected: Iterable[Expect]) -> list[str]:
     """Expectations of numbers that there are not, each told with those that there are."""
-    there_are = f"is no number of a result: there are {', '.join(METRICS)}"
-    return [f"{expect.metric!r} {there_are}" for expect in expected if expect.metric not in METRICS]
+    found = []
+    for expect in expected:
+        known, whose = (METRICS, "a result") if expect.model is None else (MODEL_METRICS, "one model")
+        if expect.metric not in known:
+            found.append(f"{expect.metric!r} is no number of {whose}: there are {', '.join(known)}")
+    return found
 
 
 def verdicts(comparison: Comparison, expected: Iterable[Expect]) -> Iterator[Verdict]:
-    """Each expectation of each column, by the mean over the seeds; all are of known numbers."""
+    """Each expectation of each column, by the mean over the seeds; all are of known numbers. A model for which nobody
+    asked has zeros."""
     for expect in expected:
+        name = expect.metric if expect.model is None else f"{expect.metric} of {expect.model}"
         for column in _tried(comparison):
-            value = column.numbers[expect.metric].mean
+            numbers = column.numbers if expect.model is None else column.models.get(expect.model, {})
+            value = numbers[expect.metric].mean if expect.metric in numbers else 0.0
             yield Verdict(
-                policy=column.policy, metric=expect.metric, value=value, bound=expect.said(), holds=expect.holds(value)
-            )  # fmt: skip
+                policy=column.policy, metric=name, value=value, bound=expect.said(), holds=expect.holds(value)
+            )
 
 
 def best(comparison: Comparison, metric: str) -> frozenset[str]:

@@ -6,11 +6,23 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
-from penstock.config.scenarios import Die, Fault, Flap, Freeze, MetricsOutage, Slow
+from penstock.config.scenarios import Die, Fault, Flap, Freeze, GpuOutage, MetricsOutage, Slow
 from penstock.drive.kernel import Kernel
 
 SHORTEST_S = 0.01
 """Half a turn of what flaps, at least."""
+
+
+class Read(Protocol):
+    """What can be read of an engine, as far as faults need it."""
+
+    def mutes(self, mute: bool, cause: object) -> None:
+        """Its metrics cannot be read, or can again."""
+        ...
+
+    def blinds(self, cause: object, lag_s: float | None, over: bool) -> None:
+        """Its GPUs are read so late, or not at all; or that is over."""
+        ...
 
 
 class Harmed(Protocol):
@@ -36,8 +48,9 @@ class Harmed(Protocol):
         """Every step takes so many times as long."""
         ...
 
-    def mutes(self, mute: bool, cause: object) -> None:
-        """Its metrics cannot be read, or can again."""
+    @property
+    def readings(self) -> Read:
+        """What can be read of it."""
         ...
 
 
@@ -64,7 +77,11 @@ def _plan(fault: Fault, engine: Harmed, kernel: Kernel) -> None:
         case Freeze():
             between(engine.freeze, engine.thaw)
         case MetricsOutage():
-            between(lambda cause: engine.mutes(True, cause), lambda cause: engine.mutes(False, cause))
+            told = engine.readings
+            between(lambda cause: told.mutes(True, cause), lambda cause: told.mutes(False, cause))
+        case GpuOutage():
+            read, lag_s = engine.readings, fault.lag_s
+            between(lambda cause: read.blinds(cause, lag_s, False), lambda cause: read.blinds(cause, lag_s, True))
         case Flap():
             kernel.at(fault.at_s, _Flapping(fault, engine, until, kernel).turn, True)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from penstock.base.errors import ConfigError
-from penstock.config.scenarios import Fault, Policy, Scenario
+from penstock.config.scenarios import Fault, Group, Policy, Scenario
 from penstock.core.route.presets import LeastConnections, Random, RoundRobin
 from penstock.core.spec import StickySpec
 from penstock.sim.compare import Trial, fleets
@@ -32,35 +32,63 @@ class Opponent(NamedTuple):
 
 
 def _single_instance(scenario: Scenario, policy: Policy) -> Trial:
-    first = replace(scenario.fleet[0], count=1, joins_s=0.0)
-    faults = tuple(fault for fault in map(_of_the_first, scenario.faults) if fault is not None)
-    return Trial(replace(scenario, fleet=(first,), faults=faults, scale=None), policy)
+    firsts: dict[str, Group] = {}
+    numbers: dict[int, int] = {}
+    start = 0
+    for group in scenario.fleet:
+        if group.pool not in firsts:
+            if group.count:
+                numbers[start] = len(firsts)
+            firsts[group.pool] = replace(group, count=1, joins_s=0.0)
+        start += group.count
+    faults = tuple(left for fault in scenario.faults if (left := _of_these(fault, numbers)) is not None)
+    return Trial(replace(scenario, fleet=tuple(firsts.values()), faults=faults, scale=None), policy)
 
 
-def _of_the_first(fault: Fault) -> Fault | None:
-    """What is left of a fault where there is one replica."""
+def _of_these(fault: Fault, numbers: Mapping[int, int]) -> Fault | None:
+    """What is left of a fault where there are only these replicas; old numbers -> new ones."""
     if not fault.replicas:
         return fault
-    return replace(fault, replicas=(0,)) if 0 in fault.replicas else None
+    left = tuple(numbers[number] for number in fault.replicas if number in numbers)
+    return replace(fault, replicas=left) if left else None
+
+
+def _in_all_pools(scenario: Scenario, policy: Policy, change: Callable[[Policy], Policy]) -> Trial:
+    """The change in the scenario's policy and in those that its pools have of their own."""
+    if scenario.pools:
+        pools = {
+            name: pool if pool.policy is None else replace(pool, policy=change(pool.policy))
+            for name, pool in scenario.pools.items()
+        }
+        scenario = replace(scenario, pools=pools)
+    return Trial(scenario, change(policy))
 
 
 def _sticky_sessions(scenario: Scenario, policy: Policy) -> Trial:
-    pinned = StickySpec(header="x-session-id", ttl_s=FOR_EVER_S, pin=True, pin_wait_s=policy.queue.timeout_s)
-    return Trial(scenario, replace(policy, strategy=RoundRobin(), sticky=pinned))
+    def pinned(each: Policy) -> Policy:
+        sticky = StickySpec(header="x-session-id", ttl_s=FOR_EVER_S, pin=True, pin_wait_s=each.queue.timeout_s)
+        return replace(each, strategy=RoundRobin(), sticky=sticky)
+
+    return _in_all_pools(scenario, policy, pinned)
 
 
 def _random(scenario: Scenario, policy: Policy) -> Trial:
-    return Trial(scenario, replace(policy, strategy=Random(), sticky=None))
+    return _in_all_pools(scenario, policy, lambda each: replace(each, strategy=Random(), sticky=None))
 
 
 def _blind_round_robin(scenario: Scenario, policy: Policy) -> Trial:
-    return Trial(_without_seats(scenario), _unbounded(replace(policy, strategy=RoundRobin(), sticky=None)))
+    return _in_all_pools(
+        _without_seats(scenario), policy, lambda each: _unbounded(replace(each, strategy=RoundRobin(), sticky=None))
+    )
 
 
 def _global_fifo(scenario: Scenario, policy: Policy) -> Trial:
     """By score, equal for all, is by arrival: whose call it is stays known, to be counted, and decides nothing."""
-    queue = replace(policy.queue, order="score", max_share=1.0, max_per_tenant=None)
-    return Trial(scenario, replace(policy, queue=queue), _without_class)
+
+    def one_line(each: Policy) -> Policy:
+        return replace(each, queue=replace(each.queue, order="score", max_share=1.0, max_per_tenant=None))
+
+    return _in_all_pools(scenario, policy, one_line)._replace(shape=_without_class)
 
 
 def _without_class(request: Request) -> Request:
@@ -68,7 +96,9 @@ def _without_class(request: Request) -> Request:
 
 
 def _no_bound(scenario: Scenario, policy: Policy) -> Trial:
-    return Trial(_without_seats(scenario), _unbounded(replace(policy, strategy=LeastConnections())))
+    return _in_all_pools(
+        _without_seats(scenario), policy, lambda each: _unbounded(replace(each, strategy=LeastConnections()))
+    )
 
 
 def _without_seats(scenario: Scenario) -> Scenario:
@@ -82,7 +112,9 @@ def _unbounded(policy: Policy) -> Policy:
 
 
 OPPONENTS: dict[str, Opponent] = {
-    "single_instance": Opponent("one replica, the fleet's first, gets everything", _single_instance),
+    "single_instance": Opponent(
+        "one replica, the fleet's (of pools: each pool's) first, gets everything", _single_instance
+    ),
     "sticky_sessions": Opponent(
         "the first call of a session has its turn, and all later ones wait for that replica", _sticky_sessions
     ),

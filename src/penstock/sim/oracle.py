@@ -25,10 +25,14 @@ from penstock.sim.compare import Comparison, Trial, Yardstick, fleets, number, n
 from penstock.sim.opponents import MARK
 from penstock.sim.prompts import seen_by_engine
 from penstock.sim.run import Run
-from penstock.sim.tally import Result, Sketch
+from penstock.sim.served import Served
+from penstock.sim.sketch import Sketch
+from penstock.sim.tally import Result
 from penstock.workload.oracle import InfiniteCache
 from penstock.workload.request import Request
 
+Way = tuple[EngineSpec, float]
+"""An engine, and the way there and back in seconds."""
 USUAL_CONTEXT_TOKENS = 1000
 """At which a token of an answer is priced."""
 
@@ -58,14 +62,14 @@ def bound(scenario: Scenario, requests: Iterable[Request]) -> dict[str, float]:
 
     Prefixes are found in the order of arrival: a run in another order may find another request's, and as many in all.
     """
-    usual_s = scenario.network.round_trip_s
-    ways = dict.fromkeys(
-        (group.engine(), usual_s if group.round_trip_s is None else group.round_trip_s) for group in scenario.fleet
-    )
-    slo = scenario.slo
+    ways_of, slo = _ways(scenario), scenario.slo
     cache, ttft, e2e, per_token = InfiniteCache(), Sketch(), Sketch(), Sketch()
     count = good = prompt_tokens = cached_tokens = 0
     for request in requests:
+        count += 1
+        ways = ways_of(request)
+        if not ways:
+            continue  # nobody serves its model
         found = min(cache.ask(request)[1] * request.block_tokens, request.prompt_tokens - 1)
         times = [
             (way_s + first, way_s + end) for spec, way_s in ways for first, end in (alone_s(spec, request, found),)
@@ -77,18 +81,35 @@ def bound(scenario: Scenario, requests: Iterable[Request]) -> dict[str, float]:
         e2e.add(end_s)
         if more > 0:
             per_token.add(token_s)
-        count += 1
         good += first_s <= slo.ttft_s and token_s <= slo.per_token_s
         prompt_tokens += request.prompt_tokens
         cached_tokens += found
     return {
-        "requests": float(count), "failed": 0.0, "goodput": good / count if count else 0.0,
+        "requests": float(count), "failed": float(count - e2e.count), "goodput": good / count if count else 0.0,
         "ttft_mean_s": ttft.mean, "ttft_p50_s": ttft.quantile(0.5), "ttft_p90_s": ttft.quantile(0.9),
         "ttft_p95_s": ttft.quantile(0.95), "ttft_p99_s": ttft.quantile(0.99), "e2e_mean_s": e2e.mean,
         "e2e_p50_s": e2e.quantile(0.5), "e2e_p95_s": e2e.quantile(0.95), "e2e_p99_s": e2e.quantile(0.99),
         "queue_p95_s": 0.0, "per_token_p50_s": per_token.quantile(0.5),
         "prefix_hits": cached_tokens / prompt_tokens if prompt_tokens else 0.0,
     }  # fmt: skip
+
+
+def _ways(scenario: Scenario) -> Callable[[Request], Sequence[Way]]:
+    """The engines that may answer a request, each kind once, with the way there and back."""
+    usual_s = scenario.network.round_trip_s
+    served = Served(scenario, scenario.policy)
+    by_pools: dict[tuple[str, ...], list[Way]] = {}
+
+    def ways(request: Request) -> Sequence[Way]:
+        pools = served.within_reach(request)
+        found = by_pools.get(pools)
+        if found is None:
+            groups = [group for group in scenario.fleet if (group.pool or POOL) in pools]
+            each = [(one.engine(), usual_s if one.round_trip_s is None else one.round_trip_s) for one in groups]
+            found = by_pools[pools] = list(dict.fromkeys(each))
+        return found
+
+    return ways
 
 
 # ===== who looks inside =====
@@ -106,21 +127,24 @@ class LeastWork(Run):
             for name, engine in self.cloud.engines.items()
         }
         ties = Best(Rand(seed).stream("oracle"))
-        self.gate.pool(POOL).pipeline = Pipeline([(1.0, self)], ties, Rand(seed))
+        for pool in self.served.pools:
+            self.gate.pool(pool.name).pipeline = Pipeline([(1.0, self)], ties, Rand(seed))
 
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """1 / (1 + seconds until all that a replica has, and this, is done). See `Scorer`."""
         request = self._flying[call.id].request
-        return [1.0 / (1.0 + self._work_s(seat.id, request, now)) for seat in seats]
+        return [1.0 / (1.0 + self._work_s(seat.id, call.model, request, now)) for seat in seats]
 
-    def _work_s(self, name: str, request: Request, now: float) -> float:
+    def _work_s(self, name: str, model: str, request: Request, now: float) -> float:
         engine, each = self.cloud.engines[name], self._prices[name]
         if engine.dead or engine.frozen:
             return 1e9
-        hashes = seen_by_engine(request, engine.batcher.spec.block_size)
+        adapter = model if engine.shelf is not None and model in engine.adapters else ""
+        hashes = seen_by_engine(request, engine.batcher.spec.block_size, adapter)
         new = request.prompt_tokens - engine.batcher.memory.found(hashes, request.prompt_tokens - 1)
         there = left(engine.batcher, now)
-        return engine.slowed * each.of(new + there.read, request.output_tokens + there.made)
+        load_s = 0.0 if engine.shelf is None or not adapter else engine.shelf.load_s(adapter)
+        return load_s + engine.slowed * each.of(new + there.read, request.output_tokens + there.made)
 
 
 def least_work(scenario: Scenario, requests: Iterable[Request], seed: int) -> Result:

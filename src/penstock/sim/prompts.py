@@ -41,15 +41,15 @@ def own_text(number: int) -> int:
     return -2 * number - 1 if number >= 0 else 2 * number
 
 
-def seen_by_engine(request: Request, block_size: int) -> tuple[int, ...]:
+def seen_by_engine(request: Request, block_size: int, adapter: str = "") -> tuple[int, ...]:
     """The chained content of its full blocks, those that its answer fills included, as far as the workload knows it.
-    What is behind them is its own."""
+    What is behind them is its own. What was read with another LoRA adapter is other content."""
     size, blocks = request.block_tokens, request.blocks
     if not size:
         return ()
     total = (request.prompt_tokens + request.output_tokens) // block_size
     found: list[int] = []
-    state, at = 0, 0
+    state, at = crc32(adapter.encode()), 0
     for place in range(min(total, len(blocks) * size // block_size)):
         upto = ((place + 1) * block_size - 1) // size + 1
         while at < upto:

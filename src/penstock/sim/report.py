@@ -6,6 +6,7 @@ from html import escape
 from penstock.base.units import show_seconds
 from penstock.sim.compare import Column, Comparison, Number, Verdict, best
 from penstock.sim.tally import Point
+from penstock.sim.what_if import HEADS, Option, answer, options
 
 ROWS: tuple[tuple[str, str, str], ...] = (
     ("requests", "requests", "count"),
@@ -27,7 +28,9 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("load_max_mean", "busiest replica / mean", "number"),
     ("fairness", "fairness between tenants (Jain)", "number"),
     ("attempts", "attempts per request", "number"),
+    ("adapter_loads", "LoRA adapters brought into memory", "count"),
     ("cost", "cost of the fleet", "number"),
+    ("cost_per_hour", "cost of the fleet an hour", "number"),
 )
 """Metric, how people call it, and how it is shown."""
 FIGURES: tuple[tuple[str, Callable[[Point], float | None]], ...] = (
@@ -43,7 +46,18 @@ FIGURES: tuple[tuple[str, Callable[[Point], float | None]], ...] = (
     ("Cost per million output tokens of each moment", lambda point: point.cost_per_million_tokens),
 )
 """Pictures over time; one of which nobody has a value above 0 is left out."""
-SHY = frozenset({"cost", "gave_up", "client_retries"})
+OF_MODELS: tuple[tuple[str, str, str], ...] = (
+    ("requests", "requests", "count"),
+    ("failed", "failed or refused", "count"),
+    ("elsewhere", "answered by another model", "count"),
+    ("goodput", "goodput", "share"),
+    ("ttft_p50_s", "TTFT, p50", "time"),
+    ("ttft_p95_s", "TTFT, p95", "time"),
+    ("e2e_p50_s", "end to end, p50", "time"),
+    ("e2e_p95_s", "end to end, p95", "time"),
+)
+"""The same for each model."""
+SHY = frozenset({"cost", "cost_per_hour", "gave_up", "client_retries", "adapter_loads"})
 """Not shown where they are nothing everywhere."""
 NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
 BESIDE = (
@@ -89,6 +103,19 @@ def beside_cells(comparison: Comparison, metric: str, kind: str) -> list[str]:
     return ["–" if number is None else shown_number(number, kind) for number in found]
 
 
+def model_rows(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
+    """Model, what is told of it, and that of each policy; nothing where the fleet is one pool."""
+    models = dict.fromkeys(name for column in comparison.columns for name in column.models)
+    found = []
+    for name in models:
+        numbers = [column.models.get(name, {}) for column in comparison.columns]
+        for metric, words, kind in OF_MODELS:
+            cells = [shown_number(each[metric], kind) if metric in each else "–" for each in numbers]
+            if metric != "elsewhere" or any(each["elsewhere"].mean for each in numbers if each):
+                found.append((name, words, cells))
+    return found
+
+
 def html(title: str, told: Sequence[str], comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
     """The page. `told`: lines about what was run."""
     columns = comparison.columns
@@ -96,7 +123,9 @@ def html(title: str, told: Sequence[str], comparison: Comparison, verdicts: Sequ
         f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
         *(f"<p>{escape(line)}</p>" for line in told),
+        _what_if(options(comparison, verdicts)),
         _table(comparison),
+        _models(comparison),
         _verdicts(verdicts),
         *(_figure(head, columns, value) for head, value in FIGURES),
         _loads(columns),
@@ -121,6 +150,38 @@ def _table(comparison: Comparison) -> str:
     if comparison.yardsticks:
         note += f" {BESIDE}"
     return f"<table><tr><th>{heads}{''.join(rows)}</table><small>{note}</small>"
+
+
+def _models(comparison: Comparison) -> str:
+    told = model_rows(comparison)
+    if not told:
+        return ""
+    heads = "".join(f"<th>{escape(column.policy)}" for column in comparison.columns)
+    rows = "".join(
+        f"<tr><td>{escape(model)}: {words}{''.join(f'<td>{cell}' for cell in cells)}" for model, words, cells in told
+    )
+    return f"<h2>Of each model</h2><table><tr><th>{heads}{rows}</table>"
+
+
+def _what_if(found: Sequence[Option]) -> str:
+    if not found:
+        return ""
+    heads = "".join(f"<th>{head}" for head in HEADS)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}' for cell in what_if_cells(option))}"
+        f"<td class={'no' if option.holds is False else 'yes'}>{option.verdict}"
+        for option in found
+    )
+    return f"<h2>What if</h2><table><tr>{heads}{rows}</table><p>{escape(answer(found))}</p>"
+
+
+def what_if_cells(option: Option) -> list[str]:
+    """A row of the table of strategies and sizes, but for its last cell."""
+    return [
+        str(option.replicas), option.policy, shown_number(option.goodput, "share"),
+        shown_number(option.ttft_p95_s, "time"),
+        shown_number(option.cost_per_hour, "number") if option.cost_per_hour.mean else "–",
+    ]  # fmt: skip
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> str:

@@ -11,12 +11,11 @@ import msgspec
 
 from penstock.base.nouns import Call, CallRow
 from penstock.base.rand import Rand
-from penstock.config.scenarios import MODEL, POOL, Policy, Scenario
+from penstock.config.scenarios import MODEL, Policy, Scenario
 from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Arrived, Event, Woke
 from penstock.core.gate import Gate
 from penstock.core.scale.window import Window
-from penstock.core.spec import GateSpec
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
 from penstock.sim.clients import AHEAD_S, Played
@@ -26,6 +25,7 @@ from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.places import Places
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
 from penstock.sim.scaling import Scaling
+from penstock.sim.served import Served
 from penstock.sim.stress import Stress, Watcher
 from penstock.sim.tally import Result, Tally
 from penstock.workload.request import Request
@@ -65,9 +65,9 @@ class Run:
         self.kernel = Kernel()
         regions = scenario.regions
         self.places = None if regions is None else Places(regions, Rand(seed).child("places"))
-        pool = msgspec.structs.replace(policy.pool(), regions=None if regions is None else regions.spec())
-        decides = GateSpec(pools=(pool,), max_waiting=MOST_WAITING, limits=policy.gate_limits())
-        self.gate = Gate(decides, Rand(seed).child("gate"))
+        self.served = Served(scenario, policy)
+        self._name = None if self.served.plain else self.served.name
+        self.gate = Gate(self.served.spec(policy, MOST_WAITING), Rand(seed).child("gate"))
         self.pump: Pump[Event, Effect] = Pump(
             self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
         )
@@ -76,14 +76,15 @@ class Run:
         self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
         self.cloud = Cloud(
             scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard,
-            self.places,
+            self.places, self.served.adapters,
         )  # fmt: skip
         self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
         scale = scenario.scale
         around = (self.cloud, self.lifecycle, self.gate, self.kernel, Rand(seed).child("scaling"))
         self.scaling = None if scale is None else Scaling(scale, *around)
         self._flow = self.scaling.flow if self.scaling is not None and self.scaling.flow.watching else None
-        self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel)
+        place = self.served.place if self.served.several else None
+        self.tally = Tally(scenario.slo, self.cloud.engines, self.kernel, place)
         self._faults = scenario.faults
         self.watcher: Watcher | None = None
         self._requests: Iterator[Request] = iter(requests)
@@ -106,7 +107,7 @@ class Run:
         return self
 
     def _window(self) -> Window:
-        window = self.gate.window(POOL, self.kernel.clock())
+        window = self.gate.window(self.served.main, self.kernel.clock())
         assert window is not None
         return window
 
@@ -127,7 +128,8 @@ class Run:
         if not self._exhausted:
             self.kernel.run()
         hourly_cost = self.lifecycle.hourly_cost(self.tally.began_at or 0.0, self.tally.ended_at)
-        result = self.tally.result(hourly_cost)
+        loads = sum(engine.shelf.loads for engine in self.cloud.engines.values() if engine.shelf is not None)
+        result = self.tally.result(hourly_cost, loads)
         stress = None if self.watcher is None else self.watcher.stress(result.duration_s)
         return Outcome(result, digesting.text() if digesting is not None else "", stress)
 
@@ -160,8 +162,9 @@ class Run:
         self._flying[call_id] = _Flying(request, number, [], origin)
         length = request.prompt_tokens * TOKEN_BYTES
         # by place: so many names would cost every request most of a microsecond (the order is Call's)
+        model = MODEL if self._name is None else self._name(request)
         call = Call(
-            call_id, MODEL, PATH, "", request.tenant or "anonymous", "", "", True, True,
+            call_id, model, PATH, "", request.tenant or "anonymous", "", "", True, True,
             request.priority, request.prompt_tokens, request.output_tokens, length,
             request.session, "", seen_by_gateway(request, number), length,
             None if request.deadline_ns is None else request.deadline_ns / 1e9, "standard", 1, origin,
@@ -207,7 +210,7 @@ class Run:
         if order.look == "health":
             engine.probe(order.timeout_s)
         elif order.look == "stats":
-            engine.scrape()
+            engine.readings.scrape()
         elif order.look == "bench":
             engine.bench(order)
 

@@ -48,10 +48,11 @@ class Scaling:
     def __init__(self, spec: Scale, cloud: Cloud, lifecycle: Lifecycle, gate: Gate, kernel: Kernel, rand: Rand) -> None:
         self.governor = Governor()
         self.flow = Flow()
-        if needs_flow(spec.targets):
-            self.flow.watch([POOL])
         self._spec = spec
         self._group = cloud.fleet[spec.group]
+        self._pool = self._group.pool or POOL
+        if needs_flow(spec.targets):
+            self.flow.watch([self._pool])
         self._cloud = cloud
         self._lifecycle = lifecycle
         self._gate = gate
@@ -79,7 +80,7 @@ class Scaling:
                 engine.revive()
                 self._engines[name], self._up_at[name] = engine, 0.0
         self.spot.begin(start, faults)
-        self._pump.tell(Reconfigured({POOL: self._spec}, {POOL: self._group.money_per_hour()}))
+        self._pump.tell(Reconfigured({self._pool: self._spec}, {self._pool: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
         if isinstance(order, Record | Keep | Remember):
@@ -87,11 +88,11 @@ class Scaling:
                 self.decided(order.entry)
             return
         if isinstance(order, Look):
-            window = self._gate.window(POOL, self._kernel.clock())
+            window = self._gate.window(self._pool, self._kernel.clock())
             assert window is not None
-            window = self.bugs.told(self.flow.fill(POOL, window, self._kernel.clock()))
+            window = self.bugs.told(self.flow.fill(self._pool, window, self._kernel.clock()))
             wall_s = MONDAY_S + self._kernel.clock()
-            self._pump.tell(Seen(POOL, window, tuple(map(self._unit, self._engines)), wall_s=wall_s))
+            self._pump.tell(Seen(self._pool, window, tuple(map(self._unit, self._engines)), wall_s=wall_s))
         elif isinstance(order, Start):
             self._start(order)
         elif isinstance(order, Drain):
@@ -120,7 +121,7 @@ class Scaling:
         self.spot.held.setdefault(engine.replica.id, False)
 
     def _notice(self, name: str, within_s: float) -> None:
-        self._pump.tell(Noticed(POOL, name, within_s))
+        self._pump.tell(Noticed(self._pool, name, within_s))
 
     def _take_back(self, name: str) -> None:
         self._up_at[name] = 0.0

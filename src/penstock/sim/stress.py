@@ -15,7 +15,7 @@ from penstock.config.scenarios import Scenario
 from penstock.core.scale.record import Decision
 from penstock.core.scale.window import Window
 from penstock.drive.kernel import Kernel
-from penstock.sim.tally import Sketch
+from penstock.sim.sketch import Sketch
 
 EVERY_S = 1.0
 STORM_S = 60.0

@@ -1,11 +1,6 @@
-"""What came out of one run: counted as it happens, in memory that does not grow with the number of requests.
+"""What came out of one run: counted as it happens, in memory that does not grow with the number of requests."""
 
-Percentiles are read from buckets that are 1 % wide (Masson, Rim, Lee: "DDSketch", VLDB 2019, has the same error bound).
-"""
-
-from collections import defaultdict
-from collections.abc import Iterable
-from math import exp, log
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -13,56 +8,13 @@ from penstock.base.nouns import CallRow, Usage
 from penstock.config.scenarios import Slo
 from penstock.core.fair import jain
 from penstock.drive.kernel import Kernel
+from penstock.sim.by_model import ByModel, ModelResult
+from penstock.sim.served import Place
+from penstock.sim.sketch import Sketch
 
-_WIDTH = log(1.01)
-_LEAST = 1e-6
-_LOWEST = int(log(_LEAST) / _WIDTH)
-"""The bucket of whatever is no more than that."""
 MAX_TENANTS = 1000
 WINDOWS = 240
 """Windows of the picture over time; when a run is longer, two become one."""
-
-
-class Sketch:
-    """Values above zero, by buckets of equal ratio."""
-
-    __slots__ = ("_buckets", "count", "largest", "total")
-
-    def __init__(self) -> None:
-        self._buckets: dict[int, int] = defaultdict(int)
-        self.count = 0
-        self.total = 0.0
-        self.largest = 0.0
-
-    def add(self, value: float) -> None:
-        """Count a value."""
-        self._buckets[int(log(value) / _WIDTH) if value > _LEAST else _LOWEST] += 1
-        self.count += 1
-        self.total += value
-        if value > self.largest:
-            self.largest = value
-
-    def quantile(self, share: float) -> float:
-        """The value below which this share of them lies, within 1 %; 0 where there are none."""
-        rank, seen = share * self.count, 0
-        for bucket in sorted(self._buckets):
-            seen += self._buckets[bucket]
-            if seen >= rank:
-                return min(exp((bucket + 0.5) * _WIDTH), self.largest)
-        return 0.0
-
-    @property
-    def mean(self) -> float:
-        """0 where there are none."""
-        return self.total / self.count if self.count else 0.0
-
-    def merge(self, other: "Sketch") -> None:
-        """Take in the values of another one."""
-        for bucket, count in other._buckets.items():
-            self._buckets[bucket] += count
-        self.count += other.count
-        self.total += other.total
-        self.largest = max(self.largest, other.largest)
 
 
 class Window:
@@ -159,17 +111,28 @@ class Result(Struct, frozen=True, kw_only=True):
     cost: float
     """Of all replicas over the duration, in the scenario's money."""
     cost_per_million_tokens: float
+    cost_per_hour: float
+    """The mean over the duration."""
+    adapter_loads: int
+    """LoRA adapters that engines brought into their memory."""
     outcomes: dict[str, int]
     replicas: dict[str, int]
     """Requests that ended at each."""
     points: list[Point]
+    models: dict[str, ModelResult] = {}
+    """By the model that was asked for, where the fleet has several pools."""
 
 
 class Tally:
     """Reads rows; knows the clock only to place them."""
 
-    def __init__(self, slo: Slo, replicas: Iterable[str], kernel: Kernel) -> None:
+    def __init__(
+        self, slo: Slo, replicas: Iterable[str], kernel: Kernel, place: Callable[[CallRow], Place] | None = None
+    ) -> None:
+        """`place`: which model a row counts for; None: models are not told apart."""
         self._slo = slo
+        self._place = place
+        self._models = ByModel()
         self._kernel = kernel
         self.requests = 0
         self._queue, self._per_token = Sketch(), Sketch()
@@ -207,8 +170,11 @@ class Tally:
             self._queue.add(row.queue_s)
         if row.replica:
             self._replicas[row.replica] = self._replicas.get(row.replica, 0) + 1
+        place = None if self._place is None else self._place(row)
         if not ok:
             window.failed += 1
+            if place is not None:
+                self._models.failed(place)
             return
         usage, ttft_s = row.usage, row.ttft_s if row.ttft_s is not None else row.latency_s
         tokens = 0 if usage is None else usage.completion_tokens
@@ -221,9 +187,12 @@ class Tally:
             self._per_token.add(per_token_s)
         if usage is not None:
             self._count(window, row.tenant, usage)
-        if ttft_s <= self._slo.ttft_s and per_token_s <= self._slo.per_token_s:
+        good = ttft_s <= self._slo.ttft_s and per_token_s <= self._slo.per_token_s
+        if good:
             self._good += 1
             window.good += 1
+        if place is not None:
+            self._models.answered(place, ttft_s, row.latency_s, tokens, good)
 
     def _count(self, window: Window, tenant: str, usage: Usage) -> None:
         prompt, output = usage.prompt_tokens, usage.completion_tokens
@@ -251,7 +220,7 @@ class Tally:
 
     # ===== the end =====
 
-    def result(self, hourly_cost: float) -> Result:
+    def result(self, hourly_cost: float, adapter_loads: int = 0) -> Result:
         """All numbers. `hourly_cost` of the whole fleet."""
         duration_s = self.ended_at - (self.began_at or 0.0) or 1.0
         loads = list(self._replicas.values())
@@ -275,8 +244,9 @@ class Tally:
             fairness=jain(self._tenants.values()) or 1.0,
             attempts=self._attempts / self._sent if self._sent else 0.0, cost=cost,
             cost_per_million_tokens=cost / self._output * 1e6 if self._output else 0.0,
+            cost_per_hour=hourly_cost, adapter_loads=adapter_loads,
             outcomes=dict(sorted(self._outcomes.items())), replicas=dict(self._replicas),
-            points=self._points(hourly_cost),
+            points=self._points(hourly_cost), models=self._models.results(duration_s),
         )  # fmt: skip
 
     def _points(self, hourly_cost: float) -> list[Point]:

@@ -32,7 +32,8 @@ MONDAY_S = 1_704_067_200.0
 QUICK = ScaleSpec(
     min=1, max=8, interval_s=1.0, look_s=1.0,
     targets=Targets(utilisation=UtilisationTarget(up=None, down=None), queue=QueueTarget()),
-    up=UpPace(stabilisation_s=0.0, period_s=1.0), down=DownPace(stabilisation_s=5.0, cooldown_s=0.0, period_s=1.0),
+    up=UpPace(stabilisation_s=0.0, period_s=1.0),
+    down=DownPace(stabilisation_s=5.0, cooldown_s=0.0, period_s=1.0, starts=0.0),
     replace_after_s=10.0, panic=None,
     life=LifeSpec(
         ordered_s=5.0, starting_s=20.0, loading_s=30.0, draining_s=20.0, stopping_s=5.0, proven_s=10.0, backoff_s=4.0,

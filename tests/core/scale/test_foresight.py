@@ -33,7 +33,7 @@ def taught(now: float = MORNING, **fields: Any) -> Foresight:
     """One that remembers them."""
     foresight = Foresight()
     foresight.recall(past(now, **fields), now)
-    foresight.see(window(seen("a", 20), seen("b", 0), seen("c", 0)), (), now)
+    foresight.see(window(seen("a", 20), seen("b", 0), seen("c", 0)), now)
     return foresight
 
 
@@ -148,9 +148,9 @@ def test_how_far_it_looks() -> None:
         life = Life(name, "ordered", born)
         life.ready_at, life.found = ready_at, found
         lives.append(life)
-    foresight.see(window(), lives, 100.0)
+    foresight.starts(lives)
     assert foresight.ahead_s(PLAIN) == 61.0
-    foresight.see(window(), [], 102.0)
+    foresight.starts([])
     assert foresight.startup_s == 60.0
     assert foresight.ahead_s(replace(PLAIN, forecast=ForecastSpec(ahead_s=900.0))) == 900.0
 
@@ -174,7 +174,7 @@ def test_a_clock_that_was_put_back() -> None:
     """It begins anew from what is left, and goes on."""
     foresight = taught()
     for at in (MORNING - 10 * WINDOW_S, MORNING - 9 * WINDOW_S, MORNING + 10**7):
-        foresight.see(window(seen("a")), (), at)
+        foresight.see(window(seen("a")), at)
         foresight.join(PLAIN, STAYS, window(), 3, at)
     assert foresight.past().startup_s == 180.0
 

@@ -47,6 +47,19 @@ def test_shrinking_waits_until_it_was_wanted_throughout() -> None:
     assert through(guard(**spec), [2, 3, 5, 4, 2, 2, 2, 2], 8) == [8, 8, 8, 5, 5, 4, 2, 2]
 
 
+def test_what_starts_slowly_is_not_stopped_lightly() -> None:
+    """The window of shrinking is three times as long as replicas take to start, where that is longer than the one
+    that is set; an hour at most, and not where that is switched off."""
+    pace = DownPace(stabilisation_s=30.0, percent=100, replicas=1000, select="max", cooldown_s=0.0)
+    for startup_s, starts, looks in ((None, 3.0, 3), (10.0, 3.0, 3), (20.0, 3.0, 6), (20.0, 2.0, 4), (20.0, 0.0, 3)):
+        made = guard(down=replace(pace, starts=starts))
+        made.startup_s = startup_s
+        assert through(made, [2] * 7, 8).count(8) == looks, (startup_s, starts)
+    made = guard(down=pace)
+    made.startup_s = 1e6
+    assert through(made, [2] * 400, 8).count(8) == 360
+
+
 def test_the_bound_is_named() -> None:
     """What changed the number is told by the name that it has in the configuration."""
     made = guard(up=UpPace(stabilisation_s=30.0), down=DownPace(stabilisation_s=60.0), max=10)

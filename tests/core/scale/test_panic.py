@@ -135,6 +135,44 @@ def test_demand() -> None:
     assert demand_of(Targets(), window(seen("a", waiting=30))) == 3.0
 
 
+# ===== where replicas are slow to start =====
+
+
+def looked(panic: Panic, startup_s: float | None, *looks: tuple[int, float], now: float = 0.0) -> list[int | None]:
+    """What is wanted after each group of looks, five seconds apart, as (how many, demand), with four ready."""
+    found: list[int | None] = []
+    for times, demand in looks:
+        wanted = None
+        for _ in range(times):
+            wanted = panic.see(demand, 4, now, startup_s)
+            now += 5.0
+        found.append(wanted)
+    return found
+
+
+def test_a_burst_that_must_have_lasted() -> None:
+    """Where a start takes three minutes a burst is met once it has lasted for half of that, with the least that it
+    asked for meanwhile; one look below the threshold, and it has not."""
+    assert looked(Panic(PanicWindow()), 180.0, (3, 1.0), (17, 9.0), (1, 10.0)) == [None, None, 9]
+    assert looked(Panic(PanicWindow()), 180.0, (3, 1.0), (17, 9.0), (1, 7.0), (17, 9.0)) == [None] * 4
+    assert looked(Panic(PanicWindow()), 180.0, (17, 50.0)) == [None], "nobody knows what was before"
+    assert looked(Panic(PanicWindow(starts=0.25)), 180.0, (3, 1.0), (8, 9.0), (1, 9.0)) == [None, None, 9]
+
+
+def test_where_starts_are_quick_or_not_known() -> None:
+    """Up to the stable window Knative's rules hold as they are, and where no start was seen; also by settings."""
+    for startup_s in (None, 20.0, 60.0):
+        assert looked(Panic(PanicWindow()), startup_s, (1, 8.0)) == [8]
+    assert looked(Panic(PanicWindow(starts=0.0)), 600.0, (1, 8.0)) == [8]
+    assert looked(Panic(PanicWindow()), 60.1, (1, 8.0)) == [None]
+
+
+def test_a_burst_that_has_lasted_ends_like_any() -> None:
+    """It is over a stable window after it was last seen to have lasted."""
+    panic = Panic(PanicWindow())
+    assert looked(panic, 100.0, (1, 1.0), (11, 9.0), (12, 1.0), (1, 1.0)) == [None, 9, 9, None]
+
+
 # ===== in a pool =====
 
 HASTY = replace(QUICK, max=60, panic=PanicWindow())
@@ -181,6 +219,29 @@ def test_most_and_money_hold_in_a_panic() -> None:
     world = spike(World(replace(SLOWLY, max=30, max_hourly_cost=20.0), hourly_cost=1.0)).run(20)
     assert (world.wanted, world.most) == (20, 20)
     assert world.decisions[-1].bounds == ("max_hourly_cost 20",)
+
+
+def test_a_burst_where_starts_are_seen_to_be_slow() -> None:
+    """The first burst is met at once, because nobody knows how long a start takes. Then it is known to be longer than
+    the stable window, and a second burst must have lasted; `down` looks back over that time as well."""
+    quick = PanicWindow(stable_window_s=4.0, window_percent=25.0, starts=5.0)
+    world = World(replace(SLOWLY, panic=quick, life=replace(SLOWLY.life, loading_s=60.0)))
+    world.load = 7
+    world.run(10)
+    world.slow, world.queued = True, 70
+    world.run(10)
+    assert world.wanted == 11
+    world.slow = False
+    world.run(2)
+    world.load, world.queued = 70, 0
+    world.run(30)
+    assert world.governor._pools["p"].guard.startup_s == 11.0
+    assert not world.governor.views(world.now)[0].panic
+    world.queued = 300
+    world.run(45)
+    assert world.wanted == 10
+    world.run(20)
+    assert world.wanted > 40
 
 
 def test_a_backlog_because_of_ill_replicas_is_no_burst() -> None:

@@ -93,10 +93,13 @@ class Foresight:
 
     # ===== what is seen =====
 
-    def see(self, window: Window, lives: Iterable[Life], now: float) -> bool:
-        """A look at the pool. Whether there is something new to write down."""
+    def starts(self, lives: Iterable[Life]) -> None:
+        """How long replicas took to start, of those that are there."""
         took = [life.ready_at - life.born for life in lives if life.ready_at is not None and not life.found]
         self.startup_s = median(took) if took else self.startup_s
+
+    def see(self, window: Window, now: float) -> bool:
+        """A look at the pool. Whether there is something new to write down."""
         if window.replicas:
             self._seats = fsum(one.seats for one in window.replicas) / len(window.replicas)
         over = self.demand.see(window, now)

@@ -115,7 +115,9 @@ class _Pool:
     def seen(self, event: Seen, out: list[Order], now: float) -> None:
         """It was looked at."""
         self.blind, self.queued = event.detail or "no answer", event.window.queued
-        if self.spec.forecast is not None and self.foresight.see(event.window, self.crew.lives.values(), now):
+        self.foresight.starts(self.crew.lives.values())
+        self.guard.startup_s = self.foresight.startup_s
+        if self.spec.forecast is not None and self.foresight.see(event.window, now):
             out.append(Remember(self.name, self.foresight.past()))
         if event.units is None:
             return  # what is there is not known: nothing is ordered
@@ -154,7 +156,7 @@ class _Pool:
         ready = self.crew.of(["ready"])
         ill = sum(life.ill_since is not None for life in ready)
         demand = None if 2 * ill > len(ready) else demand_of(self.spec.targets, window)
-        urgent = self.panic.see(demand, sum(one.well for one in window.replicas), now)
+        urgent = self.panic.see(demand, sum(one.well for one in window.replicas), now, self.guard.startup_s)
         return urgent is not None and min(urgent - self.others, self.most) > was
 
     def _decide(self, window: Window, was: int, out: list[Order], now: float) -> int:

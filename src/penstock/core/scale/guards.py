@@ -19,8 +19,10 @@ MOST_MEANT = 1000
 pool whose queue is long may well want ten times what it may have."""
 GAP = 4
 """Intervals without a recommendation after which the past says nothing about now."""
+LONGEST_S = 3600.0
+"""The windows of stabilisation, whatever makes them longer."""
 MOST_KEPT = 4096
-"""Recommendations kept; the windows of stabilisation are an hour at most."""
+"""Recommendations kept: enough for an hour of them, one a second."""
 
 
 class Bounded(Struct, frozen=True, kw_only=True):
@@ -44,7 +46,7 @@ def ceiling(spec: ScaleSpec, hourly_cost: float) -> int:
 class Guard:
     """One pool's. Numbers are of the replicas that the pool runs by itself."""
 
-    __slots__ = ("_changes", "_recommended", "hourly_cost", "ration", "schedule", "spec")
+    __slots__ = ("_changes", "_recommended", "hourly_cost", "ration", "schedule", "spec", "startup_s")
 
     def __init__(self, spec: ScaleSpec, hourly_cost: float) -> None:
         self.spec = spec
@@ -53,6 +55,8 @@ class Guard:
         """What this month's money is enough for; None: no such bound."""
         self.schedule = ""
         """Which one says `min` and `max`; empty: the spec itself."""
+        self.startup_s: float | None = None
+        """How long its replicas were seen to take to start; None: none was."""
         self._recommended: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)
         self._changes: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)
         """When, and by how many."""
@@ -115,13 +119,14 @@ class Guard:
             recommended.clear()
             recommended.append((now, current))
         recommended.append((now, wanted))
-        oldest = now - max(up.stabilisation_s, down.stabilisation_s)
+        down_s = max(down.stabilisation_s, min(LONGEST_S, down.starts * (self.startup_s or 0.0)))
+        oldest = now - max(up.stabilisation_s, down_s)
         while recommended[0][0] < oldest:
             recommended.popleft()
         if not current:
             return wanted, ""
         least = min([wanted, *(count for at, count in recommended if at > now - up.stabilisation_s)])
-        most = max([wanted, *(count for at, count in recommended if at > now - down.stabilisation_s)])
+        most = max([wanted, *(count for at, count in recommended if at > now - down_s)])
         if least > current:
             return least, "" if least == wanted else "up.stabilisation"
         if most < current:

@@ -54,6 +54,14 @@ class DownPace(Pace, frozen=True, kw_only=True):
     stabilisation_s: Annotated[Span, _doc("it shrinks to the most that was wanted at any time in the last so long")] = (
         field(default=300.0, name="stabilisation")
     )
+    starts: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=100,
+            description="and in so many times the time that its replicas were seen to take to start, where that is longer: what is stopped is not back sooner; 0: that is not looked at",
+        ),
+    ] = 3.0
     percent: Annotated[
         float, Meta(ge=0, description="replicas fewer in a period, as a share in % of those at its beginning")
     ] = 50.0
@@ -86,6 +94,14 @@ class PanicWindow(_Spec, frozen=True, kw_only=True):
             description="it begins when this share, in %, of the replicas that are ready would be needed for the calls in flight and waiting",
         ),
     ] = 200.0
+    starts: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10,
+            description="where replicas were seen to take longer than `stable_window` to start, a burst must have lasted so many times that time: what is ordered comes too late for a shorter one; 0: the panic window decides there too",
+        ),
+    ] = 0.5
     max_scale_up_rate: Annotated[
         float, Meta(gt=1, le=1_000_000, description="it wants at most so many times the replicas that are ready")
     ] = 1000.0

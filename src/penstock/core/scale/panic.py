@@ -2,8 +2,9 @@
 
 Rules and constants are those of Knative's pod autoscaler (https://knative.dev/docs/serving/autoscaling/kpa-specific/).
 What it calls a metric over its target is here *demand*: how many replicas the calls that are here would keep at their
-target, as `demand_of` says. Two things are ours: an average is taken over looks, not over seconds, and where most of
-the replicas are ill a backlog is no burst.
+target, as `demand_of` says. Three things are ours: an average is taken over looks, not over seconds; where most of the
+replicas are ill a backlog is no burst; and where replicas are slow to start, which Knative's are not, a burst must
+have lasted for a while: what is ordered for a short one comes when it is over, and is paid for longer than it lasted.
 """
 
 from collections import deque
@@ -40,7 +41,7 @@ def demand_of(targets: Targets, window: Window) -> float | None:
 class Panic:
     """One pool's."""
 
-    __slots__ = ("_demand", "_looks", "_over_at", "_ready", "most", "spec")
+    __slots__ = ("_demand", "_lasts_s", "_looks", "_over_at", "_ready", "most", "spec")
 
     def __init__(self, spec: PanicWindow) -> None:
         self.spec = spec
@@ -53,17 +54,22 @@ class Panic:
         self._demand = 0.0
         """Of the last seconds, as it was seen last."""
         self._ready = 1
+        self._lasts_s = 0.0
+        """How long a burst must have lasted; 0: its mean over the panic window decides."""
 
     @property
     def on(self) -> bool:
         """Whether there is a panic."""
         return self._over_at is not None
 
-    def see(self, demand: float | None, ready: int, now: float) -> int | None:
-        """A look, with what is demanded (None: it cannot be told) of how many replicas. How many there should be at
-        least; None: all is calm."""
+    def see(self, demand: float | None, ready: int, now: float, startup_s: float | None = None) -> int | None:
+        """A look, with what is demanded (None: it cannot be told) of how many replicas, which take so long to start
+        (None: not known). How many there should be at least; None: all is calm."""
         spec, looks = self.spec, self._looks
-        while looks and looks[0][0] <= now - spec.stable_window_s:
+        slow = startup_s is not None and startup_s > spec.stable_window_s
+        self._lasts_s = spec.starts * startup_s if startup_s is not None and slow else 0.0
+        oldest = now - max(spec.stable_window_s, self._lasts_s)
+        while len(looks) > 1 and looks[1][0] <= oldest:  # the one before tells that the window is whole
             looks.popleft()
         over = False
         if demand is not None and demand >= 0:
@@ -88,13 +94,21 @@ class Panic:
     # ===== parts =====
 
     def _judge(self, ready: int, now: float) -> bool:
-        self._ready, self._demand = ready, self._mean(self.spec.stable_window_s * self.spec.window_percent / 100, now)
+        self._ready = ready
+        window_s = self.spec.stable_window_s * self.spec.window_percent / 100
+        self._demand = self._least(now) if self._lasts_s else self._mean(window_s, now)
         return up_to(self._demand) / ready >= self.spec.threshold_percent / 100
 
     def _wants(self, ready: int, now: float) -> int:
-        """By the last seconds or by the whole window, whichever is more; at most so many times those that are ready."""
-        wanted = max(self._demand, self._mean(self.spec.stable_window_s, now))
+        """By the last seconds or by the whole window, whichever is more; at most so many times those that are ready. Of
+        a burst that must have lasted: what all of it asked for."""
+        wanted = self._demand if self._lasts_s else max(self._demand, self._mean(self.spec.stable_window_s, now))
         return min(up_to(wanted), ceil(self.spec.max_scale_up_rate * ready))
+
+    def _least(self, now: float) -> float:
+        """Over the looks of as long as a burst must last; nothing where it was not looked for so long."""
+        looks, since = self._looks, now - self._lasts_s
+        return min(demand for at, demand in looks if at > since) if looks[0][0] <= since else 0.0
 
     def _mean(self, window_s: float, now: float) -> float:
         """Over the looks of so long; the last one always counts."""
