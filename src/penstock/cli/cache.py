@@ -21,7 +21,7 @@ CHAT = "/v1/chat/completions"
 MOST_LINE = 1 << 20
 
 cache = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    name="cache", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="The answers that a running gateway keeps: numbers, putting some out of use, filling it beforehand.",
 )  # fmt: skip
 
