@@ -127,7 +127,10 @@ def test_tenants_do_not_share_and_tags_put_out_of_use(start: Start, engines: lis
         tags = "x-penstock-cache-tags: prices\r\n"
         found = [await states("sk-acme", tags), await states("sk-lab"), await states("sk-acme"), await states("sk-lab")]
         assert found == ["miss", "miss", "hit", "hit"]
-        assert await order(gateway, "POST", "/admin/cache/invalidate", {"tag": "prices"}) == (200, {"invalidated": 1})
+        assert await order(gateway, "POST", "/admin/cache/invalidate", {"tag": "prices"}) == (
+            200,
+            {"invalidated": 1, "shared": None},
+        )
         assert [await states("sk-acme"), await states("sk-lab")] == ["miss", "hit"]
         rows = [json.loads(line) for line in gateway.log().splitlines() if '"cache":' in line]
         assert Counter(row.get("cache") for row in rows) == {"miss": 3, "hit": 3}

@@ -1,5 +1,6 @@
 """Orders about the cache, performed: what is there is given, what is not is told."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from penstock.core.effects import Adopt, Answer, Drop, Keep, LookUp
@@ -27,10 +28,10 @@ class Store:
         self.asked: list[tuple[str, str]] = []
         self.kept: list[tuple[str, Kept]] = []
 
-    def look_up(self, call: str, key: str) -> None:
+    def look_up(self, call: str, key: str, told: Callable[[int], None]) -> None:
         self.asked.append((call, key))
 
-    def keep(self, order: Keep, kept: Kept) -> None:
+    def keep(self, order: Keep, kept: Kept, epoch: int | None) -> None:
         self.kept.append((order.key, kept))
 
 
@@ -70,7 +71,7 @@ def test_what_was_looked_up_is_kept_here_and_not_there_again() -> None:
     ground, keeper = keeping()
     keeper.elsewhere = cast("Elsewhere", store := Store())
     perform(keeper, LookUp("c", "k"))
-    assert store.asked == [("c", "k")]
+    assert (store.asked, ground.facts) == ([], [LookedUp("c")])  # that call is over
     ground.shelf.kept["old"] = ground.shelf.found["c"] = KEPT
     perform(keeper, Keep("c", "k", 60.0, "t", "m", (), True, ("old",)))
     assert (ground.shelf.kept, ground.shelf.found, store.kept) == ({"k": KEPT}, {}, [])

@@ -75,6 +75,9 @@ def clear(
     body = {name: text for name, text in named.items() if text is not None} | {"all": everything}
     found = _asked(admin_at(admin, key), "/admin/cache/invalidate", body)
     typer.echo(f"{found['invalidated']:,} answers that were kept in memory are put out of use.")
+    if found.get("shared") is False:
+        typer.echo("The store that gateways share is away: it is told when it is back.", err=True)
+        raise typer.Exit(FAILED)
 
 
 @cache.command()

@@ -6,6 +6,9 @@ from penstock.config.mistakes import Mistakes, did_you_mean
 from penstock.config.schema import File
 from penstock.core.cache.spec import CacheSpec
 
+STORES = ("redis://", "rediss://", "unix://")
+"""How the URL of a store may begin."""
+
 
 def assemble(file: File, mistakes: Mistakes) -> CacheSpec | None:
     """What the Gate needs; None: there is no cache."""
@@ -17,6 +20,8 @@ def assemble(file: File, mistakes: Mistakes) -> CacheSpec | None:
             mistakes.say(("cache", name), "found 0, expected more than 0")
     if conf.largest_bytes > conf.memory_bytes and not mistakes.any_below("cache"):
         mistakes.say(("cache", "largest"), "it is more than `memory`, so an answer of that size could never be kept")
+    if conf.redis is not None and not conf.redis.startswith(STORES):  # what it says may hold a password
+        mistakes.say(("cache", "redis"), "expected a URL, like redis://host:6379/0")
     _check_rules(file, mistakes)
     return CacheSpec(**{name: value for name, value in asdict(conf).items() if name in CacheSpec.__struct_fields__})
 

@@ -127,6 +127,7 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
         explain=file.explain,
         limits=tenants.limits(),
         cache=cache.assemble(file, mistakes),
+        shared_cache=body.shared_cache is not None,
     )  # fmt: skip
     return Settings(
         server=body, gate=gate, replicas=tuple(replicas.replicas.values()), access=replicas.access,

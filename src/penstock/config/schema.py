@@ -230,6 +230,8 @@ class LogSpec(Strict, frozen=True, kw_only=True):
 class CacheConf(CacheSpec, frozen=True, kw_only=True):
     """Answers that are given again, and identical calls at the same time that are answered by one [C1, C2, C3]."""
 
+    redis: Annotated[str | None, doc("store that several gateways share: redis://host:port/database (rediss:// with TLS, unix:///path; :password@ before the host), needs the extra `redis`; none: each keeps its own")] = None
+
 
 class File(Strict, frozen=True, kw_only=True):
     """A whole configuration file."""
@@ -357,6 +359,8 @@ class ServerSpec(Strict, frozen=True, kw_only=True):
     log: LogSpec = field(default_factory=LogSpec)
     journal: str | None = None
     ledger: LedgerSpec | None = None
+    shared_cache: str | None = None
+    """URL of the store of the cache; None: there is none."""
 
 
 class Settings(Strict, frozen=True, kw_only=True):

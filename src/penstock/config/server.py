@@ -58,7 +58,7 @@ def assemble(
         most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
-        ledger=file.ledger,
+        ledger=file.ledger, shared_cache=None if file.cache is None else file.cache.redis,
     )  # fmt: skip
     return spec, warnings
 

@@ -75,7 +75,7 @@ class Gateway:
             self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
         )
         self.plane.attach(self.pump)
-        self.caching = Caching(self.gate.cached, self.pump.tell)
+        self.caching = Caching(self.gate.cached, self.pump.tell, self.plane)
         self.gpus = GpuWatch(lambda: self.roster.effective().access, self.pump.tell)
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)
@@ -119,6 +119,7 @@ class Gateway:
             self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
         if server.ledger is not None:
             self.ledger = open_ledger(server.ledger, self.plane.outbox, self.pump.now)
+        self.caching.open(server.shared_cache)
         self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
@@ -152,6 +153,7 @@ class Gateway:
             await self.plane.drain(self.reloader.settings.server.timeouts.drain_s)
             for door in self._doors():
                 await door.stop()
+            await self.caching.close()
             await self.scaling.stop()
         finally:  # an impatient user cancels this; what was decided until then is still written
             self.scaling.close()
@@ -267,8 +269,10 @@ class Gateway:
     def metrics(self) -> bytes:
         """The Prometheus page."""
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        kept = None if self.ledger is None else self.ledger.metrics
-        return render(self.meter, *views, self.scale_views, self.account_views, kept, self.caching.view())
+        return render(self.meter, *views, self.scale_views, self.account_views, self._kept, self.caching.view())
+
+    def _kept(self) -> dict[str, float]:
+        return (self.ledger.metrics() if self.ledger is not None else {}) | self.caching.metrics()
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them
@@ -329,7 +333,7 @@ def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
         raise ConfigError(mistakes)
     return replace(
         new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
-        journal=started.journal, ledger=started.ledger,
+        journal=started.journal, ledger=started.ledger, shared_cache=started.shared_cache,
     )  # fmt: skip
 
 

@@ -58,7 +58,8 @@ class CacheApi:
         named = wanted.tag, wanted.model, wanted.tenant
         if wanted.all == any(name is not None for name in named):
             raise RosterError(400, 'Say what: a "tag", a "model", a "tenant" (all that is named must match), or "all".')
-        return _json({"invalidated": caching.invalidate(Invalidated(*named))})
+        count, shared = await caching.invalidate(Invalidated(*named))
+        return _json({"invalidated": count, "shared": shared})
 
 
 def _json(value: Any) -> Response:

@@ -30,7 +30,7 @@ _LENGTH = b"content-length: "
 class CachedExchange(Exchange):
     """One call."""
 
-    __slots__ = ("_headed", "_pace", "_word", "at", "kept", "share")
+    __slots__ = ("_headed", "_pace", "_word", "at", "epoch", "kept", "share")
 
     def __init__(
         self, plane: Plane, inbound: Inbound, id: str, head: Head, body: bytes, model: str, wants_usage: bool
@@ -40,6 +40,8 @@ class CachedExchange(Exchange):
         self.kept: Kept | None = None
         self.at = 0
         """Pieces that its client has got."""
+        self.epoch: int | None = None
+        """How new its answer is where gateways share them; None: nobody asked."""
         self._headed = False
         """The head of its answer went out."""
         self._word = b"bypass"
@@ -97,12 +99,16 @@ class CachedExchange(Exchange):
         if isinstance(old, CachedExchange):
             self.attempts, old.attempts = old.attempts, []
             self.winner, old.winner = old.winner, None
-            self.sent = old.sent
+            self.sent, self.epoch = old.sent, old.epoch
             for attempt in self.attempts:
                 attempt.exchange = self
         if self.inbound is not None:
             self.inbound.deadline = min([self.inbound.deadline, *(each.deadline() for each in self.attempts)])
         self.pull()
+
+    def dated(self, epoch: int) -> None:
+        """An answer that is made from now on is so new."""
+        self.epoch = epoch
 
     def give(self, order: Answer, kept: Kept | None) -> None:
         """Get an answer that was kept; None: it is not there any more."""

@@ -23,12 +23,12 @@ class Floor(Plane, Protocol):
 class Elsewhere(Protocol):
     """Where gateways share answers."""
 
-    def look_up(self, call: str, key: str) -> None:
-        """Ask; what comes of it is told within a bounded time."""
+    def look_up(self, call: str, key: str, told: Callable[[int], None]) -> None:
+        """Ask; what comes of it is told within a bounded time, and `told` how new an answer is that is made now."""
         ...
 
-    def keep(self, order: Keep, kept: Kept) -> None:
-        """Keep it there as well."""
+    def keep(self, order: Keep, kept: Kept, epoch: int | None) -> None:
+        """Keep it there as well; None: nobody knows how new it is."""
         ...
 
 
@@ -70,21 +70,23 @@ class Keeper:
     def _keep(self, order: Keep) -> None:
         shelf = self._floor.shelf
         shelf.drop(order.evicted)
-        kept = shelf.found.pop(order.id, None)
+        kept, epoch = shelf.found.pop(order.id, None), None
         if kept is None and not order.found:
             exchange = self._exchange(order.id)
+            epoch = None if exchange is None else exchange.epoch
             share = None if exchange is None else exchange.share
             kept = None if share is None or share.kept is None else replace(share.kept, tags=order.tags)
         if kept is not None:
             shelf.keep(order.key, kept)
             if self.elsewhere is not None and not order.found:
-                self.elsewhere.keep(order, kept)
+                self.elsewhere.keep(order, kept, epoch)
 
     def _drop(self, order: Drop) -> None:
         self._floor.shelf.drop(order.keys)
 
     def _look_up(self, order: LookUp) -> None:
-        if self.elsewhere is None:
+        exchange = self._exchange(order.id)
+        if self.elsewhere is None or exchange is None:
             self._floor.tell(LookedUp(order.id))
         else:
-            self.elsewhere.look_up(order.id, order.key)
+            self.elsewhere.look_up(order.id, order.key, exchange.dated)

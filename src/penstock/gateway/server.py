@@ -111,7 +111,9 @@ class DataPlane:
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
-        self.perform: Callable[[Effect], None] = Performer(self, dialect_of).perform
+        performer = Performer(self, dialect_of)
+        self.perform: Callable[[Effect], None] = performer.perform
+        self.keeper = performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self._idle = asyncio.Event()
         self._empty = asyncio.Event()

@@ -144,6 +144,10 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "cache_let_go", "counter", ("why",), "Answers that are kept no more: evicted (no room), expired, invalidated."
     ),
+    Family("cache_store_up", "gauge", (), "1 while the store that gateways share answers."),
+    Family("cache_store_hits", "counter", (), "Answers that were found there."),
+    Family("cache_store_misses", "counter", (), "Times when there was none, or it did not answer in time."),
+    Family("cache_store_errors", "counter", (), "Times when it did not answer, or with an error."),
     Family("cache_following", "gauge", (), "Calls that wait for another call's answer."),
     # the ledger
     Family("ledger_rows", "counter", (), "Calls that were carried into the ledger's database."),
