@@ -13,6 +13,7 @@ so on; then its rows are compared with what clients were answered.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sqlite3
@@ -27,11 +28,13 @@ from random import Random
 from typing import Any
 
 import msgspec
-from sqlalchemy.dialects import sqlite
 
 from penstock.adapters.stores import asking, history
+from penstock.adapters.stores.clerk import BATCH
 from penstock.adapters.stores.database import Database
-from penstock.adapters.stores.writing import DAY, Writer, rows_of
+from penstock.adapters.stores.rows import rows_of
+from penstock.adapters.stores.sums import DAY
+from penstock.adapters.stores.writing import Writer
 from penstock.base.entries import CALL, Entry
 from penstock.base.nouns import CallRow, Usage
 from penstock.core.effects import Record as RecordOrder
@@ -43,31 +46,37 @@ from penstock.telemetry.bookings import Bookings
 DAYS = 31
 BEGIN_DAY = 20_423
 """2025-12-01."""
-TENANTS, MODELS, REPLICAS = 1_000, 5, 16
-BATCH = 1_000
+TENANTS, MODELS = 1_000, 5
+REPLICAS = [f"10.0.0.{number}:8000" for number in range(16)]
+USERS = [f"{number * 2_654_435_761 % 2**64:016x}" for number in range(997)]
+DRAWN = 10_000
+"""Sizes and tenants that are drawn together."""
 REPEATS = 50
 
 
 def made(count: int, seed: int) -> Iterator[Record]:
     """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each."""
     rng = Random(seed)
-    weights = [1 / rank for rank in range(1, TENANTS + 1)]
-    tenants: Iterator[int] = iter(())
+    names = [(f"tenant-{n:04}", f"key-{n:04}-0", f"key-{n:04}-1", f"model-{n % MODELS}") for n in range(TENANTS)]
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, TENANTS + 1)))
+    sizes = [
+        (rng.randrange(20, 4_000), rng.randrange(1, 800), rng.lognormvariate(0.7, 0.8)) for _ in range(DRAWN)
+    ]  # fmt: skip
+    encode, getrandbits, apart_s = msgspec.json.Encoder().encode, rng.getrandbits, DAYS * 86_400 / count
+    who: Iterator[tuple[str, str, str, str]] = iter(())
     for number in range(count):
-        if number % 10_000 == 0:
-            tenants = iter(rng.choices(list(range(TENANTS)), weights, k=10_000))
-        tenant = next(tenants)
-        at = BEGIN_DAY * 86_400 + DAYS * 86_400 * number / count + rng.random()
-        latency_s = rng.lognormvariate(0.7, 0.8)
-        prompt, completion = rng.randrange(20, 4_000), rng.randrange(1, 800)
+        if number % DRAWN == 0:
+            who = iter(rng.choices(names, cum_weights=weights, k=DRAWN))
+            rng.shuffle(sizes)
+        (tenant, *keys, model), (prompt, completion, latency_s) = next(who), sizes[number % DRAWN]
         row = CallRow(
-            f"{number // 500_000:016x}-{number % 500_000 + 1}", f"req-{rng.getrandbits(64):016x}" if number % 2 else "",
-            at, f"tenant-{tenant:04}", f"key-{tenant:04}-{number & 1}", f"model-{tenant % MODELS}",
-            "/v1/chat/completions", "default", f"10.0.0.{number % REPLICAS}:8000", "ok", 200, number % 3 > 0, 2, 1,
+            f"{number // 500_000:016x}-{number % 500_000 + 1}", f"req-{getrandbits(64):016x}" if number % 2 else "",
+            BEGIN_DAY * 86_400 + apart_s * number + (number * 7 % 10) / 10, tenant, keys[number & 1], model,
+            "/v1/chat/completions", "default", REPLICAS[number % len(REPLICAS)], "ok", 200, number % 3 > 0, 2, 1,
             latency_s, latency_s / 10, 0.01, Usage(prompt, completion, prompt // 3), completion, "", 0,
-            (prompt * 0.6 + completion * 0.8) / 1e6,
+            (prompt * 0.6 + completion * 0.8) / 1e6, None, msgspec.UNSET, USERS[number % len(USERS)],
         )  # fmt: skip
-        yield Record(CALL, msgspec.json.encode(Entry(row, "eu-west")))
+        yield Record(CALL, encode(Entry(row, "eu-west")))
 
 
 def fill(database: Database, count: int, last: int) -> dict[str, Any]:
@@ -105,9 +114,11 @@ def timed(ask: Callable[[], object]) -> dict[str, float]:
 
 
 def plan(connection: Any, query: Any) -> list[str]:
-    """How SQLite finds it."""
-    text = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-    return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    """How the database finds it."""
+    text = str(query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
+    if connection.dialect.name == "sqlite":
+        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    return [row[0] for row in connection.exec_driver_sql("EXPLAIN " + text.replace("%", "%%"))]
 
 
 def ask(database: Database) -> dict[str, Any]:
@@ -115,7 +126,9 @@ def ask(database: Database) -> dict[str, Any]:
     rng = Random(2)
     month = asking.Span(BEGIN_DAY, BEGIN_DAY + DAYS - 1)
     found: dict[str, Any] = {}
+    own = month
     with database.reading() as connection:
+        own_id = connection.exec_driver_sql("SELECT client_id FROM calls WHERE n = 20").scalar_one()
         for name, tenant in (("busiest", "tenant-0000"), ("middle", "tenant-0500")):
             first = history.Which(tenant=tenant)
 
@@ -140,10 +153,14 @@ def ask(database: Database) -> dict[str, Any]:
             lambda: asking.spent(connection, ("tenant",), month, "cost", 1000)
         )
         found["month by model"] = timed(lambda: asking.spent(connection, ("model",), month))
-        found["one call by its id"] = timed(lambda: history.one(connection, f"{3:016x}-77"))
+        found["one call by its id"] = timed(lambda: history.one(connection, f"{0:016x}-77"))
+        found["one call by its client's id"] = timed(lambda: history.one(connection, own_id))
+        found["a call that is not there"] = timed(lambda: history.one(connection, "nobody's"))
         plans = {
             "page": plan(connection, history.query(history.Which(tenant="t", before=(1, 1)))),
             "month by tenant": plan(connection, asking.spending(("tenant",), month)),
+            "thirty days by tenant": plan(connection, asking.spending(("tenant",), loose)),
+            "one tenant by day": plan(connection, asking.spending(("day",), own)),
         }
     return {"ms": found, "plans": plans}
 
@@ -151,13 +168,24 @@ def ask(database: Database) -> dict[str, Any]:
 def rows(asked: argparse.Namespace) -> dict[str, Any]:
     """Fill one, ask it."""
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        database = Database(f"sqlite:///{folder}/ledger.db", 0)
+        database = Database(asked.database or f"sqlite:///{folder}/ledger.db", 0)
         database.migrate()
         filled = fill(database, asked.rows, min(asked.last, asked.rows))
+        if not database.is_sqlite:
+            with database.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
         answers = ask(database)
-        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        size = size_of(database, Path(folder))
         database.close()
     return {"filled": filled, "mb": round(size / 1e6), **answers}
+
+
+def size_of(database: Database, folder: Path) -> int:
+    """Bytes on disk."""
+    if database.is_sqlite:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    with database.reading() as connection:
+        return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
 
 
 def path(asked: argparse.Namespace) -> dict[str, Any]:
@@ -235,6 +263,7 @@ def main() -> None:
     """Measure, print JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=__doc__)
     parser.add_argument("what", choices=("rows", "path", "gateway", "kills"))
+    parser.add_argument("--database", help="URL of an empty PostgreSQL database to fill; none: SQLite")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--last", type=int, default=1_000_000, help="the rate is that of the last so many rows")
     parser.add_argument("--folder", type=Path, help="where temporary files go; ten million rows need 6 GB")

@@ -19,7 +19,7 @@ def test_rows_are_those_of_many_tenants_in_one_month() -> None:
 
 def test_a_ledger_is_filled_and_asked(tmp_path: Path) -> None:
     """Rates are more than nothing, and every question is answered by an index."""
-    found = rows(Namespace(rows=3000, last=1000, folder=tmp_path))
+    found = rows(Namespace(rows=3000, last=1000, folder=tmp_path, database=None))
     assert found["filled"]["rows"] == 3000
     assert found["filled"]["last_rows_per_s"] > 0
     assert all(numbers["median"] > 0 for numbers in found["ms"].values())

@@ -44,7 +44,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, *arguments: str, fail: Exception | No
             raise fail
         started(settings)
 
-    monkeypatch.setattr("penstock.gateway.build.serve_forever", forever)
+    monkeypatch.setattr("penstock.gateway.forever.serve_forever", forever)
     result = CliRunner().invoke(app, ["serve", *arguments], env={"COLUMNS": "300", "TERM": "dumb"})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -105,7 +105,7 @@ def test_sighup_before_it_listens_is_ignored(monkeypatch: pytest.MonkeyPatch, fi
     def forever(*_: object) -> None:
         seen.append(signal.getsignal(signal.SIGHUP))
 
-    monkeypatch.setattr("penstock.gateway.build.serve_forever", forever)
+    monkeypatch.setattr("penstock.gateway.forever.serve_forever", forever)
     assert CliRunner().invoke(app, ["serve", "--config", str(file)]).exit_code == 0
     assert seen == [signal.SIG_IGN]
     assert signal.getsignal(signal.SIGHUP) is before

@@ -39,8 +39,8 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database with all tables."""
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without tables."""
     if request.param == "sqlite":
         made = Database(f"sqlite:///{tmp_path}/ledger.db")
     else:
@@ -50,11 +50,17 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(f"CREATE DATABASE {name}"))
         first.close()
         made = Database(url.replace("/postgres?", f"/{name}?"))
-    made.migrate()
     try:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def base(empty: Database) -> Database:
+    """An empty database with all tables."""
+    empty.migrate()
+    return empty
 
 
 def one(base: Database, statement: str) -> Any:
@@ -67,6 +73,35 @@ def test_migrations_make_the_tables_that_the_code_knows(base: Database) -> None:
     """Alembic finds no difference, however often it migrates."""
     base.migrate()
     with base.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "ledger_version"})
+        assert compare_metadata(context, metadata) == []
+
+
+FORMER = """
+INSERT INTO calls (id, client_id, at, tenant, key, model, path, pool, replica, region, outcome, status, stream,
+    priority, attempts, hedge, prompt_tokens, completion_tokens, cached_tokens, estimated, cost, latency, ttft, queue)
+VALUES ('old-1', 'mine', 1728000060000000, 'acme', 'web', 'tiny', '/v1/chat/completions', 'p', 'r1', '', 'ok', 200,
+    {true}, 2, 1, '', 10, 20, 0, {false}, 5, 6, NULL, 0)
+"""
+"""A row as the first version of the tables had it."""
+
+
+def test_rows_of_a_former_version_are_kept_and_found(empty: Database) -> None:
+    """A database of the first version, brought up to date: its rows are there, by their client's id too, and new ones
+    go beside them."""
+    empty.migrate("0001")
+    words = {"true": "1", "false": "0"} if empty.is_sqlite else {"true": "true", "false": "false"}
+    with empty.writing() as connection:
+        connection.execute(text(FORMER.format(**words)))
+    empty.migrate()
+    write(empty, call("new", client_id="other", at=MIDNIGHT + 700 * 3600.0))
+    with empty.reading() as connection:
+        for id, ours in (("mine", "old-1"), ("other", "new")):
+            told = history.one(connection, id)
+            assert told is not None
+            assert (told.call["id"], told.call["cache"], told.call["end_user"]) == (ours, "", "")
+        assert history.one(connection, "nobody's") is None
+    with empty.reading() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": "ledger_version"})
         assert compare_metadata(context, metadata) == []
 

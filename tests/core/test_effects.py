@@ -5,8 +5,23 @@ from typing import get_args
 import msgspec
 import pytest
 
+from penstock.base.leases import Ask, Want
 from penstock.base.nouns import Rates
-from penstock.core.effects import Adopt, Answer, Bench, Cancel, Drop, Effect, Forget, Keep, LookUp, Probe, Refuse
+from penstock.core.effects import (
+    Adopt,
+    Answer,
+    Bench,
+    Cancel,
+    Drop,
+    Effect,
+    Forget,
+    Keep,
+    Lease,
+    LookUp,
+    Probe,
+    Refuse,
+    Return,
+)
 from tests.core.playbook import USED, record, send
 
 ONE_OF_EACH: list[Effect] = [
@@ -16,6 +31,8 @@ ONE_OF_EACH: list[Effect] = [
     record(usage=USED),
     Probe("a", "stats", 5.0),
     Probe("a", "bench", 30.0, Bench(1, "m", 512, 32, 2)),
+    Lease(1, 3.0, (Ask(("tenant", "t", ""), 1, (Want("tokens per day", 9, ((17, 2),), 1, 1, 1, 4),)),)),
+    Return(2, 3.0, ()),
     Forget("a"),
     LookUp("c1", "k"),
     Answer("c1", "k", "coalesced", "c0"),

@@ -5,6 +5,8 @@ from typing import get_args
 import msgspec
 import pytest
 
+from penstock.base.entries import Used
+from penstock.base.leases import Answer, Grant
 from penstock.base.nouns import EngineStats, GpuReading, Usage
 from penstock.core.events import (
     Began,
@@ -15,11 +17,14 @@ from penstock.core.events import (
     Failed,
     Found,
     Invalidated,
+    Leased,
+    LeaseLost,
     Listed,
     LookedUp,
     Metered,
     Observed,
     Probed,
+    Recalled,
     Reconfigured,
     Woke,
 )
@@ -39,6 +44,9 @@ ONE_OF_EACH: list[Event] = [
     Metered("a", (GpuReading(index=0, uuid="GPU-1", utilisation=0.5),)),
     Listed("a", ("m",)),
     Benched("a", 1, True, 0.2, 50.0),
+    Leased(1, 5.0, (Answer(("tenant", "t", ""), 1.0, (Grant("requests per minute", 3, 5, 4, 0.0, 61.0),)),)),
+    LeaseLost(2, "TimeoutError"),
+    Recalled((Used("acme", "web", "m", -60.0, 3, 400), Used("acme", "web", "m", 0.0, day=5, month=7))),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
     LookedUp("c1", Found(100, 1.5, 60.0, ("t",))),
     Invalidated(tag="t", tenant="x"),

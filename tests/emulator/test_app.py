@@ -87,13 +87,13 @@ def test_about_itself() -> None:
 
 
 def test_a_request_keeps_its_id() -> None:
-    """The client's x-request-id becomes part of the answer's id and of the list of what was seen."""
+    """The client's x-request-id becomes part of the answer's id and of the list of what was seen, with its user."""
 
     async def test(emulator: Running) -> None:
-        reply = await ask(emulator.ports[0], CHAT, chat(max_tokens=1), headers="x-request-id: mine\r\n")
+        reply = await ask(emulator.ports[0], CHAT, chat(max_tokens=1, user="ada"), headers="x-request-id: mine\r\n")
         (seen,) = (await ask(emulator.ports[0], "/emulator/seen")).json
         assert reply.json["id"] == seen["id"] == "chatcmpl-mine"
-        assert (seen["outcome"], seen["completion_tokens"]) == ("finished", 1)
+        assert (seen["outcome"], seen["completion_tokens"], seen["user"]) == ("finished", 1, "ada")
 
     serving(test)
 

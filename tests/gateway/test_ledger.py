@@ -4,15 +4,21 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Coroutine
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Replica
+from penstock.config.schema import ServerSpec, Settings
+from penstock.core.events import Recalled
+from penstock.core.limits.spec import LimitsSpec
+from penstock.core.spec import GateSpec
 from penstock.drive.segments import Reader, Segments
 from penstock.gateway import ledger as module
 from penstock.gateway.ledger import Ledger, open_ledger
@@ -138,6 +144,35 @@ def test_what_cannot_be_had_is_told_at_the_start(tmp_path: Path) -> None:
         opened(tmp_path).close()
 
     within(main())
+
+
+@pytest.mark.slow
+def test_a_start_with_limits_is_told_what_was_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before `begin` comes back, in facts of a bounded size; without limits nobody asks; a database that is away is not
+    waited for."""
+    limited = Settings(gate=GateSpec(limits=LimitsSpec()), replicas=(), server=ServerSpec())
+    told: list[Recalled] = []
+
+    async def life(settings: Settings, *ids: str) -> None:
+        ledger = opened(tmp_path)
+        await ledger.begin(settings, told.append)
+        for id in ids:
+            ledger.observe(1.0, None, [record(id=id, tenant=id, at=time.time(), cost=0.5)])  # type: ignore[arg-type]
+        ledger.close()
+
+    within(life(limited, "a", "b", "c"))
+    assert told == []
+    within(life(msgspec.structs.replace(limited, gate=GateSpec())))
+    assert told == []
+    monkeypatch.setattr(module, "PART", 2)
+    within(life(limited))
+    assert [len(fact.used) for fact in told] == [2, 2, 2]
+    assert sum(used.month for fact in told for used in fact.used) == 1_500_000_000
+    told.clear()
+    (tmp_path / "ledger.db").rename(tmp_path / "gone")
+    (tmp_path / "ledger.db").mkdir()
+    within(life(limited))
+    assert told == []
 
 
 def test_a_ledger_that_was_never_started_keeps_what_was_booked(tmp_path: Path) -> None:

@@ -67,6 +67,16 @@ def test_every_cut_of_a_stream_gives_the_same_events() -> None:
         assert relay.relayed_tokens == 5
 
 
+def test_an_error_at_the_end_is_no_token() -> None:
+    """An engine that gives up in the middle of a stream says so in an event of its own: nobody pays for that."""
+    error = b'data: {"error":{"message":"out of memory","type":"InternalServerError","code":500}}\n\n'
+    for payloads in ([event("a"), event("b"), error, DONE], [event("a") + event("b") + error]):
+        relay = events()
+        for data in [*map(chunk, payloads), END]:
+            relay.feed(data, 0)
+        assert (relay.done, relay.relayed_tokens, relay.used()) == (True, 2, None)
+
+
 def test_byte_by_byte_gives_the_same_events() -> None:
     """And whatever came out so far always ends with a whole event."""
     relay = events()

@@ -114,7 +114,8 @@ class Emulators(Process):
     def __init__(self, folder: Path, *speeds: float, name: str = "emulators", port: int = 0, **options: Any) -> None:
         words = [word for speed in speeds or (1.0,) for word in ("--port", str(port), "--speed", str(speed))]
         for option, value in {"model": "tiny", "preset": "fast", **options}.items():
-            words += [f"--{option.replace('_', '-')}", str(value)]
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [f"--{option.replace('_', '-')}", str(one)]
         super().__init__(folder, name, "emulate", *words)
         self._count = len(speeds or (1.0,))
         self._ports: list[int] = []

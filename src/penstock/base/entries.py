@@ -1,4 +1,5 @@
-"""What goes into the ledger's journal: how calls ended, what was spent beside them, what the fleet was."""
+"""What goes into the ledger's journal (how calls ended, what was spent beside them, what the fleet was), and what is
+read from it at a start."""
 
 from typing import Final
 
@@ -48,6 +49,22 @@ class Kept(Struct, frozen=True, array_like=True, gc=False):
     region: str
     purchase: Purchase
     hourly_cost: float
+
+
+class Used(Struct, frozen=True, array_like=True, gc=False):
+    """What somebody had used of his limits before this process began."""
+
+    tenant: str
+    key: str
+    model: str
+    """As the client named it."""
+    at: float
+    requests: int = 0
+    tokens: int = 0
+    """Of a quarter of an hour that ends then."""
+    day: int = 0
+    month: int = 0
+    """Money, in billionths, since that day or month (UTC) began."""
 
 
 class Upkeep(Struct, frozen=True, array_like=True):

@@ -81,6 +81,7 @@ TABLE: tuple[Refusal, ...] = (
     Refusal("no_replica", 503, "service_unavailable", "UNAVAILABLE", "No replica can serve this model now. Try again later.", retryable=True, says_retry_after=True),
     Refusal("shutting_down", 503, "service_unavailable", "UNAVAILABLE", "The gateway is shutting down. Try again.", says_retry_after=True),
     Refusal("overloaded", 503, "service_unavailable", "UNAVAILABLE", "The gateway is at its limit of connections or memory. Try again later.", says_retry_after=True),
+    Refusal("limits_away", 503, "service_unavailable", "UNAVAILABLE", "The store of limits that gateways share cannot be reached. Try again later.", says_retry_after=True),
     Refusal("queue_timeout", 504, "timeout_error", "DEADLINE_EXCEEDED", "The request waited too long for a free replica and was never sent to one.", retryable=True),
     Refusal("internal", 500, "internal_error", "INTERNAL", "An internal error. It was logged."),
     # a replica's
@@ -107,7 +108,7 @@ Label = Literal[
     "bad_request", "bad_http", "unauthorized", "forbidden", "not_found", "model_not_found", "method_not_allowed",
     "request_timeout", "duplicate_request_id", "body_too_large", "head_too_large", "too_large",
     "no_price", "request_limit", "token_limit", "concurrency_limit", "budget_spent", "client_gone", "queue_full",
-    "tenant_queue_full", "saturated", "no_replica", "shutting_down", "overloaded", "queue_timeout", "internal", "connect_refused",
+    "tenant_queue_full", "saturated", "no_replica", "shutting_down", "overloaded", "limits_away", "queue_timeout", "internal", "connect_refused",
     "connect_timeout", "pending_full", "stale_connection", "closed_early", "bad_response", "upstream_5xx", "upstream_busy",
     "upstream_unavailable", "upstream_auth", "first_byte_timeout", "idle_timeout", "died_mid_answer",
     "answer_too_large", "cut_by_shutdown",

@@ -240,6 +240,8 @@ class CallRow(Struct, frozen=True, gc=False):
     """What it is charged where no engine told all of it: an estimate. None: the usage, or nothing."""
     cache: CacheState | UnsetType = UNSET
     """Unset (and in no journal): there is no cache, or none for its path."""
+    user: str | UnsetType = UNSET
+    """The end user that the client named, as a digest. Unset (and in no journal): it named none."""
 
 
 class Rates(Struct, frozen=True, gc=False):

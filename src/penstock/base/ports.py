@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from penstock.base.leases import Question, Reply
 from penstock.base.nouns import EngineStats, Found, Purchase, Unit
 
 
@@ -72,4 +73,16 @@ class Actuator(Protocol):
 
     def close(self, end: bool = False) -> None:
         """Look and order no more. What runs goes on; with `end` it is told to end, and nobody waits for it."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """The one truth about limits that several processes share [D6]."""
+
+    def exchange(self, question: Question) -> Awaitable[Reply]:
+        """Tell and ask. Raises OSError (time-outs too) or ValueError: then nobody knows whether it was heard."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Ask no more."""
         ...

@@ -11,7 +11,7 @@ from penstock.workload.request import Request
 COLUMNS = (
     "id", "client_id", "at", "tenant", "key", "model", "path", "pool", "replica", "region", "outcome", "status",
     "stream", "priority", "attempts", "hedge", "prompt_tokens", "completion_tokens", "cached_tokens", "estimated",
-    "cost", "latency", "ttft", "queue",
+    "cost", "latency", "ttft", "queue", "end_user", "cache",
 )  # fmt: skip
 """As the table has them: times in microseconds, `at` since the epoch (UTC), cost in billionths."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")

@@ -90,7 +90,7 @@ def run(
 ) -> None:
     """Serve until a signal; exit 1 with a clear line where an address or a file cannot be had."""
     # imported here, so that `penstock --help` does not wait for the event loop and the HTTP libraries
-    from penstock.gateway.build import serve_forever
+    from penstock.gateway.forever import serve_forever
 
     def started(bound: Settings) -> None:
         say(bound, [] if hinted is None else hinted(bound))

@@ -22,6 +22,7 @@ from penstock.config.regions import check_regions
 from penstock.config.schema import File, Settings
 from penstock.config.shape import Shape
 from penstock.config.tenants import Tenants
+from penstock.config.workers import check_workers
 from penstock.core.spec import GateSpec
 
 
@@ -111,6 +112,7 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
     warnings += names.check_pools(file, mistakes)
     replicas = fleet.assemble(file, mistakes, read_file)
     warnings += check_regions(file, mistakes)
+    check_workers(file, mistakes)
     headers, cookies = fleet.check_sessions(file, mistakes)
     body = msgspec.structs.replace(body, session_headers=headers, session_cookies=cookies, regions=file.regions)
     aliases, said = names.resolve_aliases(file, mistakes)

@@ -20,7 +20,7 @@ from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.config.strict import Strict, doc
 from penstock.core.cache.spec import CacheSpec
-from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, TiersSpec
+from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, SharedSpec, TiersSpec
 from penstock.core.regions import RegionsSpec
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.spot import SpotSpec
@@ -233,18 +233,27 @@ class CacheConf(CacheSpec, frozen=True, kw_only=True):
     redis: Annotated[str | None, doc("store that several gateways share: redis://host:port/database (rediss:// with TLS, unix:///path; :password@ before the host), needs the extra `redis`; none: each keeps its own")] = None
 
 
+class SharedConf(SharedSpec, frozen=True, kw_only=True):
+    """Limits and budgets hold for all gateways together that name the same store [D6]. What one uses is granted to it
+    before, so that no limit is passed, however many gateways there are and whichever of them dies."""
+
+    store: Annotated[str, doc("redis://host:port/database (rediss:// with TLS, unix:///path for a socket; :password@ before the host), needs the extra `redis`")]
+
+
 class File(Strict, frozen=True, kw_only=True):
     """A whole configuration file."""
 
     listen: Annotated[str, doc("host:port of the data port")] = "127.0.0.1:8080"
     admin: Annotated[str | None, doc("host:port of the admin API; none: no admin API")] = "127.0.0.1:9090"
     metrics: Annotated[str | None, doc("host:port of Prometheus metrics, open, so that it can be scraped in a cluster; none: only at the admin API")] = None
+    workers: Annotated[Annotated[int, Meta(ge=1, le=64)] | Literal["auto"], doc("processes that serve, each on a core of its own, under one parent that looks at replicas, scales and has the admin API; auto: as many as there are CPU cores. 1: one process does everything")] = 1
     auth: Annotated[Literal["keys", "none"] | None, doc("none: an open gateway even beyond loopback; left out: keys where there are any")] = None
     admin_key: Annotated[str | None, doc("key that the admin API asks for (plain, ${VARIABLE}, file:/path or 'sha256:…'); must be set for an admin address beyond loopback")] = None
     keys: Annotated[tuple[KeyConf, ...], doc("API keys of clients; none: an open gateway, on loopback only")] = ()
     tenants: Annotated[tuple[TenantConf, ...], doc("tenants with several keys, or with limits of their own")] = ()
     tiers: Annotated[TiersSpec | None, doc("limits by tier; none: no tier is limited")] = None
     everybody: Annotated[AllowanceSpec | None, doc("what all tenants together may use; none: no limit")] = None
+    shared_limits: Annotated[SharedConf | None, doc("how limits hold for several gateways together; none: each gateway has its own")] = None
     shaping: Annotated[ShapingSpec | None, doc("smooths bursts, by model and priority; none: not at all")] = None
     prices: Annotated[dict[str, PriceSpec], doc("served model -> what its tokens cost")] = field(default_factory=dict)
     unknown_price: Annotated[Literal["refuse", "free"] | None, doc("what becomes of calls to models without a price where a budget applies; must be said once there is a budget")] = None
@@ -359,6 +368,9 @@ class ServerSpec(Strict, frozen=True, kw_only=True):
     log: LogSpec = field(default_factory=LogSpec)
     journal: str | None = None
     ledger: LedgerSpec | None = None
+    workers: int = 1
+    lease_store: str | None = None
+    """URL of the store of shared limits; None: each process has its own."""
     shared_cache: str | None = None
     """URL of the store of the cache; None: there is none."""
 

@@ -10,6 +10,7 @@ from penstock.config.keys import ReadFile, client_keys, hash_of, plain_key_warni
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import File, PoolConf, ServerSpec
 from penstock.config.tenants import Tenants
+from penstock.config.workers import workers
 from penstock.core.spec import ProbeSpec
 
 Address = tuple[str, int]
@@ -20,10 +21,13 @@ _POSITIVE = {
     "scrape": ("timeout",),
     "limits": ("head", "body", "buffered"),
     "ledger": ("journal",),
+    "shared_limits": ("lease",),
 }
 """Fields where 0 would mean that nothing works, rather than "never" or "at once"."""
 DATABASES = ("sqlite://", "postgresql://", "postgresql+psycopg://", "postgres://")
 """How the URL of a ledger's database may begin."""
+STORES = ("redis://", "rediss://", "unix://")
+"""The same of the store of shared limits."""
 SHORTEST_INTERVAL_S = 0.05
 """Probing and scraping more often than this would be a load of its own."""
 
@@ -52,13 +56,17 @@ def assemble(
     if file.ledger is not None and not (file.ledger.database or "sqlite://").startswith(DATABASES):
         # what it says may hold a password, and is not shown
         mistakes.say(("ledger", "database"), "expected a URL, like postgresql://user@host/name or sqlite:////path")
+    if file.shared_limits is not None and not file.shared_limits.store.startswith(STORES):
+        mistakes.say(("shared_limits", "store"), "expected a URL, like redis://host:6379/0")  # nor this
     spec = ServerSpec(
         listen=listen or ("127.0.0.1", 8080), admin=admin, metrics=metrics, admin_key_hash=admin_hash,
         key_names=key_names, key_terms=key_terms, open=not file.keys, tls=file.tls,
         most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
-        ledger=file.ledger, shared_cache=None if file.cache is None else file.cache.redis,
+        ledger=file.ledger, workers=workers(file),
+        lease_store=None if file.shared_limits is None else file.shared_limits.store,
+        shared_cache=None if file.cache is None else file.cache.redis,
     )  # fmt: skip
     return spec, warnings
 

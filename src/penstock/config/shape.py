@@ -89,7 +89,7 @@ def _in_words(kind: ty.Type) -> str:
         case ty.BoolType():
             return "true or false"
         case ty.LiteralType():
-            return "one of " + ", ".join(map(str, kind.values))
+            return ("one of " if len(kind.values) > 1 else "") + ", ".join(map(str, kind.values))
         case ty.VarTupleType() | ty.ListType():
             return "a list"
         case ty.TupleType():
@@ -259,7 +259,10 @@ class Shape:
         members = options(kind)
         if nullable(kind) and text in ("null", "~"):
             return None
-        if any(isinstance(member, ty.StrType | ty.LiteralType) for member in members) or bare(kind)[1]:
+        if any(isinstance(member, ty.StrType) for member in members) or bare(kind)[1]:
+            return text
+        words = [word for member in members if isinstance(member, ty.LiteralType) for word in member.values]
+        if text in words or (words and all(isinstance(member, ty.LiteralType) for member in members)):
             return text
         try:
             return parse(text).tree

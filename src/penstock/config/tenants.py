@@ -6,7 +6,7 @@ from penstock.base.nouns import Tier
 from penstock.config.mistakes import Mistakes, Path, did_you_mean
 from penstock.config.schema import File, KeyConf
 from penstock.core.limits.account import SHARE
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, RateSpec
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, RateSpec, SharedSpec
 
 BUDGETS = ("budget_per_day", "budget_per_month")
 TOKENS = ("tokens_per_minute", "tokens_per_hour", "tokens_per_day")
@@ -40,8 +40,12 @@ class Tenants:
         return LimitsSpec(
             tiers=file.tiers, tenants=self._limits, keys=keys, everybody=file.everybody, shaping=file.shaping,
             prices=file.prices, unknown_price=file.unknown_price or "refuse",
-            default_max_tokens=file.default_max_tokens,
+            default_max_tokens=file.default_max_tokens, shared=self._shared(),
         )  # fmt: skip
+
+    def _shared(self) -> SharedSpec | None:
+        shared = self._file.shared_limits
+        return None if shared is None else SharedSpec(away=shared.away, share=shared.share, lease_s=shared.lease_s)
 
     # ===== keys =====
 

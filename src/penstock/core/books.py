@@ -4,10 +4,12 @@ Whatever is taken is written down here and given back here, on every way out, an
 something is taken, and for whom, is decided above: by `chances` after a failure, by `calls` otherwise.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from msgspec import UNSET
 
+from penstock.base.entries import Used
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Usage
 from penstock.core.effects import Effect, Record, Refuse, Send
@@ -55,6 +57,11 @@ class Books:
             "limit_holds": self._limits.holds,
             "seats_taken": sum(seat.in_flight for seat in self._fleet.seats.values()),
         }
+
+    def recall(self, used: Iterable[Used], served: Callable[[str], str]) -> None:
+        """So much of limits had been used before this process began."""
+        self._limits.recollection.take(used, served)
+        self._limits.recall()
 
     # ===== a place in a line =====
 

@@ -7,9 +7,11 @@ from penstock.base.nouns import AccountView
 from penstock.base.rand import Rand
 from penstock.core.catalog import Catalog
 from penstock.core.effects import Effect
+from penstock.core.events import Leased, LeaseLost
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight
 from penstock.core.limits.bars import Bar
+from penstock.core.limits.leases import TICK_S
 from penstock.core.limits.spec import LimitsSpec
 from penstock.core.rivals import Rivals
 from penstock.core.timers import Timers
@@ -18,17 +20,54 @@ from penstock.core.timers import Timers
 class Doors(Rivals):
     """The books, second chances, calls of which two attempts run, and calls that may not enter yet."""
 
-    __slots__ = ("catalog", "freed")
+    __slots__ = ("asking", "catalog", "freed")
 
     def __init__(self, fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand) -> None:
         super().__init__(fleet, timers, rand)
         self.catalog = catalog
         self.freed = self._limits.freed
         """Tenants whose waiting calls may pass now: `let_in` asks, when a turn is over."""
+        self.asking = self._limits.asking
+        """What the store of shared limits is to hear: `lease` tells it, when a turn is over."""
 
     def limit(self, spec: LimitsSpec | None) -> None:
         """These limits hold from now on."""
         self._limits.respec(spec)
+
+    # ===== limits that are shared with other processes =====
+
+    def lease(self, out: list[Effect], now: float) -> None:
+        """Ask for leases, and have all of them looked at soon."""
+        leases = self._limits.leases
+        if leases is not None:
+            leases.order(out, now)
+            if ("leases", "") not in self._timers and leases.busy():
+                self._timers.set(("leases", ""), now + TICK_S)
+
+    def look_at_leases(self, now: float) -> None:
+        """Time passes: some go back, some are asked for again."""
+        leases = self._limits.leases
+        if leases is not None:
+            leases.tick(now)
+            if leases.busy():
+                self._timers.set(("leases", ""), now + TICK_S)
+
+    def leased(self, event: Leased, out: list[Effect], now: float) -> None:
+        """The store has answered."""
+        if self._limits.leases is not None:
+            self.freed += self._limits.leases.heard(event, now)
+
+    def lease_lost(self, event: LeaseLost, out: list[Effect], now: float) -> None:
+        """It has not."""
+        if self._limits.leases is not None:
+            self.freed += self._limits.leases.lost(event, now)
+
+    def give_leases_back(self, out: list[Effect], now: float) -> None:
+        """Limits may have ceased to be shared."""
+        ended, self._limits.ended = self._limits.ended, None
+        if ended is not None:
+            ended.give_back(out, now)
+            self._timers.cancel(("leases", ""))
 
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used."""
@@ -45,7 +84,7 @@ class Doors(Rivals):
             bar = limits.hold(flight, now)
         if bar is None:
             return True
-        wait_s = bar.wait_s if flight.call.latency_s is None else min(bar.wait_s, flight.call.latency_s)
+        wait_s = self._patience_s(flight, bar)
         waits = wait_s > 0 and self._waiting < self.max_waiting
         if self.trails is not None:
             self.trails.barred(flight, bar, waits, now)
@@ -55,6 +94,10 @@ class Doors(Rivals):
             limits.leave(flight.call)
             self._refuse_unheld(flight, bar.label, bar.detail(now), out, now, bar.retry_after_s(now))
         return False
+
+    @staticmethod
+    def _patience_s(flight: Flight, bar: Bar) -> float:
+        return bar.wait_s if flight.call.latency_s is None else min(bar.wait_s, flight.call.latency_s)
 
     def _bar(self, flight: Flight, bar: Bar, wait_s: float, now: float) -> None:
         flight.move("barred")
@@ -112,6 +155,8 @@ class Doors(Rivals):
             self._enter(flight, out, now)
             return True
         if bar.wait_s > 0:
+            if flight.bar is not None and flight.bar.label == "limits_away":  # until now it has waited for the store
+                self._timers.set(("barred", flight.call.id), flight.queued_at + self._patience_s(flight, bar))
             flight.bar = bar
             return False
         self._send_away(flight, bar, out, now)
@@ -127,8 +172,11 @@ class Doors(Rivals):
         lane, bar = flight.lane, flight.bar
         assert lane is not None
         assert bar is not None
-        if self._limits.room.first(lane) is not flight or not self._try(flight, out, now):
-            self._send_away(flight, flight.bar or bar, out, now)
+        first = self._limits.room.first(lane)
+        if first is not flight or not self._try(flight, out, now):
+            bars = [one for one in (flight.bar, bar, first.bar) if one is not None]
+            known = (one for one in bars if one.label != "limits_away")  # the store may have said more since it came
+            self._send_away(flight, next(known, bar), out, now)
 
     def _send_away(self, flight: Flight, bar: Bar, out: list[Effect], now: float) -> None:
         self._refuse(flight, bar.label, out, now, bar.detail(now), retry_after_s=bar.retry_after_s(now))

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.base.errors import Label
+from penstock.base.leases import Ask
 from penstock.base.nouns import CallRow, Rates
 
 Look = Literal["health", "stats", "models", "bench"]
@@ -138,10 +139,30 @@ class Probe(Struct, frozen=True, tag=True, gc=False):
     """With the look `bench` only. It holds a seat, so it must come to an end: Benched, or a Cancel."""
 
 
+class Lease(Struct, frozen=True, tag=True, gc=False):
+    """Tell the store of shared limits this, and ask it for that. Answered by Leased or LeaseLost; until then no other
+    is ordered."""
+
+    number: int
+    lasts_s: float
+    """How long what it grants may be used."""
+    asks: tuple[Ask, ...]
+
+
+class Return(Struct, frozen=True, tag=True, gc=False):
+    """Tell it what was used, and that nothing is needed any more. Not answered."""
+
+    number: int
+    lasts_s: float
+    asks: tuple[Ask, ...]
+
+
 class Forget(Struct, frozen=True, tag=True, gc=False):
     """The replica is gone: its connections and secrets may be dropped."""
 
     replica: str
 
 
-Effect = Send | Cancel | Refuse | Record | Probe | Forget | LookUp | Answer | Adopt | Keep | Drop
+Effect = (
+    Send | Cancel | Refuse | Record | Probe | Lease | Return | Forget | LookUp | Answer | Adopt | Keep | Drop
+)  # fmt: skip

@@ -8,7 +8,9 @@ that is not from an attempt of its call's own (see Answer) is told of as attempt
 
 from msgspec import UNSET, Struct, UnsetType
 
+from penstock.base.entries import Used
 from penstock.base.errors import Label
+from penstock.base.leases import Answer
 from penstock.base.nouns import Call, EngineStats, GpuReading, Replica, Usage
 from penstock.core.spec import GateSpec
 
@@ -135,6 +137,29 @@ class Benched(Struct, frozen=True, tag=True, gc=False):
     """Why it failed."""
 
 
+class Leased(Struct, frozen=True, tag=True, gc=False):
+    """The store of shared limits has answered a Lease."""
+
+    number: int
+    now: float
+    """The store's clock, when it did."""
+    answers: tuple[Answer, ...]
+
+
+class LeaseLost(Struct, frozen=True, tag=True, gc=False):
+    """It has not: nobody knows whether it was heard."""
+
+    number: int
+    reason: str = ""
+
+
+class Recalled(Struct, frozen=True, tag=True):
+    """What had been used of limits before this process began, out of the ledger: told once, or in parts. What calls
+    have used since then is not in it."""
+
+    used: tuple[Used, ...]
+
+
 class Reconfigured(Struct, frozen=True, tag=True):
     """From now on this spec holds. Calls in flight and waiting are kept."""
 
@@ -159,6 +184,9 @@ Event = (
     | Metered
     | Listed
     | Benched
+    | Leased
+    | LeaseLost
+    | Recalled
     | Reconfigured
     | Woke
 )

@@ -134,7 +134,7 @@ class Flight:
             target.pool if target else "", replica, outcome, status, call.stream, call.priority, self.attempt,
             now - self.arrived, None if self.began is None else self.began - self.arrived, self.queue_s, usage,
             relayed_tokens, "" if self.hedge == "due" else self.hedge, self.cached.tokens,
-            self.cost, billed, self.cache,
+            self.cost, billed, self.cache, call.user or UNSET,
         )  # fmt: skip
 
 

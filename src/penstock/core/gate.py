@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from penstock.base.contents import CacheView
-from penstock.base.nouns import AccountView, PoolView, ReplicaView
+from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.calls import Calls
 from penstock.core.catalog import Catalog
@@ -23,11 +23,14 @@ from penstock.core.events import (
     Failed,
     FleetSeen,
     Invalidated,
+    Leased,
+    LeaseLost,
     Listed,
     LookedUp,
     Metered,
     Observed,
     Probed,
+    Recalled,
     Reconfigured,
     Woke,
 )
@@ -66,6 +69,9 @@ class Gate:
             Metered: self._metered,
             Listed: self._listed,
             Benched: self._benched,
+            Leased: self._calls.leased,
+            LeaseLost: self._calls.lease_lost,
+            Recalled: self._recalled,
             Reconfigured: self._reconfigured,
             Woke: self._woke,
         }
@@ -78,6 +84,8 @@ class Gate:
         self._handlers[type(event)](event, out, now)
         if self._calls.freed:
             self._calls.let_in(out, now)
+        if self._calls.asking:
+            self._calls.lease(out, now)
         return out
 
     def next_wake(self) -> float | None:
@@ -98,6 +106,14 @@ class Gate:
         """A pool's load and its replicas', for the Governor; None: there is no such pool."""
         found = self._fleet.pools.get(pool)
         return None if found is None else window_of(found, now)
+
+    def busy(self) -> dict[str, int]:
+        """Calls in flight by replica, where there are any."""
+        return {seat.id: seat.in_flight for seat in self._fleet.seats.values() if seat.in_flight}
+
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait by pool, where there are any."""
+        return {name: pool.counts.calls for name, pool in self._fleet.pools.items() if pool.counts.calls}
 
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used, where there are limits."""
@@ -170,6 +186,14 @@ class Gate:
 
     # ===== settings and time =====
 
+    def _recalled(self, event: Recalled, out: list[Effect], now: float) -> None:
+        self._calls.recall(event.used, self._served)
+
+    def _served(self, name: str) -> str:
+        """The name by which limits know a model that a client may name otherwise."""
+        targets = self.catalog.targets(Call(id="", model=name))
+        return targets[0].model if targets else name
+
     def _respec(self, spec: GateSpec) -> None:
         pools = self._fleet.pools
         for pool in spec.pools:
@@ -200,6 +224,7 @@ class Gate:
         waiting = self._calls.lift_waiting(now)
         self._respec(event.spec)
         self._calls.recached(out)
+        self._calls.give_leases_back(out, now)
         self._fleet.keep_pools({pool.name for pool in event.spec.pools}, out, now)
         self._recatalog()
         for flight in waiting:
@@ -219,6 +244,8 @@ class Gate:
                 self._calls.barred_for_long(whom, out, now)
             elif what == "room":
                 self._calls.rang(whom)
+            elif what == "leases":
+                self._calls.look_at_leases(now)
             elif what == "held":
                 self._calls.serve(whom, out, now)
                 self._calls.watch_held(whom, now)

@@ -79,7 +79,7 @@ class Health:
         elif self.breaker == "half_open" or not (self.well or self._proved):
             self.limit = min(self.seats, self.spec_breaker.half_open)
         else:
-            self.limit = 1 if self.suspect else self.seats
+            self.limit = min(1, self.seats) if self.suspect else self.seats
         self.returns += self.usable and not before[0]
         return (self.usable, self.limit, self.well) != before
 

@@ -112,9 +112,9 @@ class Seat:
     def adopt(self, replica: Replica) -> None:
         """Take a new description of the same replica."""
         self.replica = replica
-        self.seats = replica.max_concurrent_requests
+        self.seats = max(1, replica.max_concurrent_requests)  # loads are shares of it
         self.scored_until = 0.0
-        self.health.seats = self.seats
+        self.health.seats = replica.max_concurrent_requests  # none, where all are other workers'
         self.health.refresh()
 
     def same_as(self, replica: Replica | None) -> bool:

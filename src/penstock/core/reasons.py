@@ -76,6 +76,8 @@ def ill(seat: Seat) -> str:
 def full(seat: Seat) -> str:
     """Why a usable seat takes no call now."""
     health = seat.health
+    if health.seats == 0:
+        return "all its seats are other workers'"
     if health.limit == 0:
         return "asked for a pause" if health.paused else "its engine's own queue is too long"
     if health.limit == seat.seats:

@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
 log = logging.getLogger("penstock.ledger")
@@ -69,6 +69,8 @@ class Segments:
         self._number = max([*self.sealed, *kept], default=0)
         self._file = -1
         self._bytes = 0
+        self.first = self._number + 1
+        """The first segment that is this process's own: what is before it an earlier one has left."""
         self.committed = (0, 0)
         """Segment and bytes of it up to which a reader may read."""
         self._waiting: list[bytes] = []
@@ -151,6 +153,9 @@ class Segments:
 
     def _begin_segment(self) -> None:
         self._seal()
+        for number in list(self.sealed):  # whoever reads may be another process
+            if not path_of(self.folder, number).exists():
+                self.sealed.pop(number, None)
         if self.size_bytes > self._max_bytes:
             raise OSError(f"the journal has reached its bound of {self._max_bytes:,} bytes")
         self._number += 1
@@ -178,10 +183,23 @@ class Segments:
             self._file = self._lock = -1
 
 
+class Written(Protocol):
+    """What a reader needs to know of the side that appends."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def committed(self) -> tuple[int, int]: ...
+    @property
+    def sealed(self) -> dict[int, int]: ...
+
+
 class Reader:
     """The side that reads. Of one thread."""
 
-    def __init__(self, segments: Segments) -> None:
+    def __init__(self, segments: Written) -> None:
         self._segments = segments
         self._number = 0
         self._file = -1
@@ -195,18 +213,18 @@ class Reader:
         self.damaged = 0
         """Lines that were no records."""
 
-    def read(self, most: int) -> list[Record]:
-        """The next records, at most so many; empty: there are none yet. What was read before counts as dealt with only
-        when `done` says so. Raises OSError."""
-        while len(self._records) < most and self._read_on():
+    def read(self, most: int, former: bool = False) -> list[Record]:
+        """The next records, at most so many; empty: there are none yet. `former`: only what earlier processes have
+        left. What was read before counts as dealt with only when `done` says so. Raises OSError."""
+        while len(self._records) < most and self._read_on(former):
             pass
         found, self._records = self._records[:most], self._records[most:]
         self._given += len(found)
         return found
 
-    def _read_on(self) -> bool:
+    def _read_on(self, former: bool) -> bool:
         """Read a piece; False: there is nothing more."""
-        if self._file < 0 and not self._open_next():
+        if self._file < 0 and not self._open_next(former):
             return False
         number, committed = self._segments.committed
         end = committed if number == self._number else self._segments.sealed.get(self._number, committed)
@@ -231,10 +249,10 @@ class Reader:
                 self._records.append(record)
                 self._taken += 1
 
-    def _open_next(self) -> bool:
+    def _open_next(self, former: bool) -> bool:
         current = self._segments.committed[0]
         later = [number for number in [*self._segments.sealed, current] if number > self._number]
-        if not later:
+        if not later or (former and min(later) >= self._segments.first):
             return False
         self._number = min(later)
         self._file = os.open(path_of(self._segments.folder, self._number), os.O_RDONLY | os.O_CLOEXEC)

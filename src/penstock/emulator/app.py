@@ -239,7 +239,7 @@ class Emulator:
         return await self.show_faults(request)
 
     async def seen(self, request: Request) -> Response:
-        """GET /emulator/seen: the last 10,000 requests that reached the engine, and how each ended."""
+        """GET /emulator/seen: the last 10,000 requests that the engine got: for whom, how they ended, their tokens."""
         return encoded(list(self.replica.seen))
 
     # ===== what they share =====
@@ -262,8 +262,8 @@ class Emulator:
         whole: Callable[[list[Finish]], bytes],
     ) -> ASGIApp:
         if body.stream:
-            return Streamed(self.replica, reply.id, planned.jobs, frames)
-        return Whole(self.replica, reply.id, planned.jobs, whole)
+            return Streamed(self.replica, reply.id, planned.jobs, frames, body.user or "")
+        return Whole(self.replica, reply.id, planned.jobs, whole, body.user or "")
 
     def _pooled(
         self, request: Request, reply: openai.Reply, prompts: list[list[str]], whole: Callable[[list[Finish]], bytes]

@@ -23,15 +23,19 @@ class Job(Struct, frozen=True):
 
 
 class Seen(Struct, kw_only=True):
-    """One request as this replica saw it, for tests that count at the upstream."""
+    """One request as this replica saw it: its own account of what it did and for whom, for who wants to compare."""
 
     id: str
     path: str
+    user: str = ""
+    """The `user` of its body: for whom."""
     outcome: str = "running"
     """running, finished, aborted or rejected."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     """Tokens generated, whether or not anybody read them."""
+    cached_tokens: int = 0
+    """Of the prompt, where it came to its end."""
 
 
 class Ticket:
@@ -70,6 +74,7 @@ class Ticket:
             self._open -= 1
             if isinstance(order, Finish):
                 self.finished[index] = order
+                self.seen.cached_tokens += order.cached_tokens
             else:
                 self.rejected = order.why
         self._changed.set()
@@ -86,9 +91,9 @@ class Replica:
         self._tickets: dict[str, tuple[Ticket, int]] = {}
         self._number = 0
 
-    def open(self, request_id: str, path: str, jobs: list[Job]) -> Ticket:
+    def open(self, request_id: str, path: str, jobs: list[Job], user: str = "") -> Ticket:
         """Hand the sequences of one request to the engine. Look at `rejected` before waiting."""
-        seen = Seen(id=request_id, path=path, prompt_tokens=sum(job.prompt_tokens for job in jobs))
+        seen = Seen(id=request_id, path=path, user=user, prompt_tokens=sum(job.prompt_tokens for job in jobs))
         ids = [str(self._number + offset) for offset in range(len(jobs))]
         self._number += len(jobs)
         self.seen.append(seen)

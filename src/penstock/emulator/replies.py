@@ -42,12 +42,12 @@ class Frames(Protocol):
 class Streamed:
     """An answer that is sent token by token."""
 
-    def __init__(self, replica: Replica, request_id: str, jobs: list[Job], frames: Frames) -> None:
-        self._replica, self._id, self._jobs, self._frames = replica, request_id, jobs, frames
+    def __init__(self, replica: Replica, request_id: str, jobs: list[Job], frames: Frames, user: str = "") -> None:
+        self._replica, self._id, self._jobs, self._frames, self._user = replica, request_id, jobs, frames, user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        async with _attended(self._replica, self._id, self._jobs, scope, receive) as ticket:
+        async with _attended(self._replica, self._id, self._jobs, self._user, scope, receive) as ticket:
             if ticket.rejected:
                 await error(_REJECTIONS[ticket.rejected])(scope, receive, send)
                 return
@@ -83,13 +83,13 @@ class Whole:
     """An answer that is sent when it is complete."""
 
     def __init__(
-        self, replica: Replica, request_id: str, jobs: list[Job], build: Callable[[list[Finish]], bytes]
+        self, replica: Replica, request_id: str, jobs: list[Job], build: Callable[[list[Finish]], bytes], user: str = ""
     ) -> None:
-        self._replica, self._id, self._jobs, self._build = replica, request_id, jobs, build
+        self._replica, self._id, self._jobs, self._build, self._user = replica, request_id, jobs, build, user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        async with _attended(self._replica, self._id, self._jobs, scope, receive) as ticket:
+        async with _attended(self._replica, self._id, self._jobs, self._user, scope, receive) as ticket:
             while not ticket.over:
                 await ticket.changed()
             if ticket.gone:
@@ -105,9 +105,9 @@ class Whole:
 
 @asynccontextmanager
 async def _attended(
-    replica: Replica, request_id: str, jobs: list[Job], scope: Scope, receive: Receive
+    replica: Replica, request_id: str, jobs: list[Job], user: str, scope: Scope, receive: Receive
 ) -> AsyncIterator[Ticket]:
-    ticket = replica.open(request_id, scope["path"], jobs)
+    ticket = replica.open(request_id, scope["path"], jobs, user)
     watcher = asyncio.get_running_loop().create_task(_watch(replica, ticket, receive))
     try:
         yield ticket

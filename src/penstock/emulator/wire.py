@@ -65,6 +65,7 @@ class Sampling(Struct, kw_only=True):
     ignore_eos: bool | None = None
     seed: int | None = None
     temperature: float | None = None
+    user: str | None = None
 
 
 class ChatBody(Sampling, kw_only=True):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from ipaddress import ip_address
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -32,7 +32,7 @@ from penstock.gateway.caching import Caching
 from penstock.gateway.ledger import Ledger
 from penstock.gateway.ledger_api import LedgerApi
 from penstock.gateway.roster import Roster, RosterError
-from penstock.telemetry.explained import Explanation, Short
+from penstock.telemetry.explained import Explanation, Short, Unexplained
 
 MAX_BODY_BYTES = 1 << 20
 BODY_S = 30.0
@@ -66,10 +66,11 @@ class Desk(Protocol):
     def counters(self) -> dict[str, int]: ...
     def metrics(self) -> bytes: ...
     def gpus_read(self, replica: str, raw: Any) -> int: ...
-    def journal_tail(self, last: int) -> Iterable[bytes]: ...
+    async def fresh(self) -> None: ...
+    async def journal_tail(self, last: int) -> Iterable[bytes]: ...
     def scaling_tail(self, last: int) -> Iterable[bytes]: ...
-    def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]: ...
-    def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]: ...
+    async def explain(self, id: str) -> Explanation | Unexplained: ...
+    async def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]: ...
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]: ...
     def admin_key_hash(self) -> str | None: ...
     async def reload(self) -> list[str]: ...
@@ -184,12 +185,15 @@ class _Api:
         ]
 
     async def fleet(self, request: Request) -> Response:
+        await self._desk.fresh()
         return _json(self._desk.replica_views())
 
     async def queues(self, request: Request) -> Response:
+        await self._desk.fresh()
         return _json(self._desk.pool_views())
 
     async def tenants(self, request: Request) -> Response:
+        await self._desk.fresh()
         return _json(self._desk.account_views())
 
     async def sources(self, request: Request) -> Response:
@@ -214,6 +218,7 @@ class _Api:
         return _json({"pool": name, "noticed": count})
 
     async def counters(self, request: Request) -> Response:
+        await self._desk.fresh()
         return _json(self._desk.counters())
 
     async def add(self, request: Request) -> Response:
@@ -243,13 +248,13 @@ class _Api:
 
     async def journal(self, request: Request) -> Response:
         of, last = request.query_params.get("of", "calls"), _last(request, "100")
-        tails = {"calls": self._desk.journal_tail, "scaling": self._desk.scaling_tail}
-        if of not in tails:
+        if of not in ("calls", "scaling"):
             raise ConfigError([f"of: found {of!r}, expected calls or scaling"])
-        return Response(b"[" + b",".join(tails[of](last)) + b"]", media_type="application/json")
+        tail = self._desk.scaling_tail(last) if of == "scaling" else await self._desk.journal_tail(last)
+        return Response(b"[" + b",".join(tail) + b"]", media_type="application/json")
 
     async def explain(self, request: Request) -> Response:
-        found = self._desk.explain(request.path_params["id"])
+        found = await self._desk.explain(request.path_params["id"])
         return _json(found) if isinstance(found, Explanation) else error(*UNEXPLAINED[found], found)
 
     async def explain_last(self, request: Request) -> Response:
@@ -259,9 +264,10 @@ class _Api:
         unknown = [name for name in asked if name not in FILTERS]
         if unknown:
             raise RosterError(400, f"`{unknown[0][:50]}` is no filter: there are {', '.join(FILTERS)}, and `last`")
-        return _json(self._desk.explain_last(last, asked))
+        return _json(await self._desk.explain_last(last, asked))
 
     async def metrics(self, request: Request) -> Response:
+        await self._desk.fresh()
         return Response(self._desk.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def health(self, request: Request) -> Response:

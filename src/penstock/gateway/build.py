@@ -5,25 +5,20 @@ The one place that knows all parts. It decides nothing: what arrives at one part
 
 import asyncio
 import logging
-import resource
 import secrets
-import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-import uvloop
 from msgspec.structs import replace
 
 from penstock import __version__
 from penstock.adapters.dialects.registry import dialect_of
-from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.base.rand import Rand
-from penstock.config.addresses import is_loopback, show_address
 from penstock.config.assemble import parse_replica
-from penstock.config.schema import Access, ServerSpec, Settings
+from penstock.config.schema import Access, Settings
 from penstock.core.effects import Effect
 from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
@@ -36,15 +31,17 @@ from penstock.gateway.admin import build_admin, build_metrics
 from penstock.gateway.caching import Caching
 from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
+from penstock.gateway.held import settled
 from penstock.gateway.identify import Identifier
 from penstock.gateway.ledger import Ledger, open_ledger
+from penstock.gateway.lessee import give_back
 from penstock.gateway.reload import Reloader
 from penstock.gateway.roster import Roster
 from penstock.gateway.scaling import Scaling
 from penstock.gateway.server import DataPlane
 from penstock.gateway.side import SideDoor
 from penstock.telemetry.explain import explain, newest
-from penstock.telemetry.explained import Explanation, Short
+from penstock.telemetry.explained import Explanation, Short, Unexplained
 from penstock.telemetry.logs import AccessLog, set_up
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import render
@@ -54,6 +51,10 @@ log = logging.getLogger("penstock.gateway")
 
 class Gateway:
     """One gateway process. Made, started and stopped inside a running event loop."""
+
+    worker: int | None = None
+    """Which of several processes that share the work it is; None: it is the only one, or their parent."""
+    flow_of: type[Flow] = Flow
 
     def __init__(
         self, settings: Settings, read: Callable[[], Settings] | None = None, file: Path | None = None,
@@ -66,11 +67,11 @@ class Gateway:
         self.journal: Journal[Event, Effect] = Journal(on_bug=log_bug)
         self.meter = Meter()
         self.access_log = AccessLog(settings.server.log)
-        self.flow = Flow()
+        self.flow = self.flow_of()
         self._sink: FileSink | None = None
         self.ledger: Ledger | None = None
         self._read_journal()
-        self.plane = DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
+        self.plane = self._plane(settings)
         self.pump: Pump[Event, Effect] = Pump(
             self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
         )
@@ -84,6 +85,7 @@ class Gateway:
         outbound = self.plane.outbound
         self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
+        self._started = settings
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
         self._admin: SideDoor | None = None
@@ -91,7 +93,10 @@ class Gateway:
         self._watches: list[asyncio.Task[None]] = []
         self._given_up = ""
         """The call whose end met a bug last."""
-        self._logged = (settings.server.log, _secrets(settings))
+        self._logged = (settings.server.log, known_secrets(settings))
+
+    def _plane(self, settings: Settings) -> DataPlane:
+        return DataPlane(settings, dialect_of, self.gate.models, self.gate.ready)
 
     # ===== life =====
 
@@ -99,26 +104,31 @@ class Gateway:
         """Bind every address, then serve. Raises OSError that names what cannot be had, and then nothing is held."""
         try:
             self._open()
-            await self.plane.start()
+            if self.ledger is not None:
+                await self.ledger.begin(self.reloader.settings, self.pump.tell)
+            await self._listen()
         except OSError:
             await self.stop()
             raise
         for door in self._doors():
             door.start()
-        if self.ledger is not None:
-            self.ledger.start(self.reloader.settings.replicas)
         self.pump.tell(FleetSeen(self.reloader.settings.replicas))
         self.discovery.start()
         self.scaling.start(self.reloader.settings.scaled)
         self._read_journal()
         self._watches = [asyncio.create_task(one.watch()) for one in (self.reloader, self.gpus, self.identifier)]
 
+    async def _listen(self) -> None:
+        await self.plane.start()
+
+    async def _drain(self, within_s: float) -> None:
+        await self.plane.drain(within_s)
+
     def _open(self) -> None:
         server = self.server
         if server.journal is not None:
             self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
-        if server.ledger is not None:
-            self.ledger = open_ledger(server.ledger, self.plane.outbox, self.pump.now)
+        self._open_ledger()
         self.caching.open(server.shared_cache)
         self._read_journal()
         if server.admin is not None:
@@ -127,6 +137,11 @@ class Gateway:
             self._metrics = SideDoor(build_metrics(self), server.metrics)
         journal = None if server.journal is None else Path(f"{server.journal}.scaling")
         self.scaling.open(self.reloader.settings.scaled, journal)
+
+    def _open_ledger(self) -> None:
+        spec = self.server.ledger
+        if spec is not None:
+            self.ledger = open_ledger(spec, self.plane.outbox, self.pump.now, self.server.workers)
 
     def _doors(self) -> list[SideDoor]:
         return [door for door in (self._admin, self._metrics) if door is not None]
@@ -150,7 +165,8 @@ class Gateway:
         for watch in self._watches:
             watch.cancel()
         try:
-            await self.plane.drain(self.reloader.settings.server.timeouts.drain_s)
+            await self._drain(self.reloader.settings.server.timeouts.drain_s)
+            await give_back(self.plane.lessee, self.reloader.settings.gate, self.pump.tell)
             for door in self._doors():
                 await door.stop()
             await self.caching.close()
@@ -168,7 +184,7 @@ class Gateway:
 
         Raises ConfigError, before anything has changed, where they do not fit the doors that stay open meanwhile.
         """
-        settings = replace(settings, server=held(self.server, settings.server))
+        settings = settled(self._started, settings)
         self.pump.tell(Reconfigured(settings.gate))
         if self._sink is not None:
             self._sink.head = self._head(settings)
@@ -195,9 +211,9 @@ class Gateway:
 
     def _announce(self, effective: Settings) -> None:
         log_spec = effective.server.log
-        if self._logged != (log_spec, _secrets(effective)):
-            self._logged = (log_spec, _secrets(effective))
-            set_up(log_spec, secrets=_secrets(effective))
+        if self._logged != (log_spec, known_secrets(effective)):
+            self._logged = (log_spec, known_secrets(effective))
+            set_up(log_spec, secrets=known_secrets(effective), worker=self.worker)
             self.access_log.settings = log_spec
             self._read_journal()
         self.plane.apply(effective)
@@ -269,10 +285,12 @@ class Gateway:
     def metrics(self) -> bytes:
         """The Prometheus page."""
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        return render(self.meter, *views, self.scale_views, self.account_views, self._kept, self.caching.view())
+        told = self.caching.view()
+        return render(self.meter, *views, self.scale_views, self.account_views, self._kept, cache=told)
 
     def _kept(self) -> dict[str, float]:
-        return (self.ledger.metrics() if self.ledger is not None else {}) | self.caching.metrics()
+        stores = [store for store in (self.ledger, self.plane.lessee, self.caching) if store is not None]
+        return {name: value for store in stores for name, value in store.metrics().items()}
 
     def _counted(self) -> dict[str, int]:
         # requests that were refused at the door never reach the Gate, so the meter does not see them
@@ -285,16 +303,27 @@ class Gateway:
         self.pump.tell(Metered(replica, readings))
         return len(readings)
 
-    def journal_tail(self, last: int) -> Iterable[bytes]:
+    async def fresh(self) -> None:
+        """What is shown is as of now."""
+
+    async def journal_tail(self, last: int) -> Iterable[bytes]:
         """The last turns, each as JSON, oldest first."""
+        return self.tail(last)
+
+    def tail(self, last: int) -> Iterable[bytes]:
+        """The same of this process alone."""
         return map(msgspec.json.encode, self.journal.turns()[-last:])
 
     def scaling_tail(self, last: int) -> Iterable[bytes]:
         """The same of pools that scale themselves."""
         return map(msgspec.json.encode, self.scaling.journal.turns()[-last:])
 
-    def explain(self, id: str) -> Explanation | Literal["off", "forgotten", "unknown"]:
+    async def explain(self, id: str) -> Explanation | Unexplained:
         """Why the call of this id, ours or its client's, went where it went; or why nobody knows."""
+        return self.explained(id)
+
+    def explained(self, id: str) -> Explanation | Unexplained:
+        """The same, as far as this process knows."""
         trail = self.gate.trail(id, self.pump.now())
         if trail is not None:
             return explain(trail)
@@ -302,8 +331,12 @@ class Gateway:
             return "off"
         return "forgotten" if self.plane.gave(id) else "unknown"
 
-    def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]:
+    async def explain_last(self, last: int, wanted: dict[str, str]) -> list[Short]:
         """The last calls that can be explained, the last first."""
+        return self.explained_last(last, wanted)
+
+    def explained_last(self, last: int, wanted: dict[str, str]) -> list[Short]:
+        """The same, as far as this process knows."""
         return newest(self.gate.trails(), last, **wanted)
 
     def parse_replica(self, raw: Any) -> tuple[Replica, Access]:
@@ -319,86 +352,8 @@ class Gateway:
         return await self.reloader.reload()
 
 
-def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
-    """New settings of the body with what holds until a restart. Raises ConfigError where that would open a door: the
-    checks of the file were made for its own addresses."""
-    mistakes: list[str] = []
-    shown, moved = show_address(started.listen), new.listen != started.listen
-    if new.open and not started.open and moved and not is_loopback(started.listen[0]):
-        mistakes.append(f"keys: without them everybody could call {shown}, which is served until a restart")
-    if new.admin_key_hash is None and started.admin is not None and not is_loopback(started.admin[0]):
-        shown = show_address(started.admin)
-        mistakes.append(f"admin_key: without it everybody could reach {shown}, which is served until a restart")
-    if mistakes:
-        raise ConfigError(mistakes)
-    return replace(
-        new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
-        journal=started.journal, ledger=started.ledger, shared_cache=started.shared_cache,
-    )  # fmt: skip
-
-
-def _secrets(settings: Settings) -> list[str]:
+def known_secrets(settings: Settings) -> list[str]:
     """What may never stand in a log: keys and header values that replicas are shown."""
     shown = [access.api_key for access in settings.access.values()]
     shown += [value for access in settings.access.values() for _, value in access.headers]
     return [secret for secret in shown if secret]
-
-
-def raise_open_files(connections: int) -> None:
-    """Take as many file descriptors as the hard limit allows: a call in progress has two. Warns where connections alone
-    may use them up."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < connections:
-        log.warning(
-            "the system allows %d open files, and %d connections may come: raise `ulimit -n`, or lower"
-            " `limits.connections`", hard, connections,
-        )  # fmt: skip
-
-
-def serve_forever(
-    settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[Settings], None]
-) -> None:
-    """Run a gateway until SIGTERM or SIGINT. `started` hears the settings with the addresses that are served.
-
-    Raises OSError where an address or a file cannot be had.
-    """
-    set_up(settings.server.log, secrets=_secrets(settings))
-    raise_open_files(settings.server.limits.connections)
-    uvloop.run(_serve(settings, read, file, started))
-
-
-async def _serve(
-    settings: Settings, read: Callable[[], Settings] | None, file: Path | None, started: Callable[[Settings], None]
-) -> None:
-    gateway = Gateway(settings, read, file)
-    await gateway.start()
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    impatient = asyncio.Event()
-    reloads: set[asyncio.Task[None]] = set()
-
-    def stop() -> None:
-        (impatient if stopping.is_set() else stopping).set()
-
-    def hang_up() -> None:
-        task = loop.create_task(gateway.reloader.try_reload("SIGHUP"))
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    loop.add_signal_handler(signal.SIGINT, stop)
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
-    started(gateway.bound())
-    await stopping.wait()
-    log.info("stopping: new requests are refused, answers under way may finish")
-    ending = loop.create_task(gateway.stop())
-    hurry = loop.create_task(impatient.wait())
-    await asyncio.wait({ending, hurry}, return_when=asyncio.FIRST_COMPLETED)
-    hurry.cancel()
-    if not ending.done():
-        log.warning("a second signal: ending at once")
-        ending.cancel()
-    elif ending.exception() is not None:
-        raise ending.exception() or RuntimeError

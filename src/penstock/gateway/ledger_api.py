@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -104,9 +105,12 @@ class LedgerApi:
         begins = None if asked.given("since") is None else round(asked.since() * 1e6)
         which, most = Which(asked.given("tenant"), asked.given("key"), begins, None, behind), asked.count(50)
         try:
-            return _json(await run_in_threadpool(ledger.pages.page, which, most, time.monotonic()))
+            page = await run_in_threadpool(ledger.pages.page, which, most, time.monotonic())
         except Away as away:
             raise RosterError(503, f"The ledger's database does not answer: {away}") from None
+        told = _json(page)
+        told.background = BackgroundTask(ledger.pages.look_ahead, which, page, most, time.monotonic())
+        return told
 
     async def call(self, request: Request) -> Response:
         from penstock.adapters.stores.history import one

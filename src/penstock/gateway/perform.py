@@ -7,12 +7,13 @@ from typing import Any, Protocol
 from penstock.base.nouns import Replica
 from penstock.base.ports import Dialect
 from penstock.config.schema import Access
-from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Lease, Probe, Record, Refuse, Return, Send
 from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.benchmark import Benchmarks
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.keeper import Keeper
+from penstock.gateway.lessee import Lessee
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.plane import Plane
 from penstock.gateway.shelf import Shelf
@@ -30,6 +31,8 @@ class Stage(Plane, Protocol):
     exchanges: dict[str, Exchange]
     outbound: Outbound
     shelf: Shelf
+    lessee: Lessee | None
+    """The way to the store of shared limits; None: they are not shared."""
 
     def forget(self, call_id: str) -> None:
         """The call is over."""
@@ -47,7 +50,8 @@ class Stage(Plane, Protocol):
 class Performer:
     """Does what the Gate orders."""
 
-    def __init__(self, plane: Stage, dialect_of: Callable[[str], Dialect]) -> None:
+    def __init__(self, plane: Stage, dialect_of: Callable[[str], Dialect], looks: bool = True) -> None:
+        """`looks`: replicas are looked at; else somebody else does, and tells the Gate."""
         self._plane = plane
         self._dialect_of = dialect_of
         self._benchmarks = Benchmarks(plane)
@@ -57,7 +61,9 @@ class Performer:
             Cancel: self._cancel,
             Refuse: self._refuse,
             Record: self._record,
-            Probe: self._probe,
+            Probe: self._probe if looks else _leave,
+            Lease: self._lease,
+            Return: self._lease,
             Forget: self._forget,
             **self.keeper.table(),
         }
@@ -87,6 +93,10 @@ class Performer:
     def _record(self, order: Record) -> None:
         """The call is over: nothing of it may stay. (Readers of rows watch the journal.)"""
         self._plane.forget(order.row.id)
+
+    def _lease(self, order: Lease | Return) -> None:
+        if self._plane.lessee is not None:
+            self._plane.lessee.perform(order)
 
     def _forget(self, order: Forget) -> None:
         self._plane.outbound.forget(order.replica)
@@ -156,3 +166,7 @@ def _judge_health(spec: ProbeSpec, dialect: Dialect, status: int, body: bytes) -
     if spec.body is not None and spec.body.encode() not in body:
         return False, "the answer lacks the text"
     return True, ""
+
+
+def _leave(order: Probe) -> None:
+    """Somebody else looks."""

@@ -32,6 +32,9 @@ _TOKEN_LINES = 4
 """Line feeds in one chunk around one event of one line."""
 _NO_CHOICES = b"[]"
 """Stands in the chunk that only tells the usage (`"choices":[]`) and seldom elsewhere: a cheap first test."""
+_ERROR_EVENT = b'data: {"error"'
+TAIL_ERROR_BYTES = 1024
+"""At a stream's end an engine's own error is looked for in so much."""
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
@@ -219,8 +222,11 @@ class EventRelay:
         return data
 
     def _uncount_done(self) -> None:
-        """The mark at the end of a stream is no token."""
-        if sse.DONE in self._tail.bytes()[-64:]:
+        """The mark at the end of a stream is no token, and the error that an engine ended it with is none either."""
+        tail = self._tail.bytes()
+        if sse.DONE in tail[-64:]:
+            self.relayed_tokens -= 1
+        if _ERROR_EVENT in tail[-TAIL_ERROR_BYTES:]:
             self.relayed_tokens -= 1
 
     def _begins(self, payload: bytes) -> bool:

@@ -30,6 +30,7 @@ from penstock.gateway.content import content_of
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
+from penstock.gateway.lessee import Lessee, open_lessee
 from penstock.gateway.multipart import peek_form
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.outbox import Outbox
@@ -76,7 +77,10 @@ class DataPlane:
         *,
         sweep_s: float = SWEEP_S,
         ask_usage: bool = ASK_USAGE,
+        looks: bool = True,
+        name: str = "",
     ) -> None:
+        """`looks`: replicas are looked at from here. `name` stands in the ids of its calls."""
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop.call_soon)
         self._models = models
@@ -94,7 +98,7 @@ class DataPlane:
         self.refused: dict[str, int] = {}
         """Requests answered here without the Gate, by label."""
         self._connections: dict[Inbound, None] = {}
-        self._prefix = os.urandom(4).hex()
+        self._prefix = os.urandom(4).hex() + name
         self._numbers = itertools.count(1)
         self._accepted = 0
         self._requests = 0
@@ -111,10 +115,11 @@ class DataPlane:
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
-        performer = Performer(self, dialect_of)
+        performer = Performer(self, dialect_of, looks)
         self.perform: Callable[[Effect], None] = performer.perform
         self.keeper = performer.keeper
         self.tell: Callable[[Event], None] = _nobody
+        self.lessee: Lessee | None = None
         self._idle = asyncio.Event()
         self._empty = asyncio.Event()
         self.apply(settings)
@@ -145,6 +150,8 @@ class DataPlane:
         """Listen. Raises OSError that names the address, ssl.SSLError or OSError for TLS files that cannot be used."""
         host, port = self.server.listen
         context = None
+        if self.server.lease_store is not None:
+            self.lessee = open_lessee(self.server.lease_store, self.tell)
         if self.server.tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(self.server.tls.cert, self.server.tls.key)
@@ -157,6 +164,10 @@ class DataPlane:
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from None
         self._listeners.append(listener)
+        self._sweep()
+
+    def begin(self) -> None:
+        """Look at the time without listening: clients come to others."""
         self._sweep()
 
     @property

@@ -1,11 +1,14 @@
 """What an explanation consists of, as the admin API shows it and `penstock explain` reads it."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from penstock.base.nouns import Usage
 from penstock.core.profile import Profile
+
+Unexplained = Literal["off", "forgotten", "unknown"]
+"""Why nobody knows of a call: it is not asked for, it is too long ago, or there was none."""
 
 
 class Weight(Struct, frozen=True):

@@ -156,9 +156,17 @@ FAMILIES: tuple[Family, ...] = (
     Family("ledger_journal_up", "gauge", (), "1 while its journal can be written; else rows wait in memory."),
     Family("ledger_lost", "counter", (), "Records that are lost: neither disk nor memory had room."),
     Family("ledger_set_aside", "counter", (), "Records that were damaged, or that no database takes; files keep them."),
+    # limits that are shared with other gateways
+    Family("lease_messages", "counter", (), "Messages to the store of shared limits."),
+    Family("lease_grants", "counter", (), "Those of them that were answered with a lease."),
+    Family("lease_lost", "counter", (), "Those that were not answered."),
+    Family("lease_store_up", "gauge", (), "1 while the store of shared limits answers."),
     # the gateway itself
     Family("gateway_held", "gauge", ("what",), "What the gateway holds now: connections, calls, bytes and the like."),
     Family("gateway_events", "counter", ("what",), "What has happened at its sockets, in all."),
+    # its workers, where it has several
+    Family("worker_up", "gauge", ("worker",), "1 while the worker serves, 0 until it is started again."),
+    Family("worker_cpu_seconds", "counter", ("worker",), "CPU time that it has used; begins anew with its process."),
 )  # fmt: skip
 
 BY_NAME = {family.name: family for family in FAMILIES}

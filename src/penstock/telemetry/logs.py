@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TextIO
 
@@ -22,6 +22,7 @@ from penstock.drive.spool import Spool
 
 PENDING_LINES = 10_000
 """Lines that may wait for the terminal."""
+PIPE_BYTES = 4096
 MAX_TEXT = 4096
 """Characters of a single value (a trace excepted: sixteen times as many)."""
 
@@ -139,12 +140,15 @@ class LogHandler(logging.Handler):
         stream: TextIO | None = None,
         secrets: Iterable[str] = (),
         pending: int = PENDING_LINES,
+        worker: int | None = None,
     ) -> None:
+        """`worker`: which of several processes this is; it stands in every line."""
         super().__init__()
         self._stream = stream or sys.stderr
         self._format = as_json if settings.format == "json" else as_text
         self._hide = Hider(secrets)
         self._told = 0
+        self._worker = {} if worker is None else {"worker": worker}
         self.spool: Spool[logging.LogRecord] = Spool(self._write, pending)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -170,24 +174,46 @@ class LogHandler(logging.Handler):
             self._told += missing
             told = {"name": "penstock.logs", "levelname": "WARNING", "msg": f"{missing} log lines were dropped"}
             records = [*records, logging.makeLogRecord(told)]
-        self._stream.write("".join(map(self._line, records)))
-        self._stream.flush()
+        lines = list(map(self._line, records))
+        if self._worker:  # they share a pipe: what is written at once, up to this size, is not torn apart (pipe(7))
+            for text in joined(lines, PIPE_BYTES):
+                self._stream.write(text)
+                self._stream.flush()
+        else:
+            self._stream.write("".join(lines))
+            self._stream.flush()
 
     def _line(self, record: logging.LogRecord) -> str:
         try:
-            return self._format(fields_of(record, self._hide)) + "\n"
+            return self._format(fields_of(record, self._hide) | self._worker) + "\n"
         except Exception as error:  # an extra field that cannot be shown costs its own line only
             told = {"name": "penstock.logs", "levelname": "ERROR", "msg": f"a line was lost: {type(error).__name__}"}
-            return self._format(fields_of(logging.makeLogRecord(told), self._hide)) + "\n"
+            return self._format(fields_of(logging.makeLogRecord(told), self._hide) | self._worker) + "\n"
 
 
-def set_up(settings: LogSettings, stream: TextIO | None = None, secrets: Iterable[str] = ()) -> LogHandler:
+def joined(lines: Iterable[str], most: int) -> Iterator[str]:
+    """The lines in pieces of at most so many bytes; a longer line is a piece of its own."""
+    piece, size = "", 0
+    for line in lines:
+        more = len(line.encode())
+        if piece and size + more > most:
+            yield piece
+            piece, size = "", 0
+        piece, size = piece + line, size + more
+    if piece:
+        yield piece
+
+
+def set_up(
+    settings: LogSettings, stream: TextIO | None = None, secrets: Iterable[str] = (), worker: int | None = None
+) -> LogHandler:
     """Send all logging of this process to standard error (or `stream`), as `settings` say; again after a reload.
 
-    `secrets` are texts that must never be written, beside everything that looks like a secret.
+    `secrets` are texts that must never be written, beside everything that looks like a secret. `worker`: which of
+    several processes this is.
     """
     root = logging.getLogger()
-    handler = LogHandler(settings, stream, secrets)
+    handler = LogHandler(settings, stream, secrets, worker=worker)
     for old in list(root.handlers):
         if isinstance(old, LogHandler):
             root.removeHandler(old)

@@ -39,12 +39,13 @@ def render(
     scales: Callable[[], list[ScaleView]] = list,
     accounts: Callable[[], list[AccountView]] = list,
     ledger: Callable[[], Mapping[str, float]] | None = None,
+    workers: Callable[[], Mapping[str, Mapping[str, float]]] | None = None,
     cache: CacheView | None = None,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
     `counters` names what the data plane holds, and, under names that end in `_total`, what has happened.
-    `ledger` has values by the names of their families.
+    `ledger` has values by the names of their families, `workers` by those and the worker.
     """
     lines = [
         *_family("build_info", [(_labels(version=__version__), 1)]),
@@ -59,6 +60,7 @@ def render(
         *(line for name, value in (ledger() if ledger else {}).items() for line in _family(name, [("", value)])),
         *_cache(cache),
         *_gateway(counters()),
+        *_workers(workers() if workers else {}),
         "",
     ]
     return "\n".join(lines).encode() + generate_latest(_PROCESS)
@@ -366,3 +368,8 @@ def _gateway(counters: Mapping[str, float]) -> Iterator[str]:
     happened = [(name.removesuffix("_total"), value) for name, value in counters.items() if name.endswith("_total")]
     yield from _family("gateway_held", [(_labels(what=name), value) for name, value in held])
     yield from _family("gateway_events", [(_labels(what=name), value) for name, value in happened])
+
+
+def _workers(values: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    for name, by_worker in values.items():
+        yield from _family(name, [(_labels(worker=worker), value) for worker, value in by_worker.items()])

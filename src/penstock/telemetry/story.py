@@ -137,6 +137,9 @@ def _refused(step: Refused) -> str:
 def _barred(step: Barred) -> str:
     if step.label == "no_price":
         return f"a budget applies, and {step.what} has no price"
+    if step.label == "limits_away":
+        whose = f"the limit of {step.who} on {step.what}"
+        return f"{whose} is shared, and its store is asked" if step.waits else f"the store of {whose} is away"
     held = f", {step.held:,g} of them held by calls in flight" if step.held and step.what != "calls at once" else ""
     text = f"the limit of {step.who} on {step.what} ({step.limit:,g}) does not let it pass: {step.used:,g} used{held}"
     if step.need != 1:

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from penstock.adapters.stores.database import Database
-from penstock.adapters.stores.writing import Writer, rows_of
+from penstock.adapters.stores.rows import rows_of
+from penstock.adapters.stores.writing import Writer
 from penstock.base.entries import CALL, Entry
 from penstock.drive.segments import Record
 from tests.telemetry.rows import row

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -112,18 +113,45 @@ def test_what_the_fleet_costs(base: Database) -> None:
 
 
 def test_whole_months_are_read_from_their_own_sums(base: Database) -> None:
-    """October 2024 with all its days gives what its days give, from the table of months; days are always told apart by
-    days."""
-    month = Span(TODAY - 3, TODAY + 27)
-    loose = Span(TODAY - 3, TODAY + 26)
-    assert (month.whole_months, loose.whole_months) == (True, False)
-    assert "months" in str(asking.spending(("tenant",), month))
-    assert "months" not in str(asking.spending(("tenant",), loose))
-    assert "months" not in str(asking.spending(("day",), month))
-    for by in ("tenant", "key", "model", "pool"):
-        assert spent(base, by, span=month) == spent(base, by, span=loose)
-    lab = [msgspec.structs.replace(span, tenant="lab") for span in (month, loose)]
-    assert spent(base, "model", span=lab[0]) == spent(base, "model", span=lab[1])
+    """And of a month that is cut, whichever are fewer: its days, or those that are not in it. Days are always told
+    apart by days."""
+
+    def lines(first: int, last: int, *by: Any) -> tuple[bool, int]:
+        """Whether months are read, and how many days."""
+        parts = asking._parts(Span(first, last)) if by != ("day",) else []
+        text = str(asking.spending(by, Span(first, last)))
+        assert ("months" in text) == any(part[0].name == "months" for part in parts)
+        return "months" in text, sum(part[2] - part[1] + 1 for part in parts if part[0].name == "days")
+
+    october = (TODAY - 3, TODAY + 27)
+    assert lines(*october, "tenant") == (True, 0)
+    assert lines(TODAY - 3, TODAY + 26, "tenant") == (True, 1)
+    assert lines(TODAY, TODAY + 4, "key") == (False, 5)
+    assert lines(TODAY - 33, TODAY + 58, "tenant") == (True, 1)
+    assert lines(TODAY - 10, TODAY + 30, "model") == (True, 7 + 3)
+    assert lines(*october, "day") == (False, 0)
+
+
+def test_every_time_is_the_sum_of_its_days(tmp_path: Path) -> None:
+    """However it lies in its months: what it says is what its days say."""
+    rng = Random(1)
+    with database(tmp_path) as base:
+        first = TODAY - 40
+        calls = [(first + rng.randrange(120), rng.choice("ab"), rng.randrange(1, 9) / 8) for _ in range(300)]
+        write(
+            base, *(call(str(n), at=day * DAY + 5.0, tenant=who, cost=cost) for n, (day, who, cost) in enumerate(calls))
+        )
+        for _ in range(60):
+            begin = first + rng.randrange(120)
+            span = Span(begin, begin + rng.randrange(100), rng.choice((None, "a")))
+            wanted: dict[str, list[float]] = {}
+            for day, who, cost in calls:
+                if span.first <= day <= span.last and span.tenant in (None, who):
+                    sums = wanted.setdefault(who, [0, 0.0])
+                    sums[0] += 1
+                    sums[1] += cost
+            found = {line[0]: [line[1], line[-1]] for line in spent(base, "tenant", span=span)}
+            assert found == wanted
 
 
 def test_until_now_is_until_the_end_of_the_month() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from penstock.adapters.stores.clerk import Clerk
 from penstock.adapters.stores.database import Database
+from penstock.base.entries import Used
 from penstock.drive.segments import Record, Segments, segments_in
 from tests.adapters.stores.ledgers import call, rows
 from tests.helpers.processes import until
@@ -122,6 +123,26 @@ def test_old_rows_go_when_nothing_else_is_to_be_done(segments: Segments, base: D
     fill(segments, call("older"))
     assert clerk.turn()
     assert not clerk._forgets(), "not yet again"
+
+
+def test_what_was_used_before_is_told_once(segments: Segments, base: Database, tmp_path: Path) -> None:
+    """All that earlier processes have left counts, and nothing of this one's; while the database is away it waits."""
+    now = time.time()
+    fill(segments, *(call(f"old{n}", at=now, cost=0.5) for n in range(20)))
+    segments.close()
+    own = Segments(tmp_path / "journal", segment_bytes=2000)
+    fill(own, call("new", at=now, cost=0.5))
+    clerk, told = Clerk(own, base), list[list[Used]]()
+    clerk.recall = told.append
+    assert not clerk.turn()
+    (tmp_path / "db").mkdir()
+    while clerk.turn():
+        pass
+    (used,) = told
+    assert sum(one.day for one in used) == sum(one.month for one in used) == 10_000_000_000
+    assert sum(one.requests for one in used) == 20
+    assert rows(base, "SELECT count(*) FROM calls") == [(21,)]
+    own.close()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import sqlite
 
 from penstock.adapters.stores import history
 from penstock.adapters.stores.database import Database
-from penstock.adapters.stores.history import Pages, Which, place
+from penstock.adapters.stores.history import Page, Pages, Which, place
 from penstock.base.entries import OVERHEAD, Overhead
 from penstock.drive.segments import Record
 from tests.adapters.stores.ledgers import MIDNIGHT, call, database, rows, write
@@ -61,22 +61,35 @@ def test_the_next_page_is_there_before_it_is_asked_for(base: Database) -> None:
     pages = Pages(base)
     first = pages.page(Which(), 4, 0.0)
     assert first.next is not None
+    pages.look_ahead(Which(), first, 4, 0.5)
     second = Which(before=place(first.next))
     assert [row["id"] for row in pages.page(second, 4, 1.0).calls] == ["c20", "c19", "c18", "c17"]
     assert pages.hits == 1
     assert len(pages.page(second, 4, 2.0).calls) == 4
     assert pages.hits == 1
-    pages.page(Which(), 4, 3.0)
+    pages.look_ahead(Which(), first, 4, 3.0)
     pages.page(second, 4, 40.0)
     pages.page(second, 5, 3.0)
     assert pages.hits == 1
+
+
+def test_behind_the_last_page_is_nothing(base: Database) -> None:
+    """Nothing is read; and a database that is away is no trouble for who has his page already."""
+    pages = Pages(base)
+    all_of_them = pages.page(Which(), 100, 0.0)
+    assert (len(all_of_them.calls), all_of_them.next) == (25, None)
+    pages.look_ahead(Which(), all_of_them, 100, 0.0)
+    with base.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE calls RENAME TO gone")
+    pages.look_ahead(Which(), Page(calls=[], next="1-1"), 100, 0.0)
+    assert not pages._ahead
 
 
 def test_what_is_kept_ahead_is_bounded(base: Database) -> None:
     """The oldest goes."""
     pages = Pages(base)
     for n in range(200):
-        pages.page(Which(since=n), 4, 0.0)
+        pages.look_ahead(Which(since=n), Page(calls=[], next="1-1"), 4, 0.0)
     assert len(pages._ahead) == history.MOST_AHEAD
 
 

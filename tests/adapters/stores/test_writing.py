@@ -8,12 +8,10 @@ import pytest
 
 from penstock.adapters.stores.database import Away
 from penstock.adapters.stores.sketch import counts_of
-from penstock.adapters.stores.writing import UNKNOWN, call_row, rows_of
-from penstock.base.entries import OVERHEAD, UPKEEP, Entry, Kept, Overhead, Upkeep
-from penstock.base.nouns import Usage
+from penstock.adapters.stores.sums import UNKNOWN
+from penstock.base.entries import OVERHEAD, UPKEEP, Kept, Overhead, Upkeep
 from penstock.drive.segments import Record
 from tests.adapters.stores.ledgers import MIDNIGHT, call, database, rows, write
-from tests.telemetry.rows import row
 
 
 def sums(base: Any) -> list[tuple[Any, ...]]:
@@ -21,36 +19,6 @@ def sums(base: Any) -> list[tuple[Any, ...]]:
     return rows(
         base, "SELECT day, tenant, model, calls, ok, estimated, prompt_tokens, completion_tokens, cost FROM days"
     )
-
-
-def test_a_call_becomes_a_row() -> None:
-    """Times in microseconds, money in billionths, the tokens that the engine told."""
-    made = call_row(Entry(row(at=1.5, latency_s=2.25, ttft_s=0.1, queue_s=0.02, cost=0.000123), "eu"))
-    assert made["at"] == 1_500_000
-    assert (made["latency"], made["ttft"], made["queue"]) == (2_250_000, 100_000, 20_000)
-    assert (made["prompt_tokens"], made["completion_tokens"], made["cached_tokens"]) == (10, 21, 4)
-    assert (made["cost"], made["estimated"], made["region"]) == (123_000, False, "eu")
-
-
-@pytest.mark.parametrize(
-    "changes, tokens, estimated",
-    [
-        ({"usage": None, "billed": Usage(8, 3), "outcome": "client_gone", "status": 499}, (8, 3), True),
-        ({"usage": None, "outcome": "queue_full", "status": 429, "ttft_s": None}, (0, 0), False),
-        ({"usage": Usage(8, 3), "status": 400}, (0, 0), False),
-    ],
-)  # fmt: skip
-def test_tokens_are_those_that_are_billed(changes: dict[str, Any], tokens: tuple[int, int], estimated: bool) -> None:
-    """An estimate where the engine did not tell; nothing for refusals and for mistakes of the client."""
-    made = call_row(Entry(row(**changes)))
-    assert (made["prompt_tokens"], made["completion_tokens"]) == tokens
-    assert made["estimated"] is estimated
-
-
-def test_names_of_clients_are_bounded_and_clean() -> None:
-    """A model's name may be anything that a client sent: it is cut, and holds no NUL, which PostgreSQL refuses."""
-    made = call_row(Entry(row(model="a\0" + "b" * 1000)))
-    assert made["model"] == "a\ufffd" + "b" * 254
 
 
 def test_rows_and_sums_are_written_together(tmp_path: Path) -> None:
@@ -120,13 +88,6 @@ def test_overheads_and_upkeep_are_written_once(tmp_path: Path) -> None:
         assert rows(base, "SELECT replica, took, cost FROM upkeep ORDER BY replica") == [
             ("r1", 1_800_000_000, 1_000_000_000), ("r2", 1_800_000_000, 0),
         ]  # fmt: skip
-
-
-def test_kinds_of_a_later_version_are_passed_over() -> None:
-    """A journal may hold more than this version knows; what is no record of its kind is a mistake."""
-    assert rows_of([(b"z", b"whatever")]) == ([], [], [])
-    with pytest.raises(msgspec.DecodeError):
-        rows_of([(b"c", b"whatever")])
 
 
 def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, Table, func, select, union_all
 
+from penstock.adapters.stores.rows import MICROS, NANOS
 from penstock.adapters.stores.sketch import quantiles
+from penstock.adapters.stores.sums import DAY, first_day, month_of
 from penstock.adapters.stores.tables import SUMMED, days, months, overheads, spreads, upkeep
-from penstock.adapters.stores.writing import DAY, MICROS, NANOS, month_of
 
 By = Literal["tenant", "key", "model", "pool", "day"]
 BY: Final[tuple[By, ...]] = ("tenant", "key", "model", "pool", "day")
@@ -21,6 +22,8 @@ ORDERS: Final[tuple[Order, ...]] = ("cost", "tokens", "calls")
 Whose = Literal["tenant", "model"]
 WHOSE: Final[tuple[Whose, ...]] = ("tenant", "model")
 SHARES: Final = (0.5, 0.95, 0.99)
+MOST_DAYS: Final = 1_000
+"""One tenant's lines of so many days are looked up day by day, by the table's key; of more all lines are read."""
 
 
 class Span(Struct, frozen=True):
@@ -80,23 +83,50 @@ class Spent(Struct, frozen=True, kw_only=True):
 
 def spending(by: Sequence[By], span: Span, order: Order = "cost", most: int = 20) -> Select[Any]:
     """The query for the top spenders; where days are told apart, in their order."""
-    table = months if span.whole_months and "day" not in by else days
-    names = [table.c[name] for name in by]
-    sums = {name: func.sum(table.c[name]).label(name) for name in SUMMED}
-    query = select(*names, *sums.values()).where(*_of(span, table)).group_by(*names)
+    parts = [(days, span.first, span.last, 1)] if "day" in by else _parts(span)
+    lines = union_all(*[_lines(table, by, span, first, last, sign) for table, first, last, sign in parts]).subquery()
+    names = [lines.c[name] for name in by]
+    sums = {name: func.sum(lines.c[name]).label(name) for name in SUMMED}
+    query = select(*names, *sums.values()).group_by(*names).having(func.sum(lines.c.calls) > 0)
     if "day" in by:
-        return query.order_by(table.c.day.desc(), sums["cost"].desc(), *names).limit(most)
-    rank = func.sum(table.c.prompt_tokens + table.c.completion_tokens) if order == "tokens" else sums[order]
+        return query.order_by(lines.c.day.desc(), sums["cost"].desc(), *names).limit(most)
+    rank = func.sum(lines.c.prompt_tokens + lines.c.completion_tokens) if order == "tokens" else sums[order]
     return query.order_by(rank.desc(), *names).limit(most)
 
 
-def _of(span: Span, table: Table) -> list[ColumnElement[bool]]:
-    if table is months:
-        within = months.c.month.between(month_of(span.first), month_of(span.last))
+Part = tuple[Table, int, int, int]
+"""Lines of a table from one day or month to another, both among them, and whether they are added or taken away."""
+
+
+def _parts(span: Span) -> list[Part]:
+    """The fewest lines that make up a time: whole months, and of a month that is cut the days that are in it, or all of
+    it without the days that are not."""
+    first, last = month_of(span.first), month_of(span.last)
+    begins, ends = first_day(first), first_day(last + 1) - 1
+    before, behind = span.first - begins, ends - span.last
+    if first == last:
+        if before + behind >= span.last - span.first:
+            return [(days, span.first, span.last, 1)]
+        cut = [(days, begins, span.first - 1, -1), (days, span.last + 1, ends, -1)]
     else:
-        within = days.c.day.between(span.first, span.last)
+        cut = [(days, begins, span.first - 1, -1), (days, span.last + 1, ends, -1)]
+        if before > first_day(first + 1) - span.first:
+            first, cut[0] = first + 1, (days, span.first, first_day(first + 1) - 1, 1)
+        if behind > span.last + 1 - first_day(last):
+            last, cut[1] = last - 1, (days, first_day(last), span.last, 1)
+    return [part for part in [(months, first, last, 1), *cut] if part[1] <= part[2]]
+
+
+def _lines(table: Table, by: Sequence[By], span: Span, first: int, last: int, sign: int) -> Select[Any]:
+    """Their names and numbers, of whom the span is about."""
+    unit = table.c["month" if table is months else "day"]
+    within = unit.between(first, last)
+    if span.tenant is not None and last - first < MOST_DAYS:
+        within = unit.in_(range(first, last + 1))
     others = [(name, getattr(span, name)) for name in ("tenant", "key", "model")]
-    return [within, *(table.c[name] == value for name, value in others if value is not None)]
+    wanted = [table.c[name] == value for name, value in others if value is not None]
+    numbers = [(table.c[name] * sign).label(name) if sign < 0 else table.c[name] for name in SUMMED]
+    return select(*[table.c[name] for name in by], *numbers).where(within, *wanted)
 
 
 def spent(
@@ -104,12 +134,15 @@ def spent(
 ) -> list[Spent]:  # fmt: skip
     """Who spent most."""
     found = []
+    width = len(by)
     for row in connection.execute(spending(by, span, order, most)):
-        sums = {name: int(row._mapping[name]) for name in SUMMED}
-        latency, cost = sums.pop("latency"), sums.pop("cost")
-        mean_s = latency / sums["calls"] / MICROS if sums["calls"] else None
-        names: dict[str, str | int] = {name: row._mapping[name] for name in by}
-        found.append(Spent(names=names, cost=cost / NANOS, mean_latency_s=mean_s, **sums))
+        sums = [int(number) for number in row[width:]]
+        calls, ok, estimated, prompt, completion, cached, cost, latency = sums
+        found.append(Spent(
+            names=dict(zip(by, row)), calls=calls, ok=ok, estimated=estimated, prompt_tokens=prompt,
+            completion_tokens=completion, cached_tokens=cached, cost=cost / NANOS,
+            mean_latency_s=latency / calls / MICROS if calls else None,
+        ))  # fmt: skip
     return found
 
 

@@ -7,7 +7,7 @@ full or gone costs nothing but the time until rows can be asked for.
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -15,13 +15,17 @@ from sqlalchemy.exc import DBAPIError
 
 from penstock.adapters.stores.database import Away, Database
 from penstock.adapters.stores.history import forget
-from penstock.adapters.stores.writing import MICROS, Writer, rows_of
-from penstock.drive.segments import Reader, Record, Segments, framed
+from penstock.adapters.stores.recalling import forget_quarters, used_before
+from penstock.adapters.stores.rows import MICROS, rows_of
+from penstock.adapters.stores.writing import Writer
+from penstock.base.entries import Used
+from penstock.drive.following import Joined
+from penstock.drive.segments import Reader, Record, Segments, Written, framed
 
 log = logging.getLogger("penstock.ledger")
 
-BATCH: Final = 1_000
-"""Rows of one transaction at most."""
+BATCH: Final = 10_000
+"""Rows of one transaction at most. Many calls of one tenant then change the same few pages of each index."""
 LOOK_S: Final = 1.0
 """How often it looks for rows: by so much is the database behind."""
 AWAY_S: Final = (0.5, 5.0)
@@ -34,10 +38,12 @@ REJECTED: Final = "rejected"
 class Clerk:
     """Reads segments, writes rows."""
 
-    def __init__(self, segments: Segments, database: Database, keep_s: float | None = None) -> None:
-        """`keep_s`: older rows are deleted; None: none."""
+    def __init__(
+        self, segments: Segments, database: Database, keep_s: float | None = None, others: Sequence[Written] = ()
+    ) -> None:
+        """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them."""
         self._segments = segments
-        self._reader = Reader(segments)
+        self._reader = Joined([Reader(one) for one in (segments, *others)]) if others else Reader(segments)
         self._database = database
         self._writer = Writer(database)
         self._batch: list[Record] = []
@@ -45,6 +51,9 @@ class Clerk:
         self._keep_s = keep_s
         self._forget_at = 0.0
         self._migrated = False
+        self.recall: Callable[[list[Used]], None] | None = None
+        """Who is told, once and in the clerk's thread, what was used of limits before this process began: all that
+        earlier ones have left is in the database then, and nothing of this one's. To be set before it begins."""
         self._pause_s = AWAY_S[0]
         self._wake = threading.Event()
         self._closing_at: float | None = None
@@ -96,9 +105,9 @@ class Clerk:
                 self._database.migrate()
                 self._migrated = True
             if not self._batch:
-                self._batch = self._reader.read(BATCH)
+                self._batch = self._reader.read(BATCH, self.recall is not None)
             if not self._batch:
-                return False
+                return self._recalls()
             self._write(self._batch)
             self._batch = []
             self._reader.done()
@@ -110,14 +119,28 @@ class Clerk:
             self.away, self._pause_s = "", AWAY_S[0]
         return True
 
+    def _recalls(self) -> bool:
+        """Tell what was used before this process began; False: it was told. Raises Away."""
+        recall, self.recall = self.recall, None
+        if recall is None:
+            return False
+        try:
+            with self._database.reading() as connection:
+                used = used_before(connection, time.time())
+        except Away:
+            self.recall = recall
+            raise
+        recall(used)
+        return True
+
     def _forgets(self) -> bool:
         """Delete some rows that are too old; False: there are none, or it is not the time."""
-        if self._keep_s is None or self.away or time.monotonic() < self._forget_at:
+        if self.away or time.monotonic() < self._forget_at:
             return False
-        before = round((time.time() - self._keep_s) * MICROS)
         try:
             with self._database.writing() as connection:
-                if forget(connection, before):
+                forget_quarters(connection, time.time())
+                if self._keep_s is not None and forget(connection, round((time.time() - self._keep_s) * MICROS)):
                     return True
         except Away as error:
             log.warning("old rows of the ledger could not be deleted: %s", error)

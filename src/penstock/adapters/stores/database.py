@@ -6,7 +6,7 @@ whoever asks tries again, or tells.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -121,7 +121,26 @@ class Database:
                 raise
             raise Away(_first_line(error)) from error
 
-    def migrate(self) -> None:
+    def copy(
+        self, connection: Connection, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:  # fmt: skip
+        """Put rows into a table of PostgreSQL by COPY: a third of what INSERT costs. Raises what an INSERT would."""
+        dialect = self.engine.dialect
+        quote = dialect.identifier_preparer.quote
+        statement = f"COPY {quote(table)} ({', '.join(map(quote, names))}) FROM STDIN"
+        began = time.perf_counter()
+        raw: Any = connection.connection
+        try:
+            with raw.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except dialect.loaded_dbapi.Error as error:
+            if dialect.is_disconnect(error, raw.driver_connection, None):
+                connection.invalidate()
+            raise exc.DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error) from error
+        self._timed(time.perf_counter() - began, statement)
+
+    def migrate(self, to: str = "head") -> None:
         """Bring its tables to where this version wants them, whoever else does so at the same time. Raises Away."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -129,7 +148,7 @@ class Database:
             if not self.is_sqlite:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4711)")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
 
     def numbers(self) -> PoolNumbers:
         """The connections as they stand."""
@@ -183,7 +202,9 @@ class Database:
     def _answered(
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        took_s = time.perf_counter() - context._penstock_began
+        self._timed(time.perf_counter() - context._penstock_began, statement)
+
+    def _timed(self, took_s: float, statement: str) -> None:
         if 0 < self._slow_query_s <= took_s:
             self._slow += 1
             log.warning("slow query, %.3f s: %s", took_s, " ".join(statement.split())[:500])

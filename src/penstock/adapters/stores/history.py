@@ -1,7 +1,7 @@
 """Single calls out of the ledger: page by page, one of them, or all of a time.
 
 Pages are read by key (`at` and `n` of the last call that was shown), never by counting what was shown before, so a page
-costs the same wherever it is. Reading a page reads the next one as well: who leafs on finds it there.
+costs the same wherever it is. Once a page is told the next one is read as well: who leafs on finds it there.
 """
 
 from collections import OrderedDict
@@ -10,11 +10,11 @@ from threading import Lock
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, delete, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, tuple_
 
-from penstock.adapters.stores.database import Database
+from penstock.adapters.stores.database import Away, Database
+from penstock.adapters.stores.rows import HOUR, MICROS, NANOS
 from penstock.adapters.stores.tables import calls, overheads
-from penstock.adapters.stores.writing import MICROS, NANOS
 
 PAGE: Final = 50
 MOST_PAGE: Final = 1_000
@@ -22,6 +22,8 @@ MOST_AHEAD: Final = 64
 """Next pages that are kept for who may ask for them."""
 AHEAD_S: Final = 30.0
 CHUNK: Final = 5_000
+HOURS: Final = 500
+"""In which the call of a client's id is looked for at once."""
 Row = dict[str, Any]
 _TIMES: Final = ("latency", "ttft", "queue")
 
@@ -65,7 +67,7 @@ def query(which: Which, most: int = PAGE) -> Select[Any]:
 def shown(row: Any) -> Row:
     """A call as people read it: seconds and money, not microseconds and billionths."""
     found: Row = dict(row._mapping)
-    found.pop("n")
+    del found["n"], found["hour"]
     found["at"] /= MICROS
     for name in _TIMES:
         value = found.pop(name)
@@ -84,19 +86,10 @@ def place(text: str) -> tuple[int, int]:
 
 def page_of(connection: Connection, which: Which, most: int = PAGE) -> Page:
     """One page."""
-    first, _ = _two(connection, which, most)
-    return first
-
-
-def _two(connection: Connection, which: Which, most: int) -> tuple[Page, Page | None]:
-    """A page and the next one, in one question."""
-    rows = connection.execute(query(which, 2 * most + 1)).all()
-    pages = []
-    for at in (0, most):
-        part, more = rows[at : at + most], len(rows) > at + most
-        after = f"{part[-1].at}-{part[-1].n}" if more and part else None
-        pages.append(Page(calls=[shown(row) for row in part], next=after))
-    return pages[0], pages[1] if pages[1].calls else None
+    rows = connection.execute(query(which, most + 1)).all()
+    part = rows[:most]
+    after = f"{part[-1].at}-{part[-1].n}" if len(rows) > most else None
+    return Page(calls=[shown(row) for row in part], next=after)
 
 
 class Pages:
@@ -110,21 +103,27 @@ class Pages:
         """Pages that were there before they were asked for."""
 
     def page(self, which: Which, most: int, now: float) -> Page:
-        """A page; the one behind it is kept for half a minute. Raises Away."""
+        """A page; where it was read ahead in the last half minute, that one. Raises Away."""
         with self._lock:
             found = self._ahead.pop((which, most), None)
         if found is not None and now - found[0] < AHEAD_S:
             self.hits += 1
             return found[1]
         with self._database.reading() as connection:
-            first, second = _two(connection, which, most)
-        if first.next is not None and second is not None:
-            self._keep(Which(which.tenant, which.key, which.since, which.until, place(first.next)), most, now, second)
-        return first
+            return page_of(connection, which, most)
 
-    def _keep(self, which: Which, most: int, now: float, page: Page) -> None:
+    def look_ahead(self, which: Which, page: Page, most: int, now: float) -> None:
+        """Read the page behind this one, and keep it for half a minute. A database that is away is none's concern."""
+        if page.next is None:
+            return
+        behind = Which(which.tenant, which.key, which.since, which.until, place(page.next))
+        try:
+            with self._database.reading() as connection:
+                following = page_of(connection, behind, most)
+        except Away:
+            return
         with self._lock:
-            self._ahead[which, most] = (now, page)
+            self._ahead[behind, most] = (now, following)
             while len(self._ahead) > MOST_AHEAD:
                 self._ahead.popitem(last=False)
 
@@ -140,12 +139,28 @@ def one(connection: Connection, id: str) -> Told | None:
     """The call of this id, ours or its client's (of several the last); None: there is none."""
     found = connection.execute(select(calls).where(calls.c.id == id)).one_or_none()
     if found is None and id:
-        last = select(calls).where(calls.c.client_id == id, calls.c.client_id != "").order_by(calls.c.n.desc()).limit(1)
-        found = connection.execute(last).one_or_none()
+        found = _by_client_id(connection, id)
     if found is None:
         return None
     lost = select(overheads).where(overheads.c.call == found.id).order_by(overheads.c.attempt)
     return Told(call=shown(found), overhead=[_lost(row) for row in connection.execute(lost)])
+
+
+def _by_client_id(connection: Connection, id: str) -> Any:
+    """The last one of this id: hour by hour back to the first, some hundreds in one question."""
+    # each for itself: SQLite reads one end of an index for one of them, and all of it for both
+    first, last = (connection.execute(select(end(calls.c.at))).scalar_one() for end in (func.min, func.max))
+    if first is None or last is None:
+        return None
+    first, last = first // HOUR, last // HOUR
+    mine = select(calls).where(calls.c.client_id == id, calls.c.client_id != "")
+    for begin in range(last, first - 1, -HOURS):
+        hours = range(begin, max(begin - HOURS, first - 1), -1)
+        query = mine.where(calls.c.hour.in_(hours)).order_by(calls.c.n.desc()).limit(1)
+        found = connection.execute(query).one_or_none()
+        if found is not None:
+            return found
+    return None
 
 
 def _lost(row: Any) -> Row:

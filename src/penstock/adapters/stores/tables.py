@@ -49,19 +49,30 @@ calls = Table(
     Column("latency", Big, nullable=False),
     Column("ttft", Big),
     Column("queue", Big, nullable=False),
+    Column("hour", Integer, nullable=False, server_default="0"),
+    Column("end_user", Text, nullable=False, server_default=""),
+    Column("cache", Text, nullable=False, server_default=""),
     Index("calls_id", "id", unique=True),
-    Index("calls_client", "client_id", sqlite_where=text("client_id <> ''"), postgresql_where=text("client_id <> ''")),
+    Index(
+        "calls_client",
+        "hour",
+        "client_id",
+        sqlite_where=text("client_id <> ''"),
+        postgresql_where=text("client_id <> ''"),
+    ),
     Index("calls_at", "at", "n"),
     Index("calls_tenant", "tenant", "at", "n", "cost"),
     Index("calls_key", "key", "at", "n", "cost"),
 )
-"""Every call, one row. `n` is the order in which they were written."""
+"""Every call, one row. `n` is the order in which they were written, `hour` that of `at`: ids of clients are as good as
+random, and an index of them alone is written to all over; by the hour it is written to at its end."""
 
+WHOSE = ("tenant", "key", "model", "pool")
 SUMMED = ("calls", "ok", "estimated", "prompt_tokens", "completion_tokens", "cached_tokens", "cost", "latency")
 
 
 def _sums(name: str, span: str) -> Table:
-    names = [Column(name, Text, primary_key=True) for name in ("tenant", "key", "model", "pool")]
+    names = [Column(name, Text, primary_key=True) for name in WHOSE]
     sums = [Column(name, Big, nullable=False) for name in SUMMED]
     first = Column(span, Integer, primary_key=True, autoincrement=False)
     return Table(name, metadata, first, *names, *sums, sqlite_with_rowid=False)
@@ -72,6 +83,20 @@ days = _sums("days", "day")
 
 months = _sums("months", "month")
 """The same per calendar month (since the year 0, UTC)."""
+
+quarters = Table(
+    "quarters",
+    metadata,
+    Column("quarter", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("requests", Big, nullable=False),
+    Column("tokens", Big, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Requests and tokens as limits count them, per quarter of an hour (since the epoch), of the last day or two: what a
+gateway that starts anew must know of sliding windows."""
 
 spreads = Table(
     "spreads",

@@ -4,6 +4,7 @@ and holds, what it takes from them until it is over."""
 from collections.abc import Iterator, Sequence
 
 from penstock.core.limits.charges import NANO
+from penstock.core.limits.parts import Axis, Money, Part, Slots
 from penstock.core.limits.spec import RateSpec, ShapingSpec
 from penstock.core.limits.windows import Calendar, Gauge, Pour, Window
 
@@ -20,9 +21,13 @@ _BUDGETS = [(f"budget_per_{period}", period) for period in ("day", "month")]
 class Account:
     """One of those who pay."""
 
-    __slots__ = ("_gauges", "budgets", "calls", "kind", "model", "name", "requests", "spec", "tokens")
+    __slots__ = ("_gauges", "axis", "budgets", "calls", "kind", "model", "name", "requests", "slots", "spec", "tokens")
 
-    def __init__(self, kind: str, name: str, model: str, spec: RateSpec) -> None:
+    def __init__(self, kind: str, name: str, model: str, spec: RateSpec, axis: Axis | None = None) -> None:
+        self.axis = axis
+        """Where its limits are shared with other processes: their clock."""
+        self.slots: Slots | None = None
+        """Then the calls that it may have at once are a limit like the others."""
         self.kind = kind
         """tenant, key, or everybody."""
         self.name = name
@@ -45,20 +50,36 @@ class Account:
         for field, what, period in _RATES:
             limit: int | None = getattr(spec, field)
             if limit is not None:
-                gauge = self._gauges.get(field) or Window(f"{what} per {period}", limit, period)
+                gauge = self._gauges.get(field) or self._open(f"{what} per {period}", limit, period, money=False)
                 self._keep(field, gauge, limit, gauges)
                 (self.requests if what == "requests" else self.tokens).append(gauge)
         for field, period in _BUDGETS:
             money: float | None = getattr(spec, field)
             if money is not None:
-                gauge = self._gauges.get(field) or Calendar(f"budget per {period}", 0, period)
+                gauge = self._gauges.get(field) or self._open(f"budget per {period}", 0, period, money=True)
                 self._keep(field, gauge, round(money * NANO), gauges)
                 self.budgets.append(gauge)
         self._gauges = gauges
+        if self.axis is not None:
+            self._share_slots(self.axis, spec.concurrency)
+
+    def _open(self, what: str, limit: int, period: str, *, money: bool) -> Gauge:
+        if self.axis is not None:
+            return (Money if money else Part)(what, limit, self.axis)
+        return Calendar(what, limit, period) if money else Window(what, limit, period)
+
+    def _share_slots(self, axis: Axis, most: int | None) -> None:
+        if most is None:
+            self.slots = None
+            return
+        if self.slots is None:
+            self.slots = Slots(most, axis, self)
+        self.slots.relimit(most)
+        self.requests.append(self.slots)
 
     @staticmethod
     def _keep(field: str, gauge: Gauge, limit: int, gauges: dict[str, Gauge]) -> None:
-        gauge.limit = limit
+        gauge.relimit(limit)
         gauges[field] = gauge
 
     @property
@@ -76,11 +97,16 @@ class Account:
     @property
     def idle(self) -> bool:
         """Nothing would be lost with it."""
-        return not self.calls and not any(gauge.used for gauge in self.gauges())
+        return not self.calls and all(gauge.pristine for gauge in self.gauges())
 
     def gauges(self) -> Iterator[Gauge]:
         """All its windows."""
         yield from self._gauges.values()
+
+    def parts(self) -> list[Part]:
+        """Those of its limits that are shared with other processes."""
+        parts = [gauge for gauge in self._gauges.values() if isinstance(gauge, Part)]
+        return parts if self.slots is None else [*parts, self.slots]
 
 
 class Shape(Account):
@@ -115,11 +141,14 @@ class Purse:
     def __init__(self, accounts: Sequence[Account], default_output: int) -> None:
         self.accounts = tuple(accounts)
         self.requests = [gauge for account in accounts for gauge in account.requests]
-        self.told = [gauge for account in accounts for gauge in account.requests if not isinstance(account, Shape)]
+        self.told = [
+            gauge for account in accounts for gauge in account.requests
+            if not isinstance(account, Shape) and gauge is not account.slots
+        ]  # fmt: skip
         """Those on requests that are the client's own."""
         self.tokens = [gauge for account in accounts for gauge in account.tokens]
         self.budgets = [gauge for account in accounts for gauge in account.budgets]
-        self.crowded = [account for account in accounts if account.spec.concurrency is not None]
+        self.crowded = [one for one in accounts if one.spec.concurrency is not None and one.slots is None]
         """Those that bound how many calls they have at once."""
         self.least_tokens = min((gauge.limit for gauge in self.tokens), default=0)
         stopping = [account for account in accounts if account.spec.over_budget == "stop"]

@@ -37,6 +37,8 @@ class Bar(NamedTuple):
         """The reason in words."""
         if self.label == "no_price":
             return f"The model {self.what!r} has no price here, and a budget applies."
+        if self.label == "limits_away":
+            return f"The store of shared limits cannot be reached, and {self.who} is limited. Please try again later."
         if self.label == "concurrency_limit":
             return f"Too many requests at once for {self.who}: limit {self.limit:,.0f}. Please try again later."
         numbers = f"limit {_shown(self.limit)}, used {_shown(self.used)}, requested {_shown(self.need)}"

@@ -7,15 +7,18 @@ once [Q3] is its business as well.
 from math import inf
 
 from penstock.base.errors import Label
+from penstock.base.leases import AccountKey
 from penstock.base.nouns import PRIORITIES, AccountView, Call, GaugeView, Rates, Usage
 from penstock.core.flight import Flight
 from penstock.core.limits.account import Account, Hold, Purse, Shape
 from penstock.core.limits.bars import Bar, bar_of
 from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
 from penstock.core.limits.estimates import Estimates
+from penstock.core.limits.leases import Leases, Tenure
+from penstock.core.limits.recall import Recollection
 from penstock.core.limits.room import Lane, Room
-from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec
-from penstock.core.limits.windows import tightest
+from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec, SharedSpec
+from penstock.core.limits.windows import Gauge, tightest
 
 MOST_PURSES = 4096
 
@@ -25,7 +28,7 @@ class Limits:
 
     __slots__ = (
         "_accounts", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared", "_spec",
-        "freed", "given_free", "on", "room",
+        "asking", "ended", "freed", "given_free", "leases", "on", "recollection", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,9 +51,17 @@ class Limits:
         self._estimates = Estimates()
         self._holds = 0
         self._prices: dict[str, Price] = {}
+        self.recollection = Recollection()
+        """What was used before this process began, until its account opens."""
         self.room = Room()
         self.freed: list[str] = []
         """Tenants of whom calls wait, and for whom something may have come free since it was last asked."""
+        self.asking: dict[AccountKey, Tenure] = {}
+        """What the store of shared limits is to be told and asked."""
+        self.leases: Leases | None = None
+        """Where limits are shared with other processes."""
+        self.ended: Leases | None = None
+        """Where they no longer are: what is still to be given back."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -66,14 +77,35 @@ class Limits:
         if spec == self._spec:
             return
         self._spec = spec
+        self._share(None if spec is None else spec.shared)
         self.on = spec is not None
         self._prices = {} if spec is None else {model: price_of(price) for model, price in spec.prices.items()}
         self._shaped = spec is not None and spec.shaping is not None
         self._shared = self._shaped or (spec is not None and spec.everybody is not None)
         self._purses.clear()
         former = self._former | self._accounts
-        self._former = {whose: account for whose, account in former.items() if not account.idle}
+        shared = self.leases is not None
+        self._former = {
+            whose: account for whose, account in former.items()
+            if (account.axis is not None) == shared and (shared or not account.idle)
+        }  # fmt: skip
         self._accounts = {}
+
+    def _share(self, shared: SharedSpec | None) -> None:
+        """Limits are shared so from now on. Where they begin to be, or cease, windows begin anew."""
+        if shared is None:
+            self.ended, self.leases = self.leases, None
+        elif self.leases is None:
+            self.leases = Leases(shared, self.room, self.asking)
+        else:
+            self.leases.spec = shared
+
+    def recall(self) -> None:
+        """Something is recalled: accounts that are open have it at once. Shared ones have it of their store."""
+        if self.leases is not None:
+            return
+        for whose, account in (self._former | self._accounts).items():
+            self.recollection.give(whose, account)
 
     # ===== a call comes and goes =====
 
@@ -107,11 +139,16 @@ class Limits:
                     if model not in self._prices:
                         return Bar("no_price", "", model, 0, 0, 0, 0, inf, 0.0)
             tokens, money = self._needs(flight, purse, output)
-        if purse.passes(tokens, money, now) or (bar := bar_of(purse, tokens, money, now)) is None:
+        if purse.passes(tokens, money, now) or (bar := self._bar(flight, purse, tokens, money, now)) is None:
             flight.hold = Hold(purse, tokens, money, output)
             self._holds += 1
             return None
         return bar
+
+    def _bar(self, flight: Flight, purse: Purse, tokens: int, money: int, now: float) -> Bar | None:
+        if self.leases is None:
+            return bar_of(purse, tokens, money, now)
+        return self.leases.bar(purse, self.lane(flight), tokens, money, now)
 
     def _needs(self, flight: Flight, purse: Purse, output: int) -> tuple[int, int]:
         """Tokens and money to hold: what will hardly be passed, or all of the limit where the usual guess is within it:
@@ -223,8 +260,11 @@ class Limits:
         whose = kind, name, model
         account = self._accounts.get(whose)
         if account is None:
-            account = self._former.pop(whose, None) or Account(kind, name, model, spec)
+            axis = None if self.leases is None else self.leases.axis
+            account = self._former.pop(whose, None) or Account(kind, name, model, spec, axis)
             self._accounts[whose] = account
+            if self.recollection and axis is None:
+                self.recollection.give(whose, account)
         if account.spec != spec:
             account.respec(spec)
         return account
@@ -246,7 +286,11 @@ class Limits:
         purse = self._purse(self.lane(flight), spec)
         if purse is None or not (purse.told or purse.tokens):
             return None
-        requests, tokens = tightest(purse.told, now), tightest(purse.tokens, now)
+        if self.leases is None:
+            requests, tokens = tightest(purse.told, now), tightest(purse.tokens, now)
+        else:
+            requests = min(purse.told, key=_left, default=None)
+            tokens = min(purse.tokens, key=_left, default=None)
         if tokens is None:
             assert requests is not None
             return Rates(requests.limit, requests.left, requests.free_at(now) - now, None, None, None)
@@ -270,14 +314,18 @@ class Limits:
     def _view(self, account: Account, now: float) -> AccountView:
         limits = []
         for gauge in account.gauges():
-            gauge.roll(now)
+            used, held, left, free_s = gauge.shown(now)
             unit = NANO if gauge.is_money else 1
             limits.append(GaugeView(
-                what=gauge.name, limit=gauge.limit / unit, used=gauge.used / unit, held=gauge.held / unit,
-                left=gauge.left / unit, free_s=gauge.free_at(now) - now,
+                what=gauge.name, limit=gauge.limit / unit, used=used / unit, held=held / unit, left=left / unit,
+                free_s=free_s,
             ))  # fmt: skip
         waiting = self.room.waiting(account.name) if account.kind == "tenant" and not account.model else 0
         return AccountView(
             kind=account.kind, name=account.name, model=account.model, in_flight=account.calls, waiting=waiting,
             concurrency=account.spec.concurrency, limits=limits,
         )  # fmt: skip
+
+
+def _left(gauge: Gauge) -> int:
+    return gauge.left

@@ -39,6 +39,10 @@ class Room:
         lanes = self._lanes.get(lane[0])
         return lanes is not None and lane in lanes
 
+    def count(self, lane: Lane) -> int:
+        """How many wait there."""
+        return len(self._lanes[lane[0]][lane]) if self.busy(lane) else 0
+
     def first(self, lane: Lane) -> Flight:
         """Who came there first."""
         return next(iter(self._lanes[lane[0]][lane].values()))

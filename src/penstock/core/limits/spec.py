@@ -91,6 +91,14 @@ class TiersSpec(_Spec, frozen=True, kw_only=True):
         return found
 
 
+class SharedSpec(_Spec, frozen=True, kw_only=True):
+    """How limits that several processes share are used here."""
+
+    away: Annotated[Literal["refuse", "local"], _doc("what limited tenants get while the store cannot be reached. refuse: 503 with Retry-After; local: each gateway serves a share of every limit by itself")] = "refuse"
+    share: Annotated[float, Meta(gt=0, le=1, description="with `away: local`, that share; one divided by the number of gateways, so that all together stay within the limits")] = 0.25
+    lease_s: Annotated[Seconds, _doc("how long a gateway may use what it was granted without being heard; what a gateway that dies had, counts as used from then on")] = field(default=3.0, name="lease")
+
+
 class LimitsSpec(_Spec, frozen=True, kw_only=True):
     """All limits, as the Gate reads them."""
 
@@ -107,3 +115,5 @@ class LimitsSpec(_Spec, frozen=True, kw_only=True):
     """What becomes of a call to a model without a price where a budget applies."""
     default_max_tokens: Count = 1024
     """Tokens of an answer that are held where the call does not say how many it may have."""
+    shared: SharedSpec | None = None
+    """Limits are shared with other processes, by leases of one store; None: they are this process's alone."""

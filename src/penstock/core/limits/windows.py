@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import ceil, inf
-from typing import Final
+from typing import Final, NamedTuple
 
 PERIODS: Final[dict[str, tuple[float, int]]] = {
     "second": (0.0625, 16), "minute": (1.0, 60), "hour": (60.0, 60), "day": (900.0, 96),
@@ -25,6 +25,16 @@ product, falls into the next bucket."""
 _CRUMB, _MOMENT_S = 1e-9, 1e-6
 """So much of a request is none, and so much later it is asked again: an alarm that rings when one fits must find that
 it does, and a time since 1970 is a float of a quarter of a microsecond."""
+
+
+class Shown(NamedTuple):
+    """How a window stands, for people."""
+
+    used: int
+    held: int
+    left: int
+    free_s: float
+    """Until all of it is there again."""
 
 
 class Bucket:
@@ -85,6 +95,20 @@ class Gauge:
         """What may still be taken."""
         return max(0, self.limit - self.used)
 
+    @property
+    def pristine(self) -> bool:
+        """Nothing would be lost with it."""
+        return not self.used
+
+    def relimit(self, limit: int) -> None:
+        """Another limit holds from now on; what was used is kept."""
+        self.limit = limit
+
+    def shown(self, now: float) -> Shown:
+        """For people."""
+        self.roll(now)
+        return Shown(self.used, self.held, self.left, self.free_at(now) - now)
+
     def roll(self, now: float) -> None:
         """Forget what is older than the window. A time before the latest one that was seen changes nothing."""
         raise NotImplementedError
@@ -115,21 +139,21 @@ class Gauge:
 class Window(Gauge):
     """A sliding one."""
 
-    __slots__ = ("_bucket_s", "_buckets", "_count", "_index")
+    __slots__ = ("_buckets", "_count", "_index", "bucket_s")
 
     def __init__(self, name: str, limit: int, period: str) -> None:
         super().__init__(name, limit)
-        self._bucket_s, self._count = PERIODS[period]
+        self.bucket_s, self._count = PERIODS[period]
         self._index = 0
         self._buckets: deque[Bucket] = deque()
         """Those in which something was taken, the oldest first: `_count` + 1 at most."""
 
     def roll(self, now: float) -> None:
         """See `Gauge`."""
-        index = int(now // self._bucket_s)
+        index = int(now // self.bucket_s)
         if index > self._index or self.until == -inf:
             self._index = index
-            self.until = (index + 1) * self._bucket_s
+            self.until = (index + 1) * self.bucket_s
             self.bucket = None
             buckets, oldest = self._buckets, index - self._count
             while buckets and buckets[0].index < oldest:
@@ -151,35 +175,55 @@ class Window(Gauge):
             excess -= bucket.used
             if excess <= 0:
                 return self._end_of(bucket)
-        return (self._index + 1 + self._count) * self._bucket_s
+        return (self._index + 1 + self._count) * self.bucket_s
 
     def free_at(self, now: float) -> float:
         """See `Gauge`."""
         return self._end_of(self._buckets[-1]) if self.used else now
 
+    def recall(self, amount: int, at: float) -> None:
+        """So much was taken at a time before this window was opened; what is older than the window is nothing."""
+        index = int(at // self.bucket_s)
+        if amount <= 0 or index < self._index - self._count:
+            return
+        bucket = Bucket(self, index)
+        bucket.used = amount
+        self.used += amount
+        later = [one for one in self._buckets if one.index > index]
+        place = len(self._buckets) - len(later)
+        self._buckets.insert(place, bucket)
+
     def _end_of(self, bucket: Bucket) -> float:
-        return (bucket.index + 1 + self._count) * self._bucket_s
+        return (bucket.index + 1 + self._count) * self.bucket_s
 
 
 class Calendar(Gauge):
     """A day or a month of UTC: one bucket."""
 
-    __slots__ = ("_period",)
+    __slots__ = ("period",)
 
     is_money = True
 
     def __init__(self, name: str, limit: int, period: str) -> None:
         super().__init__(name, limit)
-        self._period = period
+        self.period = period
 
     def roll(self, now: float) -> None:
         """See `Gauge`."""
         if now >= self.until:
-            self.until = bounds(self._period, now)[1]
+            self.until = bounds(self.period, now)[1]
             if self.bucket is not None:
                 self.bucket.gone = True
                 self.bucket = None
             self.used = self.held = 0
+
+    def recall(self, amount: int, at: float) -> None:
+        """So much was taken by then, in the day or month that this time lies in; of an earlier one it is nothing."""
+        ends = bounds(self.period, at)[1]
+        if amount > 0 and ends >= self.until:
+            if ends > self.until:
+                self.roll(at)
+            self.take(amount, 0)
 
     def allows_at(self, amount: int) -> float:
         """See `Gauge`."""

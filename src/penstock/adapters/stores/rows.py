@@ -1,0 +1,99 @@
+"""Rows: the journal's records as they stand in the ledger's tables, values by place, as drivers take them.
+
+Times are whole microseconds since the epoch (UTC), money is in whole billionths.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from penstock.adapters.stores.tables import calls, overheads, upkeep
+from penstock.base.entries import CALL, OVERHEAD, UPKEEP, Entry, Overhead, Upkeep
+from penstock.base.nouns import Usage
+
+MICROS: Final = 1_000_000
+NANOS: Final = 1_000_000_000
+HOUR: Final = 3_600 * MICROS
+MOST_TEXT: Final = 256
+"""Of a name that a client may choose."""
+_NOTHING: Final = Usage()
+
+Values = tuple[Any, ...]
+"""One row."""
+COLUMNS: Final = tuple(column.name for column in calls.columns if column.name != "n")
+"""Of `calls`, in the order of `Values`; `n` is the database's."""
+OF_OVERHEADS: Final = tuple(column.name for column in overheads.columns)
+OF_UPKEEP: Final = tuple(column.name for column in upkeep.columns)
+
+
+class Batch(NamedTuple):
+    """What goes into the tables together."""
+
+    calls: list[Values]
+    overheads: list[Values]
+    upkeep: list[Values]
+
+
+_entry = msgspec.json.Decoder(Entry).decode
+_overhead = msgspec.json.Decoder(Overhead).decode
+_upkeep = msgspec.json.Decoder(Upkeep).decode
+
+
+def rows_of(records: Iterable[tuple[bytes, bytes]]) -> Batch:
+    """The rows of records, by kind and payload. Raises msgspec.DecodeError for a payload that is none; kinds that this
+    version does not know are passed over."""
+    batch = Batch([], [], [])
+    add = batch.calls.append
+    for kind, payload in records:
+        if kind == CALL:
+            add(call_values(_entry(payload)))
+        elif kind == OVERHEAD:
+            batch.overheads.append(_overhead_values(_overhead(payload)))
+        elif kind == UPKEEP:
+            batch.upkeep.extend(_upkeep_values(_upkeep(payload)))
+    return batch
+
+
+def call_values(entry: Entry) -> Values:
+    """A call as it stands in its table: the order is that of `COLUMNS`."""
+    row = entry.row
+    at = round(row.at * MICROS)
+    ttft_s = row.ttft_s
+    used = row.billed
+    if used is None:
+        told = row.usage is not None and row.outcome == "ok" and row.status < 400
+        used = row.usage if told else _NOTHING
+        assert used is not None
+    return (
+        row.id, _text(row.client_id), at, row.tenant, row.key, _text(row.model), _text(row.path), row.pool,
+        row.replica, entry.region, row.outcome, row.status, row.stream, row.priority, row.attempts, row.hedge,
+        used.prompt_tokens, used.completion_tokens, used.cached_tokens, row.billed is not None,
+        round(row.cost * NANOS), round(row.latency_s * MICROS), None if ttft_s is None else round(ttft_s * MICROS),
+        round(row.queue_s * MICROS), at // HOUR, row.user or "", row.cache or "",
+    )  # fmt: skip
+
+
+def _text(text: str) -> str:
+    """As every database takes it."""
+    if len(text) <= MOST_TEXT and "\0" not in text:
+        return text
+    return text[:MOST_TEXT].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _overhead_values(spent: Overhead) -> Values:
+    return (
+        spent.call, spent.attempt, round(spent.at * MICROS), round(spent.seconds * MICROS), spent.tenant, spent.key,
+        _text(spent.model), spent.pool, spent.replica, spent.region, spent.what,
+    )  # fmt: skip
+
+
+def _upkeep_values(span: Upkeep) -> list[Values]:
+    at, took = round(span.at * MICROS), round(span.seconds * MICROS)
+    return [
+        (
+            span.id, kept.replica, at, took, kept.pool, kept.region, kept.purchase,
+            round(kept.hourly_cost * span.seconds / 3600 * NANOS),
+        )
+        for kept in span.kept
+    ]  # fmt: skip

@@ -1,0 +1,337 @@
+"""Parts: what this process may take of limits that it shares with others, as windows that look like any other.
+
+A part takes from its lease. `used` is the limit but for what is left of the lease, so that whoever asks a window
+whether something fits asks a part in the same way, and far from a limit a call costs no more than without leases. What
+the store knew when it was heard last is told to people and clients; what was used, and in which stretch of time, is
+kept until the store has been told.
+"""
+
+from collections import deque
+from math import inf
+from typing import Protocol
+
+from penstock.base.leases import Grant, Want
+from penstock.core.limits.spans import AT_ONCE, Span, span_of
+from penstock.core.limits.windows import Bucket, Gauge, Shown
+
+FRESH_S = 0.25
+"""So long what the store said of a limit that was full is believed without asking again."""
+
+
+class Axis:
+    """Where the store's clock is, seen from ours."""
+
+    __slots__ = ("ahead",)
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        """By so many seconds it is ahead of ours at most: a stretch of time must not be told too early."""
+
+
+class Drawn(Bucket):
+    """What was taken of a part in one stretch of time."""
+
+    __slots__ = ("told",)
+
+    def __init__(self, gauge: Gauge, index: int) -> None:
+        super().__init__(gauge, index)
+        self.told = 0
+        """What the store knows to be used in it."""
+
+    def change(self, used: int, held: int) -> None:
+        """What was taken was more or less. What the store knows comes back by the store, the rest at once."""
+        if not self.gone:
+            before = max(self.used, self.told)
+            self.used += used
+            self.held += held
+            gauge = self.gauge
+            gauge.used += max(self.used, self.told) - before
+            gauge.held += held
+
+
+class Part(Gauge):
+    """This process's part of a limit."""
+
+    __slots__ = (
+        "_axis", "_buckets", "_ends", "_index", "_mark", "_owed", "_since", "alone", "denied_at", "expires", "fits_at",
+        "free", "full_at", "heard_at", "hungry", "reserve", "size", "span", "taken", "theirs",
+    )  # fmt: skip
+
+    def __init__(self, what: str, limit: int, axis: Axis) -> None:
+        super().__init__(what, limit)
+        self.span: Span = span_of(what)
+        self._axis = axis
+        self._index = -1
+        self._ends = -inf
+        self._buckets: deque[Drawn] = deque()
+        self._owed: list[tuple[int, int]] = []
+        """Of stretches that count no more: what was not told of them."""
+        self.expires = -inf
+        """When the lease ends."""
+        self.reserve = 0
+        """What is left of the lease when more is asked for already."""
+        self.used = self._mark = limit
+        self.size = 0
+        """What is asked for beside what calls need now."""
+        self.hungry = False
+        """More was needed than there was, or is about to be."""
+        self.heard_at = -inf
+        """When the store said this:"""
+        self.taken = 0
+        """by everybody,"""
+        self.theirs = 0
+        """of it granted, and may come back,"""
+        self.free = limit
+        """and not granted to anybody;"""
+        self.fits_at = self.full_at = -inf
+        """when what was asked for fits, and when all is there again."""
+        self.denied_at = -inf
+        """When it had less than was needed."""
+        self.alone: float | None = None
+        """The store is away, and this share of the limit is served without it."""
+        self._since = (0, 0)
+        """The stretch in which that began, and what had been used in it."""
+
+    # ===== what a window does =====
+
+    def roll(self, now: float) -> None:
+        """See `Gauge`."""
+        if now >= self._ends:
+            index = self.span.index(now + self._axis.ahead)
+            if index > self._index:
+                self._index = index
+                self.bucket = None
+                self._drop(self.span.oldest(index))
+            self._ends = max(now, self.span.ends(self._index) - self._axis.ahead)
+        if self.alone is not None:
+            self._serve_alone(self.alone)
+        elif now >= self.expires:
+            self.set(0)
+        self.until = self._ends if self.expires <= now else min(self._ends, self.expires)
+
+    def _drop(self, oldest: int) -> None:
+        buckets = self._buckets
+        while buckets and buckets[0].index < oldest:
+            bucket = buckets.popleft()
+            bucket.gone = True
+            self.held -= bucket.held
+            if bucket.used > bucket.told:
+                self._owed.append((bucket.index, bucket.used - bucket.told))
+
+    def begin(self) -> Bucket:
+        """See `Gauge`."""
+        drawn = Drawn(self, self._index)
+        self._buckets.append(drawn)
+        self.bucket = drawn
+        return drawn
+
+    def allows_at(self, amount: int) -> float:
+        """See `Gauge`."""
+        return self.fits_at
+
+    def free_at(self, now: float) -> float:
+        """See `Gauge`."""
+        return max(now, self.full_at)
+
+    def relimit(self, limit: int) -> None:
+        """See `Gauge`."""
+        self.used += limit - self.limit
+        self._mark += limit - self.limit
+        self.limit = limit
+
+    @property
+    def left(self) -> int:
+        """What may still be taken by anybody who asks here: what is not granted, and our own lease."""
+        return min(self.limit, max(0, self.free + max(0, self.balance)))
+
+    def shown(self, now: float) -> Shown:
+        """See `Gauge`: as the store knew it, and what was taken here since."""
+        left = self.left
+        return Shown(self.limit - left, self.held, left, self.free_at(now) - now)
+
+    @property
+    def pristine(self) -> bool:
+        """See `Gauge`."""
+        return not self._buckets and not self._owed
+
+    # ===== the lease =====
+
+    @property
+    def balance(self) -> int:
+        """What is left of the lease."""
+        return self.limit - self.used + self.reserve
+
+    @property
+    def spent(self) -> int:
+        """What was taken since that was said last."""
+        return max(0, self.used - self._mark)
+
+    def set(self, balance: int, reserve: int = 0) -> None:
+        """So much is left of it."""
+        self.reserve = reserve
+        self.used = self._mark = self.limit - balance + reserve
+
+    def open_reserve(self) -> None:
+        """Take from the reserve as well from now on, and ask for more."""
+        if self.reserve:
+            self.used -= self.reserve
+            self._mark -= self.reserve
+            self.reserve = 0
+            self.hungry = True
+
+    def kept(self) -> int:
+        """What calls in flight hold, and what was used and not told."""
+        waiting = sum(amount for _, amount in self._owed)
+        return waiting + sum(max(0, bucket.used - bucket.told) for bucket in self._buckets)
+
+    def untold(self) -> bool:
+        """Whether something was used that the store should know."""
+        return bool(self._owed) or any(bucket.used - bucket.held != bucket.told for bucket in self._buckets)
+
+    def tell(self) -> tuple[tuple[int, int], ...]:
+        """What was used and not told; from now on it counts as told."""
+        told = self._owed
+        self._owed = []
+        for bucket in self._buckets:
+            amount = bucket.used - bucket.held - bucket.told
+            if amount:
+                told.append((bucket.index, amount))
+                bucket.told += amount
+        return tuple(told)
+
+    def tell_again(self, told: tuple[tuple[int, int], ...]) -> None:
+        """The store has forgotten everything but this: all else that still counts is told once more."""
+        known = dict(told)
+        for bucket in self._buckets:
+            bucket.told = known.get(bucket.index, 0)
+
+    def want(self, used: tuple[tuple[int, int], ...], least: int, due: int, idle: bool, now: float) -> Want:
+        """What is said of it. What is left of the lease stays ours as far as it is of use; what is not is given back,
+        here and now."""
+        self._resize(idle, now)
+        if self.alone is not None:  # what is left is no lease
+            self.hungry = False
+            return Want(self.name, self.limit, used, self.kept(), least, due, self.size)
+        balance = max(0, self.balance)
+        if least > balance and self.denies(least, now):
+            balance = 0  # it would keep others from what they need, who might keep us from the rest
+        ours = min(balance, due + self.size)
+        self.set(ours)
+        self.hungry = False
+        spare = max(0, ours - due)
+        return Want(
+            self.name, self.limit, used, self.kept() + ours, max(0, least - ours), max(0, due - ours),
+            max(0, self.size - spare),
+        )  # fmt: skip
+
+    def _resize(self, idle: bool, now: float) -> None:
+        """Leases grow while they are used up at once, and shrink to what is used in a second."""
+        spent, since_s = self.spent, now - self.heard_at
+        if idle:
+            self.size = 0
+        elif self.hungry:
+            self.size = min(self.limit, max(2 * self.size, spent, 1)) if since_s < FRESH_S else max(spent, self.size)
+        elif since_s >= 2 * FRESH_S:
+            self.size = min(self.size, 2 * spent)
+
+    def hear(self, grant: Grant, least: int, expires: float, now: float) -> None:
+        """The store has answered."""
+        self.alone = None
+        self.heard_at, self.expires = now, expires
+        self.taken, self.theirs = grant.used, grant.held
+        self.free = max(0, self.limit - grant.used)
+        self.fits_at = now + grant.fits_s
+        self.full_at = now + grant.free_s
+        balance = grant.granted - self.kept()
+        if least > balance:
+            self.denied_at = now
+        self.set(balance, balance // 2 if balance > 1 and self.free > balance else 0)
+        self.until = self._ends = -inf  # the store's clock may be another than was believed
+
+    # ===== what the store said, and what is done without it =====
+
+    def denies(self, need: int, now: float) -> bool:
+        """Whether the store has said, and not long ago, that so much is not there."""
+        return now < self.denied_at + FRESH_S and need - self.balance > self.free
+
+    def firm(self, amount: int) -> bool:
+        """See `Gauge`: by what the store said."""
+        return self.taken - self.theirs + amount > self.limit
+
+    def go_alone(self, share: float, now: float) -> None:
+        """The store is away: from now on a share is served, of what was left when it was heard last, and of the limit
+        once what others used before means nothing any more."""
+        self.until = -inf
+        self.alone = None
+        self.roll(now)
+        self.alone = share
+        self._since = (self._index, 0 if self.bucket is None else self.bucket.used)
+        self.until = -inf
+
+    def alone_until(self) -> float:
+        """When some of what was used alone counts no more."""
+        first = self._buckets[0].index if self._buckets else self._index
+        return self.span.free_at(first) - self._axis.ahead
+
+    def _serve_alone(self, share: float) -> None:
+        balance = max(1, int(share * self.limit)) - sum(bucket.used for bucket in self._buckets)
+        began, before = self._since
+        if self.heard_at > -inf and self.span.index(self.heard_at + self._axis.ahead) >= self.span.oldest(self._index):
+            since = sum(bucket.used for bucket in self._buckets if bucket.index >= began) - before
+            balance = min(balance, max(min(1, self.free), int(share * self.free)) - since)
+        self.set(balance)
+
+
+class Money(Part):
+    """Of a budget."""
+
+    __slots__ = ()
+    is_money = True
+
+
+class Counted(Protocol):
+    """Who has calls."""
+
+    calls: int
+
+
+class Slots(Part):
+    """Of the calls that an account may have at once. It has no window: what is in flight is what the account says."""
+
+    __slots__ = ("_granted", "_owner")
+
+    def __init__(self, limit: int, axis: Axis, owner: Counted) -> None:
+        super().__init__(AT_ONCE, limit, axis)
+        self._owner = owner
+        self._granted = 0
+        self.bucket = Drawn(self, 0)
+        self.bucket.gone = True
+
+    def roll(self, now: float) -> None:
+        """See `Gauge`. `until` stays in the past, so that it is asked every time."""
+        if self.alone is not None:
+            self.set(max(1, int(self.alone * self.limit)) - self._owner.calls)
+        else:
+            self.set(0 if now >= self.expires else self._granted - self._owner.calls)
+
+    def kept(self) -> int:
+        """See `Part`."""
+        return self._owner.calls
+
+    def untold(self) -> bool:
+        """See `Part`."""
+        return False
+
+    def hear(self, grant: Grant, least: int, expires: float, now: float) -> None:
+        """See `Part`."""
+        super().hear(grant, least, expires, now)
+        self._granted = grant.granted
+        self.set(grant.granted - self._owner.calls)
+
+    def go_alone(self, share: float, now: float) -> None:
+        """See `Part`."""
+        self.alone = share
+
+    def alone_until(self) -> float:
+        """See `Part`: a call may end at any time."""
+        return -inf

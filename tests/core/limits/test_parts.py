@@ -1,0 +1,187 @@
+"""A part looks like a window, spends from a lease, and remembers what the store was not told."""
+
+from penstock.base.leases import Grant
+from penstock.core.limits.parts import Axis, Money, Part, Slots
+
+WHAT = "tokens per minute"
+
+
+def part(granted: int = 0, free: int = 0, limit: int = 100, now: float = 10.0, least: int = 0) -> Part:
+    """A part of a limit; `granted` is its lease, `free` what the store has left."""
+    made = Part(WHAT, limit, Axis())
+    if granted or least:
+        taken = limit - free
+        made.hear(Grant(WHAT, granted, taken, granted, 30.0, 61.0), least, now + 3.0, now)
+        made.roll(now)
+    return made
+
+
+def test_nothing_may_be_taken_without_a_lease() -> None:
+    """It is full, whatever the limit."""
+    made = part()
+    assert made.over(1, 10.0)
+    assert made.balance == 0
+
+
+def test_a_lease_can_be_spent_and_no_more() -> None:
+    """Up to its last unit; what is given back can be spent again."""
+    made = part(granted=5)
+    assert not made.over(5, 10.0)
+    bucket = made.take(5, 5)
+    assert made.over(1, 10.0)
+    bucket.change(-2, -5)
+    assert not made.over(2, 10.0)
+    assert made.balance == 2
+
+
+def test_a_lease_ends() -> None:
+    """From then on nothing is left of it."""
+    made = part(granted=5)
+    assert not made.over(1, 12.9)
+    assert made.over(1, 13.0)
+    assert made.balance == 0
+
+
+def test_half_of_a_lease_is_a_reserve() -> None:
+    """Where there is more to be had, asking begins before all is spent."""
+    made = part(granted=8, free=50)
+    assert made.over(5, 10.0)
+    assert not made.over(4, 10.0)
+    made.open_reserve()
+    assert made.hungry
+    assert not made.over(8, 10.0)
+
+
+def test_what_is_settled_is_told_once() -> None:
+    """What calls in flight hold is kept; what they used is told, and then what is taken back of it."""
+    made = part(granted=20)
+    made.take(1, 0).change(0, 0)
+    held = made.take(9, 9)
+    assert (made.kept(), made.untold()) == (10, True)
+    assert made.tell() == ((10, 1),)
+    assert (made.kept(), made.untold()) == (9, False)
+    held.change(-5, -9)
+    assert made.tell() == ((10, 4),)
+    assert made.kept() == 0
+    before = made.balance
+    held.change(-1, 0)
+    assert made.balance == before
+    assert made.tell() == ((10, -1),)
+
+
+def test_what_slides_out_is_told_before_it_is_spent_again() -> None:
+    """A call in flight for longer than the window: what it holds is owed to the store, and is not ours until then."""
+    made = part(granted=10)
+    bucket = made.take(10, 10)
+    made.roll(100.0)
+    assert bucket.gone
+    assert (made.kept(), made.held, made.balance) == (10, 0, 0)
+    assert made.tell() == ((10, 10),)
+    assert made.kept() == 0
+
+
+def test_a_message_gives_back_what_is_of_no_use() -> None:
+    """An idle lease goes back whole, here and now; what waiting calls need stays."""
+    made = part(granted=10)
+    made.take(2, 2)
+    want = made.want((), 3, 3, True, 11.0)
+    assert (want.kept, want.least, want.due, want.ahead) == (5, 0, 0, 0)
+    assert made.balance == 3
+    want = made.want((), 0, 0, True, 11.0)
+    assert (want.kept, made.balance) == (2, 0)
+
+
+def test_leases_grow_while_they_are_used_up_at_once() -> None:
+    """Twice as much each time, and no more than the limit; slower, and they shrink to what is used."""
+    made = part(granted=1, limit=10)
+    sizes = []
+    for _ in range(5):
+        made.hungry = True
+        sizes.append(made.want((), 0, 0, False, 10.1).ahead + made.balance)
+    assert sizes == [1, 2, 4, 8, 10]
+    made.want((), 0, 0, False, 12.0)
+    assert made.size == 0
+
+
+def test_a_call_that_cannot_pass_keeps_nothing_from_others() -> None:
+    """The store has said that there is not enough: what is here goes back, and all of it is asked for."""
+    made = part(granted=4, free=0, least=9)
+    assert made.denies(9, 10.1)
+    want = made.want((), 9, 9, False, 10.1)
+    assert (want.kept, want.least, want.due) == (0, 9, 9)
+    assert not made.denies(9, 11.0)
+
+
+def test_people_are_told_the_shared_truth() -> None:
+    """What is left is what the store had left and our own lease; when it comes back is what it said."""
+    made = part(granted=10, free=30)
+    made.take(4, 4)
+    assert made.left == 36
+    assert made.shown(10.0) == (64, 4, 36, 61.0)
+    assert (made.allows_at(1), made.free_at(100.0)) == (40.0, 100.0)
+    assert made.firm(91)
+    assert not made.firm(40)
+
+
+def test_another_limit_keeps_the_lease() -> None:
+    """What is left of it is the same."""
+    made = part(granted=10)
+    made.relimit(50)
+    assert (made.balance, made.limit) == (10, 50)
+
+
+def test_alone_it_serves_a_share_of_what_was_left() -> None:
+    """A quarter of forty, and of the limit once what others used means nothing any more; what was used in the window
+    counts; and of the smallest limit one."""
+    made = part(granted=1, free=40)
+    made.go_alone(0.25, 14.0)
+    assert not made.over(10, 14.0)
+    assert made.over(11, 14.0)
+    made.take(10, 0)
+    assert made.over(1, 20.0)
+    assert made.alone_until() == 75.0
+    assert not made.over(25, 80.0)
+    assert made.over(26, 80.0)
+    small = part(limit=3)
+    small.go_alone(0.25, 14.0)
+    assert not small.over(1, 14.0)
+    assert small.over(2, 14.0)
+
+
+def test_a_store_that_has_forgotten_is_told_all_again() -> None:
+    """All but what it has just heard."""
+    made = part(granted=20)
+    made.take(5, 0)
+    made.tell()
+    made.take(2, 0)
+    told = made.tell()
+    made.tell_again(told)
+    assert made.tell() == ((10, 5),)
+
+
+class Calls:
+    """Who has calls in flight."""
+
+    calls = 0
+
+
+def test_slots_go_by_the_calls_in_flight() -> None:
+    """What is granted less what is in flight; without a store a share; when the lease ends, none."""
+    owner = Calls()
+    made = Slots(8, Axis(), owner)
+    made.hear(Grant(made.name, 3, 8, 8, 0.0, 1.0), 0, 13.0, 10.0)
+    owner.calls = 2
+    assert not made.over(1, 10.0)
+    assert made.over(2, 10.0)
+    assert (made.kept(), made.untold()) == (2, False)
+    assert made.over(1, 13.0)
+    made.go_alone(0.5, 14.0)
+    assert not made.over(2, 14.0)
+    assert made.over(3, 14.0)
+    assert made.alone_until() < 0
+
+
+def test_money_is_money() -> None:
+    """Budgets are told apart."""
+    assert Money("budget per day", 5, Axis()).is_money
+    assert not Part(WHAT, 5, Axis()).is_money
