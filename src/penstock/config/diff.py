@@ -17,9 +17,14 @@ from penstock.config.addresses import show_address
 from penstock.config.schema import KeyTerms, ScaleConf, ScaledPool, ServerSpec, Settings
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, SharedSpec
 
-RESTART = ("listen", "admin", "metrics", "tls", "journal", "ledger", "workers", "limits.backlog", "shared_limits.store")
+RESTART = (
+    "listen", "admin", "metrics", "tls", "journal", "ledger", "workers", "limits.backlog", "shared_limits.store",
+    "cache.redis",
+)  # fmt: skip
 """What holds until a restart."""
-_SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash", "most_tokens", "ledger", "lease_store")
+_SEPARATE = (
+    "pools", "key_names", "key_terms", "admin_key_hash", "most_tokens", "ledger", "lease_store", "shared_cache",
+)  # fmt: skip
 
 
 def changes(old: Settings, new: Settings) -> list[str]:
@@ -41,6 +46,8 @@ def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     yield from _keys(old.server, new.server)
     if old.server.lease_store != new.server.lease_store:  # so may this
         yield "shared_limits.store", "shared_limits.store: changed"
+    if old.server.shared_cache != new.server.shared_cache:  # so may this
+        yield "cache.redis", "cache.redis: changed"
     if old.server.ledger != new.server.ledger:  # the URL of its database may hold a password
         yield "ledger", "ledger: changed"
     yield from _structs("", replace(old.gate, limits=None), replace(new.gate, limits=None))

@@ -29,7 +29,7 @@ class Limits:
 
     __slots__ = (
         "_accounts", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared", "_spec",
-        "asking", "ended", "freed", "leases", "on", "recollection", "room",
+        "asking", "ended", "freed", "given_free", "leases", "on", "recollection", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -43,6 +43,8 @@ class Limits:
         """None: nothing limits them."""
         self.on = False
         """Somebody is limited, or something has a price."""
+        self.given_free = True
+        """An answer that was not generated for its call costs a request and nothing else."""
         self._shaped = False
         """Priorities are told apart."""
         self._shared = False
@@ -122,8 +124,8 @@ class Limits:
         if call.client_id:
             self._ids.discard((call.tenant, call.client_id))
 
-    def hold(self, flight: Flight, now: float) -> Bar | None:
-        """Take what the call may need, all or nothing; what bars it, otherwise."""
+    def hold(self, flight: Flight, now: float, *, given: bool = False) -> Bar | None:
+        """Take what the call may need, all or nothing; what bars it, otherwise. `given`: nothing is made for it."""
         spec = self._spec
         if spec is None or not flight.targets:
             return None
@@ -131,7 +133,7 @@ class Limits:
         if purse is None:
             return None
         tokens = money = output = 0
-        if purse.tokens or purse.budgets:
+        if (purse.tokens or purse.budgets) and not (given and self.given_free):
             output = most_output(flight.call, purse.usual_output)
             if purse.budgets and spec.unknown_price == "refuse":
                 for _, model in flight.targets:
@@ -201,6 +203,24 @@ class Limits:
             if len(self.room):
                 self.free(call.tenant)
         return billed
+
+    def settle_free(self, flight: Flight, outcome: str) -> None:
+        """The call is over, and nothing was generated for it: it counts as a request where it got something."""
+        hold = flight.hold
+        if hold is not None:
+            flight.hold = None
+            hold.settle(outcome == "ok" or flight.began is not None, 0, 0)
+            self._holds -= 1
+            if len(self.room):
+                self.free(flight.call.tenant)
+
+    def release(self, flight: Flight) -> None:
+        """Give back what it holds: it is asked anew what it may need."""
+        hold = flight.hold
+        if hold is not None:
+            flight.hold = None
+            hold.settle(False, 0, 0)
+            self._holds -= 1
 
     def free(self, tenant: str) -> None:
         """Something may have come free for this tenant's calls, and, where tenants share it, for all that wait."""
