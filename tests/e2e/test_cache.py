@@ -132,15 +132,19 @@ def test_tenants_do_not_share_and_tags_put_out_of_use(start: Start, engines: lis
             {"invalidated": 1, "shared": None},
         )
         assert [await states("sk-acme"), await states("sk-lab")] == ["miss", "hit"]
-        rows = [json.loads(line) for line in gateway.log().splitlines() if '"cache":' in line]
-        assert Counter(row.get("cache") for row in rows) == {"miss": 3, "hit": 3}
+
+        async def logged() -> bool:
+            rows = [json.loads(line) for line in gateway.log().splitlines() if '"cache":' in line]
+            return Counter(row["cache"] for row in rows) == {"miss": 3, "hit": 3}
+
+        await eventually(logged, "six lines of the access log")
 
     run(main)
 
 
 def test_workers_keep_their_own_and_forget_together(start: Start, engines: list[str]) -> None:
-    """With two workers an engine is asked twice at most; the admin API adds them up, and what it puts out of use neither
-    of them gives any more."""
+    """With two workers an engine is asked twice at most; the admin API adds them up, and what it puts out of use
+    neither of them gives any more."""
     gateway = start({"pools": [pool(engines[0])], "cache": {}, "workers": 2})
     body = question("workers", 3, stream=False)
 
