@@ -253,7 +253,8 @@ class Quick:
             if (found := self._replicas.get(order.unit)) is not None:
                 self._remove(found, now)
         elif isinstance(order, Remember):
-            self._kept = order.past
+            assert isinstance(order.part, Past)  # nothing here has a budget
+            self._kept = order.part
 
     # ===== the end =====
 

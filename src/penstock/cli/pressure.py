@@ -106,7 +106,7 @@ class Job(Struct, frozen=True, kw_only=True):
         return f"{self.drill}/{self.variant}/{self.seed}/{blake2b(text, digest_size=8).hexdigest()}"
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class Done(Struct, frozen=True, kw_only=True):
     """A run that was played."""
 
     key: str
@@ -276,10 +276,10 @@ def _trial(job: Job) -> Trial:
     return Trial(job.scenario, job.scenario.policy)
 
 
-def _work(job: Job) -> Kept:
+def _work(job: Job) -> Done:
     began = time.process_time()
     played = play(_trial(job), _requests, job.seed, job.pictures)
-    return Kept(key=job.key(), cpu_s=time.process_time() - began, played=played)
+    return Done(key=job.key(), cpu_s=time.process_time() - began, played=played)
 
 
 def _jobs(test: Asked) -> list[Job]:
@@ -301,43 +301,43 @@ def _play(tests: list[Asked], jobs: int, keep: Path | None, quiet: bool) -> list
         bar = progress.add_task("under pressure", total=len(wanted))
         missing = [job for job in wanted if job.key() not in known]
         progress.advance(bar, len(wanted) - len(missing))
-        for kept in _each(missing, jobs):
-            known[kept.key] = kept
+        for done in _each(missing, jobs):
+            known[done.key] = done
             progress.advance(bar)
             if keep is not None:
                 with keep.open("ab") as file:
-                    file.write(msgspec.json.encode(kept) + b"\n")
+                    file.write(msgspec.json.encode(done) + b"\n")
         return [_tested(test, known) for test in tests]
 
 
-def _kept(keep: Path) -> dict[str, Kept]:
+def _kept(keep: Path) -> dict[str, Done]:
     try:
-        lines = [msgspec.json.decode(line, type=Kept) for line in keep.read_bytes().splitlines()]
+        lines = [msgspec.json.decode(line, type=Done) for line in keep.read_bytes().splitlines()]
     except msgspec.MsgspecError as error:
         raise ConfigError([f"--keep: {keep} holds something else: {error}"]) from None
-    return {kept.key: kept for kept in lines}
+    return {done.key: done for done in lines}
 
 
-def _each(jobs: list[Job], processes: int) -> Iterator[Kept]:
+def _each(jobs: list[Job], processes: int) -> Iterator[Done]:
     if processes == 1 or len(jobs) < 2:
         yield from map(_work, jobs)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures: list[Future[Kept]] = [pool.submit(_work, job) for job in jobs]
+        futures: list[Future[Done]] = [pool.submit(_work, job) for job in jobs]
         for future in as_completed(futures):
             yield future.result()
 
 
-def _tested(test: Asked, known: dict[str, Kept]) -> Finding:
+def _tested(test: Asked, known: dict[str, Done]) -> Finding:
     drill, scenario, mistake, seeds, _ = test
     mine = [(job, known[job.key()]) for job in _jobs(test)]
-    runs = [kept.played for job, kept in mine if job.variant == mistake]
-    bound = next((kept.played for job, kept in mine if job.variant == AT_ONCE), None)
+    runs = [done.played for job, done in mine if job.variant == mistake]
+    bound = next((done.played for job, done in mine if job.variant == AT_ONCE), None)
     criteria = [with_head_room(scenario, one, _requests, seeds[0]) for one in judge(scenario, runs, bound)]
     return Finding(
         number=drill.number, name=drill.name, told=drill.told, mistake=mistake,
         requests=sum(run.numbers["requests"] for run in runs) / len(runs), criteria=criteria, runs=runs, bound=bound,
-        cpu_s=sum(kept.cpu_s for _, kept in mine),
+        cpu_s=sum(done.cpu_s for _, done in mine),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from penstock.adapters.discovery.registry import describe
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
 from penstock.config.schema import KeyTerms, ScaleConf, ScaledPool, ServerSpec, Settings
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, SharedSpec
 
 RESTART = (
     "listen", "admin", "metrics", "tls", "journal", "ledger", "workers", "limits.backlog", "shared_limits.store",
@@ -135,6 +135,7 @@ def _limits(old: LimitsSpec, new: LimitsSpec) -> Iterator[tuple[str, str]]:
     yield from _named("limits of key", old.keys, new.keys)
     yield from _named("price of", old.prices, new.prices)
     yield from _named("limits of", _whole(old), _whole(new))
+    yield from _structs("shared_limits.", old.shared or SharedSpec(), new.shared or SharedSpec())
     for name in ("shaping", "unknown_price", "default_max_tokens"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:

@@ -187,9 +187,9 @@ class Gate:
     # ===== settings and time =====
 
     def _recalled(self, event: Recalled, out: list[Effect], now: float) -> None:
-        self._calls.recall(event.used, self._served)
+        self._calls.recall(event.used, self.served)
 
-    def _served(self, name: str) -> str:
+    def served(self, name: str) -> str:
         """The name by which limits know a model that a client may name otherwise."""
         targets = self.catalog.targets(Call(id="", model=name))
         return targets[0].model if targets else name

@@ -13,19 +13,18 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from penstock import __version__
-from penstock.adapters.actuators.demand import file_of
+from penstock.adapters.actuators.memory import MemoryFiles
 from penstock.adapters.actuators.registry import (
     actuator_of,
     directory_of,
     ends_within_s,
+    has_money,
     leftovers,
-    purse_of,
     respec,
 )
 from penstock.base.nouns import Replica, Unit
 from penstock.base.ports import Actuator
 from penstock.config.schema import Access, ScaledPool
-from penstock.core.scale.budget import Purse
 from penstock.core.scale.flow import Flow, needs_flow
 from penstock.core.scale.governor import Governor
 from penstock.core.scale.mix import price_of
@@ -37,8 +36,6 @@ from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
     Drain,
     Fact,
-    Keep,
-    Kept,
     Look,
     Noticed,
     Order,
@@ -91,11 +88,9 @@ class _Ward:
     def __init__(self, pool: ScaledPool) -> None:
         """Raises OSError where what it needs cannot be had."""
         self.pool = pool
-        self.purse = purse_of(pool.spec.actuator, pool.pool)
-        self.kept = None if self.purse is None else self.purse.read()
-        """What an earlier life of the gateway has spent, until the Governor was told."""
-        self.actuator: Actuator = actuator_of(pool.spec.actuator, pool.pool)
-        self.memory = Memory(file_of(directory_of(pool.spec.actuator), pool.pool), pool.pool)
+        spec = pool.spec.actuator
+        self.memory = Memory(MemoryFiles(directory_of(spec), pool.pool), pool.pool, has_money(spec))
+        self.actuator: Actuator = actuator_of(spec, pool.pool)
         self.units: tuple[Unit, ...] = ()
         self.drained: set[str] = set()
         self.stopped: set[str] = set()
@@ -180,12 +175,9 @@ class Scaling:
         self._flow.watch([name for name, spec in specs.items() if needs_flow(spec.targets)])
         self._pump.tell(Reconfigured(specs, costs))
         for name, ward in self._wards.items():
-            if ward.kept is not None:
-                self._pump.tell(Kept(name, ward.kept))
-                ward.kept = None
-        for name, pool in self._pools.items():
-            if pool.spec.forecast is not None and (past := self._wards[name].memory.recall()) is not None:
-                self._pump.tell(Remembered(name, past))
+            pool = self._pools.get(name)
+            for part in ward.memory.recall(pool is not None and pool.spec.forecast is not None):
+                self._pump.tell(Remembered(name, part))
         self._tell_fleet()
 
     def _takes(self, pool: ScaledPool) -> bool:
@@ -211,7 +203,7 @@ class Scaling:
         await asyncio.gather(*tasks, return_exceptions=True)
         for name, ward in self._wards.items():
             if (purse := self.governor.purse(name)) is not None:
-                await self._keep(ward, purse)
+                await ward.memory.keep(purse)
         await asyncio.gather(*(self._leave(ward) for ward in self._wards.values()))
         self.close()
 
@@ -259,9 +251,7 @@ class Scaling:
                 ward.looking = True
                 self._spawn(self._look(ward))
         elif isinstance(order, Remember):
-            self._spawn(ward.memory.keep(order.past))
-        elif isinstance(order, Keep):
-            self._spawn(self._keep(ward, order.purse))
+            self._spawn(ward.memory.keep(order.part))
         elif isinstance(order, Drain):
             (ward.drained.add if order.drain else ward.drained.discard)(order.unit)
             self._tell_fleet()
@@ -297,13 +287,6 @@ class Scaling:
             log.warning("pool %s: %s drains, which its actuator does not know: %s", order.pool, order.unit, detail)
         elif detail:
             self._pump.tell(Scaled(order.pool, order.unit, detail))
-
-    async def _keep(self, ward: _Ward, purse: Purse) -> None:
-        if ward.purse is not None:
-            try:
-                await asyncio.to_thread(ward.purse.write, purse)
-            except OSError as wrong:
-                log.error("pool %s: what it has spent cannot be written down: %s", ward.pool.pool, wrong)
 
     async def _look(self, ward: _Ward) -> None:
         name = ward.pool.pool

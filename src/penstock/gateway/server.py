@@ -303,9 +303,8 @@ class DataPlane:
                 Call(
                     call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
                     True, head.wishes.priority, guess, most, len(body),
-                    session, user_of(fields), prefix, prompt_bytes,
-                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
-                    content=content or UNSET,
+                    session, user_of(fields) if fields.user else "", prefix, prompt_bytes,
+                    head.wishes.latency_s, head.tier, fields.n or 1, head.region, content or UNSET,
                 )
             )
         )  # fmt: skip

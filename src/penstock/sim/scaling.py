@@ -19,7 +19,6 @@ from penstock.core.scale.record import Decision
 from penstock.core.scale.words import (
     Drain,
     Fact,
-    Keep,
     Look,
     Noticed,
     Order,
@@ -83,7 +82,7 @@ class Scaling:
         self._pump.tell(Reconfigured({self._pool: self._spec}, {self._pool: self._group.money_per_hour()}))
 
     def _perform(self, order: Order) -> None:
-        if isinstance(order, Record | Keep | Remember):
+        if isinstance(order, Record | Remember):
             if self.decided is not None and isinstance(order, Record) and isinstance(order.entry, Decision):
                 self.decided(order.entry)
             return

@@ -12,13 +12,12 @@ from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.core.scale.words import (
     Drain,
     Fact,
-    Keep,
-    Kept,
     Look,
     Order,
     Reconfigured,
     Record,
     Remember,
+    Remembered,
     Scaled,
     Seen,
     Start,
@@ -101,13 +100,13 @@ class World:
         self.extra: tuple[ReplicaSeen, ...] = ()
         self.records: list[Decision | Step] = []
         self.orders: list[Order] = []
-        self.kept: Purse | None = None
-        """What it was told to keep."""
+        self.purse: Purse | None = None
+        """What is remembered of its money over a restart."""
         self.began_s = MONDAY_S
         """What the clock on the wall said at 0."""
         self.told_time = True
         self.past: Past | None = None
-        """What is kept over a restart."""
+        """What is remembered of its demand."""
         self.most = 0
         """The most that were there at once."""
         self.tell(Reconfigured({pool: spec}, {pool: hourly_cost}))
@@ -118,11 +117,11 @@ class World:
         self.tell(Reconfigured({self.pool: spec}, {self.pool: self.hourly_cost}))
 
     def restart(self) -> None:
-        """Another Governor takes over, with nothing but what was kept."""
+        """Another Governor takes over, with nothing but what was remembered of its money."""
         self.governor = Governor()
         self.change(self.spec)
-        if self.kept is not None:
-            self.tell(Kept(self.pool, self.kept))
+        if self.purse is not None:
+            self.tell(Remembered(self.pool, self.purse))
 
     def tell(self, fact: Fact) -> list[Order]:
         """Tell the Governor, and do what it orders."""
@@ -135,12 +134,13 @@ class World:
         if isinstance(order, Record):
             self.records.append(order.entry)
             return
-        if isinstance(order, Keep):
-            self.kept = order.purse
+        if isinstance(order, Remember) and isinstance(order.part, Purse):
+            self.purse = order.part
             return
         self.orders.append(order)
         if isinstance(order, Remember):
-            self.past = order.past
+            assert isinstance(order.part, Past)
+            self.past = order.part
         elif isinstance(order, Look):
             units = None if self.blind else tuple(self.units.values())
             self.tell(

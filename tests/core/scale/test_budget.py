@@ -137,9 +137,9 @@ def test_a_restart_does_not_forget() -> None:
     world = World(replace(SPEC, interval_s=20.0, look_s=20.0), hourly_cost=1.0)
     world.load = 600
     world.run(2 * HOUR_S)
-    assert world.kept is not None
+    assert world.purse is not None
     spent = world.governor.views(world.now)[0].month_cost
-    assert 0 <= spent - world.kept.spent[JANUARY] <= 6 * 60 / HOUR_S
+    assert 0 <= spent - world.purse.spent[JANUARY] <= 6 * 60 / HOUR_S
     assert world.governor.purse("p") is not None
     world.restart()
     world.now += HOUR_S

@@ -6,7 +6,6 @@ from penstock.adapters.actuators.deployment import KubernetesSpec
 from penstock.adapters.actuators.dry_run import DryRun, DryRunSpec
 from penstock.adapters.actuators.kubernetes import KubernetesActuator
 from penstock.adapters.actuators.process import DIRECTORY, ProcessActuator, ProcessSpec, left_in
-from penstock.adapters.actuators.purse import PurseFile
 from penstock.adapters.actuators.ray import RayActuator, RaySpec
 from penstock.base.ports import Actuator
 
@@ -45,9 +44,9 @@ def respec(actuator: Actuator, spec: Spec) -> bool:
     return isinstance(actuator, DryRun) and isinstance(spec, DryRunSpec)
 
 
-def purse_of(spec: Spec, pool: str) -> PurseFile | None:
-    """Where it is kept what the pool has spent; None: nothing of it is money."""
-    return None if isinstance(spec, DryRunSpec) else PurseFile(getattr(spec, "directory", DIRECTORY), pool)
+def has_money(spec: Spec) -> bool:
+    """Whether what it runs costs something."""
+    return not isinstance(spec, DryRunSpec)
 
 
 def leftovers(specs: Iterable[Spec], pools: Iterable[str]) -> Iterator[str]:

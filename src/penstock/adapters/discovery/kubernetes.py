@@ -11,7 +11,7 @@ from msgspec import Meta, field
 
 from penstock.adapters.discovery.settle import TrustSpec
 from penstock.adapters.kubernetes.client import Cluster, Context, Json, Kubeconfig, Namespace
-from penstock.adapters.kubernetes.kept import Kept
+from penstock.adapters.kubernetes.watched import Watched
 from penstock.base.nouns import Found
 from penstock.base.ports import Sighting
 from penstock.base.units import Seconds
@@ -48,12 +48,12 @@ class KubernetesSource:
 
     def __init__(self, spec: KubernetesSpec) -> None:
         self._spec = spec
-        self._kept = Kept(Cluster(spec.namespace, spec.kubeconfig, spec.context))
+        self._slices = Watched(Cluster(spec.namespace, spec.kubeconfig, spec.context))
 
     async def look(self, timeout_s: float) -> Sighting:
         """See `base.ports.Source`. Waits for a change, so the time that it is given is the time that it takes."""
         params = {"labelSelector": f"kubernetes.io/service-name={self._spec.service}"}
-        slices = await self._kept.look(SLICES, params, min(self._spec.watch_s, timeout_s), timeout_s)
+        slices = await self._slices.look(SLICES, params, min(self._spec.watch_s, timeout_s), timeout_s)
         return Sighting(endpoints(slices, self._spec.port))
 
 

@@ -15,10 +15,11 @@ from penstock.core.limits.bars import Bar, bar_of
 from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
 from penstock.core.limits.estimates import Estimates
 from penstock.core.limits.leases import Leases, Tenure
+from penstock.core.limits.parts import scarcest
 from penstock.core.limits.recall import Recollection
 from penstock.core.limits.room import Lane, Room
 from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec, SharedSpec
-from penstock.core.limits.windows import Gauge, tightest
+from penstock.core.limits.windows import tightest
 
 MOST_PURSES = 4096
 
@@ -289,8 +290,7 @@ class Limits:
         if self.leases is None:
             requests, tokens = tightest(purse.told, now), tightest(purse.tokens, now)
         else:
-            requests = min(purse.told, key=_left, default=None)
-            tokens = min(purse.tokens, key=_left, default=None)
+            requests, tokens = scarcest(purse.told), scarcest(purse.tokens)
         if tokens is None:
             assert requests is not None
             return Rates(requests.limit, requests.left, requests.free_at(now) - now, None, None, None)
@@ -325,7 +325,3 @@ class Limits:
             kind=account.kind, name=account.name, model=account.model, in_flight=account.calls, waiting=waiting,
             concurrency=account.spec.concurrency, limits=limits,
         )  # fmt: skip
-
-
-def _left(gauge: Gauge) -> int:
-    return gauge.left

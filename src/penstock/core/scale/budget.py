@@ -19,7 +19,7 @@ LAST_S = 2.5e11
 SAVED_EVERY_S = 60.0
 
 
-class Purse(Struct, frozen=True):
+class Purse(Struct, frozen=True, tag="spent"):
     """What must survive a restart of the gateway."""
 
     spent: dict[str, float]

@@ -24,11 +24,10 @@ from penstock.core.scale.view import ScaleView, UnitView
 from penstock.core.scale.window import Window
 from penstock.core.scale.words import (
     Fact,
-    Keep,
-    Kept,
     Look,
     Noticed,
     Order,
+    Part,
     Reconfigured,
     Record,
     Remember,
@@ -105,7 +104,7 @@ class _Pool:
         self.budget.charge(fsum(self.bill.hourly.values()), wall_s, now)
         self.guard.ration = self.budget.most(self.spec.min, self.guard.hourly_cost, now)
         if self.budget.due(now):
-            out.append(Keep(self.name, self.budget.purse()))
+            out.append(Remember(self.name, self.budget.purse()))
 
     @property
     def most(self) -> int:
@@ -148,6 +147,13 @@ class _Pool:
         self.crew.noticed(event.unit, now + max(0.0, event.within_s), out, now)
         if self.wanted is not None and not self.closing and not self.blind:
             self.crew.reconcile(self.wanted, self.most, out, now)
+
+    def remembered(self, part: Part, now: float) -> None:
+        """An earlier life of the gateway has left this."""
+        if isinstance(part, Purse):
+            self.budget.restore(part)
+        else:
+            self.foresight.recall(part, now)
 
     def _panics(self, window: Window, was: int, now: float) -> bool:
         """Whether a burst asks for more than there should be: that does not wait for the next decision."""
@@ -245,10 +251,8 @@ class Governor:
         elif isinstance(event, Reconfigured):
             self._reconfigured(event, now)
         elif (pool := self._pools.get(event.pool)) is not None:
-            if isinstance(event, Kept):
-                pool.budget.restore(event.purse)
-            elif isinstance(event, Remembered):
-                pool.foresight.recall(event.past, now)
+            if isinstance(event, Remembered):
+                pool.remembered(event.part, now)
             elif isinstance(event, Scaled):
                 pool.crew.refused(event.unit, event.detail, out, now)
             elif isinstance(event, Noticed):

@@ -19,7 +19,7 @@ _LEAST = 0.5
 """Share of a window that must have been seen."""
 
 
-class Past(Struct, frozen=True, kw_only=True):
+class Past(Struct, frozen=True, kw_only=True, tag="demand"):
     """A pool's demand as it is written down."""
 
     first: int

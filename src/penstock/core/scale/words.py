@@ -13,6 +13,9 @@ from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.window import Window
 
+Part = Purse | Past
+"""What must survive a restart of the gateway, each whole by itself: what a pool has spent, what was asked of it."""
+
 # ===== facts =====
 
 
@@ -39,10 +42,10 @@ class Scaled(Struct, frozen=True, tag=True, gc=False):
 
 
 class Remembered(Struct, frozen=True, tag=True):
-    """What a pool's demand was before a restart, as it was ordered to be remembered."""
+    """What an earlier life of the gateway was told to remember of a pool."""
 
     pool: str
-    past: Past
+    part: Part
 
 
 class Reconfigured(Struct, frozen=True, tag=True):
@@ -63,18 +66,11 @@ class Noticed(Struct, frozen=True, tag=True, gc=False):
     """Until it is gone."""
 
 
-class Kept(Struct, frozen=True, tag=True):
-    """What an earlier life of the gateway was told to keep of a pool's money."""
-
-    pool: str
-    purse: Purse
-
-
 class Woke(Struct, frozen=True, tag=True, gc=False):
     """The time that the Governor asked to be woken at has come."""
 
 
-Fact = Seen | Scaled | Reconfigured | Noticed | Kept | Remembered | Woke
+Fact = Seen | Scaled | Reconfigured | Noticed | Remembered | Woke
 
 # ===== orders =====
 
@@ -109,18 +105,12 @@ class Stop(Struct, frozen=True, tag=True, gc=False):
     unit: str
 
 
-class Keep(Struct, frozen=True, tag=True):
-    """Write down what a pool has spent, so that it survives a restart; comes back as Kept."""
-
-    pool: str
-    purse: Purse
-
-
 class Remember(Struct, frozen=True, tag=True):
-    """Keep what was asked of a pool over a restart, in the place of what was kept before; comes back as Remembered."""
+    """Write a part of what a pool must not forget down, in the place of what was there; after a restart it comes back
+    as Remembered."""
 
     pool: str
-    past: Past
+    part: Part
 
 
 class Record(Struct, frozen=True, tag=True):
@@ -129,4 +119,4 @@ class Record(Struct, frozen=True, tag=True):
     entry: Decision | Step
 
 
-Order = Look | Start | Drain | Stop | Keep | Remember | Record
+Order = Look | Start | Drain | Stop | Remember | Record

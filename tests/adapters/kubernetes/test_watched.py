@@ -7,7 +7,7 @@ import pytest
 
 from penstock.adapters.discovery.kubernetes import SLICES
 from penstock.adapters.kubernetes.client import Cluster, Refused
-from penstock.adapters.kubernetes.kept import Kept
+from penstock.adapters.kubernetes.watched import Watched
 from tests.helpers.kubernetes import ApiServer, cluster
 from tests.helpers.kubernetes_objects import endpoint
 from tests.helpers.wire import run, until
@@ -17,18 +17,18 @@ pytestmark = pytest.mark.slow
 LIST, WATCH = "list endpointslices", "watch endpointslices"
 
 
-async def names(kept: Kept, watch_s: float = 5.0) -> list[str]:
+async def names(watched: Watched, watch_s: float = 5.0) -> list[str]:
     """Of what is there, after a look."""
-    found = await kept.look(SLICES, {}, watch_s, 10.0)
+    found = await watched.look(SLICES, {}, watch_s, 10.0)
     return [str(it["metadata"]["labels"]["kubernetes.io/service-name"]) for it in found]
 
 
-def looking(kept: Kept) -> "asyncio.Task[list[str]]":
+def looking(watched: Watched) -> "asyncio.Task[list[str]]":
     """A look that waits for a change."""
-    return asyncio.get_running_loop().create_task(names(kept))
+    return asyncio.get_running_loop().create_task(names(watched))
 
 
-async def watched(server: ApiServer, times: int) -> None:
+async def seen_watching(server: ApiServer, times: int) -> None:
     """Wait until so many watches were asked for."""
     await until(lambda: server.asked.count(WATCH) == times, "a watch")
 
@@ -40,15 +40,15 @@ def test_changes_come_at_once_and_are_asked_for_only(tmp_path: Path) -> None:
         async with cluster(tmp_path) as (server, config):
             for name in ("a", "b", "c"):
                 server.serve(name)
-            kept = Kept(Cluster(None, config, None))
-            assert await names(kept) == ["a", "b", "c"]
+            watched = Watched(Cluster(None, config, None))
+            assert await names(watched) == ["a", "b", "c"]
             assert server.asked == [LIST, LIST]
-            look = looking(kept)
-            await watched(server, 1)
+            look = looking(watched)
+            await seen_watching(server, 1)
             server.serve("d", endpoint("10.0.0.1"))
             assert await look == ["a", "b", "c", "d"]
             server.serve("e")  # between two looks: nobody listens, and it is not missed
-            assert await names(kept) == ["a", "b", "c", "d", "e"]
+            assert await names(watched) == ["a", "b", "c", "d", "e"]
             assert server.asked.count(LIST) == 2
 
     run(main)
@@ -60,15 +60,15 @@ def test_what_is_deleted_goes(tmp_path: Path) -> None:
     async def main() -> None:
         async with cluster(tmp_path) as (server, config):
             server.scale(2)
-            kept = Kept(Cluster(None, config, None))
+            watched = Watched(Cluster(None, config, None))
             pods = "/api/v1/namespaces/{namespace}/pods"
             async with Cluster(None, config, None).session(5.0) as session:
                 held, _ = await session.list(pods.format(namespace=session.namespace), {})
                 assert len(held) == 2
-            kept._take("ADDED", held[0])
-            kept._take("ADDED", held[1])
-            kept._take("DELETED", held[0])
-            assert list(kept._objects) == [held[1]["metadata"]["name"]]
+            watched._take("ADDED", held[0])
+            watched._take("ADDED", held[1])
+            watched._take("DELETED", held[0])
+            assert list(watched._objects) == [held[1]["metadata"]["name"]]
 
     run(main)
 
@@ -80,14 +80,14 @@ def test_a_quiet_watch_ends_and_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
         async with cluster(tmp_path, remembers=3) as (server, config):
             server.serve("a")
-            kept = Kept(Cluster(None, config, None))
-            assert await names(kept) == ["a"]
-            look = asyncio.get_running_loop().create_task(names(kept, 1.0))
-            await watched(server, 1)
+            watched = Watched(Cluster(None, config, None))
+            assert await names(watched) == ["a"]
+            look = asyncio.get_running_loop().create_task(names(watched, 1.0))
+            await seen_watching(server, 1)
             server.scale(5)  # other objects change, and drive this one's version out of memory
             assert await look == ["a"]
             server.serve("b")
-            assert await names(kept) == ["a", "b"]
+            assert await names(watched) == ["a", "b"]
             assert server.asked.count(LIST) == 1
 
     run(main)
@@ -99,17 +99,17 @@ def test_forgotten_versions_are_listed_again(tmp_path: Path) -> None:
     async def main() -> None:
         async with cluster(tmp_path) as (server, config):
             server.serve("a")
-            kept = Kept(Cluster(None, config, None))
-            await names(kept)
+            watched = Watched(Cluster(None, config, None))
+            await names(watched)
             server.serve("b")
             server.forget()
-            assert await names(kept) == ["a", "b"]
+            assert await names(watched) == ["a", "b"]
             server.serve("c")
             server.refuses[WATCH] = (410, "Expired")
-            assert await names(kept) == ["a", "b", "c"]
+            assert await names(watched) == ["a", "b", "c"]
             assert server.asked.count(LIST) == 1 + 1 + 2
-            look = looking(kept)
-            await watched(server, 3)
+            look = looking(watched)
+            await seen_watching(server, 3)
             server.serve("d")
             assert await look == ["a", "b", "c", "d"]
 
@@ -122,19 +122,19 @@ def test_after_a_failure_it_is_listed(tmp_path: Path) -> None:
     async def main() -> None:
         async with cluster(tmp_path) as (server, config):
             server.serve("a")
-            kept = Kept(Cluster(None, config, None))
-            await names(kept)
+            watched = Watched(Cluster(None, config, None))
+            await names(watched)
             server.refuses[WATCH] = (500, "etcd is away")
             with pytest.raises(Refused, match="500: etcd is away"):
-                await names(kept)
-            assert await names(kept) == ["a"]
+                await names(watched)
+            assert await names(watched) == ["a"]
             assert server.asked.count(LIST) == 2
-            look = looking(kept)
-            await watched(server, 2)
+            look = looking(watched)
+            await seen_watching(server, 2)
             server.cut()
             with pytest.raises(OSError, match="cannot be reached"):
                 await look
-            assert await names(kept) == ["a"]
+            assert await names(watched) == ["a"]
 
     run(main)
 
@@ -144,11 +144,11 @@ def test_a_silent_server_costs_its_time_only(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with cluster(tmp_path) as (server, config):
-            kept = Kept(Cluster(None, config, None))
-            assert await names(kept) == []
+            watched = Watched(Cluster(None, config, None))
+            assert await names(watched) == []
             server.silent = True
             with pytest.raises(TimeoutError):
-                await kept.look(SLICES, {}, 5.0, 0.05)
+                await watched.look(SLICES, {}, 5.0, 0.05)
 
     run(main)
 
@@ -158,8 +158,8 @@ def test_without_watching_it_is_listed_each_time(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with cluster(tmp_path) as (server, config):
-            kept = Kept(Cluster(None, config, None))
-            assert await names(kept, 0.0) == await names(kept, 0.0) == []
+            watched = Watched(Cluster(None, config, None))
+            assert await names(watched, 0.0) == await names(watched, 0.0) == []
             assert server.asked == [LIST, LIST]
 
     run(main)

@@ -12,7 +12,7 @@ from penstock.adapters.kubernetes.client import Cluster, Json, Refused, Session
 GONE = 410
 
 
-class Kept:
+class Watched:
     """Objects of one kind, by name."""
 
     def __init__(self, cluster: Cluster) -> None:
