@@ -132,10 +132,34 @@ def test_tenants_do_not_share_and_tags_put_out_of_use(start: Start, engines: lis
             {"invalidated": 1, "shared": None},
         )
         assert [await states("sk-acme"), await states("sk-lab")] == ["miss", "hit"]
-        rows = [json.loads(line) for line in gateway.log().splitlines() if '"cache":' in line]
-        assert Counter(row.get("cache") for row in rows) == {"miss": 3, "hit": 3}
+
+        async def logged() -> bool:
+            rows = [json.loads(line) for line in gateway.log().splitlines() if '"cache":' in line]
+            return Counter(row["cache"] for row in rows) == {"miss": 3, "hit": 3}
+
+        await eventually(logged, "six lines of the access log")
 
     run(main)
+
+
+def test_workers_keep_their_own_and_forget_together(start: Start, engines: list[str]) -> None:
+    """With two workers an engine is asked twice at most; the admin API adds them up, and what it puts out of use
+    neither of them gives any more."""
+    gateway = start({"pools": [pool(engines[0])], "cache": {}, "workers": 2})
+    body = question("workers", 3, stream=False)
+
+    async def main() -> None:
+        await ready(gateway)
+        for times in (1, 2):
+            got = Counter([(await one(gateway.port, body)).header("x-penstock-cache") for _ in range(40)])
+            assert got["miss"] <= 2
+            assert got["hit"] == 40 - got["miss"]
+            view = await said(gateway.admin_port, "/admin/cache")
+            assert sum(view["calls"].values()) == 40 * times
+            status, done = await order(gateway, "POST", "/admin/cache/invalidate", {"all": True})
+            assert (status, done["invalidated"]) == (200, got["miss"])
+
+    run(main, 60.0)
 
 
 def test_a_killed_engine_is_told_to_all(start: Start, engines: list[str], tmp_path: Any) -> None:

@@ -27,11 +27,15 @@ class Plane:
         self.keeper: Any = None
 
 
+async def soon() -> None:
+    """Everything is as of now."""
+
+
 def test_how_many_answers_were_put_out_of_use_is_told() -> None:
     """Those that were kept here; nobody else has any."""
     views = [VIEW, replace(VIEW, entries=1)]
     told: list[Event] = []
-    caching = Caching(lambda: views[len(told)], told.append, Plane())
+    caching = Caching(lambda: views[len(told)], told.append, Plane(), soon)
     assert asyncio.run(caching.invalidate(Invalidated(tag="t"))) == (2, None)
     assert told == [Invalidated(tag="t")]
     assert caching.metrics() == {}
@@ -39,7 +43,7 @@ def test_how_many_answers_were_put_out_of_use_is_told() -> None:
 
 def test_without_a_cache_there_is_none() -> None:
     """And none is put out of use."""
-    caching = Caching(lambda: None, lambda event: None, Plane())
+    caching = Caching(lambda: None, lambda event: None, Plane(), soon)
     caching.open(None)
     assert asyncio.run(caching.invalidate(Invalidated())) == (0, None)
     asyncio.run(caching.close())
@@ -51,4 +55,4 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("penstock.gateway.elsewhere", "penstock.adapters.stores.shared_cache", "redis.asyncio"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(OSError, match=r"penstock\[redis\]"):
-        Caching(lambda: None, lambda event: None, Plane()).open("redis://host")
+        Caching(lambda: None, lambda event: None, Plane(), soon).open("redis://host")

@@ -76,7 +76,7 @@ class Gateway:
             self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
         )
         self.plane.attach(self.pump)
-        self.caching = Caching(self.gate.cached, self.pump.tell, self.plane)
+        self.caching = Caching(self.gate.cached, self.pump.tell, self.plane, self.fresh)
         self.gpus = GpuWatch(lambda: self.roster.effective().access, self.pump.tell)
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)

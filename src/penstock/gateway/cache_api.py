@@ -41,6 +41,7 @@ class CacheApi:
 
     async def state(self, request: Request) -> Response:
         """As it stands."""
+        await self._caching().fresh()
         view = self._caching().view()
         if view is None:
             raise RosterError(404, "There is no cache here: give the configuration a `cache` block.")

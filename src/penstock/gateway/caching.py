@@ -2,7 +2,8 @@
 share. What of that needs the extra `redis` is imported when somebody has one.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.base.contents import CacheView
@@ -26,9 +27,14 @@ class Room(Protocol):
 class Caching:
     """What is asked of the cache by others than calls."""
 
-    def __init__(self, view: Callable[[], CacheView | None], tell: Callable[[Event], None], room: Room) -> None:
+    def __init__(
+        self, view: Callable[[], CacheView | None], tell: Callable[[Event], None], room: Room,
+        fresh: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        """`fresh`: until what `view` shows is as of now."""
         self.view = view
         """None: there is no cache."""
+        self.fresh = fresh
         self._tell = tell
         self._room = room
         self.elsewhere: Elsewhere | None = None
@@ -49,8 +55,11 @@ class Caching:
     async def invalidate(self, what: Invalidated) -> tuple[int, bool | None]:
         """Let go of answers: how many were kept here; and whether the store and the other gateways have heard of it
         (None: there are none)."""
+        await self.fresh()
         before = self.view()
         self._tell(what)
+        await asyncio.sleep(0)  # where there are workers, they are told when this turn of the loop is over
+        await self.fresh()
         after = self.view()
         count = 0 if before is None or after is None else before.entries - after.entries
         if self.elsewhere is None:

@@ -68,6 +68,11 @@ class Teller(Protocol):
 class DataPlane:
     """The sockets of the gateway."""
 
+    perform: Callable[[Effect], None]
+    cache: CacheSpec
+    _caches: bool
+    """There is a cache."""
+
     def __init__(
         self,
         settings: Settings,
@@ -108,20 +113,15 @@ class DataPlane:
         self._cookies: dict[str, bytes] = {}
         self._reads_prefix = False
         """A pool's strategy wants to know how prompts begin."""
-        self.cache = CacheSpec()
-        self._caches = False
-        """There is a cache."""
         self.shelf = Shelf()
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
         performer = Performer(self, dialect_of, looks)
-        self.perform: Callable[[Effect], None] = performer.perform
-        self.keeper = performer.keeper
+        self.perform, self.keeper = performer.perform, performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
-        self._idle = asyncio.Event()
-        self._empty = asyncio.Event()
+        self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self.apply(settings)
 
     # ===== life =====
@@ -304,8 +304,7 @@ class DataPlane:
                     call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
                     True, head.wishes.priority, guess, most, len(body),
                     session, user_of(fields) if fields.user else "", prefix, prompt_bytes,
-                    head.wishes.latency_s, head.tier, fields.n or 1, head.region,
-                    content=content or UNSET,
+                    head.wishes.latency_s, head.tier, fields.n or 1, head.region, content or UNSET,
                 )
             )
         )  # fmt: skip
