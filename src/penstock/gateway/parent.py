@@ -15,14 +15,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from penstock.base.nouns import AccountView, PoolView, ReplicaView
+from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
 from penstock.config.schema import Settings
 from penstock.core.effects import Effect
-from penstock.core.events import Event, Listed, Metered, Observed, Probed
+from penstock.core.events import Event, Listed, Metered, Observed, Probed, Recalled
+from penstock.core.limits.book import LeaseBook
 from penstock.core.scale.flow import Flow
 from penstock.core.scale.window import Window
 from penstock.gateway.build import Gateway
-from penstock.gateway.lessor import Lessor
+from penstock.gateway.lessor import Lessor, Recall
 from penstock.gateway.words import Begin, Explained, Learnt, Snapshot
 from penstock.gateway.workers import Workers, reserved
 from penstock.telemetry import joined
@@ -105,6 +106,9 @@ class Parent(Gateway):
         self._past = Past()
         self._fresh: asyncio.Task[None] | None = None
         self._held: list[socket.socket] = []
+        self._book = LeaseBook()
+        """Of limits that hold for all workers."""
+        self._recall = Recall(self._book)
         self._lessor: Lessor | None = None
         super().__init__(settings, read, file, seed)
         self.workers = Workers(settings.server.workers, self, self.pump.now)
@@ -114,7 +118,7 @@ class Parent(Gateway):
     async def _listen(self) -> None:
         self._held = reserved(self.server.listen)
         if self.server.lease_store is None:
-            self._lessor = Lessor()
+            self._lessor = Lessor(self._book, self.pump.now)
             await self._lessor.start()
         self.plane.begin()
         self._settle()
@@ -180,6 +184,12 @@ class Parent(Gateway):
         if isinstance(event, _LEARNT):
             self._last[type(event), event.replica] = event
             self.workers.learnt(event)
+        elif isinstance(event, Recalled):
+            self._recall.tell(event.used, self._served, now)
+
+    def _served(self, name: str) -> str:
+        targets = self.gate.catalog.targets(Call(id="", model=name))
+        return targets[0].model if targets else name
 
     def _announce(self, effective: Settings) -> None:
         super()._announce(effective)
