@@ -35,6 +35,25 @@ class Send(Struct, frozen=True, tag=True, gc=False):
     """What the client is told of its limits; None: it has none."""
 
 
+class Aboard(Struct, frozen=True, gc=False):
+    """A call whose request goes together with others."""
+
+    id: str
+    queue_s: float
+    rates: Rates | None = None
+
+
+class Carry(Struct, frozen=True, tag=True):
+    """These calls' requests go as one: the Send that follows, under the group's own id, is for all of them.
+
+    Its attempt is told of under that id; where it ends well, an Ended for each of them (with its share of the usage) comes
+    before the group's own. A group that has no answer to split is told as Failed. Nobody aboard: the group is over.
+    """
+
+    id: str
+    aboard: tuple[Aboard, ...] = ()
+
+
 class Cancel(Struct, frozen=True, tag=True, gc=False):
     """Stop an attempt (or a benchmark, see BENCHMARK) at its engine; nothing more is told of it."""
 
@@ -91,4 +110,4 @@ class Forget(Struct, frozen=True, tag=True, gc=False):
     replica: str
 
 
-Effect = Send | Cancel | Refuse | Record | Probe | Forget
+Effect = Send | Carry | Cancel | Refuse | Record | Probe | Forget

@@ -12,11 +12,13 @@ from penstock.core.load import Seat
 from penstock.core.prefix import NOTHING
 from penstock.core.steps import Step
 
-State = Literal["new", "barred", "queued", "sent", "begun", "pausing", "over"]
+State = Literal["new", "barred", "gathering", "aboard", "queued", "sent", "begun", "pausing", "over"]
 
 MOVES: Final[dict[State, frozenset[State]]] = {
-    "new": frozenset({"barred", "sent", "queued", "over"}),
+    "new": frozenset({"barred", "gathering", "sent", "queued", "over"}),
     "barred": frozenset({"new", "over"}),
+    "gathering": frozenset({"new", "aboard", "over"}),
+    "aboard": frozenset({"sent", "queued", "over"}),
     "queued": frozenset({"sent", "new", "over"}),
     "sent": frozenset({"begun", "queued", "pausing", "sent", "over"}),
     "pausing": frozenset({"sent", "queued", "new", "over"}),
@@ -24,7 +26,8 @@ MOVES: Final[dict[State, frozenset[State]]] = {
     "over": frozenset(),
 }
 """new → (barred → new →) (queued →) sent → begun → over; a failed attempt leads from sent back to queued or pausing,
-never from begun: after the first relayed byte there is no second attempt. New settings make waiting calls new again."""
+never from begun: after the first relayed byte there is no second attempt. New settings make waiting calls new again.
+A call that may go together with others: new → gathering → aboard → over, or back to an attempt of its own."""
 
 
 class Running(NamedTuple):
@@ -35,13 +38,43 @@ class Running(NamedTuple):
     sent_at: float
 
 
+class Kind:
+    """Calls that may go to an engine together, as far as they are here."""
+
+    __slots__ = ("forming", "key", "out")
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        self.key = key
+        self.forming: list[Flight] = []
+        """Those that wait for each other."""
+        self.out = 0
+        """Requests of the kind, of one or of several, that are under way or wait for a seat."""
+
+
+class Ride:
+    """What a call, or a group of calls, has to do with others of its kind. A group is a flight itself: it waits for a
+    seat, is sent, and fails like a call, but has no row."""
+
+    __slots__ = ("alike", "carrier", "kind", "riders")
+
+    def __init__(self, alike: str) -> None:
+        self.alike = alike
+        """See `Arrived`."""
+        self.kind: Kind | None = None
+        """While it waits for others, or counts among those that are out."""
+        self.carrier: Flight | None = None
+        """The group that it goes with."""
+        self.riders: list[Flight] | None = None
+        """Of a group: those that go with it."""
+
+
 class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
         "arrived", "attempt", "bar", "began", "cached", "call", "cost", "deadline", "expected", "flow", "free_used",
         "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s",
-        "queued_at", "rival", "seat", "sent_at", "spared", "state", "target", "target_attempts", "targets", "trail",
+        "queued_at", "ride", "rival", "seat", "sent_at", "spared", "state", "target", "target_attempts", "targets", "trail",
         "tried",
     )  # fmt: skip
 
@@ -92,6 +125,8 @@ class Flight:
         self.lane: tuple[str, str, str, str, int] | None = None
         """Of limits: what it holds; or which it waits for, and where."""
         self.cost = 0.0
+        self.ride: Ride | None = None
+        """Where it may go to an engine together with others, or is such a group itself."""
         self.trail: Step | None = None
         """Its last step, where ways are remembered."""
 

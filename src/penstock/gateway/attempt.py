@@ -46,6 +46,16 @@ class Owner(Protocol):
         """The client's connection; None: it has left."""
         ...
 
+    @property
+    def gzip(self) -> bool:
+        """Whoever gets it takes a whole answer compressed."""
+        ...
+
+    @property
+    def http10(self) -> bool:
+        """Whoever gets it knows no chunks."""
+        ...
+
     def request(self, order: Send) -> bytes:
         """The body to send."""
         ...
@@ -69,6 +79,17 @@ class Owner(Protocol):
     def failed(self, attempt: "Attempt", label: Label, status: int, retry_after_s: float | None) -> None:
         """The attempt ended otherwise."""
         ...
+
+
+def framed(owner: Owner, response: ResponseHead, body: bytes) -> tuple[bytes, bytes]:
+    """The header lines that frame a whole answer, and its body, compressed where that helps."""
+    if response.status == 204:
+        return b"", body
+    framing = b"content-length: %d\r\n"
+    if len(body) >= MIN_GZIP_BYTES and owner.gzip and not response.encoded:
+        framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
+        body = compressed(body)
+    return framing % len(body), body
 
 
 class Attempt:
@@ -248,7 +269,7 @@ class Attempt:
 
     @property
     def _http10(self) -> bool:
-        return self.exchange.head.http10
+        return self.exchange.http10
 
     def _may_hold(self, response: ResponseHead) -> bool:
         plane = self.exchange.plane
@@ -313,12 +334,8 @@ class Attempt:
         if not self._take_client():
             return
         exchange = self.exchange
-        framing = b"content-length: %d\r\n"
-        if len(body) >= MIN_GZIP_BYTES and exchange.head.gzip and not response.encoded:
-            framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
-            body = compressed(body)
-        head = exchange.answer_head(response, framing % len(body) if response.status != 204 else b"")
-        self._write(head + body)
+        framing, body = framed(exchange, response, body)
+        self._write(exchange.answer_head(response, framing) + body)
         self._finish(usage, surplus=False)
 
     def _engine_error(self, event: bytes) -> None:

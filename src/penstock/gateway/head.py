@@ -36,6 +36,13 @@ _NOT_FORWARDED = frozenset((
     b"accept-encoding",
 ))  # fmt: skip
 
+_OF_ONE = (
+    b"x-forwarded-for:", b"x-forwarded-proto:", b"user-agent:", b"accept:", b"accept-language:", b"origin:", b"referer:",
+    b"traceparent:", b"tracestate:", b"baggage:", b"x-stainless-", b"sec-", b"cache-control:", b"pragma:", b"priority:",
+    b"dnt:", b"date:",
+)  # fmt: skip
+"""Lines that requests may differ in and still go to an engine as one, which gets those of the first."""
+
 
 class Peer(Struct, frozen=True):
     """Who is at the other end of a client's connection."""
@@ -50,7 +57,7 @@ class Head:
     """A request's head, judged."""
 
     __slots__ = (
-        "chunked", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip", "head_only",
+        "_alike", "chunked", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip", "head_only",
         "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "region", "route",
         "session", "target", "tenant", "tier", "wishes",
     )  # fmt: skip
@@ -93,6 +100,15 @@ class Head:
         self.gzip = False
         """The client takes gzip."""
         self.refusal: tuple[Label, str] | None = None
+        self._alike: bytes | None = None
+
+    @property
+    def alike(self) -> bytes:
+        """All of the head that an engine might answer by: what is one request's or one client's own is left out."""
+        if self._alike is None:
+            lines = [line for line in self.forward.split(b"\r\n") if not line.startswith(_OF_ONE)]
+            self._alike = b"\r\n".join([self.target, *sorted(lines)])
+        return self._alike
 
     def refused(self, wall_s: float) -> tuple[Label, str] | None:
         """Why the request is refused at this time, in seconds since 1970: a head may outlive its key."""

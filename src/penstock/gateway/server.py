@@ -21,7 +21,9 @@ from penstock.core.effects import Effect
 from penstock.core.events import Arrived, ClientGone, Event
 from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
+from penstock.gateway.carriage import Carriage
 from penstock.gateway.exchange import Exchange
+from penstock.gateway.grouping import alike
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
 from penstock.gateway.multipart import peek_form
@@ -81,6 +83,7 @@ class DataPlane:
         self.server: ServerSpec = settings.server
         self.timeouts = settings.server.timeouts
         self.exchanges: dict[str, Exchange] = {}
+        self.carriages: dict[str, Carriage] = {}
         self.buffered_bytes = 0
         """Request bodies held."""
         self.draining = False
@@ -95,6 +98,8 @@ class DataPlane:
         self._probes: dict[str, ProbeSpec] = {}
         self._scrapes: dict[str, ScrapeSpec] = {}
         self._cookies: dict[str, bytes] = {}
+        self._groups = False
+        """A pool lets requests go together."""
         self._reads_prefix = False
         """A pool's strategy wants to know how prompts begin."""
         self._listeners: list[asyncio.Server] = []
@@ -119,6 +124,7 @@ class DataPlane:
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
         self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
+        self._groups = any(pool.batching is not None for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
         self._cookies = {
             pool.name: cookie_line(pool.sticky.cookie, pool.sticky.ttl_s, settings.server.tls is not None)
@@ -281,7 +287,8 @@ class DataPlane:
                     most, len(body),
                     session, user_of(fields), prefix, prompt_bytes,
                     latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
-                )
+                ),
+                alike(exchange) if self._groups and route.lists and not stream else "",
             )
         )  # fmt: skip
 
@@ -311,6 +318,8 @@ class DataPlane:
         self.tick = now
         for inbound in [inbound for inbound in self._connections if inbound.deadline <= now]:
             inbound.expire(now)
+        for carriage in list(self.carriages.values()):
+            carriage.expire(now)
         self.outbound.sweep(now)
         if self.draining:
             self._note_end()
