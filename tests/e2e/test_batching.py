@@ -1,4 +1,5 @@
-"""Embeddings that go to an engine as one: each client gets its own, and the books agree with the engine to the token."""
+"""Embeddings that go to an engine as one: each client gets its own, and the books agree with the engine to the
+token."""
 
 import asyncio
 import json
@@ -54,8 +55,8 @@ def vector(answer: Answer) -> list[float]:
 
 
 def test_each_client_gets_its_own_embedding_and_its_own_usage(start: Start, engines: list[str]) -> None:
-    """Forty-eight different inputs at once: each answer is that of the input alone, in the shape of an answer to one; the
-    usages add up to what the engine counted; and the engine had fewer requests than there were clients."""
+    """Forty-eight different inputs at once: each answer is that of the input alone, in the shape of an answer to one;
+    the usages add up to what the engine counted; and the engine had fewer requests than there were clients."""
     gateway = start(batching(engines[3]))
     texts = [f"text number {number} " + "word " * (number % 7) for number in range(CLIENTS)]
 
@@ -141,7 +142,8 @@ def test_only_what_is_alike_goes_together(start: Start, engines: list[str]) -> N
             for number in range(6)
             for key in ("sk-one", "sk-two")
             for body in (
-                embed(f"x {number}"), embed(f"x {number}", encoding_format="base64"), embed(f"x {number}", dimensions=8),
+                embed(f"x {number}"), embed(f"x {number}", encoding_format="base64"),
+                embed(f"x {number}", dimensions=8),
             )
         ]  # fmt: skip
         lists = [json.dumps({"model": "tiny", "input": ["a", f"b {number}"]}).encode() for number in range(4)]

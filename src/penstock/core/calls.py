@@ -31,7 +31,7 @@ class Calls(Groups):
         refusal = self._limits.enter(call)
         if refusal is not None:
             self._refuse_unheld(flight, refusal, "", out, now)
-        elif not self._limits.on or self._admit(flight, out, now):
+        elif not self._limits.on or self._admit(flight, out, now, event.client):
             self._flights[call.id] = flight
             self._enter(flight, out, now)
 

@@ -46,8 +46,9 @@ class Aboard(Struct, frozen=True, gc=False):
 class Carry(Struct, frozen=True, tag=True):
     """These calls' requests go as one: the Send that follows, under the group's own id, is for all of them.
 
-    Its attempt is told of under that id; where it ends well, an Ended for each of them (with its share of the usage) comes
-    before the group's own. A group that has no answer to split is told as Failed. Nobody aboard: the group is over.
+    Its attempt is told of under that id; where it ends well, an Ended for each of them (with its share of the usage)
+    comes before the group's own. A group that has no answer to split is told as Failed. Nobody aboard: the group is
+    over.
     """
 
     id: str

@@ -74,8 +74,8 @@ class Flight:
     __slots__ = (
         "arrived", "attempt", "bar", "began", "cached", "call", "cost", "deadline", "expected", "flow", "free_used",
         "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s",
-        "queued_at", "ride", "rival", "seat", "sent_at", "spared", "state", "target", "target_attempts", "targets", "trail",
-        "tried",
+        "queued_at", "ride", "rival", "seat", "sent_at", "spared", "state", "target", "target_attempts", "targets",
+        "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -125,8 +125,7 @@ class Flight:
         self.lane: tuple[str, str, str, str, int] | None = None
         """Of limits: what it holds; or which it waits for, and where."""
         self.cost = 0.0
-        self.ride: Ride | None = None
-        """Where it may go to an engine together with others, or is such a group itself."""
+        self.ride: Ride | None = None  # where it may go together with others, or is a group itself
         self.trail: Step | None = None
         """Its last step, where ways are remembered."""
 

@@ -1,12 +1,13 @@
 """Groups: small requests that differ only in their input and go to an engine as one [Q7]. A part of the Gate.
 
-A request that comes while none of its kind is out goes at once: waiting could only cost it time. While one is out, those
-that come meanwhile gather, as in the group commit of databases, and leave when they are enough, when they have waited for
-long enough, or when none of their kind is out any more. So a lone client never waits, and many wait a round trip at most.
+A request that comes while none of its kind is out goes at once: waiting could only cost it time. While one is out,
+those that come meanwhile gather, as in the group commit of databases, and leave when they are enough, when they have
+waited for long enough, or when none of their kind is out any more. So a lone client never waits, and many wait a round
+trip at most.
 
-A group is a flight itself: with the earliest deadline of its calls, the sum of their sizes, one seat, and no row. Kinds are
-of one tenant and one priority, so fairness and priorities are not touched. Where an engine does not answer a group well,
-each of its calls is tried alone: one bad input does not cost its neighbours anything but time.
+A group is a flight itself: with the earliest deadline of its calls, the sum of their sizes, one seat, and no row. Kinds
+are of one tenant and one priority, so fairness and priorities are not touched. Where an engine does not answer a group
+well, each of its calls is tried alone: one bad input does not cost its neighbours anything but time.
 """
 
 from msgspec.structs import replace
@@ -121,8 +122,8 @@ class Groups(Doors):
         self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
 
     def _get_off(self, flight: Flight, out: list[Effect], now: float) -> Seat | None:
-        """Its client has left: its part is not wanted, and nothing of the group where it was the last. The seat where it
-        was worked on."""
+        """Its client has left: its part is not wanted, and nothing of the group where it was the last. The seat where
+        it was worked on."""
         carrier = flight.ride.carrier if flight.ride is not None else None
         assert carrier is not None
         seat = carrier.seat

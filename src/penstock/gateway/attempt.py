@@ -14,9 +14,10 @@ from penstock.base.nouns import Usage
 from penstock.core.effects import Send
 from penstock.core.events import Began, Ended
 from penstock.gateway.head import Head
+from penstock.gateway.packing import framed
 from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool, Upstream
-from penstock.gateway.relay import HOLD_WHOLE_BYTES, MIN_GZIP_BYTES, Body, EventRelay, PlainRelay, compressed
+from penstock.gateway.relay import HOLD_WHOLE_BYTES, Body, EventRelay, PlainRelay
 from penstock.gateway.verdict import retry_after_s, verdict
 
 CONNECTING, WAITING, HOLDING, RELAYING, OVER = range(5)
@@ -48,13 +49,11 @@ class Owner(Protocol):
 
     @property
     def gzip(self) -> bool:
-        """Whoever gets it takes a whole answer compressed."""
-        ...
+        """Whoever gets it takes it compressed."""
 
     @property
     def http10(self) -> bool:
         """Whoever gets it knows no chunks."""
-        ...
 
     def request(self, order: Send) -> bytes:
         """The body to send."""
@@ -79,17 +78,6 @@ class Owner(Protocol):
     def failed(self, attempt: "Attempt", label: Label, status: int, retry_after_s: float | None) -> None:
         """The attempt ended otherwise."""
         ...
-
-
-def framed(owner: Owner, response: ResponseHead, body: bytes) -> tuple[bytes, bytes]:
-    """The header lines that frame a whole answer, and its body, compressed where that helps."""
-    if response.status == 204:
-        return b"", body
-    framing = b"content-length: %d\r\n"
-    if len(body) >= MIN_GZIP_BYTES and owner.gzip and not response.encoded:
-        framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
-        body = compressed(body)
-    return framing % len(body), body
 
 
 class Attempt:
@@ -260,16 +248,12 @@ class Attempt:
         have = len(data) - end
         if response.content_type == b"text/event-stream" and not response.encoded:
             self._pending = b""
-            self._hold_in(EventRelay(response, http10=self._http10, strip=self.exchange.wants_usage), data, end)
+            self._hold_in(EventRelay(response, http10=self.exchange.http10, strip=self.exchange.wants_usage), data, end)
         elif response.length != have or have > HOLD_WHOLE_BYTES:
             self._pending = b""
-            self._hold_in(PlainRelay(response, http10=self._http10, hold=self._may_hold(response)), data, end)
+            self._hold_in(PlainRelay(response, http10=self.exchange.http10, hold=self._may_hold(response)), data, end)
         else:
             self._answer(data[end:])
-
-    @property
-    def _http10(self) -> bool:
-        return self.exchange.http10
 
     def _may_hold(self, response: ResponseHead) -> bool:
         plane = self.exchange.plane
@@ -334,7 +318,7 @@ class Attempt:
         if not self._take_client():
             return
         exchange = self.exchange
-        framing, body = framed(exchange, response, body)
+        framing, body = framed(response, body, exchange.plane.server.compression, exchange.gzip)
         self._write(exchange.answer_head(response, framing) + body)
         self._finish(usage, surplus=False)
 

@@ -1,7 +1,7 @@
 """A group of calls whose requests go to a replica as one: one attempt, and its answer taken apart for all of them.
 
-To the attempt it is an owner like any call; what would go to a client is kept here until it is whole. What cannot be taken
-apart is told as a failure, and the Gate tries each call alone. Which calls go together is not decided here.
+To the attempt it is an owner like any call; what would go to a client is kept here until it is whole. What cannot be
+taken apart is told as a failure, and the Gate tries each call alone. Which calls go together is not decided here.
 """
 
 import logging

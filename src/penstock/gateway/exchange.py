@@ -13,9 +13,10 @@ from penstock.base.nouns import Rates, Usage
 from penstock.core.effects import Refuse, Send
 from penstock.core.events import ClientGone, Ended, Failed
 from penstock.gateway.answers import error_page, last_event, rate_lines, raw_page, without_rates
-from penstock.gateway.attempt import Attempt, framed
+from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
 from penstock.gateway.inbound import Inbound
+from penstock.gateway.packing import framed
 from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
 from penstock.gateway.splice import with_model, with_most_tokens, with_usage
@@ -42,7 +43,8 @@ class Exchange:
         self.model_at = (0, 0)
         """Where the model stands in a form."""
         self.item_at = (0, 0, 0, 0)
-        """Where the value of the field stands that may be a list of inputs, and in it the one input; all zero: nowhere."""
+        """Where the value of the field stands that may be a list of inputs, and in it the one input; all zero:
+        nowhere."""
         self.cookie = b""
         """The session that this client was given, as it named none; empty: none."""
         self.cookies: Mapping[str, bytes] = {}
@@ -149,7 +151,7 @@ class Exchange:
 
     @property
     def gzip(self) -> bool:
-        """The client takes a whole answer compressed."""
+        """The client takes an answer compressed."""
         return self.head.gzip
 
     @property
@@ -165,7 +167,7 @@ class Exchange:
         if inbound is None or self.over:
             return
         self.winner, self.sent = attempt, attempt.number
-        framing, body = framed(self, response, body)
+        framing, body = framed(response, body, self.plane.server.compression, self.head.gzip)
         inbound.write(self.answer_head(response, framing, queue_s) + body)
         self.release_body()
         self.answered(Ended(self.id, attempt.number, response.status, usage))

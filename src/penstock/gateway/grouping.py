@@ -1,7 +1,7 @@
 """Requests that go to an engine as one: which are alike, their common body, and the parts of the answer. Bytes only.
 
-Two requests are alike where nothing but their one input differs, byte for byte, heads included as far as an engine might
-answer by them. Whatever this file is not sure of goes alone.
+Two requests are alike where nothing but their one input differs, byte for byte, heads included as far as an engine
+might answer by them. Whatever this file is not sure of goes alone.
 """
 
 import re
@@ -55,8 +55,8 @@ _encode = msgspec.json.encode
 
 
 def item_in(body: bytes, name: bytes) -> _Item | None:
-    """Where the field's value stands in a valid JSON body, and in it the one text; None: it has no such field, or several
-    inputs, or token numbers, or it might be spelled with escapes, or stand there twice."""
+    """Where the field's value stands in a valid JSON body, and in it the one text; None: it has no such field, or
+    several inputs, or token numbers, or it might be spelled with escapes, or stand there twice."""
     if body.count(b'"%b"' % name) != 1 or b"\\u00" in body:
         return None
     found = _VALUES[name].search(body)
@@ -91,8 +91,8 @@ def joined(requests: Sequence[tuple[bytes, _Item]]) -> bytes:
 
 
 def parts_of(answer: bytes, weights: Sequence[int]) -> list[Part] | None:
-    """The answer to so many inputs, taken apart in their order; `weights` say how large each was. None: it is not of the
-    known shape, or not for so many."""
+    """The answer to so many inputs, taken apart in their order; `weights` say how large each was. None: it is not of
+    the known shape, or not for so many."""
     try:
         members = _decode_members(answer)
         name = "data" if "data" in members else "choices"
@@ -170,7 +170,8 @@ def _count(told: dict[str, Any], field: str) -> int:
 
 
 def shared(total: int, weights: Sequence[int]) -> list[int]:
-    """The total in whole parts by weight, by largest remainders, the first of equals first: they add up to it exactly."""
+    """The total in whole parts by weight, by largest remainders, the first of equals first: they add up to it
+    exactly."""
     whole = sum(weights)
     if whole <= 0:
         weights, whole = [1] * len(weights), len(weights)

@@ -23,7 +23,8 @@ class Route(Struct, frozen=True):
     most_tokens: bytes = b""
     """The field of its body that says how many tokens an answer may have; empty: there is none at its top level."""
     lists: bytes = b""
-    """The field of its body that may be a list of inputs, each of which has its part of the answer; empty: there is none."""
+    """The field of its body that may be a list of inputs, each of which has its part of the answer; empty: there is
+    none."""
     open: bool = False
     """No key is asked for."""
 

@@ -246,8 +246,7 @@ class DataPlane:
             raise Malformed("overloaded")
         route = head.route
         prefix: tuple[int, ...] = ()
-        prompt_bytes = 0
-        span = (0, 0)
+        prompt_bytes, span = 0, (0, 0)
         guess = ATTACHED_TOKENS if route.body == "multipart" else guess_tokens(body)
         if route.prompt and self._reads_prefix:
             fields, prefix, prompt_bytes = peek_prompt(body)
@@ -289,6 +288,7 @@ class DataPlane:
                     latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
                 ),
                 alike(exchange) if self._groups and route.lists and not stream else "",
+                head.client,
             )
         )  # fmt: skip
 
