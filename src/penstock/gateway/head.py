@@ -59,8 +59,8 @@ class Head:
 
     __slots__ = (
         "_alike", "chunked", "client", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip",
-        "head_only", "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "region",
-        "route", "session", "target", "tenant", "tier", "wishes",
+        "head_only", "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal",
+        "region", "route", "session", "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
