@@ -185,8 +185,7 @@ def cost_us(
     return best * 1e6
 
 
-def main() -> None:
-    """Measure all strategies over all fleets and print a table."""
+def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.core_cost", description=__doc__)
     parser.add_argument("--calls", type=int, default=5000, help="calls in a round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -202,7 +201,12 @@ def main() -> None:
     parser.add_argument("--limits", action="store_true", help="the tenant has limits on requests, tokens and money")
     parser.add_argument("--shared", action="store_true", help="the same, shared with others: by leases")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure all strategies over all fleets and print a table."""
+    asked = _asked()
     fleets = [int(size) for size in asked.fleets.split(",")]
     found: dict[str, dict[int, float]] = {}
     print("| µs a call | " + " | ".join(f"{size:,} replicas" for size in fleets) + " |")

@@ -74,17 +74,10 @@ class DataPlane:
     """There is a cache."""
 
     def __init__(
-        self,
-        settings: Settings,
-        dialect_of: Callable[[str], Dialect],
-        models: Callable[[], Iterable[str]],
-        ready: Callable[[], bool],
-        *,
-        sweep_s: float = SWEEP_S,
-        ask_usage: bool = ASK_USAGE,
-        looks: bool = True,
+        self, settings: Settings, dialect_of: Callable[[str], Dialect], models: Callable[[], Iterable[str]],
+        ready: Callable[[], bool], *, sweep_s: float = SWEEP_S, ask_usage: bool = ASK_USAGE, looks: bool = True,
         name: str = "",
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`looks`: replicas are looked at from here. `name` stands in the ids of its calls."""
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop.call_soon)
