@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from penstock.base.entries import CALL, OVERHEAD, UPKEEP, Entry, Kept, Overhead, Upkeep
-from penstock.core.effects import Aboard, Cancel, Carry, Effect
+from penstock.core.effects import Aboard, Adopt, Cancel, Carry, Effect
 from penstock.core.events import Began, ClientGone, Ended, Event, Failed, Woke
 from penstock.drive.segments import Reader, Segments
 from penstock.telemetry.bookings import Bookings
@@ -129,6 +129,18 @@ def test_of_two_attempts_whose_client_left_one_is_the_calls_own(tmp_path: Path) 
     gone = record(attempts=2, outcome="client_gone", status=499, usage=None, ttft_s=None)
     desk.turn(2.0, ClientGone("c1"), Cancel("c1", 1), Cancel("c1", 2), gone)
     assert desk.close() == [(1, "r1", 2.0, "left")]
+
+
+def test_attempts_that_change_hands_are_the_new_owners(tmp_path: Path) -> None:
+    """Its client's leaving ends nothing of them; those that failed before go with them."""
+    desk = Desk(tmp_path)
+    desk.turn(0.0, Woke(), send("c0"))
+    desk.turn(1.0, Failed("c0", 1, "connect_refused"), send("c0", attempt=2, replica="r2"))
+    gone = record(id="c0", attempts=2, outcome="client_gone", status=499, usage=None, ttft_s=None)
+    desk.turn(2.0, ClientGone("c0"), Adopt("c0", "c1"), gone)
+    desk.turn(3.0, Failed("c1", 2, "upstream_5xx", 503), send(attempt=3))
+    desk.turn(4.0, Ended("c1", 3, 200), record(attempts=3))
+    assert desk.close() == [(1, "r1", 1.0, "connect_refused"), (2, "r2", 2.0, "upstream_5xx")]
 
 
 def test_what_is_told_too_late_is_not_remembered(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.base.nouns import Call, EngineStats
-from penstock.core.effects import Aboard, Carry, Forget, Probe, Refuse
+from penstock.core.effects import Aboard, Adopt, Carry, Forget, Probe, Refuse
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed, Observed, Probed, Woke
 from penstock.telemetry.meter import MAX_KINDS, OTHER, Meter
 from tests.telemetry.rows import record, row, send
@@ -82,6 +82,19 @@ def test_failures_are_counted_at_the_replica_that_failed() -> None:
     assert meter._tried == {}
     meter.observe(5.0, Failed("c1", 3, "closed_early"), [])
     assert meter.replicas["r3"].failures == {"closed_early": 1}
+
+
+def test_attempts_that_change_hands_are_still_their_replicas() -> None:
+    """A failure after the first client has left is counted, and nothing is remembered at the end."""
+    meter = Meter()
+    meter.observe(1.0, Arrived(Call("c0")), [send("c0", replica="r1")])
+    meter.observe(2.0, Failed("c0", 1, "connect_refused"), [send("c0", attempt=2, replica="r2")])
+    gone = record(id="c0", outcome="client_gone", status=499, attempts=2, usage=None, ttft_s=None)
+    meter.observe(3.0, ClientGone("c0"), [Adopt("c0", "c1"), gone])
+    meter.observe(4.0, Failed("c1", 2, "upstream_5xx"), [send(attempt=3, replica="r3")])
+    meter.observe(5.0, Ended("c1", 3, 200), [record(attempts=3)])
+    assert meter.replicas["r2"].failures == {"upstream_5xx": 1}
+    assert meter._tried == {}
 
 
 def test_probes_and_scrapes_by_result() -> None:

@@ -11,6 +11,7 @@ from msgspec import Meta, field
 
 from penstock.base.units import Seconds
 from penstock.config.strict import Strict, doc
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, TiersSpec
 from penstock.core.regions import RegionsSpec
 from penstock.core.spec import PolicySpec, PoolSpec
@@ -26,6 +27,10 @@ class Policy(PolicySpec, frozen=True, kw_only=True):
     """What is tried: the blocks of a pool, with the gateway's own defaults; sessions are the workload's."""
 
     limits: Annotated[AllowanceSpec | None, doc("what each of the workload's tenants may use; none: no limits")] = None
+    cache: Annotated[
+        CacheSpec | None,
+        doc("answers that are given again to equal prompts, where the workload tells prompts whole; none: none is"),
+    ] = None
 
     def pool(
         self, name: str = POOL, models: tuple[str, ...] = (MODEL,), regions: RegionsSpec | None = None

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from penstock.base.nouns import Call, CallRow
 from penstock.base.rand import Rand
 from penstock.config.scenarios import MODEL, Policy, Scenario
-from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.core.effects import BENCHMARK, Adopt, Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Arrived, Event, Woke
 from penstock.core.gate import Gate
 from penstock.core.scale.window import Window
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
+from penstock.sim.answers import Answers, content_of
 from penstock.sim.clients import AHEAD_S, Played
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
@@ -74,8 +76,10 @@ class Run:
         spec, tell = scenario.clients, self.pump.tell
         luck = Rand(seed).child("clients")
         self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
+        heard = tell if self.clients is None else self.clients.heard
+        self.answers = None if self.gate.spec.cache is None else Answers(self.kernel, heard)
         self.cloud = Cloud(
-            scenario.fleet, scenario.network, self.kernel, tell if self.clients is None else self.clients.heard,
+            scenario.fleet, scenario.network, self.kernel, heard if self.answers is None else self.answers.heard,
             self.places, self.served.adapters,
         )  # fmt: skip
         self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
@@ -98,6 +102,8 @@ class Run:
             Send: self._send, Cancel: self._cancel, Record: self._record, Probe: self._probe,
             Refuse: _nothing if self.clients is None else self.clients.refused, Forget: _nothing,
         }  # fmt: skip
+        if self.answers is not None:
+            self._table |= self.answers.table() | {Adopt: self._adopt}
 
     def watched(self, scenario: Scenario) -> "Run":
         """Itself, with somebody who watches how the fleet stands it."""
@@ -167,6 +173,7 @@ class Run:
             request.priority, request.prompt_tokens, request.output_tokens, length,
             request.session, "", seen_by_gateway(request, number), length,
             None if request.deadline_ns is None else request.deadline_ns / 1e9, "standard", 1, origin,
+            UNSET if self.answers is None else content_of(request),
         )  # fmt: skip
         if first:
             self.tally.arrived()
@@ -183,6 +190,8 @@ class Run:
         request, number, asked, origin = self._flying[order.id]
         engine = self.cloud.engines[order.replica]
         asked.append(engine)  # attempts count from 1
+        if self.answers is not None:
+            order = self.answers.own(order)
         way_s = None if self.places is None else self.places.way_s(origin, engine.replica.region)
         engine.submit(order, request, number, way_s)
 
@@ -190,11 +199,21 @@ class Run:
         if order.id.startswith(BENCHMARK):
             self.cloud.engines[order.id.removeprefix(BENCHMARK)].abort(order)
         else:
-            self._flying[order.id].asked[order.attempt - 1].abort(order)
+            engine = self._flying[order.id].asked[order.attempt - 1]
+            engine.abort(order if self.answers is None else self.answers.own(order))
+
+    def _adopt(self, order: Adopt) -> None:
+        assert self.answers is not None
+        gone = self._flying.get(order.id)
+        if gone is not None:  # else it had none that run
+            self._flying[order.by] = self._flying[order.by]._replace(asked=gone.asked)
+        self.answers.adopt(order)
 
     def _record(self, order: Record) -> None:
         row: CallRow | None = order.row
         del self._flying[order.row.id]
+        if self.answers is not None:
+            self.answers.over(order)
         if self.clients is not None:
             row = self.clients.over(order.row)
         if row is not None:

@@ -75,7 +75,7 @@ class Served:
         """What the Gate is configured with."""
         return GateSpec(
             pools=self.pools, max_waiting=max_waiting, limits=policy.gate_limits(), aliases=self._aliases,
-            fallback=self._fallback,
+            fallback=self._fallback, cache=policy.cache,
         )  # fmt: skip
 
     def name(self, request: Request) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.base.entries import CALL, OVERHEAD, UPKEEP, Entry, Overhead, Upkeep
 from penstock.base.nouns import CallRow
-from penstock.core.effects import Cancel, Carry, Effect, Record, Send
+from penstock.core.effects import Adopt, Cancel, Carry, Effect, Record, Send
 from penstock.core.events import ClientGone, Event, Failed
 from penstock.drive.segments import Segments
 
@@ -68,6 +68,20 @@ class Bookings:
                 self._ended(effect.id, effect.attempt, what, now, event)  # type: ignore[union-attr]
             elif kind is Carry:
                 self._carried(effect)  # type: ignore[arg-type]
+            elif kind is Adopt:
+                self._adopted(effect.id, effect.by)  # type: ignore[union-attr]
+
+    def _adopted(self, call: str, by: str) -> None:
+        """The attempts of a call are another's from now on, those that failed as well."""
+        first = self._sent.pop(call, None)
+        if first is not None:
+            self._sent[by] = first
+            number = 2
+            while (later := self._sent.pop((call, number), None)) is not None:
+                self._sent[by, number] = later
+                number += 1
+        if self._lost and (lost := self._lost.pop(call, None)) is not None:
+            self._lost[by] = lost
 
     def commit(self) -> None:
         """Put on disk what was booked."""

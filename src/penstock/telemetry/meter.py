@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.base.nouns import CallRow
-from penstock.core.effects import Carry, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.core.effects import Adopt, Carry, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Event, Failed, Observed, Probed
 from penstock.telemetry.histogram import DURATION_S, FIRST_TOKEN_S, PER_TOKEN_S, QUEUE_S, Histogram
 
@@ -137,6 +137,7 @@ class Meter:
             Carry: self._carried,
             Probe: self._probing,
             Forget: self._forgotten,
+            Adopt: self._adopted,
         }
 
     def observe(self, now: float, event: Event, effects: list[Effect]) -> None:
@@ -182,6 +183,16 @@ class Meter:
         while found is not None:
             attempt += 1
             found = self._tried.pop((order.id, attempt), None)
+
+    def _adopted(self, order: Adopt) -> None:
+        """Attempts are another call's from now on."""
+        first = self._tried.pop(order.id, None)
+        if first is not None:
+            self._tried[order.by] = first
+            number = 2
+            while (later := self._tried.pop((order.id, number), None)) is not None:
+                self._tried[order.by, number] = later
+                number += 1
 
     def _failed(self, fact: Failed) -> None:
         name = self._tried.get(fact.id if fact.attempt == 1 else (fact.id, fact.attempt))
