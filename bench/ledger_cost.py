@@ -118,7 +118,9 @@ def compare(calls: int, together: tuple[int, ...]) -> dict[str, Any]:
         kilo[name] = round(difference / (many - few) / 1e3, 2)
         micro[name] = round(min(run(what, many, turns) for _ in range(3)) / many * 1e6, 2)
     rate = kilo["without"] / micro["without"]
-    added = {name: round((value - kilo["without"]) / rate, 2) for name, value in kilo.items() if name[:4] == "with,"}
+    added = {
+        name: round((value - kilo["without"]) / rate, 2) for name, value in kilo.items() if name.startswith("with,")
+    }
     return {
         "kilo_instructions": kilo, "us_cpu": micro, "kilo_instructions_a_us": round(rate, 2),
         "us_by_instructions": {**added, "clerk": round(kilo["clerk"] / rate, 2)},
