@@ -15,13 +15,17 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
+from penstock.base.leases import Question
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.base.prefix import chain
 from penstock.base.rand import Rand
-from penstock.core.effects import Effect, Send
-from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Observed, Probed
+from penstock.core.effects import Effect, Lease, Send
+from penstock.core.events import Arrived, Began, Ended, Event, FleetSeen, Leased, Observed, Probed
 from penstock.core.gate import Gate
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec
+from penstock.core.limits.book import LeaseBook
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, SharedSpec
 from penstock.core.route.presets import STRATEGIES
 from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, PoolSpec
 
@@ -50,7 +54,7 @@ class Fleet:
 
     def __init__(
         self, strategy: str, replicas: int, hedge: bool = False, explain: int = 0, prompts: Prompts = "none",
-        waiting: int = 0, limits: bool = False,
+        waiting: int = 0, limits: bool = False, shared: bool = False,
     ) -> None:  # fmt: skip
         """`waiting`: so many calls wait all the time, because all seats are taken."""
         self._prompts = prompts
@@ -60,9 +64,11 @@ class Fleet:
         pool = PoolSpec(
             name="pool", models=("model",), strategy=chosen, hedge=HedgeSpec() if hedge else None,  # type: ignore[arg-type]
         )  # fmt: skip
-        spec = GateSpec(
-            pools=(pool,), max_waiting=100_000, explain=ExplainSpec(calls=explain), limits=LIMITS if limits else None
-        )
+        allowed = replace(LIMITS, shared=SharedSpec()) if shared else LIMITS if limits else None
+        spec = GateSpec(pools=(pool,), max_waiting=100_000, explain=ExplainSpec(calls=explain), limits=allowed)
+        self._book = LeaseBook()
+        self.messages = 0
+        """To the store of shared limits."""
         self.gate = Gate(spec, Rand(1))
         self.now = 1000.0
         self._flying: deque[str] = deque()
@@ -84,6 +90,20 @@ class Fleet:
     def _tell(self, event: Event) -> list[Effect]:
         self.now += STEP_S
         return self.gate.on(event, self.now)
+
+    def _leased(self, orders: list[Effect]) -> tuple[float, list[Effect]]:
+        """The store answers what it is asked; the Gate's time for it, which is a call's as well, and what follows."""
+        used_s, found = 0.0, list(orders)
+        for order in found:
+            if isinstance(order, Lease):
+                self.messages += 1
+                reply = self._book.exchange(Question("a", order.number, order.lasts_s, order.asks), self.now)
+                event = Leased(order.number, reply.now, reply.answers)
+                before = time.perf_counter()
+                more = self.gate.on(event, self.now)
+                used_s += time.perf_counter() - before
+                found += more
+        return used_s, found
 
     def _prefix(self) -> tuple[int, ...]:
         """How the next prompt begins: 16 blocks: more than the 13 of 8 KB."""
@@ -112,6 +132,10 @@ class Fleet:
         on, now, clock = self.gate.on, self.now, time.perf_counter
         before = clock()
         sent = on(arrived, now)
+        if sent and type(sent[-1]) is Lease:
+            used_s = clock() - before
+            more_s, sent = self._leased(sent)
+            before = clock() - used_s - more_s
         on(began, now)
         if ended:
             on(ended, now)
@@ -146,10 +170,10 @@ class Fleet:
 
 def cost_us(
     strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False, explain: int = 0,
-    prompts: Prompts = "none", waiting: int = 0, limits: bool = False,
+    prompts: Prompts = "none", waiting: int = 0, limits: bool = False, shared: bool = False,
 ) -> float:  # fmt: skip
     """Microseconds of one call's three facts: the mean of the fastest round."""
-    fleet = Fleet(strategy, replicas, hedge, explain, prompts, waiting, limits)
+    fleet = Fleet(strategy, replicas, hedge, explain, prompts, waiting, limits, shared)
     for _ in range(calls // 4):
         fleet.turn()
     best = float("inf")
@@ -161,8 +185,7 @@ def cost_us(
     return best * 1e6
 
 
-def main() -> None:
-    """Measure all strategies over all fleets and print a table."""
+def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.core_cost", description=__doc__)
     parser.add_argument("--calls", type=int, default=5000, help="calls in a round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -176,8 +199,14 @@ def main() -> None:
     parser.add_argument("--fleets", default=",".join(map(str, FLEETS)))
     parser.add_argument("--hedge", action="store_true", help="the pool hedges: every call has an alarm")
     parser.add_argument("--limits", action="store_true", help="the tenant has limits on requests, tokens and money")
+    parser.add_argument("--shared", action="store_true", help="the same, shared with others: by leases")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure all strategies over all fleets and print a table."""
+    asked = _asked()
     fleets = [int(size) for size in asked.fleets.split(",")]
     found: dict[str, dict[int, float]] = {}
     print("| µs a call | " + " | ".join(f"{size:,} replicas" for size in fleets) + " |")
@@ -195,6 +224,7 @@ def main() -> None:
                     asked.prompts,
                     asked.waiting,
                     asked.limits,
+                    asked.shared,
                 ),
                 1,
             )

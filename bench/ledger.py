@@ -7,6 +7,8 @@ how long a page of a user's history and a month's sums by user take, and how the
 `kills`: a gateway over emulated engines is killed at random moments under load, started again on the same folder, and
 so on; then its rows are compared with what clients were answered.
 
+`away`: a PostgreSQL is killed under load, and comes back after so many seconds.
+
 `gateway`: the same of a real gateway, by thread, with a ledger and without.
 
 `path`: what the ledger adds to the path of a call, in a loop without sockets: booking, and a commit every few calls.
@@ -259,10 +261,33 @@ def gateway(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def away(asked: argparse.Namespace) -> dict[str, Any]:
+    """A PostgreSQL is killed under load and comes back after so long; what clients noticed, and what arrived."""
+    from tests.helpers import postgres
+    from tests.helpers.outages import Outage, arrived
+    from tests.helpers.processes import Emulators, Gateway, ending
+    from tests.helpers.traffic import pool
+
+    with tempfile.TemporaryDirectory(dir=asked.folder) as name, postgres.running() as server:
+        folder = Path(name)
+        with ending(engines := Emulators(folder, 1.0, 1.0)):
+            tree = {"pools": [pool(*engines.urls)], "ledger": {"folder": str(folder / "own"), "database": server.url}}
+            with ending(gateway := Gateway(folder, tree)):
+                outage = Outage(gateway, server.kill, server.start)
+                calls = outage.go(asked.seconds)
+                began = time.monotonic()
+                arrived(gateway, server.url, calls)
+    return {
+        "calls": calls, "arrived_after_s": round(time.monotonic() - began, 1),
+        "journal_mb": round(outage.most_waiting_bytes / 1e6, 1),
+        **{phase: seen._asdict() for phase, seen in outage.phases.items()},
+    }  # fmt: skip
+
+
 def main() -> None:
     """Measure, print JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=__doc__)
-    parser.add_argument("what", choices=("rows", "path", "gateway", "kills"))
+    parser.add_argument("what", choices=("rows", "path", "gateway", "kills", "away"))
     parser.add_argument("--database", help="URL of an empty PostgreSQL database to fill; none: SQLite")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--last", type=int, default=1_000_000, help="the rate is that of the last so many rows")
@@ -270,8 +295,10 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the database is away")
     asked = parser.parse_args()
-    print(json.dumps({"rows": rows, "path": path, "gateway": gateway, "kills": kills}[asked.what](asked), indent=1))
+    chosen = {"rows": rows, "path": path, "gateway": gateway, "kills": kills, "away": away}[asked.what]
+    print(json.dumps(chosen(asked), indent=1))
 
 
 def kills(asked: argparse.Namespace) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Playbooks of clients that leave: in every state a call ends in one row, and an attempt that is out is cancelled."""
 
+import pytest
+
 from penstock.core.effects import Cancel
 from penstock.core.events import Began, ClientGone, Ended, Failed, Woke
-from tests.core.playbook import arrived, fleet, gate, house, nothing_held, record, send, tell
+from tests.core.playbook import arrived, fleet, gate, house, kinds, nothing_held, record, send, sends, tell
 
 GONE = "client_gone"
 
@@ -49,6 +51,20 @@ def test_leaving_in_a_pause_before_a_retry_needs_no_cancel() -> None:
     assert gate.on(ClientGone("c1"), 1.5) == [record("c1", GONE, 499, replica="", latency_s=1.5)]
     assert gate.next_wake() is None
     assert gate.on(Woke(), 2.0) == []
+    assert nothing_held(gate)
+
+
+@pytest.mark.parametrize("late", [Began("c1", 1), Ended("c1", 1, 200), Failed("c1", 1, "closed_early")])
+def test_what_a_failed_attempt_still_says_in_the_pause_means_nothing(late: Began | Ended | Failed) -> None:
+    """Between two attempts none is under way: the retry comes in its time, and the call is answered by that."""
+    gate = house("a")
+    gate.on(arrived("c1"), 0.0)
+    gate.on(Failed("c1", 1, "upstream_5xx"), 1.0)
+    assert gate.on(late, 1.1) == []
+    again = gate.next_wake()
+    assert again is not None
+    assert sends(gate.on(Woke(), again)) == [("c1", "a")]
+    assert kinds(gate.on(Ended("c1", 2, 200), again + 1)) == ["Record"]
     assert nothing_held(gate)
 
 

@@ -7,7 +7,21 @@ import pytest
 
 from penstock.base.leases import Ask, Want
 from penstock.base.nouns import Rates
-from penstock.core.effects import Bench, Cancel, Effect, Forget, Lease, Probe, Refuse, Return
+from penstock.core.effects import (
+    Adopt,
+    Answer,
+    Bench,
+    Cancel,
+    Drop,
+    Effect,
+    Forget,
+    Keep,
+    Lease,
+    LookUp,
+    Probe,
+    Refuse,
+    Return,
+)
 from tests.core.playbook import USED, record, send
 
 ONE_OF_EACH: list[Effect] = [
@@ -20,6 +34,11 @@ ONE_OF_EACH: list[Effect] = [
     Lease(1, 3.0, (Ask(("tenant", "t", ""), 1, (Want("tokens per day", 9, ((17, 2),), 1, 1, 1, 4),)),)),
     Return(2, 3.0, ()),
     Forget("a"),
+    LookUp("c1", "k"),
+    Answer("c1", "k", "coalesced", "c0"),
+    Adopt("c0", "c1"),
+    Keep("c1", "k", 60.0, "x", "m", ("t",), True, ("j",)),
+    Drop(("k",)),
 ]
 
 

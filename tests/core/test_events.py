@@ -15,9 +15,12 @@ from penstock.core.events import (
     Ended,
     Event,
     Failed,
+    Found,
+    Invalidated,
     Leased,
     LeaseLost,
     Listed,
+    LookedUp,
     Metered,
     Observed,
     Probed,
@@ -45,6 +48,8 @@ ONE_OF_EACH: list[Event] = [
     LeaseLost(2, "TimeoutError"),
     Recalled((Used("acme", "web", "m", -60.0, 3, 400), Used("acme", "web", "m", 0.0, day=5, month=7))),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
+    LookedUp("c1", Found(100, 1.5, 60.0, ("t",))),
+    Invalidated(tag="t", tenant="x"),
     Woke(),
 ]
 

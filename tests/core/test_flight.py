@@ -23,7 +23,7 @@ def test_every_state_has_its_row_in_the_table() -> None:
 
 def test_nothing_follows_the_end_and_only_the_end_follows_a_beginning() -> None:
     """After the first byte there is no way back to another attempt, and after the end there is none at all."""
-    assert MOVES["begun"] == {"over"}
+    assert MOVES["begun"] == {"over", "given"}, "given: another call has its attempt from now on, and this one ends"
     assert MOVES["over"] == set()
 
 

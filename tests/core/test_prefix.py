@@ -136,7 +136,7 @@ def test_models_that_clients_make_up_share_a_rate() -> None:
     made, (a,) = index("a")
     for number in range(1000):
         made.ended(f"m{number}", 4000, NOTHING, Usage(1000, 0), a)
-    assert len(made._rates) <= 257
+    assert len(made._lessons) <= 257
 
 
 def test_answers_take_room() -> None:

@@ -1,7 +1,9 @@
 """A Gate's spec in parts: what holds for all workers together is divided, the rest is everybody's."""
 
 import pytest
+from msgspec.structs import replace
 
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, ShapingSpec, SharedSpec
 from penstock.core.route.presets import ConsistentHash
 from penstock.core.spec import ExplainSpec, GateSpec, HedgeSpec, PoolSpec, PriorityBounds, QueueSpec, StickySpec
@@ -82,3 +84,12 @@ def test_which_pools_pin() -> None:
     assert not pins(PoolSpec(name="p", sticky=StickySpec(header="x")))
     assert pins(PoolSpec(name="p", sticky=StickySpec(header="x", pin=True)))
     assert pins(PoolSpec(name="p", strategy=ConsistentHash(pin=True)))
+
+
+def test_a_cache_is_divided() -> None:
+    """Its entries and its memory, so that all together keep no more than was allowed; what is too large for one's part
+    is too large."""
+    spec = replace(SPEC, cache=CacheSpec(entries=10, memory_bytes=1 << 20, largest_bytes=1 << 20))
+    parts = [split(spec, index, 3).cache for index in range(3)]
+    assert sum(part.entries for part in parts if part is not None) == 10
+    assert [(part.memory_bytes, part.largest_bytes) for part in parts if part is not None] == [(349525, 349525)] * 3

@@ -49,24 +49,27 @@ def account(gateway: Gateway) -> dict[str, float]:
     return {limit["what"]: limit["used"] for limit in mine["limits"]}
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_a_restart_gives_no_second_budget(start: Start, engines: list[str], tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how, workers", [("killed", 1), ("stopped", 1), ("killed", 2)])
+def test_a_restart_gives_no_second_budget(
+    start: Start, engines: list[str], tmp_path: Path, how: str, workers: int
+) -> None:  # fmt: skip
     """Five lives on one ledger, each ended under load: together they spend what the budget allows, to the last call
     that fits, and the last of them knows all of it before it serves anybody."""
     folder = tmp_path / "ledger"
     limits = {"budget_per_day": BUDGET, "budget_per_month": 1, "tokens_per_day": 100_000, "wait": 0}
     total, used = 0, dict[str, float]()
     for life in range(5):
-        gateway = start(tree(folder, engines[:2], **limits))
+        gateway = start({**tree(folder, engines[:2], **limits), "workers": workers})
         total += run(lambda gateway=gateway, life=life: served(gateway, 4 if life < 3 else 60), 40.0)  # type: ignore[misc]
         used = account(gateway)
         if how == "killed":
             gateway.kill()
         else:
             assert gateway.stop() == 0
-    tokens = used["tokens per day"]
-    assert tokens == pytest.approx(used["budget per day"] * 1e4) == pytest.approx(used["budget per month"] * 1e4)
-    each = tokens / total
+    each = used["budget per day"] * 1e4 / total
+    if workers == 1:  # several hold a part of it ahead, which counts as used
+        assert used["tokens per day"] == pytest.approx(each * total)
+        assert used["budget per month"] == pytest.approx(used["budget per day"])
     assert used["budget per day"] <= BUDGET
     assert total >= int(BUDGET * 1e4 / each) - 4, "four at once hold more than they need"
     assert total > 12, "the first lives had not spent all of it"

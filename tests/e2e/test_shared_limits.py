@@ -3,6 +3,8 @@ nearly all of each is used, and gateways that are killed or a Redis that is stop
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -51,6 +53,11 @@ async def burst(gateway: Gateway, key: str = "sk-team", count: int = BURST) -> l
         *[ask(gateway.port, chat(20), key=key) for _ in range(count)], return_exceptions=True
     )
     return [answer for answer in answers if isinstance(answer, Answer) and answer.complete]
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started: a gateway's workers."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def tokens(answer: Answer) -> int:
@@ -176,6 +183,40 @@ def test_a_redis_that_stops_and_comes_back(
     run(main, 150.0)
 
 
+def test_workers_of_gateways_share_what_all_share(start: Start, engines: list[str], store: redis.RedisServer) -> None:
+    """Two gateways of two workers each; in the midst of bursts a worker of each is killed, then Redis is, and comes
+    back: what reached an engine is at most the limit, and nine tenths of it are used."""
+    limit = 400
+    file = limited(store.url, engines[0], engines[1], requests_per_hour=limit) | {"workers": 2}
+    gateways = [start(file) for _ in range(2)]
+
+    async def wave() -> int:
+        found = await asyncio.gather(*[burst(gateway) for gateway in gateways])
+        return sum(answer.status == 200 for answers in found for answer in answers)
+
+    async def main() -> None:
+        for gateway in gateways:
+            await ready(gateway, 2)
+        before = await counted(engines)
+        bursts = asyncio.gather(wave(), wave())
+        await asyncio.sleep(0.1)
+        for gateway in gateways:
+            os.kill(children(gateway.pid)[0], signal.SIGKILL)
+        served = sum(await bursts)
+        store.kill()
+        served += await wave()
+        store.start()
+        for _ in range(8):
+            served += await wave()
+            await asyncio.sleep(0.5)
+        reached = await counted(engines) - before
+        sys.stdout.write(f"workers: {served} of {limit} served, {reached} reached an engine\n")
+        assert served <= reached <= limit
+        assert reached >= 0.9 * limit
+
+    run(main, 150.0)
+
+
 def test_what_is_used_and_left_is_the_shared_truth(start: Start, engines: list[str], store: redis.RedisServer) -> None:
     """One gateway serves, the other tells: its headers and its admin API know what was used at the first, and a gateway
     that is stopped gives back what it had."""
@@ -194,7 +235,7 @@ def test_what_is_used_and_left_is_the_shared_truth(start: Start, engines: list[s
         (view,) = (one for one in await said(two.admin_port, "/admin/tenants") if one["name"] == "team")
         assert (view["limits"][0]["used"], view["limits"][0]["left"]) == (21, 29)
         page = (await ask(two.admin_port, None, "/metrics")).body.decode()
-        assert "\npenstock_lease_store_up 1\n" in page
+        assert "\npenstock_lease_store_up{} 1\n" in page
         assert all("sk-" not in key for key in store.known())
 
     run(main, 60.0)

@@ -347,3 +347,33 @@ def test_limits_hold_over_all_workers(start: Start, crash: bool) -> None:
             assert gateway.stop() == 0
 
     run(main, 90.0)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_restart_gives_no_second_limit(start: Start, tmp_path: Path, killed: bool) -> None:
+    """With a ledger two lives of a gateway with workers serve together what an hour's limit allows and no more."""
+    tenant = {"name": "t", "limits": {"requests_per_hour": 120, "wait": 0}}
+    more = {"workers": 2, "ledger": {"folder": str(tmp_path / "ledger")}, "tenants": [tenant]}
+
+    async def main() -> None:
+        async with Counting(0.002) as engine:
+            key = {"name": "k", "key": "sk-k", "tenant": "t"}
+            tree = {**more, "keys": [key], "pools": [counted(engine, 64)]}
+            first = start(tree)
+            await ready(first)
+            statuses = [(await ask(first.port, chat(1), key="sk-k")).status for _ in range(50)]
+            assert set(statuses) == {200}
+            pids = children(first.pid)
+            if killed:
+                first.kill()
+                await eventually(_so(lambda: not any(map(runs, pids))), "the workers to end")
+            else:
+                assert first.stop() == 0
+            second = start(tree)
+            await ready(second)
+            statuses = [(await ask(second.port, chat(1), key="sk-k")).status for _ in range(100)]
+            assert set(statuses) == {200, 429}
+            assert 108 - 50 <= statuses.count(200) <= 70
+            assert second.stop() == 0
+
+    run(main, 60.0)

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.config.schema import KeyTerms, ServerSpec
 from penstock.gateway.head import Head
-from penstock.gateway.wishes import Wishes
+from penstock.gateway.wishes import CACHE, TAGS, Wishes
 from tests.gateway.test_head import read
 
 DIGEST = hashlib.sha256(b"sk-1").hexdigest()
@@ -78,3 +78,14 @@ def test_a_later_good_word_does_not_hide_a_mistake() -> None:
     wishes.read(b"x-penstock-timeout", b"3")
     assert wishes.mistake
     assert wishes.latency_s == 3.0
+
+
+@pytest.mark.parametrize(
+    "name,value,word",
+    [(CACHE, b"no", "use, bypass, refresh"), (TAGS, b"a b", "letters"), (TAGS, b",".join([b"x"] * 17), "16")],
+)
+def test_wrong_words_about_the_cache_are_mistakes(name: bytes, value: bytes, word: str) -> None:
+    """They are told of, not guessed at."""
+    wishes = Wishes()
+    wishes.read(name, value)
+    assert word in wishes.mistake

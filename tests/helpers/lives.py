@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.helpers.forks import Nursery, nursery
 from tests.helpers.processes import Emulators, Gateway, ending
 from tests.helpers.traffic import ask, at_rest, chat, pool, ready, unique
 from tests.helpers.wire import run
@@ -28,15 +29,19 @@ class Lives:
         """So many lives that end by SIGKILL, and one that ends as it should."""
         with ending(engines := Emulators(self.folder, 1.0, 1.0, name="engines")):
             tree = {"pools": [pool(*engines.urls)], "ledger": {"folder": str(self.folder / "ledger"), **self._more}}
-            for life in range(kills + 1):
-                with ending(gateway := Gateway(self.folder, tree, name=f"life{life}")):
-                    run(lambda gateway=gateway, kill=life < kills: self._live(gateway, kill), LIFE_S)  # type: ignore[misc]
-                    assert "bug" not in gateway.log(), gateway.log()
+            with nursery() as forks:
+                self._lives(forks, tree, kills)
+
+    def _lives(self, forks: Nursery, tree: dict[str, Any], kills: int) -> None:
+        for life in range(kills + 1):
+            with ending(gateway := Gateway(self.folder, tree, name=f"life{life}", spawn=forks.spawn)):
+                run(lambda gateway=gateway, kill=life < kills: self._live(gateway, kill), LIFE_S)  # type: ignore[misc]
+                assert "bug" not in gateway.log(), gateway.log()
 
     async def _live(self, gateway: Gateway, kill: bool) -> None:
         await ready(gateway, 2)
         stop = asyncio.Event()
-        enough = len(self.answered) + self._rng.randrange(5, 60)
+        enough = len(self.answered) + self._rng.randrange(3, 30)
         async with asyncio.TaskGroup() as users:
             for _ in range(USERS):
                 users.create_task(self._use(gateway, stop))

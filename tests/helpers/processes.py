@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -24,30 +24,73 @@ _ADDRESS = r"://127\.0\.0\.1:(\d+)/"
 Tree = dict[str, Any]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let the kernel end this process where the tests are killed: PR_SET_PDEATHSIG of prctl(2)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+class Child(Protocol):
+    """A process that was started, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    def poll(self) -> int | None:
+        """Its exit status; None: it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended. Raises TimeoutExpired."""
+        ...
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+        ...
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+
+Spawn = Callable[[Sequence[str], Path, Path], Child]
+"""Starts `penstock` with these arguments; what it says goes to the two files."""
+
+
+def environment() -> dict[str, str]:
+    """Of the product's processes: settings of whoever runs the tests must not reach them, and the hash seed is fixed
+    for equal runs."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PENSTOCK_")}
+    return {**own, "PYTHONHASHSEED": "0", "COLUMNS": "200", "TERM": "dumb"}
+
+
+def started(program: Sequence[str], out: Path, err: Path, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    """A Python program that runs, and ends with us."""
+    with out.open("ab") as saying, err.open("ab") as logging:
+        return subprocess.Popen(
+            [sys.executable, *program], stdin=stdin, stdout=saying, stderr=logging, env=environment(),
+            start_new_session=True, preexec_fn=end_with_parent if sys.platform == "linux" else None,
+        )  # fmt: skip
+
+
+def spawned(arguments: Sequence[str], out: Path, err: Path) -> Child:
+    """A process of its own, from nothing."""
+    return started(["-m", "penstock", *arguments], out, err)
 
 
 class Process:
     """A `penstock` command that runs, with what it says in files."""
 
-    def __init__(self, folder: Path, name: str, *arguments: str) -> None:
+    def __init__(self, folder: Path, name: str, *arguments: str, spawn: Spawn = spawned) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
-        # settings of whoever runs the tests must not reach the product; the hash seed is fixed for equal runs
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PENSTOCK_")}
-        with self._out.open("ab") as out, self._err.open("ab") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "penstock", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env={**environment, "PYTHONHASHSEED": "0", "COLUMNS": "200", "TERM": "dumb"},
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-            )
+        self._process = spawn(arguments, self._out, self._err)
 
     @property
     def pid(self) -> int:
@@ -136,7 +179,10 @@ class Emulators(Process):
 class Gateway(Process):
     """`penstock serve` over a file that a test can change (a tree, or text), or with other options."""
 
-    def __init__(self, folder: Path, file: Tree | str | None = None, *options: str, name: str = "gateway") -> None:
+    def __init__(
+        self, folder: Path, file: Tree | str | None = None, *options: str, name: str = "gateway",
+        spawn: Spawn = spawned,
+    ) -> None:  # fmt: skip
         self.file = folder / f"{name}.yaml"
         self.tree: Tree = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "log": {"access": True}}
         if isinstance(file, dict):
@@ -145,7 +191,7 @@ class Gateway(Process):
         elif file is not None:
             self.write(file)
         source = ("--config", str(self.file)) if file is not None else ()
-        super().__init__(folder, name, "serve", *source, *options)
+        super().__init__(folder, name, "serve", *source, *options, spawn=spawn)
         self._ports: tuple[int, int] | None = None
 
     def write(self, file: Tree | str) -> None:

@@ -303,3 +303,43 @@ def test_another_clock_hides_nothing(skew_s: float) -> None:
         for id in world.running():
             world.end(id, PROMPT, ANSWER)
     assert len(world.admitted) == 12
+
+
+@pytest.mark.parametrize(
+    "allowance, each, limit",
+    [({"requests_per_minute": 600}, 1, 600), ({"tokens_per_minute": 6000}, PROMPT + ANSWER, 6000)],
+)
+@pytest.mark.parametrize("lasts_s", [0.1, 5.0])
+def test_minute_after_minute_all_of_a_limit_is_used(
+    allowance: dict[str, Any], each: int, limit: int, lasts_s: float
+) -> None:
+    """Three processes with four times as many calls as may pass, calls that are over soon or later: in each of three
+    minutes nine tenths are used, and never more than the limit."""
+    world = World(spec(**allowance), 3)
+    begun, count = world.now, 0
+    while world.now < begun + 180.0:
+        for at in range(3):
+            count += 1
+            world.arrive(at, f"c{count}", prompt=PROMPT * 3, most=40)
+        world.pass_s(0.075)
+        for id in world.running():
+            if world.now >= world.admitted[id] + lasts_s:
+                world.end(id, PROMPT, ANSWER)
+    minutes = [int((at - begun) // 60) for at in world.admitted.values()]
+    assert all(0.9 * limit <= minutes.count(minute) * each <= limit for minute in range(3))
+    assert world.most_in("t", 60.0, lambda _: each) <= limit
+
+
+def test_an_idle_lease_locks_out_nobody() -> None:
+    """One process has got much ahead and falls silent: another has all of it but a call within two seconds."""
+    world = World(spec(requests_per_hour=100), 2)
+    for number in range(30):
+        world.arrive(0, f"a{number}")
+        world.pass_s(0.01)
+    for id in world.running():
+        world.end(id, PROMPT, ANSWER)
+    for number in range(80):
+        world.arrive(1, f"b{number}")
+    world.pass_s(2.0)
+    assert len(world.admitted) >= 99
+    assert world.most_in("t", 3600.0, lambda _: 1) <= 100

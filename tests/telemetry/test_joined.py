@@ -1,5 +1,6 @@
 """What several processes show, as one picture."""
 
+from penstock.base.contents import CacheView
 from penstock.base.nouns import AccountView, GaugeView, PoolView
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.telemetry import joined
@@ -93,3 +94,25 @@ def test_leases() -> None:
     parts = [{"lease_messages": 3.0, "lease_store_up": 1.0}, {"lease_messages": 4.0, "lease_store_up": 0.0}]
     assert joined.leases(parts) == {"lease_messages": 7.0, "lease_store_up": 0.0}
     assert joined.leases([]) == {}
+
+
+def test_caches_of_several_processes_are_one() -> None:
+    """What they hold and did is added up; without any, the one that is asked has none."""
+    view = CacheView(
+        entries=2, bytes=20, calls={"hit": 3, "miss": 2}, kept=2, evicted=0, expired=0, invalidated=0, leading=1,
+        following=4,
+    )  # fmt: skip
+    both = joined.caches(view, [view])
+    assert (both.entries, both.bytes, both.following) == (4, 40, 8)
+    assert both.calls == {"hit": 6, "miss": 4}
+    assert joined.caches(None, []).entries == 0
+
+
+def test_a_store_is_up_where_all_reach_it() -> None:
+    """What they found there is added up."""
+    one = {"cache_store_up": 1, "cache_store_hits": 3}
+    assert joined.stores([one, {"cache_store_up": 0, "cache_store_hits": 2}]) == {
+        "cache_store_up": 0,
+        "cache_store_hits": 5,
+    }
+    assert joined.stores([]) == {}

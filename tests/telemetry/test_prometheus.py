@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock import __version__
+from penstock.base.contents import CacheView
 from penstock.base.nouns import (
     AccountView,
     BenchmarkView,
@@ -103,6 +104,10 @@ def value(page: bytes, name: str, **labels: Any) -> float:
     return samples(page)[name, frozenset(labels.items())]
 
 
+CACHED = CacheView(
+    entries=3, bytes=300, calls={"hit": 5, "coalesced": 2, "miss": 1, "bypass": 4}, kept=6, evicted=1, expired=1,
+    invalidated=1, leading=1, following=2,
+)  # fmt: skip
 PAGE = render(
     busy_meter(),
     lambda: [REPLICA, SILENT],
@@ -111,8 +116,9 @@ PAGE = render(
     lambda: [SOURCE],
     lambda: SCALED,
     lambda: [ACCOUNT],
-    lambda: {family.name: 1 for family in FAMILIES if family.name.startswith(("ledger_", "lease_"))},
+    lambda: {family.name: 1 for family in FAMILIES if family.name.startswith(("ledger_", "lease_", "cache_store_"))},
     lambda: {family.name: {"1": 1, "2": 0} for family in FAMILIES if family.name.startswith("worker_")},
+    cache=CACHED,
 )
 
 
@@ -221,6 +227,14 @@ def test_pools_that_forecast() -> None:
     plain = render(busy_meter(), list, list, dict, scales=lambda: World(QUICK).run(5).governor.views(5.0))
     assert b"scale_wanted" in plain
     assert b"scale_forecast" not in plain
+
+
+def test_what_the_cache_did_is_counted() -> None:
+    """How calls got their answers, what is kept, and why answers are kept no more; without a cache nothing."""
+    assert value(PAGE, "penstock_cache_calls_total", state="coalesced") == 2
+    assert value(PAGE, "penstock_cache_let_go_total", why="evicted") == 1
+    assert value(PAGE, "penstock_cache_bytes") == 300
+    assert b"penstock_cache" not in render(busy_meter(), list, list, dict)
 
 
 def test_ejections_and_panic() -> None:

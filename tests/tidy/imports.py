@@ -18,6 +18,7 @@ FLOORS: dict[str, int] = {
     "adapters": 3,
     "manifests": 3,
     "telemetry": 3,
+    "cache": 3,
     "config": 4,
     "gateway": 5,
     "emulator": 5,

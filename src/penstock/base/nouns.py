@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from penstock.base.contents import CacheState, Content
+
 Engine = Literal["generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "ollama"]
 WITHOUT_STATS: frozenset[Engine] = frozenset({"generic"})
 """Engines that tell nothing of themselves, so that nobody asks them."""
@@ -58,6 +60,8 @@ class Call(Struct, frozen=True, gc=False):
     """Answers that it asks for (`n`), each of `max_tokens` at most."""
     region: str = ""
     """Where it comes from; empty: nobody said, or it does not matter."""
+    content: Content | UnsetType = UNSET
+    """Unset (and in no journal): there is no cache, or none for its path."""
 
 
 class Region(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -234,7 +238,7 @@ class CallRow(Struct, frozen=True, gc=False):
     """What it costs its tenant by the price list; 0 where its model has no price."""
     billed: Usage | None = None
     """What it is charged where no engine told all of it: an estimate. None: the usage, or nothing."""
-    cache: str | UnsetType = UNSET
+    cache: CacheState | UnsetType = UNSET
     """Unset (and in no journal): there is no cache, or none for its path."""
     user: str | UnsetType = UNSET
     """The end user that the client named, as a digest. Unset (and in no journal): it named none."""

@@ -74,8 +74,19 @@ class Admin:
         except ValueError:
             raise AdminError(f"what answers at {self.url} is no admin API of Penstock") from None
 
-    def _ask(self, path: str) -> tuple[int, bytes]:
-        self._link.request("GET", self._base + path, headers=self._headers)
+    def post(self, path: str, body: Any) -> Any:
+        """Order something; the JSON of the answer. Raises AdminError. It is not tried again: it may have been done."""
+        try:
+            status, page = self._ask(path, json.dumps(body))
+        except (http.client.HTTPException, OSError) as error:
+            self._link.close()
+            raise AdminError(f"no gateway answers at {self.url} ({_reason(error)})") from None
+        if status != 200:
+            raise self._error(status, page)
+        return json.loads(page)
+
+    def _ask(self, path: str, body: str | None = None) -> tuple[int, bytes]:
+        self._link.request("GET" if body is None else "POST", self._base + path, body, headers=self._headers)
         answer = self._link.getresponse()
         return answer.status, answer.read(MOST_BYTES)
 

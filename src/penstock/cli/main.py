@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "Why a request went where it went, and what it waited for; or a list of the last calls.",
     "pools": "The pools that start and stop replicas by themselves, and what they decided last.",
     "ledger": "Who spent how much, which calls there were, what the fleet costs.",
+    "cache": "The answers that a gateway keeps: numbers, putting some out of use, filling it beforehand.",
     "top": "The fleet, its queues and rates, live in the terminal.",
     "simulate": "Try policies on a workload in virtual time: the gateway's own decisions over modelled engines.",
     "pressure": "Ten pressure tests of a fleet that scales itself, in virtual time, with a verdict for a CI.",

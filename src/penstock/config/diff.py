@@ -15,11 +15,16 @@ from penstock.adapters.discovery.registry import describe
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
 from penstock.config.schema import KeyTerms, ScaleConf, ScaledPool, ServerSpec, Settings
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, SharedSpec
 
-RESTART = ("listen", "admin", "metrics", "tls", "journal", "ledger", "workers", "limits.backlog", "shared_limits.store")
+RESTART = (
+    "listen", "admin", "metrics", "tls", "journal", "ledger", "workers", "limits.backlog", "shared_limits.store",
+    "cache.redis",
+)  # fmt: skip
 """What holds until a restart."""
-_SEPARATE = ("pools", "key_names", "key_terms", "admin_key_hash", "most_tokens", "ledger", "lease_store")
+_SEPARATE = (
+    "pools", "key_names", "key_terms", "admin_key_hash", "most_tokens", "ledger", "lease_store", "shared_cache",
+)  # fmt: skip
 
 
 def changes(old: Settings, new: Settings) -> list[str]:
@@ -41,6 +46,8 @@ def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str]]:
     yield from _keys(old.server, new.server)
     if old.server.lease_store != new.server.lease_store:  # so may this
         yield "shared_limits.store", "shared_limits.store: changed"
+    if old.server.shared_cache != new.server.shared_cache:  # so may this
+        yield "cache.redis", "cache.redis: changed"
     if old.server.ledger != new.server.ledger:  # the URL of its database may hold a password
         yield "ledger", "ledger: changed"
     yield from _structs("", replace(old.gate, limits=None), replace(new.gate, limits=None))
@@ -128,6 +135,7 @@ def _limits(old: LimitsSpec, new: LimitsSpec) -> Iterator[tuple[str, str]]:
     yield from _named("limits of key", old.keys, new.keys)
     yield from _named("price of", old.prices, new.prices)
     yield from _named("limits of", _whole(old), _whole(new))
+    yield from _structs("shared_limits.", old.shared or SharedSpec(), new.shared or SharedSpec())
     for name in ("shaping", "unknown_price", "default_max_tokens"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.base.errors import ConfigError
-from penstock.config import fleet, names, server
+from penstock.config import cache, fleet, names, server
 from penstock.config.document import MOST_CHARACTERS, NotYaml, parse
 from penstock.config.environment import expand, override
 from penstock.config.inherit import lay_over
@@ -128,6 +128,8 @@ def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
         max_waiting=file.max_waiting,
         explain=file.explain,
         limits=tenants.limits(),
+        cache=cache.assemble(file, mistakes),
+        shared_cache=body.shared_cache is not None,
     )  # fmt: skip
     return Settings(
         server=body, gate=gate, replicas=tuple(replicas.replicas.values()), access=replicas.access,

@@ -19,6 +19,7 @@ from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.config.strict import Strict, doc
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, SharedSpec, TiersSpec
 from penstock.core.regions import RegionsSpec
 from penstock.core.scale.spec import ScaleSpec
@@ -226,6 +227,12 @@ class LogSpec(Strict, frozen=True, kw_only=True):
     slow_s: Annotated[Seconds, doc("calls that take longer are logged even where access is off; 0: never")] = field(default=0.0, name="slow")
 
 
+class CacheConf(CacheSpec, frozen=True, kw_only=True):
+    """Answers that are given again, and identical calls at the same time that are answered by one [C1, C2, C3]."""
+
+    redis: Annotated[str | None, doc("store that several gateways share: redis://host:port/database (rediss:// with TLS, unix:///path; :password@ before the host), needs the extra `redis`; none: each keeps its own")] = None
+
+
 class SharedConf(SharedSpec, frozen=True, kw_only=True):
     """Limits and budgets hold for all gateways together that name the same store [D6]. What one uses is granted to it
     before, so that no limit is passed, however many gateways there are and whichever of them dies."""
@@ -258,6 +265,7 @@ class File(Strict, frozen=True, kw_only=True):
     log: LogSpec = field(default_factory=LogSpec)
     journal: Annotated[str | None, doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
     ledger: Annotated[LedgerSpec | None, doc("where every call is written down; none: nowhere")] = None
+    cache: Annotated[CacheConf | None, doc("answers that are given again; none: none is, and it costs nothing")] = None
     queue: QueueSpec = field(default_factory=QueueSpec)
     max_waiting: Annotated[Count, doc("calls that may wait in all pools together")] = 10_000
     explain: ExplainSpec = field(default_factory=ExplainSpec)
@@ -363,6 +371,8 @@ class ServerSpec(Strict, frozen=True, kw_only=True):
     workers: int = 1
     lease_store: str | None = None
     """URL of the store of shared limits; None: each process has its own."""
+    shared_cache: str | None = None
+    """URL of the store of the cache; None: there is none."""
 
 
 class Settings(Strict, frozen=True, kw_only=True):

@@ -66,6 +66,7 @@ def assemble(
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
         ledger=file.ledger, workers=workers(file),
         lease_store=None if file.shared_limits is None else file.shared_limits.store,
+        shared_cache=None if file.cache is None else file.cache.redis,
     )  # fmt: skip
     return spec, warnings
 

@@ -5,13 +5,16 @@ something is taken, and for whom, is decided above: by `chances` after a failure
 """
 
 from collections.abc import Callable, Iterable
+from typing import Literal
+
+from msgspec import UNSET
 
 from penstock.base.entries import Used
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Usage
 from penstock.core.effects import Effect, Record, Refuse, Send
 from penstock.core.fleet import Alarm, Fleet
-from penstock.core.flight import Flight
+from penstock.core.flight import Flight, Sharing
 from penstock.core.hedge import Hedging
 from penstock.core.limits.limits import Limits
 from penstock.core.load import Seat
@@ -124,6 +127,7 @@ class Books:
                 flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
                 timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
                 None if flight.hold is None else self._limits.rates(flight, now),
+                flight.cache if flight.cache is UNSET else _told(flight),
             )
         )  # fmt: skip
 
@@ -241,14 +245,30 @@ class Books:
         self, flight: Flight, outcome: str, status: int, usage: Usage | None, tokens: int, out: list[Effect],
         now: float, replica: str = "",
     ) -> None:  # fmt: skip
+        given = flight.state == "given"
         flight.move("over")
         del self._flights[flight.call.id]
         limits = self._limits
         limits.leave(flight.call)
         billed = None
-        if limits.on or flight.hold is not None or usage is None:
+        if given and limits.given_free:
+            usage = None
+            limits.settle_free(flight, outcome)
+        elif limits.on or flight.hold is not None or usage is None:
             billed = limits.settle(flight, outcome, status, usage, tokens, replica != "")
         row = flight.row(outcome, status, usage, tokens, replica, now, billed)
         if self.trails is not None:
             self.trails.over(flight, row)
         out.append(Record(row))
+        if flight.sharing is not None:
+            self._unshare(flight, flight.sharing, outcome, status)
+
+    def _unshare(self, flight: Flight, sharing: Sharing, outcome: str, status: int) -> None:
+        """It is over: what becomes of those that have one answer with it."""
+        raise NotImplementedError
+
+
+def _told(flight: Flight) -> Literal["bypass", "miss", "lead"]:
+    if flight.sharing is not None:
+        return "lead"
+    return "bypass" if flight.cache == "bypass" else "miss"

@@ -6,14 +6,14 @@ seat is best is the pool's.
 """
 
 from penstock.base.errors import REFUSALS, Label
-from penstock.core.doors import Doors
 from penstock.core.effects import Effect
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
 from penstock.core.flight import Flight
+from penstock.core.given import Given
 from penstock.core.pool import Pool
 
 
-class Calls(Doors):
+class Calls(Given):
     """The calls in flight and what happens to them. Every method that takes `out` appends its orders there."""
 
     __slots__ = ()
@@ -29,6 +29,8 @@ class Calls(Doors):
         refusal = self._limits.enter(call)
         if refusal is not None:
             self._refuse_unheld(flight, refusal, "", out, now)
+        elif self.cache is not None and self._limits.on and self._given_at_once(flight, out, now):
+            pass
         elif not self._limits.on or self._admit(flight, out, now):
             self._flights[call.id] = flight
             self._enter(flight, out, now)
@@ -40,6 +42,8 @@ class Calls(Doors):
                 f"The model {call.model[:200]!r} does not exist here." if call.model else "The request names no model."
             )
             self._refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
+            return
+        if self.cache is not None and self._given(flight, out, now):
             return
         flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(call)
         self._dispatch(flight, out, now)
@@ -94,6 +98,8 @@ class Calls(Doors):
             self._begin(flight, now)
             if beaten is not None:
                 self.serve(beaten.pool, out, now)
+        elif not event.attempt:
+            self._given_began(event, now)
 
     def _begin(self, flight: Flight, now: float) -> None:
         seat, stream, took_s = flight.seat, flight.call.stream, now - flight.sent_at
@@ -108,6 +114,8 @@ class Calls(Doors):
     def ended(self, event: Ended, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
         if flight is None:
+            if not event.attempt:
+                self._given_ended(event, out, now)
             return
         if flight.state == "sent":
             if flight.hedge:
@@ -124,12 +132,16 @@ class Calls(Doors):
             pool.fair.served(flight.call.tenant, usage.prompt_tokens, usage.completion_tokens, now)
             if flight.call.prefix:
                 pool.cached(flight, usage, seat)
+        if flight.sharing is not None:
+            self._kept(flight, flight.sharing, event, out, now)
         self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
         self.serve(seat.pool, out, now)
 
     def failed(self, event: Failed, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
         if flight is None or flight.seat is None:
+            if not event.attempt:
+                self._given_failed(event, out, now)
             return
         if flight.rival is not None:
             self._one_of_two_failed(flight, flight.rival, event, out, now)
@@ -145,7 +157,7 @@ class Calls(Doors):
 
     def client_gone(self, event: ClientGone, out: list[Effect], now: float) -> None:
         flight = self._flights.get(event.id)
-        if flight is None:
+        if flight is None or (flight.sharing is not None and self._left(flight, flight.sharing, event, out, now)):
             return
         seat = flight.seat
         self._stop_all(flight, out, now)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from penstock.base.errors import Label
 from penstock.base.leases import Ask
@@ -34,6 +34,9 @@ class Send(Struct, frozen=True, tag=True, gc=False):
     """How long the call has waited in our queue, for the response header."""
     rates: Rates | None = None
     """What the client is told of its limits; None: it has none."""
+    cache: Literal["bypass", "miss", "lead"] | UnsetType = UNSET
+    """Whether others may join it; unset: there is no cache. lead: its answer is held as far as it can be, for those who
+    do, and Ended tells its size. The client is told of the other two."""
 
 
 class Cancel(Struct, frozen=True, tag=True, gc=False):
@@ -54,6 +57,56 @@ class Refuse(Struct, frozen=True, tag=True, gc=False):
     retry_after_s: float | None = None
     rates: Rates | None = None
     """What the client is told of its limits; None: it has none."""
+
+
+class LookUp(Struct, frozen=True, tag=True, gc=False):
+    """Ask for the answer of this key where gateways share them. Answered by LookedUp, in bounded time."""
+
+    id: str
+    key: str
+
+
+class Answer(Struct, frozen=True, tag=True, gc=False):
+    """Give the client an answer that no attempt of its own brings. Answered by Began and Ended, or Failed, as attempt
+    0; a Failed before Began: it is not to be had, and the call must be sent. A second Answer replaces the first, of
+    which nothing has come."""
+
+    id: str
+    key: str
+    how: Literal["hit", "coalesced"]
+    of: str = ""
+    """Coalesced: the call whose attempts bring it."""
+    age_s: float = 0.0
+    """Hit: how long ago it was made."""
+    rates: Rates | None = None
+
+
+class Adopt(Struct, frozen=True, tag=True, gc=False):
+    """A call's client has left, or does not get its answer: what was made for it, attempts that run included, is from
+    now on the call's that has followed it. The attempts keep their numbers."""
+
+    id: str
+    by: str
+
+
+class Keep(Struct, frozen=True, tag=True, gc=False):
+    """Keep the answer that this call has, or that was looked up for it, under the key; and let go of others."""
+
+    id: str
+    key: str
+    ttl_s: float
+    tenant: str
+    model: str
+    tags: tuple[str, ...] = ()
+    found: bool = False
+    """It was looked up: gateways share it already."""
+    evicted: tuple[str, ...] = ()
+
+
+class Drop(Struct, frozen=True, tag=True, gc=False):
+    """Let go of these answers."""
+
+    keys: tuple[str, ...]
 
 
 class Record(Struct, frozen=True, tag=True, gc=False):
@@ -110,4 +163,6 @@ class Forget(Struct, frozen=True, tag=True, gc=False):
     replica: str
 
 
-Effect = Send | Cancel | Refuse | Record | Probe | Lease | Return | Forget
+Effect = (
+    Send | Cancel | Refuse | Record | Probe | Lease | Return | Forget | LookUp | Answer | Adopt | Keep | Drop
+)  # fmt: skip

@@ -2,10 +2,11 @@
 
 Told by whoever performs its orders: the gateway with sockets, the kernel with Batchers. Bytes are relayed outside, so
 there is no fact per token. For every attempt that was sent, exactly one of Ended or Failed follows, unless the Gate
-cancelled it or the client left. Of one call two attempts may be under way, until the first of them begins.
+cancelled it or the client left. Of one call two attempts may be under way, until the first of them begins. An answer
+that is not from an attempt of its call's own (see Answer) is told of as attempt 0.
 """
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from penstock.base.entries import Used
 from penstock.base.errors import Label
@@ -37,6 +38,8 @@ class Ended(Struct, frozen=True, tag=True, gc=False):
     status: int
     usage: Usage | None = None
     relayed_tokens: int = 0
+    kept_bytes: int | UnsetType = UNSET
+    """The bytes of the whole answer, which can be kept; unset: it cannot, or nobody asked (see Send)."""
 
 
 class Failed(Struct, frozen=True, tag=True, gc=False):
@@ -56,6 +59,32 @@ class ClientGone(Struct, frozen=True, tag=True, gc=False):
 
     id: str
     relayed_tokens: int = 0
+
+
+class Found(Struct, frozen=True, gc=False):
+    """An answer that gateways share, as far as decisions need it."""
+
+    size: int
+    age_s: float
+    left_s: float
+    """How long it may still be given."""
+    tags: tuple[str, ...] = ()
+
+
+class LookedUp(Struct, frozen=True, tag=True, gc=False):
+    """The answer to a LookUp: what gateways share was asked, within a bounded time."""
+
+    id: str
+    found: Found | None = None
+    """None: there is nothing, or nobody answered in time."""
+
+
+class Invalidated(Struct, frozen=True, tag=True, gc=False):
+    """Answers of these must not be given any more, nor those that are being made; with nothing named, all answers."""
+
+    tag: str | None = None
+    model: str | None = None
+    tenant: str | None = None
 
 
 class FleetSeen(Struct, frozen=True, tag=True):
@@ -147,6 +176,8 @@ Event = (
     | Ended
     | Failed
     | ClientGone
+    | LookedUp
+    | Invalidated
     | FleetSeen
     | Probed
     | Observed

@@ -2,8 +2,9 @@
 
 from typing import Final, Literal, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from penstock.base.contents import CacheState
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, CallRow, Hedge, Usage
 from penstock.core.catalog import Target
@@ -14,19 +15,24 @@ from penstock.core.load import Seat
 from penstock.core.prefix import NOTHING
 from penstock.core.steps import Step
 
-State = Literal["new", "barred", "queued", "sent", "begun", "pausing", "over"]
+State = Literal["new", "barred", "looking", "given", "queued", "sent", "begun", "pausing", "over"]
 
 MOVES: Final[dict[State, frozenset[State]]] = {
-    "new": frozenset({"barred", "sent", "queued", "over"}),
+    "new": frozenset({"barred", "looking", "given", "sent", "queued", "over"}),
     "barred": frozenset({"new", "over"}),
+    "looking": frozenset({"new", "given", "over"}),
+    "given": frozenset({"new", "sent", "begun", "over"}),
     "queued": frozenset({"sent", "new", "over"}),
-    "sent": frozenset({"begun", "queued", "pausing", "sent", "over"}),
+    "sent": frozenset({"begun", "queued", "pausing", "sent", "given", "over"}),
     "pausing": frozenset({"sent", "queued", "new", "over"}),
-    "begun": frozenset({"over"}),
+    "begun": frozenset({"given", "over"}),
     "over": frozenset(),
 }
 """new → (barred → new →) (queued →) sent → begun → over; a failed attempt leads from sent back to queued or pausing,
-never from begun: after the first relayed byte there is no second attempt. New settings make waiting calls new again."""
+never from begun: after the first relayed byte there is no second attempt. New settings make waiting calls new again.
+
+looking: asking for a kept answer. given: it gets one, or another call's; when that call's client leaves, it takes its
+attempts over, with their state, and the other one ends as given."""
 
 
 class Running(NamedTuple):
@@ -41,10 +47,10 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "bar", "began", "cached", "call", "cost", "deadline", "expected", "flow", "free_used",
-        "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin", "queue_s",
-        "queued_at", "rival", "seat", "sent_at", "spared", "state", "target", "target_attempts", "targets", "trail",
-        "tried",
+        "arrived", "attempt", "bar", "began", "cache", "cached", "call", "cost", "deadline", "expected", "flow",
+        "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin",
+        "queue_s", "queued_at", "rival", "seat", "sent_at", "sharing", "spared", "state", "target", "target_attempts",
+        "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -82,10 +88,7 @@ class Flight:
         """How the last attempt failed."""
         self.cached = NOTHING
         """What of its prompt the replica is believed to have cached."""
-        self.deadline = 0.0
-        self.queued_at = 0.0
-        self.queue_s = 0.0
-        self.sent_at = 0.0
+        self.deadline = self.queued_at = self.queue_s = self.sent_at = 0.0
         self.began: float | None = None
         self.expected: float | None = None
         """Output tokens that were expected, once it waits or is sent."""
@@ -94,6 +97,9 @@ class Flight:
         self.lane: tuple[str, str, str, str, int] | None = None
         """Of limits: what it holds; or which it waits for, and where."""
         self.cost = 0.0
+        self.cache: CacheState | UnsetType = UNSET
+        self.sharing: Sharing | None = None
+        """Calls that have one answer, itself among them."""
         self.trail: Step | None = None
         """Its last step, where ways are remembered."""
 
@@ -128,5 +134,26 @@ class Flight:
             target.pool if target else "", replica, outcome, status, call.stream, call.priority, self.attempt,
             now - self.arrived, None if self.began is None else self.began - self.arrived, self.queue_s, usage,
             relayed_tokens, "" if self.hedge == "due" else self.hedge, self.cached.tokens,
-            self.cost, billed, UNSET, call.user or UNSET,
+            self.cost, billed, self.cache, call.user or UNSET,
         )  # fmt: skip
+
+
+class Sharing:
+    """Calls that have one answer [C2]. One of them leads: its attempts are made. What follows has none of its own."""
+
+    __slots__ = ("followers", "keep", "key", "leader", "tags", "ttl_s")
+
+    def __init__(self, key: str, leader: Flight, tags: tuple[str, ...], ttl_s: float) -> None:
+        self.key = key
+        self.leader = leader
+        self.followers: dict[Flight, None] = {}
+        """In the order in which they came."""
+        self.tags = tags
+        self.ttl_s = ttl_s
+        self.keep = True
+        """Its answer may be kept; no longer where it was invalidated while it was made."""
+
+    def takes(self, flight: Flight) -> bool:
+        """Whether this call may join: not where it would wait behind the leader in a line of less urgent calls."""
+        leader = self.leader
+        return leader.state in ("sent", "begun", "looking") or leader.call.priority <= flight.call.priority

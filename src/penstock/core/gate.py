@@ -7,6 +7,7 @@ known of replicas in `fleet`; this file says which of them hears what, and keeps
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from penstock.base.contents import CacheView
 from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
 from penstock.base.rand import Rand
 from penstock.core.calls import Calls
@@ -21,9 +22,11 @@ from penstock.core.events import (
     Event,
     Failed,
     FleetSeen,
+    Invalidated,
     Leased,
     LeaseLost,
     Listed,
+    LookedUp,
     Metered,
     Observed,
     Probed,
@@ -58,6 +61,8 @@ class Gate:
             Ended: self._calls.ended,
             Failed: self._calls.failed,
             ClientGone: self._calls.client_gone,
+            LookedUp: self._calls.looked_up,
+            Invalidated: self._calls.invalidated,
             FleetSeen: self._fleet_seen,
             Probed: self._probed,
             Observed: self._observed,
@@ -113,6 +118,10 @@ class Gate:
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used, where there are limits."""
         return self._calls.accounts(now)
+
+    def cached(self) -> CacheView | None:
+        """The cache as it stands; None: there is none."""
+        return self._calls.cache_view()
 
     def pool(self, name: str) -> Pool:
         """A pool itself, for who wants to try another strategy than there is a name for. Raises KeyError."""
@@ -178,9 +187,9 @@ class Gate:
     # ===== settings and time =====
 
     def _recalled(self, event: Recalled, out: list[Effect], now: float) -> None:
-        self._calls.recall(event.used, self._served)
+        self._calls.recall(event.used, self.served)
 
-    def _served(self, name: str) -> str:
+    def served(self, name: str) -> str:
         """The name by which limits know a model that a client may name otherwise."""
         targets = self.catalog.targets(Call(id="", model=name))
         return targets[0].model if targets else name
@@ -195,6 +204,7 @@ class Gate:
         self.spec = spec
         self._calls.max_waiting = spec.max_waiting
         self._calls.limit(spec.limits)
+        self._calls.respec_cache(spec.cache, spec.shared_cache)
         self._remember(spec.explain)
 
     def _remember(self, spec: ExplainSpec) -> None:
@@ -213,6 +223,7 @@ class Gate:
     def _reconfigured(self, event: Reconfigured, out: list[Effect], now: float) -> None:
         waiting = self._calls.lift_waiting(now)
         self._respec(event.spec)
+        self._calls.recached(out)
         self._calls.give_leases_back(out, now)
         self._fleet.keep_pools({pool.name for pool in event.spec.pools}, out, now)
         self._recatalog()

@@ -143,8 +143,8 @@ class Index:
     """The caches of a pool's replicas, and who has a block."""
 
     __slots__ = (
-        "_caches", "_first", "_holders", "_keys", "_large", "_last", "_model", "_most", "_rates", "_salted",
-        "max_blocks", "tokens", "turn",
+        "_caches", "_first", "_keys", "_large", "_last", "_lessons", "_model", "_most", "_salted", "max_blocks",
+        "per_token", "tokens", "turn", "who",
     )  # fmt: skip
 
     def __init__(self, tokens: int, max_blocks: int) -> None:
@@ -153,15 +153,18 @@ class Index:
         self.max_blocks = max_blocks
         self._most = max_blocks
         self._caches: dict[str, Cache] = {}
-        self._holders: dict[int, list[Cache]] = {}
-        """Block -> who has it, the latest last; for some blocks (`MARKED`)."""
+        self.who: dict[int, list[Cache]] = {}
+        """Block -> who has it, the latest last; for some blocks (`MARKED`). To be read."""
         self._large = False
-        self._rates: dict[str, list[float]] = {}
+        self._lessons: dict[str, list[float]] = {}
         """Model -> bytes, tokens."""
+        self.per_token: dict[str, float] = {}
+        """Model -> bytes of a token, as far as answers have told. To be read; see `bytes_per_token`."""
         self._last: tuple[tuple[int, ...], str] = ((), "")
         self._keys: Keys = ()
-        self._model, self._salted = "", _salt("")
         self._first: str | None = None
+        self._model: str | None = None
+        self._salted = 0
         self.turn = 0
         """Prompts so far of which nobody knew anything."""
 
@@ -172,7 +175,7 @@ class Index:
 
     def _salt(self, model: str) -> int:
         """What makes one model's blocks others than another's: most pools have one, which needs nothing."""
-        if model != self._model or self._first is None:
+        if model != self._model:
             if self._first is None:
                 self._first = model
             self._model, self._salted = model, 0 if model == self._first else _salt(model)
@@ -189,20 +192,20 @@ class Index:
 
     def begins(self, prefix: tuple[int, ...], model: str) -> bool:
         """Whether anybody has the first block of a prompt."""
-        return prefix[0] | self._salt(model) in self._holders
+        return prefix[0] | (self._salted if model == self._model else self._salt(model)) in self.who
 
     def root(self, prefix: tuple[int, ...], model: str) -> tuple[int, Sequence[Cache]]:
         """The first block of a prompt, and some who have it."""
         key = prefix[0] | self._salt(model)
-        return key, self._holders.get(key, ())
+        return key, self.who.get(key, ())
 
     def known(self, keys: Keys) -> bool:
         """The same, of its blocks."""
-        return keys[-1] in self._holders
+        return keys[-1] in self.who
 
     def holders(self, keys: Keys) -> list[Cache]:
         """Some who have the longest known part of it."""
-        count, holders = len(keys), self._holders
+        count, holders = len(keys), self.who
         for at in _MARKED_IN[count]:
             if (key := keys[count - 1 - at]) in holders:
                 return holders[key]
@@ -210,8 +213,7 @@ class Index:
 
     def bytes_per_token(self, model: str) -> float:
         """Of this model's prompts, as far as answers have told."""
-        rate = self._rates.get(model)
-        return rate[0] / rate[1] if rate is not None and rate[1] else BYTES_PER_TOKEN
+        return self.per_token.get(model, BYTES_PER_TOKEN)
 
     # ===== what happens =====
 
@@ -239,9 +241,10 @@ class Index:
         its own, all but the last token. Where prompts part in a block, that may be anywhere: the middle is taken, of
         its block and of the engine's."""
         keys = self.keys(prefix, model)
-        depth, count = cache.depth(keys), len(keys)
+        count = len(keys)
+        depth = count if keys[0] in cache.blocks else cache.depth(keys)
         found = NOTHING
-        rate = self.bytes_per_token(model)
+        rate = self.per_token.get(model, BYTES_PER_TOKEN)
         if depth:
             if depth == count:
                 tokens = max(0, int(prompt_bytes / rate) - 1)
@@ -249,29 +252,30 @@ class Index:
             else:
                 tokens = max(0, int((ENDS[depth] + ENDS[depth + 1]) / 2 / rate - (cache.unit - 1) / 2))
             found = Cached(tokens, int(tokens * cache.trust), cache.owner)
-        elif not self.known(keys):
+        elif keys[-1] not in self.who:
             self.turn += 1
             cache.turn = self.turn
         cache.sent(found.counted, prompt_bytes / rate)
         cache.use(keys, depth)
-        for at in MARKED if self._large else ROOT:
-            if at >= count:
-                break
-            if at >= depth:
-                self._mark(keys[count - 1 - at], cache)
+        if not depth or self._large:
+            for at in MARKED if self._large else ROOT:
+                if at >= count:
+                    break
+                if at >= depth:
+                    self._mark(keys[count - 1 - at], cache)
         self._shrink(cache, rate)
         return found
 
     def ended(self, model: str, prompt_bytes: int, cached: Cached, usage: Usage, cache: Cache) -> None:
         """An answer is complete: its tokens have taken room too, and it tells what a token is in bytes."""
         if usage.prompt_tokens:
-            self._learn_rate(model, prompt_bytes, usage.prompt_tokens)
+            self._learn(model, prompt_bytes, usage.prompt_tokens)
         if usage.cached_tokens and not cache.tells:
             cache.tells = True
         if cache.tells and cached.counted:
             cache.learn(cached.counted, usage.cached_tokens)
         if usage.completion_tokens:
-            rate = self.bytes_per_token(model)
+            rate = self.per_token.get(model, BYTES_PER_TOKEN)
             size = cache.answers + int(usage.completion_tokens * rate)
             if size >= SHORTEST_BYTES:
                 cache.answered(size)
@@ -279,33 +283,36 @@ class Index:
                 self._shrink(cache, rate)
             cache.answers = size
 
-    def _learn_rate(self, model: str, prompt_bytes: int, prompt_tokens: int) -> None:
-        rate = self._rates.get(model)
-        if rate is None:
-            rate = self._rates.setdefault(model if len(self._rates) < _MODELS else "", [0.0, 0.0])
-        rate[0] = rate[0] * _KEEP + prompt_bytes
-        rate[1] = rate[1] * _KEEP + prompt_tokens
+    def _learn(self, model: str, prompt_bytes: int, prompt_tokens: int) -> None:
+        """So many bytes were so many tokens."""
+        lesson = self._lessons.get(model)
+        if lesson is None:
+            model = model if len(self._lessons) < _MODELS else ""
+            lesson = self._lessons.setdefault(model, [0.0, 0.0])
+        lesson[0] = size = lesson[0] * _KEEP + prompt_bytes
+        lesson[1] = tokens = lesson[1] * _KEEP + prompt_tokens
+        self.per_token[model] = size / tokens
 
     def _shrink(self, cache: Cache, rate: float) -> None:
         """Let go what its engine has let go by now."""
-        tokens = self.tokens if cache.tokens is None else cache.tokens
-        holders = self._holders
-        for key in cache.shrink(tokens * rate, self._most):
-            if key in holders:
+        most_bytes = (self.tokens if cache.tokens is None else cache.tokens) * rate
+        if cache.bytes > most_bytes or cache.held > self._most:
+            who = self.who
+            for key in [key for key in cache.shrink(most_bytes, self._most) if key in who]:
                 self._unmark(key, cache)
 
     def _mark(self, key: int, cache: Cache) -> None:
-        holders = self._holders.get(key)
+        holders = self.who.get(key)
         if holders is None:
-            self._holders[key] = [cache]
+            self.who[key] = [cache]
             return
         holders.append(cache)
         if len(holders) > _HOLDERS:
             del holders[0]
 
     def _unmark(self, key: int, cache: Cache) -> None:
-        holders = self._holders.get(key)
+        holders = self.who.get(key)
         if holders == [cache]:
-            del self._holders[key]
+            del self.who[key]
         elif holders is not None and cache in holders:
             holders.remove(cache)

@@ -7,9 +7,10 @@ fifty blocks. It is to the last block what a list of single blocks would be (a t
 and numbers alone.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 
-from penstock.base.prefix import ENDS, STEPS
+from penstock.base.prefix import ENDS
 
 Keys = tuple[int, ...]
 """The blocks of one prompt for one model, the longest prefix first."""
@@ -91,33 +92,34 @@ class Runs:
         self.bytes += size
         self.held += 1
 
-    def shrink(self, most_bytes: float, most: int) -> Keys | list[int]:
+    def shrink(self, most_bytes: float, most: int) -> list[int]:
         """Let go until at most so many bytes and blocks are left; the blocks that are gone."""
-        if self.bytes <= most_bytes and self.held <= most:
-            return ()
         gone: list[int] = []
-        runs, blocks = self._runs, self.blocks
-        while self.bytes > most_bytes or self.held > most:
+        runs, blocks, room = self._runs, self.blocks, int(most_bytes)
+        while self.bytes > room or self.held > most:
             run = next(iter(runs))
-            if not run.keys:
+            keys, base = run.keys, run.base
+            if not keys:
                 del runs[run]
                 self.bytes -= run.size
                 self.held -= 1
                 continue
-            left = run.base + len(run.keys)
-            for key in run.keys:
-                left -= 1
-                self.bytes -= STEPS[left]
-                self.held -= 1
+            count = len(keys)
+            top = base + count
+            # as many of its last blocks as it takes, found at once rather than one by one
+            left = min(bisect_right(ENDS, room - self.bytes + ENDS[top]) - 1, top - self.held + most)
+            if left > base:
+                run.keys = keys[base - left :]
+                keys = keys[: top - left]
+            else:
+                left = base
+                del runs[run]
+            self.bytes -= ENDS[top] - ENDS[left]
+            self.held -= top - left
+            for key in keys:
                 if blocks.get(key) is run:
                     del blocks[key]
                     gone.append(key)
-                if self.bytes <= most_bytes and self.held <= most:
-                    break
-            if left == run.base:
-                del runs[run]
-            else:
-                run.keys = run.keys[-(left - run.base) :]
         return gone
 
     def clear(self) -> Keys:

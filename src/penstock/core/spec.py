@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from penstock.base.units import Bytes, Fraction, Seconds
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import LimitsSpec
 from penstock.core.regions import RegionsSpec
 from penstock.core.route.presets import Adaptive, Strategy
@@ -288,3 +289,7 @@ class GateSpec(_Spec, frozen=True, kw_only=True):
     explain: ExplainSpec = field(default_factory=lambda: ExplainSpec(calls=0))
     limits: LimitsSpec | None = None
     """What tenants, keys and models may use; None: nobody is limited, and it costs nothing."""
+    cache: CacheSpec | None = None
+    """Which answers are given again; None: none, and it costs nothing."""
+    shared_cache: bool = False
+    """Gateways share answers: who asks for one may be told."""

@@ -4,6 +4,7 @@ together become each one's part. Seats are not divided here: they follow demand 
 
 from msgspec.structs import replace
 
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import LimitsSpec
 from penstock.core.spec import GateSpec, PoolSpec, PriorityBounds, QueueSpec
 
@@ -27,6 +28,15 @@ def split(spec: GateSpec, index: int, count: int) -> GateSpec:
         spec, pools=tuple(_pool(pool, index, count) for pool in spec.pools),
         max_waiting=part(spec.max_waiting, index, count), explain=explain,
         limits=None if spec.limits is None else _limits(spec.limits, index, count),
+        cache=None if spec.cache is None else _cache(spec.cache, index, count),
+    )  # fmt: skip
+
+
+def _cache(cache: CacheSpec, index: int, count: int) -> CacheSpec:
+    memory_bytes = max(1, cache.memory_bytes // count)
+    return replace(
+        cache, entries=part(cache.entries, index, count), memory_bytes=memory_bytes,
+        largest_bytes=min(cache.largest_bytes, memory_bytes),
     )  # fmt: skip
 
 

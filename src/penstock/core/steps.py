@@ -169,6 +169,15 @@ class LetIn(Step, frozen=True, gc=False, tag=True):
     """It has waited, and its limits let it pass."""
 
 
+class Given(Step, frozen=True, gc=False, tag=True):
+    """It has to do with the cache. `how`: hit (it gets a kept answer), coalesced (that of the call `of`), owner (the
+    attempts of `of`, which it has followed, are its own now), alone (what it was to get is not to be had)."""
+
+    how: str
+    of: str
+    age_s: float
+
+
 class Trail(Struct, frozen=True, gc=False):
     """One call with all that is remembered of it."""
 

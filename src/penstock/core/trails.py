@@ -28,6 +28,7 @@ from penstock.core.steps import (
     Barred,
     Chosen,
     Denied,
+    Given,
     Hedged,
     LetIn,
     Lost,
@@ -119,6 +120,10 @@ class Trails:
     def let_in(self, flight: Flight, now: float) -> None:
         """It has waited for that, and passes."""
         self._add(flight, LetIn(now, flight.trail, _size(flight) + STEP_BYTES))
+
+    def given(self, flight: Flight, how: str, of: str, age_s: float, now: float) -> None:
+        """It gets another's answer, or an old one, or is the one that others wait for now."""
+        self._add(flight, Given(now, flight.trail, _size(flight) + STEP_BYTES, how, of, age_s))
 
     def queued(self, flight: Flight, pool: Pool, model: str, now: float) -> None:
         """It has just joined the pool's line. Counts are of those before it."""

@@ -27,6 +27,8 @@ from penstock.base.errors import ConfigError
 from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, SourceView
 from penstock.config.schema import Access
 from penstock.core.scale.view import ScaleStory, ScaleView
+from penstock.gateway.cache_api import CacheApi
+from penstock.gateway.caching import Caching
 from penstock.gateway.ledger import Ledger
 from penstock.gateway.ledger_api import LedgerApi
 from penstock.gateway.roster import Roster, RosterError
@@ -52,6 +54,7 @@ class Desk(Protocol):
 
     roster: Roster
     ledger: Ledger | None
+    caching: Caching
 
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
@@ -178,6 +181,7 @@ class _Api:
                 Route(path, _said(ask), methods=["GET"])
                 for path, ask in LedgerApi(lambda: self._desk.ledger).handlers().items()
             ),
+            *CacheApi(lambda: self._desk.caching, body_of).routes(_said),
         ]
 
     async def fleet(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from penstock.base.nouns import Usage
 from penstock.core.effects import Send
 from penstock.core.events import Began, Ended
 from penstock.gateway.head import Head
-from penstock.gateway.plane import Plane
+from penstock.gateway.plane import Client, Plane
 from penstock.gateway.pool import Pool, Upstream
 from penstock.gateway.relay import HOLD_WHOLE_BYTES, MIN_GZIP_BYTES, Body, EventRelay, PlainRelay, compressed
 from penstock.gateway.verdict import retry_after_s, verdict
@@ -25,13 +25,6 @@ _MAX_INTERIM = 16
 """Interim answers (1xx) that are skipped."""
 
 
-class Client(Protocol):
-    """The client's connection, as an attempt sees it."""
-
-    write: Callable[[bytes], None]
-    deadline: float
-
-
 class Owner(Protocol):
     """The call that an attempt is made for."""
 
@@ -39,10 +32,11 @@ class Owner(Protocol):
     head: Head
     plane: Plane
     wants_usage: bool
+    gzip: bool
     winner: "Attempt | None"
 
     @property
-    def inbound(self) -> Client | None:
+    def client(self) -> Client | None:
         """The client's connection; None: it has left."""
         ...
 
@@ -122,7 +116,7 @@ class Attempt:
         if self.number > 1:
             request_id = f"{request_id}-{self.number}"  # engines refuse an id that they may still be working on
         conn.send(self.pool.request_head(exchange.head, len(body), request_id), body)
-        inbound = exchange.inbound
+        inbound = exchange.client
         if inbound is not None:
             due = self._since + self.order.first_byte_timeout_s + exchange.plane.sweep_s
             if due < inbound.deadline:
@@ -182,7 +176,7 @@ class Attempt:
 
     def _watch(self) -> None:
         """Another time-out holds from now on: have it looked at in time."""
-        inbound = self.exchange.inbound
+        inbound = self.exchange.client
         if inbound is not None:
             inbound.deadline = min(inbound.deadline, self.deadline())
 
@@ -314,7 +308,7 @@ class Attempt:
             return
         exchange = self.exchange
         framing = b"content-length: %d\r\n"
-        if len(body) >= MIN_GZIP_BYTES and exchange.head.gzip and not response.encoded:
+        if len(body) >= MIN_GZIP_BYTES and exchange.gzip and not response.encoded:
             framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
             body = compressed(body)
         head = exchange.answer_head(response, framing % len(body) if response.status != 204 else b"")
@@ -334,7 +328,7 @@ class Attempt:
     def _begin(self) -> bool:
         """Tell the Gate that there is content; False: the answer is not wanted any more."""
         exchange = self.exchange
-        if exchange.winner is not None or exchange.inbound is None:
+        if exchange.winner is not None or exchange.client is None:
             return False
         exchange.plane.tell(Began(exchange.id, self.number))
         return self._take_client()
@@ -342,7 +336,7 @@ class Attempt:
     def _take_client(self) -> bool:
         """From now on the client's connection is for this attempt; False: it is not to be had."""
         exchange = self.exchange
-        inbound = exchange.inbound
+        inbound = exchange.client
         if exchange.winner is not None or inbound is None or self.phase == OVER:
             return False
         self.phase = RELAYING

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from penstock.base.rand import Rand
 from penstock.config.assemble import parse_replica
 from penstock.config.schema import Access, Settings
 from penstock.core.effects import Effect
-from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
+from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Recalled, Reconfigured, Woke
 from penstock.core.gate import Gate
 from penstock.core.scale.flow import Flow
 from penstock.core.scale.view import ScaleStory, ScaleView
@@ -29,6 +28,7 @@ from penstock.core.scale.window import Window
 from penstock.drive.journal import FileSink, Header, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
 from penstock.gateway.admin import build_admin, build_metrics
+from penstock.gateway.caching import Caching
 from penstock.gateway.discovery import Discovery
 from penstock.gateway.gpus import GpuWatch, parse_pushed
 from penstock.gateway.held import settled
@@ -76,6 +76,7 @@ class Gateway:
             self.gate, self.plane.perform, clock, call_at, self.journal.observe, Woke(), self._bug
         )
         self.plane.attach(self.pump)
+        self.caching = Caching(self.gate.cached, self.pump.tell, self.plane, self.fresh)
         self.gpus = GpuWatch(lambda: self.roster.effective().access, self.pump.tell)
         self.roster = Roster(settings, self._announce)
         self.discovery = Discovery(self.roster.found, loop.time)
@@ -104,7 +105,7 @@ class Gateway:
         try:
             self._open()
             if self.ledger is not None:
-                await self.ledger.begin(self.reloader.settings, self.pump.tell)
+                await self.ledger.begin(self.reloader.settings, self._recalled)
             await self._listen()
         except OSError:
             await self.stop()
@@ -120,6 +121,9 @@ class Gateway:
     async def _listen(self) -> None:
         await self.plane.start()
 
+    def _recalled(self, used: Recalled) -> None:
+        self.pump.tell(used)
+
     async def _drain(self, within_s: float) -> None:
         await self.plane.drain(within_s)
 
@@ -128,6 +132,7 @@ class Gateway:
         if server.journal is not None:
             self._sink = FileSink(Path(server.journal), self._head(self.reloader.settings))
         self._open_ledger()
+        self.caching.open(server.shared_cache)
         self._read_journal()
         if server.admin is not None:
             self._admin = SideDoor(build_admin(self), server.admin)
@@ -167,6 +172,7 @@ class Gateway:
             await give_back(self.plane.lessee, self.reloader.settings.gate, self.pump.tell)
             for door in self._doors():
                 await door.stop()
+            await self.caching.close()
             await self.scaling.stop()
         finally:  # an impatient user cancels this; what was decided until then is still written
             self.scaling.close()
@@ -282,10 +288,11 @@ class Gateway:
     def metrics(self) -> bytes:
         """The Prometheus page."""
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        return render(self.meter, *views, self.scale_views, self.account_views, self._kept)
+        told = self.caching.view()
+        return render(self.meter, *views, self.scale_views, self.account_views, self._kept, cache=told)
 
     def _kept(self) -> dict[str, float]:
-        stores = [store for store in (self.ledger, self.plane.lessee) if store is not None]
+        stores = [store for store in (self.ledger, self.plane.lessee, self.caching) if store is not None]
         return {name: value for store in stores for name, value in store.metrics().items()}
 
     def _counted(self) -> dict[str, int]:
@@ -308,8 +315,7 @@ class Gateway:
 
     def tail(self, last: int) -> Iterable[bytes]:
         """The same of this process alone."""
-        turns = self.journal.turns()
-        return (msgspec.json.encode(turn) for turn in islice(turns, max(0, len(turns) - last), None))
+        return map(msgspec.json.encode, self.journal.turns()[-last:])
 
     def scaling_tail(self, last: int) -> Iterable[bytes]:
         """The same of pools that scale themselves."""

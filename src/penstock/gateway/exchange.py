@@ -16,7 +16,7 @@ from penstock.gateway.answers import error_page, last_event, rate_lines, raw_pag
 from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
 from penstock.gateway.inbound import Inbound
-from penstock.gateway.plane import Plane
+from penstock.gateway.plane import Client, Plane
 from penstock.gateway.pool import Pool
 from penstock.gateway.splice import with_model, with_most_tokens, with_usage
 
@@ -25,8 +25,8 @@ class Exchange:
     """One call."""
 
     __slots__ = (
-        "asks_usage", "attempts", "body", "cookie", "cookies", "head", "id", "inbound", "model", "model_at",
-        "most_tokens", "over", "plane", "rates", "sent", "wants_usage", "winner",
+        "asks_usage", "attempts", "body", "client", "cookie", "cookies", "gzip", "head", "id", "inbound", "model",
+        "model_at", "most_tokens", "over", "plane", "rates", "sent", "wants_usage", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -34,8 +34,12 @@ class Exchange:
     ) -> None:
         self.plane = plane
         self.inbound: Inbound | None = inbound
+        self.client: Client | None = inbound
+        """Where attempts write: the same, but where several clients have one answer."""
         self.id = id
         self.head = head
+        self.gzip = head.gzip
+        """A whole answer may be compressed."""
         self.body: bytes | None = body
         self.model = model
         """As it stands in the body; empty: it names none."""
@@ -103,6 +107,9 @@ class Exchange:
             else:
                 inbound.cut(reset=self.head.http10)
             return
+        self._refuse(inbound, label, status, detail, retry_after_s)
+
+    def _refuse(self, inbound: Inbound, label: Label, status: int, detail: str, retry_after_s: float | None) -> None:
         head = self.head
         keep = head.keep_alive and not self.plane.draining
         inbound.write(
@@ -120,7 +127,7 @@ class Exchange:
             attempt.drop()
         self.attempts.clear()
         self.release_body()
-        self.inbound = None
+        self.inbound = self.client = None
 
     # ===== of the attempts =====
 
@@ -186,7 +193,7 @@ class Exchange:
                 attempt.drop()  # of the winner nothing is left to drop
         self.winner = None
         self.attempts.clear()
-        self.inbound = None
+        self.inbound = self.client = None
         self.plane.tell(ended)
         if inbound is not None:
             inbound.answered(self.head.keep_alive)
@@ -206,7 +213,7 @@ class Exchange:
 
     def client_gone(self) -> None:
         """The client closed before its answer was complete. The Gate cancels what is under way."""
-        self.inbound = None
+        self.inbound = self.client = None
         if not self.over:
             tokens = self.winner.relayed_tokens if self.winner is not None else 0
             self.plane.tell(ClientGone(self.id, tokens))

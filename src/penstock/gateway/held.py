@@ -37,4 +37,5 @@ def held(started: ServerSpec, new: ServerSpec) -> ServerSpec:
     return replace(
         new, listen=started.listen, admin=started.admin, metrics=started.metrics, tls=started.tls,
         journal=started.journal, ledger=started.ledger, workers=started.workers, lease_store=started.lease_store,
+        shared_cache=started.shared_cache,
     )  # fmt: skip

@@ -3,14 +3,18 @@
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from penstock.adapters.stores.lease_socket import LeaseServer
 from penstock.adapters.stores.lessors import SOCKET
+from penstock.base.entries import Used
+from penstock.base.leases import AccountKey, Ask, Question, Want
 from penstock.config.schema import Settings
 from penstock.core.limits.book import LeaseBook
+from penstock.core.limits.spans import span_of
 from penstock.core.limits.spec import SharedSpec
 from penstock.core.split import limited
 
@@ -20,10 +24,10 @@ _PREFIX = "penstock-"
 class Lessor:
     """Its server, in a folder that is made for it and goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: LeaseBook, clock: Callable[[], float]) -> None:
         """Raises OSError where there can be no folder."""
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._server = LeaseServer(LeaseBook(), str(self._folder / "leases"))
+        self._server = LeaseServer(book, str(self._folder / "leases"), clock)
 
     @property
     def url(self) -> str:
@@ -47,6 +51,44 @@ class Lessor:
         return replace(
             settings, server=server, gate=replace(settings.gate, limits=replace(limits, shared=SharedSpec()))
         )
+
+
+class Recall:
+    """Tells a book what was used before it was opened: as a process would that has used it and asks for nothing."""
+
+    def __init__(self, book: LeaseBook) -> None:
+        self._book = book
+        self._number = 0
+
+    def tell(self, lines: Iterable[Used], served: Callable[[str], str], now: float) -> None:
+        """Count these. `served`: the name by which limits know the model that a client named."""
+        used: dict[AccountKey, dict[str, dict[int, int]]] = {}
+        for line in lines:
+            model = served(line.model)
+            for kind, name in (("tenant", line.tenant), ("key", line.key), ("everybody", "")):
+                for account in ((kind, name, ""), (kind, name, model)):
+                    meters = used.setdefault(account, {})
+                    for what, amount in _amounts(line):
+                        stretches = meters.setdefault(what, {})
+                        index = span_of(what).index(line.at)
+                        stretches[index] = stretches.get(index, 0) + amount
+        self._number += 1
+        asks = tuple(
+            Ask(account, self._number, tuple(Want(what, 0, tuple(sorted(at.items()))) for what, at in meters.items()))
+            for account, meters in used.items()
+        )
+        self._book.exchange(Question("ledger", self._number, 1.0, asks), now)
+
+
+def _amounts(line: Used) -> Iterator[tuple[str, int]]:
+    """By limit. It is told by quarters of an hour, so windows of a minute or a second cannot be filled."""
+    for what, amount in (
+        ("requests per hour", line.requests), ("requests per day", line.requests),
+        ("tokens per hour", line.tokens), ("tokens per day", line.tokens),
+        ("budget per day", line.day), ("budget per month", line.month),
+    ):  # fmt: skip
+        if amount > 0:
+            yield what, amount
 
 
 def tidy_up(url: str | None) -> None:

@@ -15,14 +15,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from penstock.base.nouns import AccountView, PoolView, ReplicaView
+from penstock.base.contents import CacheView
+from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
 from penstock.config.schema import Settings
 from penstock.core.effects import Effect
-from penstock.core.events import Event, Listed, Metered, Observed, Probed
+from penstock.core.events import Event, Invalidated, Listed, Metered, Observed, Probed, Recalled
+from penstock.core.limits.book import LeaseBook
 from penstock.core.scale.flow import Flow
 from penstock.core.scale.window import Window
 from penstock.gateway.build import Gateway
-from penstock.gateway.lessor import Lessor
+from penstock.gateway.lessor import Lessor, Recall
 from penstock.gateway.words import Begin, Explained, Learnt, Snapshot
 from penstock.gateway.workers import Workers, reserved
 from penstock.telemetry import joined
@@ -70,12 +72,17 @@ class Past:
         self.lost = 0
         """Records of the ledger."""
         self.leases: dict[str, float] = {}
+        self.cache: CacheView | None = None
+        self.store: dict[str, float] = {}
 
     def add(self, last: Snapshot) -> None:
         """What one of them showed last."""
         self.totals = totals_of(added([self.totals, last.totals]))
         self.lost += last.ledger.get("lost", 0)
         self.leases = joined.leases([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
+        if last.cache is not None:
+            self.cache = joined.caches(self.cache, [replace(last.cache, entries=0, bytes=0, leading=0, following=0)])
+        self.store = joined.stores([self.store, last.store | {"cache_store_up": 1}]) if last.store else self.store
         counted = {name: count for name, count in last.counters.items() if name.endswith("_total")}
         self.counters = joined.summed([self.counters, counted])
         for replica in last.replicas:
@@ -105,16 +112,20 @@ class Parent(Gateway):
         self._past = Past()
         self._fresh: asyncio.Task[None] | None = None
         self._held: list[socket.socket] = []
+        self._book = LeaseBook()
+        """Of limits that hold for all workers."""
+        self._recall = Recall(self._book)
         self._lessor: Lessor | None = None
         super().__init__(settings, read, file, seed)
         self.workers = Workers(settings.server.workers, self, self.pump.now)
+        self.caching.view = self._cached
 
     # ===== life =====
 
     async def _listen(self) -> None:
         self._held = reserved(self.server.listen)
         if self.server.lease_store is None:
-            self._lessor = Lessor()
+            self._lessor = Lessor(self._book, self.pump.now)
             await self._lessor.start()
         self.plane.begin()
         self._settle()
@@ -180,6 +191,14 @@ class Parent(Gateway):
         if isinstance(event, _LEARNT):
             self._last[type(event), event.replica] = event
             self.workers.learnt(event)
+        elif isinstance(event, Invalidated):
+            self.workers.learnt(event)
+        elif isinstance(event, Recalled):
+            self._recall.tell(event.used, self._served, now)
+
+    def _served(self, name: str) -> str:
+        targets = self.gate.catalog.targets(Call(id="", model=name))
+        return targets[0].model if targets else name
 
     def _announce(self, effective: Settings) -> None:
         super()._announce(effective)
@@ -276,11 +295,24 @@ class Parent(Gateway):
         for gone in meter.replicas.keys() - fleet:
             del meter.replicas[gone]
         views = (self.replica_views, self.pool_views, self._counted, self.source_views)
-        return render(meter, *views, self.scale_views, self.account_views, self._kept, self._worker_metrics)
+        told = self.scale_views, self.account_views, self._kept, self._worker_metrics
+        return render(meter, *views, *told, self.caching.view())
+
+    def _cached(self) -> CacheView | None:
+        own = self.gate.cached()
+        told = [one.cache for one in self._shown() if one.cache is not None]
+        return (
+            None if own is None else joined.caches(own, told if self._past.cache is None else [self._past.cache, *told])
+        )
 
     def _kept(self) -> dict[str, float]:
         leases = [one.leases for one in self._shown() if one.leases]
-        return super()._kept() | joined.leases([*leases, self._past.leases] if leases else [])
+        stores = [self.caching.metrics(), self._past.store, *(one.store for one in self._shown())]
+        return (
+            super()._kept()
+            | joined.leases([*leases, self._past.leases] if leases else [])
+            | joined.stores([one for one in stores if one])
+        )
 
     def _open_ledger(self) -> None:
         super()._open_ledger()

@@ -12,9 +12,11 @@ from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.benchmark import Benchmarks
 from penstock.gateway.exchange import Exchange
+from penstock.gateway.keeper import Keeper
 from penstock.gateway.lessee import Lessee
 from penstock.gateway.outbound import Outbound
 from penstock.gateway.plane import Plane
+from penstock.gateway.shelf import Shelf
 
 log = logging.getLogger("penstock.gateway")
 
@@ -28,6 +30,7 @@ class Stage(Plane, Protocol):
 
     exchanges: dict[str, Exchange]
     outbound: Outbound
+    shelf: Shelf
     lessee: Lessee | None
     """The way to the store of shared limits; None: they are not shared."""
 
@@ -52,6 +55,7 @@ class Performer:
         self._plane = plane
         self._dialect_of = dialect_of
         self._benchmarks = Benchmarks(plane)
+        self.keeper = Keeper(plane)
         self._table: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             Cancel: self._cancel,
@@ -61,6 +65,7 @@ class Performer:
             Lease: self._lease,
             Return: self._lease,
             Forget: self._forget,
+            **self.keeper.table(),
         }
 
     def perform(self, effect: Effect) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from penstock.base.errors import Label
 from penstock.config.schema import GatewayTimeouts, ServerSpec
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.events import Event
 from penstock.gateway.head import Head, Peer
 from penstock.gateway.outbox import Outbox
@@ -23,12 +24,24 @@ class Plane(Protocol):
     """A time-out is noticed so much later at most."""
     server: ServerSpec
     timeouts: GatewayTimeouts
+    cache: CacheSpec
+    """Where there is no cache, as it is by default: an answer that others have joined goes on."""
     buffered_bytes: int
     """Request bodies held, all together."""
     draining: bool
     outbox: Outbox
     """What this turn of the loop writes."""
     tell: Callable[[Event], None]
+
+
+class Client(Protocol):
+    """The client's connection, as an attempt sees it."""
+
+    deadline: float
+
+    def write(self, data: bytes, /) -> None:
+        """Bytes of the answer."""
+        ...
 
 
 class Conversation(Protocol):

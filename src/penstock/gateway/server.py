@@ -12,15 +12,21 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from msgspec import UNSET
+
 from penstock.adapters.wire.malformed import Malformed
+from penstock.base.contents import Content
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call
 from penstock.base.ports import Dialect
 from penstock.config.schema import ServerSpec, Settings
+from penstock.core.cache.spec import CacheSpec
 from penstock.core.effects import Effect
 from penstock.core.events import Arrived, ClientGone, Event
 from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
+from penstock.gateway.cached import CachedExchange
+from penstock.gateway.content import content_of
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
@@ -30,6 +36,7 @@ from penstock.gateway.outbound import Outbound
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.peek import ATTACHED_TOKENS, Fields, guess_tokens, peek, peek_prompt, user_of
 from penstock.gateway.perform import Performer
+from penstock.gateway.shelf import Shelf
 
 log = logging.getLogger("penstock.gateway")
 
@@ -61,18 +68,16 @@ class Teller(Protocol):
 class DataPlane:
     """The sockets of the gateway."""
 
+    perform: Callable[[Effect], None]
+    cache: CacheSpec
+    _caches: bool
+    """There is a cache."""
+
     def __init__(
-        self,
-        settings: Settings,
-        dialect_of: Callable[[str], Dialect],
-        models: Callable[[], Iterable[str]],
-        ready: Callable[[], bool],
-        *,
-        sweep_s: float = SWEEP_S,
-        ask_usage: bool = ASK_USAGE,
-        looks: bool = True,
+        self, settings: Settings, dialect_of: Callable[[str], Dialect], models: Callable[[], Iterable[str]],
+        ready: Callable[[], bool], *, sweep_s: float = SWEEP_S, ask_usage: bool = ASK_USAGE, looks: bool = True,
         name: str = "",
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`looks`: replicas are looked at from here. `name` stands in the ids of its calls."""
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop.call_soon)
@@ -101,14 +106,15 @@ class DataPlane:
         self._cookies: dict[str, bytes] = {}
         self._reads_prefix = False
         """A pool's strategy wants to know how prompts begin."""
+        self.shelf = Shelf()
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self.outbound = Outbound(self, settings.server.upstream)
-        self.perform: Callable[[Effect], None] = Performer(self, dialect_of, looks).perform
+        performer = Performer(self, dialect_of, looks)
+        self.perform, self.keeper = performer.perform, performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
-        self._idle = asyncio.Event()
-        self._empty = asyncio.Event()
+        self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self.apply(settings)
 
     # ===== life =====
@@ -123,6 +129,7 @@ class DataPlane:
         self.timeouts = settings.server.timeouts
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
+        self.cache, self._caches = settings.gate.cache or CacheSpec(), settings.gate.cache is not None
         self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
         self._cookies = {
@@ -266,16 +273,16 @@ class DataPlane:
         if not model and route.needs_model:
             raise Malformed("bad_request", "The request must name a 'model'.", "model")
         _check_model(model, head.models)
-        stream = fields.stream or False
-        options = fields.stream_options
+        stream, options = fields.stream or False, fields.stream_options
         wants_usage = (
             stream and route.may_ask_usage and self._ask_usage and not (options is not None and options.include_usage)
         )
         call_id = f"{self._prefix}-{next(self._numbers)}"
-        exchange = Exchange(self, inbound, call_id, head, body, model, wants_usage)
+        content = self._content(head, body) if self._caches else None
+        kind = Exchange if content is None else CachedExchange
+        exchange = kind(self, inbound, call_id, head, body, model, wants_usage)
         exchange.model_at = span
-        self.exchanges[call_id] = exchange
-        inbound.exchange = exchange
+        self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
         most = fields.most_tokens()
         if most is None and head.most_tokens is not None and route.most_tokens:
@@ -288,13 +295,16 @@ class DataPlane:
             Arrived(
                 Call(
                     call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
-                    True, head.wishes.priority, guess,
-                    most, len(body),
-                    session, user_of(fields), prefix, prompt_bytes,
-                    latency_s=head.wishes.latency_s, tier=head.tier, choices=fields.n or 1, region=head.region,
+                    True, head.wishes.priority, guess, most, len(body),
+                    session, user_of(fields) if fields.user else "", prefix, prompt_bytes,
+                    head.wishes.latency_s, head.tier, fields.n or 1, head.region, content or UNSET,
                 )
             )
         )  # fmt: skip
+
+    def _content(self, head: Head, body: bytes) -> Content | None:
+        """What the cache needs to know; HTTP/1.0 frames answers otherwise, and has none."""
+        return None if head.http10 else content_of(head.path, body, head.wishes, self.cache)
 
     def gave(self, call_id: str) -> bool:
         """Whether this process has given a request that id."""

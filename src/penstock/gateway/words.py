@@ -8,15 +8,16 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from penstock.base.contents import CacheView
 from penstock.base.nouns import AccountView, PoolView, ReplicaView
 from penstock.config.schema import Settings
-from penstock.core.events import Benched, Listed, Metered, Observed, Probed
+from penstock.core.events import Benched, Invalidated, Listed, Metered, Observed, Probed
 from penstock.core.scale.window import Window
 from penstock.telemetry.explained import Explanation
 from penstock.telemetry.totals import Totals
 
 Learnt = Probed | Observed | Metered | Listed | Benched
-"""Facts that one process learns for all."""
+"""Facts about replicas that one process learns for all."""
 
 # ===== to a worker =====
 
@@ -51,9 +52,9 @@ class Shared(Struct, frozen=True, tag=True):
 
 
 class Told(Struct, frozen=True, tag=True):
-    """What was learnt about replicas."""
+    """What was learnt about replicas, and which answers must not be given any more."""
 
-    facts: list[Learnt]
+    facts: list[Learnt | Invalidated]
 
 
 class Ask(Struct, frozen=True, tag=True):
@@ -132,6 +133,10 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Of its journal: records that are lost, that wait, and whether it cannot be written."""
     leases: dict[str, float] = field(default_factory=dict)
     """Metrics of its way to the store of shared limits."""
+    cache: CacheView | None = None
+    """Its own answers."""
+    store: dict[str, float] = field(default_factory=dict)
+    """Metrics of its way to the store of shared answers."""
 
 
 class Explained(Struct, frozen=True, kw_only=True):

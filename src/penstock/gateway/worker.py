@@ -236,6 +236,7 @@ class Worker(Gateway):
             counters=self._counted(), totals=totals_of(self.meter), cpu_s=cpu_s(),
             ledger={} if self._booking is None else self._booking.numbers(),
             leases={} if self.plane.lessee is None else self.plane.lessee.metrics(),
+            cache=self.caching.view(), store=self.caching.metrics(),
         )  # fmt: skip
 
 

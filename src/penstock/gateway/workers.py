@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from penstock.config.addresses import show_address
 from penstock.config.schema import Settings
+from penstock.core.events import Invalidated
 from penstock.core.shares import Shares
 from penstock.gateway.channel import Channel
 from penstock.gateway.words import (
@@ -110,7 +111,7 @@ class Workers:
         self._failures: dict[int, int] = {}
         """Short lives in a row."""
         self._settle: Settle | None = None
-        self._facts: list[Learnt] = []
+        self._facts: list[Learnt | Invalidated] = []
         self._numbers = 0
         self._lives = 0
         self._stopping = False
@@ -173,7 +174,7 @@ class Workers:
             one.tell(self._settle)
         facts = self._home.known()
         if facts:
-            one.tell(Told(facts))
+            one.tell(Told([*facts]))
         self._move_soon()
         return one
 
@@ -253,7 +254,7 @@ class Workers:
         number = 0 if self._settle is None else self._settle.number
         return any(one.report.settled < number for one in self.living.values())
 
-    def learnt(self, fact: Learnt) -> None:
+    def learnt(self, fact: Learnt | Invalidated) -> None:
         """All are to know this."""
         if not self._facts:
             self._loop.call_soon(self._tell_facts)

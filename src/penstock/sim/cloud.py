@@ -388,6 +388,12 @@ class Cloud:
         self._darkness.joins(engine)
         return engine
 
+    def adapter_loads(self) -> int:
+        """LoRA adapters that engines brought into their memory."""
+        if not self._adapters:
+            return 0
+        return sum(engine.shelf.loads for engine in self.engines.values() if engine.shelf is not None)
+
     def plan(self, faults: tuple[Fault, ...]) -> None:
         """These go wrong in time."""
         plan(faults, list(self.engines.values()), self._kernel)

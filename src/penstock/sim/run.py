@@ -128,8 +128,7 @@ class Run:
         if not self._exhausted:
             self.kernel.run()
         hourly_cost = self.lifecycle.hourly_cost(self.tally.began_at or 0.0, self.tally.ended_at)
-        loads = sum(engine.shelf.loads for engine in self.cloud.engines.values() if engine.shelf is not None)
-        result = self.tally.result(hourly_cost, loads)
+        result = self.tally.result(hourly_cost, self.cloud.adapter_loads())
         stress = None if self.watcher is None else self.watcher.stress(result.duration_s)
         return Outcome(result, digesting.text() if digesting is not None else "", stress)
 

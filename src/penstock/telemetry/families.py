@@ -133,6 +133,22 @@ FAMILIES: tuple[Family, ...] = (
     Family("scale_ration", "gauge", ("pool",), "Most replicas that the rest of this month's budget is enough for now."),
     Family("scale_panic", "gauge", ("pool",), "1 while a burst is met at once, and nothing shrinks."),
     Family("scale_alarms", "counter", ("pool",), "Recommendations that cannot be meant; months' budgets used up."),
+    # the cache
+    Family(
+        "cache_calls", "counter", ("state",),
+        "Calls by what the cache had to do with them: hit, coalesced (another call's answer), miss, bypass.",
+    ),
+    Family("cache_entries", "gauge", (), "Answers that are kept in memory."),
+    Family("cache_bytes", "gauge", (), "Bytes of them."),
+    Family("cache_kept", "counter", (), "Answers that were kept."),
+    Family(
+        "cache_let_go", "counter", ("why",), "Answers that are kept no more: evicted (no room), expired, invalidated."
+    ),
+    Family("cache_store_up", "gauge", (), "1 while the store that gateways share answers."),
+    Family("cache_store_hits", "counter", (), "Answers that were found there."),
+    Family("cache_store_misses", "counter", (), "Times when there was none, or it did not answer in time."),
+    Family("cache_store_errors", "counter", (), "Times when it did not answer, or with an error."),
+    Family("cache_following", "gauge", (), "Calls that wait for another call's answer."),
     # the ledger
     Family("ledger_rows", "counter", (), "Calls that were carried into the ledger's database."),
     Family("ledger_journal_bytes", "gauge", (), "Bytes of its journal that are not dealt with yet."),

@@ -7,6 +7,7 @@ from math import fsum
 
 from msgspec.structs import replace
 
+from penstock.base.contents import CacheView
 from penstock.base.nouns import AccountView, GaugeView, PoolView, ReplicaView
 from penstock.core.scale.window import ReplicaSeen, Window
 
@@ -143,3 +144,21 @@ def _seen(own: ReplicaSeen, told: list[ReplicaSeen]) -> ReplicaSeen:
         own, well=own.well and any(one.well for one in told), in_flight=sum(one.in_flight for one in told),
         ttft_s=_mean((one.ttft_s, one.served) for one in told), served=sum(one.served for one in told),
     )  # fmt: skip
+
+
+def caches(own: CacheView | None, others: Iterable[CacheView]) -> CacheView:
+    """One cache of all: each process keeps its own answers."""
+    views = [*([] if own is None else [own]), *others]
+    names = [name for name in CacheView.__struct_fields__ if name != "calls"]
+    sums = {name: sum(getattr(view, name) for view in views) for name in names}
+    return CacheView(calls=summed([view.calls for view in views]), **sums)
+
+
+def stores(others: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The way to the store of shared answers, of all: it is up where it is for each."""
+    found: dict[str, float] = {}
+    for one in others:
+        for name, value in one.items():
+            known = found.get(name)
+            found[name] = value if known is None else min(known, value) if name.endswith("_up") else known + value
+    return found

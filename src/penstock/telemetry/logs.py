@@ -259,7 +259,8 @@ class AccessLog:
 def access_fields(row: CallRow) -> dict[str, Any]:
     """A call's row as log fields; times in milliseconds."""
     usage = row.usage
-    return {
+    cache = {"cache": row.cache} if row.cache else {}
+    return cache | {
         "id": row.id,
         "client_id": row.client_id,
         "tenant": row.tenant,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from penstock import __version__
+from penstock.base.contents import CacheView
 from penstock.base.nouns import PRIORITIES, AccountView, BenchmarkView, EngineStats, PoolView, ReplicaView, SourceView
 from penstock.core.outliers import REASONS
 from penstock.core.scale.view import ScaleView
@@ -39,6 +40,7 @@ def render(
     accounts: Callable[[], list[AccountView]] = list,
     ledger: Callable[[], Mapping[str, float]] | None = None,
     workers: Callable[[], Mapping[str, Mapping[str, float]]] | None = None,
+    cache: CacheView | None = None,
 ) -> bytes:
     """The page that Prometheus scrapes, in its text format 0.0.4.
 
@@ -56,6 +58,7 @@ def render(
         *_sources(sources()),
         *_scaled(scales()),
         *(line for name, value in (ledger() if ledger else {}).items() for line in _family(name, [("", value)])),
+        *_cache(cache),
         *_gateway(counters()),
         *_workers(workers() if workers else {}),
         "",
@@ -347,6 +350,17 @@ def _scaled(views: list[ScaleView]) -> Iterator[str]:
     ]
     yield from _family("scale_forecast_calls", [(labels, told.calls) for labels, told in ahead])
     yield from _family("scale_forecast_error_ratio", [(labels, told.error) for labels, told in ahead])
+
+
+def _cache(view: CacheView | None) -> Iterator[str]:
+    if view is not None:
+        yield from _family("cache_calls", [(_labels(state=state), count) for state, count in view.calls.items()])
+        yield from _family("cache_entries", [("", view.entries)])
+        yield from _family("cache_bytes", [("", view.bytes)])
+        yield from _family("cache_kept", [("", view.kept)])
+        ends = {"evicted": view.evicted, "expired": view.expired, "invalidated": view.invalidated}
+        yield from _family("cache_let_go", [(_labels(why=why), count) for why, count in ends.items()])
+        yield from _family("cache_following", [("", view.following)])
 
 
 def _gateway(counters: Mapping[str, float]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from penstock.core.steps import (
     Barred,
     Chosen,
     Denied,
+    Given,
     Hedged,
     LetIn,
     Lost,
@@ -146,6 +147,16 @@ def _barred(step: Barred) -> str:
     return f"{text}; it waits" if step.waits else text
 
 
+def _given(step: Given) -> str:
+    if step.how == "hit":
+        return f"it gets an answer that was kept {seconds(step.age_s)} ago"
+    if step.how == "coalesced":
+        return f"it gets the answer of the call {step.of}, which is the same"
+    if step.how == "owner":
+        return f"the client of the call {step.of}, which it has followed, has left: its attempts go on for this one"
+    return "the answer that it was to get is not to be had: it is sent itself"
+
+
 def told_of(step: Step) -> str:
     """One line."""
     match step:
@@ -171,6 +182,8 @@ def told_of(step: Step) -> str:
             return f"pauses for {seconds(step.until - step.at)}: all replicas have failed it"
         case Denied():
             return f"no further attempt: {WHY_DENIED[step.why]}"
+        case Given():
+            return _given(step)
         case Moved(why="configuration"):
             return f"the configuration changed: it waits for {step.model or 'any model'} in {step.pool}"
         case Moved():
@@ -188,7 +201,7 @@ def tell(trail: Trail, steps: Sequence[Step], choices: Sequence[Choice]) -> str:
     failed = [f"attempt {step.attempt} at {step.replica} failed ({step.label})" for step in steps if type(step) is Lost]
     if failed:
         said.append(_sentence("; ".join(failed)))
-    turns = Barred | Denied | Hedged | LetIn | Moved | Refused | Stopped
+    turns = Barred | Denied | Given | Hedged | LetIn | Moved | Refused | Stopped
     said += [_sentence(told_of(step)) for step in steps if isinstance(step, turns)]
     row = trail.row
     if not trail.over:

@@ -196,6 +196,7 @@ class Leases:
         tenure = self._known.get(key)
         if tenure is None:
             tenure = self._known[key] = Tenure(key, account, now)
+        tenure.active_at = now
         self._active[key] = self.asking[key] = tenure
 
     def order(self, out: list[Effect], now: float) -> None:

@@ -15,10 +15,11 @@ from penstock.core.limits.bars import Bar, bar_of
 from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
 from penstock.core.limits.estimates import Estimates
 from penstock.core.limits.leases import Leases, Tenure
+from penstock.core.limits.parts import scarcest
 from penstock.core.limits.recall import Recollection
 from penstock.core.limits.room import Lane, Room
 from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec, SharedSpec
-from penstock.core.limits.windows import Gauge, tightest
+from penstock.core.limits.windows import tightest
 
 MOST_PURSES = 4096
 
@@ -28,7 +29,7 @@ class Limits:
 
     __slots__ = (
         "_accounts", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared", "_spec",
-        "asking", "ended", "freed", "leases", "on", "recollection", "room",
+        "asking", "ended", "freed", "given_free", "leases", "on", "recollection", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,6 +43,8 @@ class Limits:
         """None: nothing limits them."""
         self.on = False
         """Somebody is limited, or something has a price."""
+        self.given_free = True
+        """An answer that was not generated for its call costs a request and nothing else."""
         self._shaped = False
         """Priorities are told apart."""
         self._shared = False
@@ -121,8 +124,8 @@ class Limits:
         if call.client_id:
             self._ids.discard((call.tenant, call.client_id))
 
-    def hold(self, flight: Flight, now: float) -> Bar | None:
-        """Take what the call may need, all or nothing; what bars it, otherwise."""
+    def hold(self, flight: Flight, now: float, *, given: bool = False) -> Bar | None:
+        """Take what the call may need, all or nothing; what bars it, otherwise. `given`: nothing is made for it."""
         spec = self._spec
         if spec is None or not flight.targets:
             return None
@@ -130,7 +133,7 @@ class Limits:
         if purse is None:
             return None
         tokens = money = output = 0
-        if purse.tokens or purse.budgets:
+        if (purse.tokens or purse.budgets) and not (given and self.given_free):
             output = most_output(flight.call, purse.usual_output)
             if purse.budgets and spec.unknown_price == "refuse":
                 for _, model in flight.targets:
@@ -201,6 +204,24 @@ class Limits:
                 self.free(call.tenant)
         return billed
 
+    def settle_free(self, flight: Flight, outcome: str) -> None:
+        """The call is over, and nothing was generated for it: it counts as a request where it got something."""
+        hold = flight.hold
+        if hold is not None:
+            flight.hold = None
+            hold.settle(outcome == "ok" or flight.began is not None, 0, 0)
+            self._holds -= 1
+            if len(self.room):
+                self.free(flight.call.tenant)
+
+    def release(self, flight: Flight) -> None:
+        """Give back what it holds: it is asked anew what it may need."""
+        hold = flight.hold
+        if hold is not None:
+            flight.hold = None
+            hold.settle(False, 0, 0)
+            self._holds -= 1
+
     def free(self, tenant: str) -> None:
         """Something may have come free for this tenant's calls, and, where tenants share it, for all that wait."""
         self.freed += self.room.tenants() if self._shared else (tenant,)
@@ -269,8 +290,7 @@ class Limits:
         if self.leases is None:
             requests, tokens = tightest(purse.told, now), tightest(purse.tokens, now)
         else:
-            requests = min(purse.told, key=_left, default=None)
-            tokens = min(purse.tokens, key=_left, default=None)
+            requests, tokens = scarcest(purse.told), scarcest(purse.tokens)
         if tokens is None:
             assert requests is not None
             return Rates(requests.limit, requests.left, requests.free_at(now) - now, None, None, None)
@@ -305,7 +325,3 @@ class Limits:
             kind=account.kind, name=account.name, model=account.model, in_flight=account.calls, waiting=waiting,
             concurrency=account.spec.concurrency, limits=limits,
         )  # fmt: skip
-
-
-def _left(gauge: Gauge) -> int:
-    return gauge.left

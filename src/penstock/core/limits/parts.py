@@ -7,6 +7,7 @@ kept until the store has been told.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf
 from typing import Protocol
 
@@ -41,20 +42,19 @@ class Drawn(Bucket):
     def change(self, used: int, held: int) -> None:
         """What was taken was more or less. What the store knows comes back by the store, the rest at once."""
         if not self.gone:
-            before = max(self.used, self.told)
-            self.used += used
+            gauge, told, before = self.gauge, self.told, self.used
+            after = self.used = before + used
             self.held += held
-            gauge = self.gauge
-            gauge.used += max(self.used, self.told) - before
             gauge.held += held
+            gauge.used += used if before >= told <= after else max(after, told) - max(before, told)
 
 
 class Part(Gauge):
     """This process's part of a limit."""
 
     __slots__ = (
-        "_axis", "_buckets", "_ends", "_index", "_mark", "_owed", "_since", "alone", "denied_at", "expires", "fits_at",
-        "free", "full_at", "heard_at", "hungry", "reserve", "size", "span", "taken", "theirs",
+        "_axis", "_buckets", "_ends", "_index", "_mark", "_owed", "_since", "above", "alone", "denied_at", "expires",
+        "fits_at", "free", "full_at", "heard_at", "hungry", "reserve", "size", "span", "taken", "theirs",
     )  # fmt: skip
 
     def __init__(self, what: str, limit: int, axis: Axis) -> None:
@@ -83,6 +83,8 @@ class Part(Gauge):
         """of it granted, and may come back,"""
         self.free = limit
         """and not granted to anybody;"""
+        self.above = 2 * limit
+        """So much above what is used is what may still be taken, here and elsewhere; kept, for every answer tells."""
         self.fits_at = self.full_at = -inf
         """when what was asked for fits, and when all is there again."""
         self.denied_at = -inf
@@ -136,13 +138,14 @@ class Part(Gauge):
     def relimit(self, limit: int) -> None:
         """See `Gauge`."""
         self.used += limit - self.limit
+        self.above += limit - self.limit
         self._mark += limit - self.limit
         self.limit = limit
 
     @property
     def left(self) -> int:
         """What may still be taken by anybody who asks here: what is not granted, and our own lease."""
-        return min(self.limit, max(0, self.free + max(0, self.balance)))
+        return min(self.limit, max(0, self.above - self.used))
 
     def shown(self, now: float) -> Shown:
         """See `Gauge`: as the store knew it, and what was taken here since."""
@@ -170,11 +173,13 @@ class Part(Gauge):
         """So much is left of it."""
         self.reserve = reserve
         self.used = self._mark = self.limit - balance + reserve
+        self.above = self.free + self.limit + reserve
 
     def open_reserve(self) -> None:
         """Take from the reserve as well from now on, and ask for more."""
         if self.reserve:
             self.used -= self.reserve
+            self.above -= self.reserve
             self._mark -= self.reserve
             self.reserve = 0
             self.hungry = True
@@ -335,3 +340,13 @@ class Slots(Part):
     def alone_until(self) -> float:
         """See `Part`: a call may end at any time."""
         return -inf
+
+
+def scarcest(parts: Sequence[Gauge]) -> Gauge | None:
+    """The one with least left for everybody; None: there is none."""
+    found, least = None, 0
+    for part in parts:
+        left = part.above - part.used if isinstance(part, Part) else part.left
+        if found is None or left < least:
+            found, least = part, left
+    return found

@@ -12,6 +12,7 @@ from penstock.core.load import Seat
 from penstock.core.prefix import Index
 from penstock.core.regions import RegionsSpec
 from penstock.core.route import presets
+from penstock.core.route.few import FEW, one_pass
 from penstock.core.route.filters import SCORE_ALL, Filter, free, sample
 from penstock.core.route.gpus import BelowHeatLimit, Headroom, WithinLimits
 from penstock.core.route.hashed import Around
@@ -28,6 +29,7 @@ class Pipeline:
     """Filters, scorers with their weights, and a picker. Where the filters leave nobody, `otherwise` chooses."""
 
     __slots__ = (
+        "_few",
         "_filters",
         "_in_one_go",
         "_otherwise",
@@ -53,6 +55,7 @@ class Pipeline:
         self._plain = tuple((weight, scorer) for weight, scorer in scorers if weight)
         """For calls whose beginning is not known."""
         self._in_one_go = in_one_go(self._plain)
+        self._few = one_pass(self._plain)
         self.scorers = self._plain
         self.prefix: Prefix | None = None
         """What it knows of prefix caches."""
@@ -150,6 +153,18 @@ class Pipeline:
         if self.notes is None and self._in_one_go is not None and len(scorers) < 6:
             sums = self._in_one_go(call, seats, scorers[4] if len(scorers) == 5 else None, now)
             if sums is not None:
+                return sums
+        if self._few is not None and len(seats) <= FEW and len(scorers) < 6:
+            found = self._few(call, seats, now)
+            if found is not None:
+                parts, sums = found
+                if len(scorers) == 5:
+                    weight, scorer = scorers[4]
+                    more = scorer.score(call, seats, now)
+                    parts.append(more)
+                    sums = [total + weight * score for total, score in zip(sums, more, strict=False)]
+                if self.notes is not None:
+                    self.notes.parts, self.notes.scorers = parts, scorers
                 return sums
         parts = [scorer.score(call, seats, now) for _, scorer in scorers]
         if self.notes is not None:

@@ -10,12 +10,11 @@ flooded).
 """
 
 from collections.abc import Sequence
-from math import ceil
 
 from penstock.base.nouns import Call
 from penstock.base.prefix import ENDS
 from penstock.core.load import Seat
-from penstock.core.prefix import Cached, Index
+from penstock.core.prefix import BYTES_PER_TOKEN, Cached, Index
 
 HALF_TOKENS = 256
 """A match of so many tokens counts half of its share of the prompt: a few hundred cost less than a detour."""
@@ -50,11 +49,11 @@ class Prefix:
             return [0.0] * len(seats)
         index = self.index
         keys = index.keys(call.prefix, call.model)
-        if not index.known(keys):
+        root, last, count, guess = keys[-1], keys[0], len(keys), 0
+        if root not in index.who:
             turn = index.turn + 1
             return [_HAIR * (1 - seat.cache.turn / turn) for seat in seats]
         total, room, depths = 1, 0, []
-        root, last, count, guess = keys[-1], keys[0], len(keys), 0
         for seat in seats:  # many have the same, so the last one's depth is the guess for the next
             total += seat.in_flight
             room += seat.seats
@@ -67,15 +66,15 @@ class Prefix:
                 guess = seat.cache.depth(keys, guess)
                 depths.append(guess)
         most = self._load_factor * total / room
-        rate = index.bytes_per_token(call.model)
-        whole = max(call.prompt_bytes, ENDS[count])
-        more = 1 if depths.count(max(depths)) == 1 else 0
+        whole = max(ENDS[count], call.prompt_bytes)
+        half = HALF_TOKENS * index.per_token.get(call.model, BYTES_PER_TOKEN)
+        more = depths.count(max(depths)) == 1
         worth, of, scores = 0.0, 0, []
         for depth, seat in zip(depths, seats, strict=False):
-            if depth and seat.in_flight < ceil(most * seat.seats) + more:
+            if depth and seat.in_flight - more < most * seat.seats:
                 if depth != of:  # many have the same
                     end, of = ENDS[depth], depth
-                    worth = end / whole * end / (end + HALF_TOKENS * rate)
+                    worth = end / whole * end / (end + half)
                 trust = seat.cache.trust
                 scores.append(worth * trust if trust < 1.0 else worth)
             else:
@@ -84,7 +83,8 @@ class Prefix:
 
     def matters(self, call: Call) -> bool:
         """Whether its scores can tell this call's replicas apart."""
-        return bool(call.prefix) and (self._spreads or self.index.begins(call.prefix, call.model))
+        prefix = call.prefix
+        return bool(prefix) and (self._spreads or self.index.begins(prefix, call.model))
 
     def sent(self, call: Call, model: str, seat: Seat) -> Cached:
         """The call goes there; what of its prompt is there already."""

@@ -1,0 +1,79 @@
+"""The cache: what of it the Gate asks for each call, and what it counts."""
+
+from penstock.base.contents import CacheState, CacheView
+from penstock.core.cache.index import Entry, Index
+from penstock.core.cache.rules import Use, key_of, rule_of, use_of
+from penstock.core.cache.spec import CacheSpec
+from penstock.core.flight import Flight, Sharing
+
+
+class Cache:
+    """What is kept, and what is being made for more than one."""
+
+    __slots__ = ("calls", "index", "looks_up", "sharings", "spec")
+
+    def __init__(self, spec: CacheSpec, looks_up: bool) -> None:
+        self.spec = spec
+        self.looks_up = looks_up
+        """Gateways share answers."""
+        self.index = Index(spec)
+        self.sharings: dict[str, Sharing] = {}
+        """Those that may be joined."""
+        self.calls: dict[CacheState, int] = dict.fromkeys(("hit", "coalesced", "miss", "bypass"), 0)
+
+    def respec(self, spec: CacheSpec, looks_up: bool) -> tuple[str, ...]:
+        """Other settings hold from now on; the keys of what is not kept any more."""
+        old, self.spec, self.looks_up = self.spec, spec, looks_up
+        self.index.spec = spec
+        if old.version != spec.version or old.isolate != spec.isolate:  # nobody would find them again
+            return self.index.drop(None, None, None)
+        return self.index.shrink()
+
+    def use(self, flight: Flight) -> Use:
+        """What the cache has to do with this call, which has targets."""
+        spec, call = self.spec, flight.call
+        rule = rule_of(spec, call, flight.targets[0].model) if spec.rules else None
+        return use_of(call, spec.mode if rule is None else rule.mode)
+
+    def key(self, flight: Flight) -> str:
+        """Under which its answer stands."""
+        return key_of(self.spec, flight.call, flight.targets[0])
+
+    def lead(self, key: str, flight: Flight) -> Sharing:
+        """This call runs, and others may join it."""
+        content = flight.call.content
+        rule = rule_of(self.spec, flight.call, flight.targets[0].model) if self.spec.rules else None
+        ttl_s = self.spec.ttl_s if rule is None or rule.ttl_s is None else rule.ttl_s
+        if (older := self.sharings.get(key)) is not None:
+            older.keep = False  # it began before this one, and may end after it
+        sharing = self.sharings[key] = Sharing(key, flight, content.tags if content else (), ttl_s)
+        return sharing
+
+    @staticmethod
+    def entry(sharing: Sharing, size: int, at: float, until: float) -> Entry:
+        """Its answer, as it is kept."""
+        leader = sharing.leader
+        return Entry(size, at, until, leader.call.tenant, leader.targets[0].model, sharing.tags)
+
+    def close(self, sharing: Sharing) -> None:
+        """Nobody joins it any more."""
+        if self.sharings.get(sharing.key) is sharing:
+            del self.sharings[sharing.key]
+
+    def invalidate(self, tag: str | None, model: str | None, tenant: str | None) -> tuple[str, ...]:
+        """The keys of what must not be given any more; what is being made now is not kept, and not joined."""
+        for sharing in list(self.sharings.values()):
+            whose = sharing.leader.call.tenant, sharing.leader.targets[0].model
+            if (tag is None or tag in sharing.tags) and tenant in (None, whose[0]) and model in (None, whose[1]):
+                sharing.keep = False
+                self.close(sharing)
+        return self.index.drop(tag, model, tenant)
+
+    def view(self) -> CacheView:
+        """For people."""
+        index = self.index
+        return CacheView(
+            entries=len(index), bytes=index.bytes, calls={str(state): count for state, count in self.calls.items()},
+            kept=index.kept, evicted=index.evictions, expired=index.expired, invalidated=index.invalidated,
+            leading=len(self.sharings), following=sum(len(one.followers) for one in self.sharings.values()),
+        )  # fmt: skip

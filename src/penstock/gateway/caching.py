@@ -1,0 +1,84 @@
+"""The cache as one part of a gateway: its numbers for people, what they put out of use, and the store that gateways
+share. What of that needs the extra `redis` is imported when somebody has one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from penstock.base.contents import CacheView
+from penstock.core.cache.spec import CacheSpec
+from penstock.core.events import Event, Invalidated
+from penstock.gateway.keeper import Keeper
+from penstock.gateway.shelf import Shelf
+
+if TYPE_CHECKING:
+    from penstock.gateway.elsewhere import Elsewhere
+
+
+class Room(Protocol):
+    """The data plane, as seen from here."""
+
+    keeper: Keeper
+    shelf: Shelf
+    cache: CacheSpec
+
+
+class Caching:
+    """What is asked of the cache by others than calls."""
+
+    def __init__(
+        self, view: Callable[[], CacheView | None], tell: Callable[[Event], None], room: Room,
+        fresh: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        """`fresh`: until what `view` shows is as of now."""
+        self.view = view
+        """None: there is no cache."""
+        self.fresh = fresh
+        self._tell = tell
+        self._room = room
+        self.elsewhere: Elsewhere | None = None
+
+    def open(self, url: str | None) -> None:
+        """Share answers by the store of this URL; None: there is none. Raises OSError where it or a package cannot be
+        had; a store that is away is no error."""
+        if url is None:
+            return
+        try:
+            from penstock.gateway.elsewhere import open_elsewhere
+        except ImportError as missing:
+            raise OSError(f"cache.redis: {missing.name} is missing: pip install 'penstock[redis]'") from None
+        room = self._room
+        self.elsewhere = open_elsewhere(url, self._tell, room.shelf.found, lambda: room.cache.largest_bytes)
+        room.keeper.elsewhere = self.elsewhere
+
+    async def invalidate(self, what: Invalidated) -> tuple[int, bool | None]:
+        """Let go of answers: how many were kept here; and whether the store and the other gateways have heard of it
+        (None: there are none)."""
+        await self.fresh()
+        before = self.view()
+        self._tell(what)
+        await asyncio.sleep(0)  # where there are workers, they are told when this turn of the loop is over
+        await self.fresh()
+        after = self.view()
+        count = 0 if before is None or after is None else before.entries - after.entries
+        if self.elsewhere is None:
+            return count, None
+        from penstock.adapters.stores.shared_cache import What
+
+        return count, await self.elsewhere.invalidate(What(what.tag, what.model, what.tenant))
+
+    def metrics(self) -> dict[str, float]:
+        """Family -> value, of the store."""
+        away = self.elsewhere
+        if away is None:
+            return {}
+        return {
+            "cache_store_up": int(not away.away), "cache_store_hits": away.hits, "cache_store_misses": away.misses,
+            "cache_store_errors": away.errors,
+        }  # fmt: skip
+
+    async def close(self) -> None:
+        """Let the store go."""
+        if self.elsewhere is not None:
+            await self.elsewhere.close()

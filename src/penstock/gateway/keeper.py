@@ -1,0 +1,92 @@
+"""Performs the Gate's orders about the cache: bytes of answers that are kept, given again, looked up, let go of."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from penstock.core.effects import Adopt, Answer, Drop, Keep, LookUp
+from penstock.core.events import LookedUp
+from penstock.gateway.cached import CachedExchange
+from penstock.gateway.exchange import Exchange
+from penstock.gateway.plane import Plane
+from penstock.gateway.shelf import Kept, Shelf
+
+
+class Floor(Plane, Protocol):
+    """The data plane, as seen from here."""
+
+    exchanges: dict[str, Exchange]
+    shelf: Shelf
+
+
+class Elsewhere(Protocol):
+    """Where gateways share answers."""
+
+    def look_up(self, call: str, key: str, told: Callable[[int], None]) -> None:
+        """Ask; what comes of it is told within a bounded time, and `told` how new an answer is that is made now."""
+        ...
+
+    def keep(self, order: Keep, kept: Kept, epoch: int | None) -> None:
+        """Keep it there as well; None: nobody knows how new it is."""
+        ...
+
+
+class Keeper:
+    """Does what the Gate orders."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+        self.elsewhere: Elsewhere | None = None
+
+    def table(self) -> dict[type, Callable[[Any], None]]:
+        """Orders, and what is done."""
+        return {
+            Answer: self._answer,
+            Adopt: self._adopt,
+            Keep: self._keep,
+            Drop: self._drop,
+            LookUp: self._look_up,
+        }
+
+    def _exchange(self, id: str) -> CachedExchange | None:
+        found = self._floor.exchanges.get(id)
+        return found if isinstance(found, CachedExchange) else None
+
+    def _answer(self, order: Answer) -> None:
+        exchange = self._exchange(order.id)
+        if exchange is None:
+            return
+        if order.how == "hit":
+            exchange.give(order, self._floor.shelf.kept.get(order.key))
+        else:
+            exchange.follow(order, self._exchange(order.of))
+
+    def _adopt(self, order: Adopt) -> None:
+        exchange = self._exchange(order.by)
+        if exchange is not None:
+            exchange.adopt()
+
+    def _keep(self, order: Keep) -> None:
+        shelf = self._floor.shelf
+        shelf.drop(order.evicted)
+        kept, epoch = shelf.found.pop(order.id, None), None
+        if kept is None and not order.found:
+            exchange = self._exchange(order.id)
+            epoch = None if exchange is None else exchange.epoch
+            share = None if exchange is None else exchange.share
+            kept = None if share is None or share.kept is None else replace(share.kept, tags=order.tags)
+        if kept is not None:
+            shelf.keep(order.key, kept)
+            if self.elsewhere is not None and not order.found:
+                self.elsewhere.keep(order, kept, epoch)
+
+    def _drop(self, order: Drop) -> None:
+        self._floor.shelf.drop(order.keys)
+
+    def _look_up(self, order: LookUp) -> None:
+        exchange = self._exchange(order.id)
+        if self.elsewhere is None or exchange is None:
+            self._floor.tell(LookedUp(order.id))
+        else:
+            self.elsewhere.look_up(order.id, order.key, exchange.dated)
