@@ -76,3 +76,29 @@ pools:
     ]  # fmt: skip
     assert "sk-x" not in json.dumps(found)
     assert found["warnings"] == []
+
+
+def test_limits_and_prices_are_shown() -> None:
+    """What applies to each tenant and key, by its tier or by its own words, and what tokens cost; no key, and nobody
+    who is not limited."""
+    found = report(
+        load_text("""
+tiers: {free: null}
+tenants: [{name: acme, tier: premium}, {name: lab, limits: {concurrency: 8, models: {big: {tokens_per_day: 200000}}}}]
+keys:
+  - {name: web, tenant: acme, key: sk-x, limits: {requests_per_minute: 20, over_limit: queue}}
+  - {name: guest, tier: free, key: sk-y}
+prices: {big: {prompt: 0.5, completion: 2}}
+pools: [{name: p, replicas: [{url: 'http://h:1'}]}]
+""")
+    )
+    assert json.loads(json.dumps(found)) == found
+    assert [(one["whose"], one["name"], one["by"]) for one in found["limits"]] == [
+        ("tenant", "acme", "tier premium"), ("tenant", "lab", "its own"), ("key", "web", "its own"),
+    ]  # fmt: skip
+    acme, lab, web = found["limits"]
+    assert (acme["limits"]["requests_per_minute"], acme["limits"]["tokens_per_day"]) == (300, 1_000_000)
+    assert (lab["limits"], lab["models"]) == ({"concurrency": 8}, {"big": {"tokens_per_day": 200_000}})
+    assert web["limits"] == {"requests_per_minute": 20, "over_limit": "queue"}
+    assert found["prices"] == [{"model": "big", "prompt": 0.5, "completion": 2.0, "cached": 0.5}]
+    assert "sk-" not in json.dumps(found)

@@ -70,6 +70,10 @@ def _print_report(file: Path, found: dict[str, Any]) -> None:
         console.print(_table("more replicas are found by", found["sources"]))
     if found["scaled"]:
         console.print(_table("pools that scale themselves", found["scaled"]))
+    if found["limits"]:
+        console.print(_table("limits", found["limits"]))
+    if found["prices"]:
+        console.print(_table("prices of a million tokens", found["prices"]))
     for name, target in found["aliases"].items():
         console.print(f"  {name} stands for {target}", soft_wrap=True)
     for name, targets in found["fallback"].items():
@@ -100,7 +104,7 @@ def _cell(value: Any) -> str:
         case list():
             return ", ".join(value)
         case dict():
-            return ", ".join(key if key == to else f"{key} = {to}" for key, to in value.items())
+            return ", ".join(key if key == to else f"{key} = {_cell(to)}" for key, to in value.items())
         case float():
             return f"{value:g}"
     return str(value)

@@ -5,7 +5,8 @@ from typing import Any
 from penstock.adapters.discovery.registry import describe
 from penstock.base.units import show_seconds
 from penstock.config.addresses import show_address
-from penstock.config.schema import Settings
+from penstock.config.schema import KeyTerms, Settings
+from penstock.core.limits.spec import AllowanceSpec, RateSpec
 from penstock.core.spec import PoolSpec
 
 
@@ -50,8 +51,57 @@ def report(settings: Settings) -> dict[str, Any]:
         "fallback": {name: list(targets) for name, targets in settings.gate.fallback.items()},
         "splits": {name: _shares(weights) for name, weights in settings.gate.splits.items()},
         "routes": len(settings.gate.routes),
+        "limits": _limits(settings),
+        "prices": _prices(settings),
         "warnings": list(settings.warnings),
     }  # fmt: skip
+
+
+def _limits(settings: Settings) -> list[dict[str, Any]]:
+    """What applies to whom: every tenant's own or its tier's, every key's, everybody's. Who is not limited is not
+    here."""
+    spec = settings.gate.limits
+    if spec is None:
+        return []
+    tiers: dict[str, str] = {} if settings.server.key_names and not settings.server.open else {"anonymous": "standard"}
+    for digest, name in settings.server.key_names.items():
+        terms = settings.server.key_terms.get(digest, KeyTerms())
+        tiers[terms.tenant or name] = terms.tier
+    found = []
+    for tenant in sorted({*tiers, *spec.tenants}):
+        tier = tiers.get(tenant, "standard")
+        own = spec.tenants.get(tenant)
+        given = own or (spec.tiers.of(tier) if spec.tiers is not None else None)
+        if given is not None:
+            found.append(_allowance("tenant", tenant, "its own" if own is not None else f"tier {tier}", given))
+    found += [_allowance("key", name, "its own", given) for name, given in spec.keys.items()]
+    if spec.everybody is not None:
+        found.append(_allowance("everybody", "", "", spec.everybody))
+    return found
+
+
+def _allowance(kind: str, name: str, by: str, spec: AllowanceSpec) -> dict[str, Any]:
+    models = {model: _written(one) for model, one in spec.models.items()}
+    return {"whose": kind, "name": name, "by": by, "limits": _written(spec), "models": models}
+
+
+def _written(spec: RateSpec) -> dict[str, Any]:
+    """The limits that it sets, and what happens beyond them where that is unusual."""
+    usual = RateSpec()
+    set_here = ((name, getattr(spec, name)) for name in RateSpec.__struct_fields__ if name != "wait_s")
+    return {name: value for name, value in set_here if value != getattr(usual, name)}
+
+
+def _prices(settings: Settings) -> list[dict[str, Any]]:
+    """Of a million tokens, by model."""
+    prices = {} if settings.gate.limits is None else settings.gate.limits.prices
+    return [
+        {
+            "model": model, "prompt": price.prompt, "completion": price.completion,
+            "cached": price.prompt if price.cached is None else price.cached,
+        }
+        for model, price in prices.items()
+    ]  # fmt: skip
 
 
 def _asks(settings: Settings, replica: str) -> bool:
