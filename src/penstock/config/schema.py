@@ -18,6 +18,7 @@ from penstock.adapters.discovery.static import StaticSpec
 from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
+from penstock.config.packing import CompressionSpec
 from penstock.config.strict import Strict, doc
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, SharedSpec, TiersSpec
@@ -217,15 +218,6 @@ class UpstreamSpec(Strict, frozen=True, kw_only=True):
     lost_after_s: Annotated[Seconds, doc("a connection whose other side acknowledges nothing for so long is given up, as where a region is cut off (TCP keep-alive; Linux); 0: as the system does")] = field(default=10.0, name="lost_after")
     requests_per_connection: Annotated[Count | None, doc("requests after which a connection is closed and made anew; none: never")] = None
     pending_per_replica: Annotated[Count, doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
-
-
-class CompressionSpec(Strict, frozen=True, kw_only=True):
-    """Whole answers go in gzip to clients that take it [D5]: texts and JSON, never streams, and nothing that is compressed
-    already or that a header of the engine vouches for (`etag`, digests, `no-transform`)."""
-
-    min_bytes: Annotated[Bytes, doc("smaller answers go as they are: compressing costs more than it saves")] = field(default=16 << 10, name="min")
-    max_bytes: Annotated[Bytes, doc("and so do larger ones: meanwhile everybody waits. Above 256KiB answers are not held back, so hardly any is whole")] = field(default=256 << 10, name="max")
-    level: Annotated[int, Meta(ge=1, le=9, description="1: quick, 9: small")] = 1
 
 
 class LogSpec(Strict, frozen=True, kw_only=True):
