@@ -1,6 +1,7 @@
 """Answers that the gateway gives itself: errors in OpenAI's shape and small JSON pages, as bytes ready to write."""
 
 import re
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -121,3 +122,14 @@ def health_page() -> tuple[int, Any]:
 def ready_page(ready: bool) -> tuple[int, Any]:
     """Status and body of GET /ready: whether work should be sent here."""
     return (200, {"status": "ok"}) if ready else (503, {"status": "not ready"})
+
+
+def local_page(head: Head, models: Callable[[], Sequence[str]], ready: Callable[[], bool]) -> tuple[int, Any]:
+    """Status and body of a path that needs no replica."""
+    local = head.route.local
+    if local == "health":
+        return health_page()
+    if local == "ready":
+        return ready_page(ready())
+    name = head.path[len("/v1/models/") :] if local == "model" else ""
+    return models_page([model for model in models() if head.models is None or model in head.models], name)

@@ -17,15 +17,7 @@ from time import time
 from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END, check_start
 from penstock.base.errors import REFUSALS, Label
-from penstock.gateway.answers import (
-    CONTINUE,
-    RETRY_AFTER_S,
-    error_page,
-    health_page,
-    models_page,
-    packed_page,
-    ready_page,
-)
+from penstock.gateway.answers import CONTINUE, RETRY_AFTER_S, error_page, local_page, packed_page
 from penstock.gateway.head import Head, Memory
 from penstock.gateway.plane import Conversation, House
 from penstock.gateway.upload import Upload
@@ -261,16 +253,7 @@ class Inbound:
 
     def _answer_local(self, head: Head) -> None:
         plane = self.plane
-        local = head.route.local
-        if local == "health":
-            status, body = health_page()
-        elif local == "ready":
-            status, body = ready_page(plane.ready() and not plane.draining)
-        else:
-            name = head.path[len("/v1/models/") :] if local == "model" else ""
-            served = plane.models()
-            allowed = served if head.models is None else [model for model in served if model in head.models]
-            status, body = models_page(allowed, name)
+        status, body = local_page(head, plane.models, lambda: plane.ready() and not plane.draining)
         if status == 404:
             self.refuse("model_not_found")
             return
