@@ -1,14 +1,17 @@
 """Calls of the ledger as files: CSV that is safe to open, and traces that are read back."""
 
 import csv
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from penstock.adapters.stores import history
 from penstock.adapters.stores.tables import calls
 from penstock.base.nouns import Usage
-from penstock.cli.exported import COLUMNS, csv_lines, trace_lines
+from penstock.cli import exported
+from penstock.cli.exported import COLUMNS, csv_lines, trace_lines, write_parquet
 from penstock.workload.formats import read_trace
 from tests.adapters.stores.ledgers import MIDNIGHT, call, database, write
 
@@ -38,6 +41,32 @@ def test_every_kind_of_formula_is_harmless(id: str, tmp_path: Path) -> None:
         with base.reading() as connection:
             *_, line = csv_lines(history.every(connection, BEGIN, END))
     assert line.startswith(f"a,'{id},".encode())
+
+
+@pytest.mark.slow
+def test_parquet_has_every_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In groups of a bounded size: times with their zone, numbers, flags and texts as they are, nothing where nothing
+    is known."""
+    monkeypatch.setattr(exported, "GROUP", 2)
+    out = tmp_path / "calls.parquet"
+    with database(tmp_path) as base:
+        write(
+            base, call("a", model="=1+1", cost=0.5, at=MIDNIGHT + 1.5, user="0123"),
+            call("b", outcome="queue_full", status=429, usage=None, ttft_s=None), call("c"),
+        )  # fmt: skip
+        with base.reading() as connection:
+            write_parquet(history.every(connection, BEGIN, END), out)
+    file = parquet.ParquetFile(out)
+    assert file.num_row_groups == 2
+    found = file.read()
+    assert tuple(found.column_names) == COLUMNS
+    first, _, last = found.to_pylist()
+    assert first["at"] == datetime.fromtimestamp(MIDNIGHT + 1.5, UTC)
+    assert [first[name] for name in ("id", "model", "cost", "stream", "ttft", "end_user")] == [
+        "a", "=1+1", 500_000_000, True, 100_000, "0123",
+    ]  # fmt: skip
+    assert (last["id"], last["status"]) == ("c", 200)
+    assert [row["ttft"] for row in found.to_pylist()] == [100_000, None, 100_000]
 
 
 def test_a_trace_is_read_back(tmp_path: Path) -> None:

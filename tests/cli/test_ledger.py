@@ -1,6 +1,7 @@
 """`penstock ledger`, as it is called, over a ledger of today's calls."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,18 @@ def test_export(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "trace.csv"
     assert run(folder, "export", "--as", "trace", "--out", str(out))[0] == 0
     assert [one.prompt_tokens for one in read_trace(out.read_bytes(), "t")] == [1000, 10]
+
+
+@pytest.mark.slow
+def test_export_as_parquet(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only to a file; without its extra it is told which one is missing."""
+    out = tmp_path / "calls.parquet"
+    assert run(folder, "export", "--as", "parquet")[0] == 2
+    assert run(folder, "export", "--as", "parquet", "--out", str(out))[0] == 0
+    assert out.read_bytes()[:4] == b"PAR1"
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    status, _, err = run(folder, "export", "--as", "parquet", "--out", str(out))
+    assert (status, "penstock[parquet]" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import pytest
 from penstock.base.leases import Ask, Want
 from penstock.base.nouns import Rates
 from penstock.core.effects import (
+    Aboard,
     Adopt,
     Answer,
     Bench,
     Cancel,
+    Carry,
     Drop,
     Effect,
     Forget,
@@ -26,6 +28,7 @@ from tests.core.playbook import USED, record, send
 
 ONE_OF_EACH: list[Effect] = [
     send("c1", 1, "a"),
+    Carry("group/c1", (Aboard("c1", 0.5), Aboard("c2", 0.0, Rates(60, 0, 1.5, None, None, None)))),
     Cancel("c1", 2),
     Refuse("c1", "queue_full", 429, "", 3.0, Rates(60, 0, 1.5, None, None, None)),
     record(usage=USED),

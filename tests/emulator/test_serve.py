@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -103,3 +105,12 @@ def test_it_ends_with_the_process_that_it_belongs_to() -> None:
             await serving
 
     asyncio.run(main())
+
+
+def test_one_that_nobody_waits_for_is_gone() -> None:
+    """A process that has ended is not there, also while its parent has not looked at how it ended."""
+    owner = subprocess.Popen([sys.executable, "-c", "pass"], stdin=subprocess.DEVNULL)
+    os.waitid(os.P_PID, owner.pid, os.WEXITED | os.WNOWAIT)
+    assert is_there(os.getpid())
+    assert is_there(owner.pid) is (sys.platform != "linux")
+    owner.wait()

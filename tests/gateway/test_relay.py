@@ -1,7 +1,5 @@
 """Bodies on their way: the same bytes whatever the cuts, held until there is content, whole events only."""
 
-import gzip
-
 import pytest
 
 from penstock.adapters.wire.bodies import FramingError
@@ -13,7 +11,6 @@ from penstock.gateway.relay import (
     MAX_EVENT_BYTES,
     EventRelay,
     PlainRelay,
-    compressed,
 )
 from tests.helpers.wire import DONE, END, ROLE, USAGE, chunk, event
 
@@ -274,8 +271,3 @@ def test_json_that_ends_with_its_connection_must_be_json() -> None:
     half = PlainRelay(JSON_ENDLESS, http10=False, hold=True)
     half.feed(b'{"a":1', 0)
     assert half.close() is None
-
-
-def test_compression_is_gzip() -> None:
-    """Any gzip reader gets the body back."""
-    assert gzip.decompress(compressed(b"abc" * 1000)) == b"abc" * 1000

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from penstock.base.entries import CALL, OVERHEAD, UPKEEP, Entry, Kept, Overhead, Upkeep
-from penstock.core.effects import Adopt, Cancel, Effect
+from penstock.core.effects import Aboard, Adopt, Cancel, Carry, Effect
 from penstock.core.events import Began, ClientGone, Ended, Event, Failed, Woke
 from penstock.drive.segments import Reader, Segments
 from penstock.telemetry.bookings import Bookings
@@ -71,6 +71,8 @@ class Desk:
         """Number, replica, seconds and fate of each attempt that nobody is billed for. Nothing is remembered."""
         assert not self.bookings._sent
         assert not self.bookings._lost
+        assert not self.bookings._aboard
+        assert not self.bookings._group_of
         self.bookings.commit()
         reader = Reader(self.segments)
         found = [record for record in reader.read(100) if record.kind == OVERHEAD]
@@ -176,3 +178,23 @@ def test_what_the_disk_does_not_take_is_committed_later(tmp_path: Path, monkeypa
     assert took == []
     monkeypatch.undo()
     desk.segments.close()
+
+
+def test_what_a_group_cost_in_vain_is_written_down_once(tmp_path: Path) -> None:
+    """With one of the calls that it was made for and that are still there, not with one that has left before."""
+    desk = Desk(tmp_path)
+    desk.turn(0.0, Woke(), Carry("g", (Aboard("c0", 0.0), Aboard("c1", 0.0), Aboard("c2", 0.0))), send("g"))
+    desk.turn(1.0, ClientGone("c0"), record(id="c0", outcome="client_gone", attempts=1))
+    desk.turn(2.0, Failed("g", 1, "bad_request", 400), Carry("g"), send("c1", 2), send("c2", 2))
+    desk.turn(3.0, Ended("c1", 2, 200), record(id="c1", attempts=2))
+    desk.turn(3.0, Ended("c2", 2, 200), record(id="c2", attempts=2))
+    assert desk.close() == [(1, "r1", 2.0, "bad_request")]
+
+
+def test_a_group_that_nobody_waits_for_is_no_overhead(tmp_path: Path) -> None:
+    """The last client who leaves is charged its part: the attempt was its own."""
+    desk = Desk(tmp_path)
+    desk.turn(0.0, Woke(), Carry("g", (Aboard("c1", 0.0), Aboard("c2", 0.0))), send("g"))
+    desk.turn(1.0, ClientGone("c2"), record(id="c2", outcome="client_gone", attempts=1))
+    desk.turn(2.0, ClientGone("c1"), Cancel("g", 1), Carry("g"), record(id="c1", outcome="client_gone", attempts=1))
+    assert desk.close() == []

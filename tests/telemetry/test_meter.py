@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.base.nouns import Call, EngineStats
-from penstock.core.effects import Adopt, Forget, Probe, Refuse
+from penstock.core.effects import Aboard, Adopt, Carry, Forget, Probe, Refuse
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed, Observed, Probed, Woke
 from penstock.telemetry.meter import MAX_KINDS, OTHER, Meter
 from tests.telemetry.rows import record, row, send
@@ -186,3 +186,15 @@ def test_it_is_cheap() -> None:
         meter.observe(1.0, begun, [])
         meter.observe(1.0, ended, [end])
     assert (time.process_time() - start) / 50_000 < 10e-6
+
+
+def test_groups_are_counted_by_their_size_and_forgotten() -> None:
+    """A request for several calls counts once; its failures are its replica's; when it is over nothing of it stays."""
+    meter = Meter()
+    aboard = (Aboard("a", 0.0), Aboard("b", 0.0))
+    meter.observe(1.0, Woke(), [Carry("g", aboard), send("g")])
+    meter.observe(2.0, Failed("g", 1, "connect_refused"), [Carry("g", aboard), send("g", 2)])
+    meter.observe(3.0, Ended("g", 2, 200), [Carry("g")])
+    assert meter.groups == {2: 2}
+    assert meter.replicas["r1"].failures == {"connect_refused": 1}
+    assert not meter._tried

@@ -19,7 +19,7 @@ from penstock.base.nouns import (
     ReplicaView,
     SourceView,
 )
-from penstock.core.effects import Probe, Refuse
+from penstock.core.effects import Aboard, Carry, Probe, Refuse
 from penstock.core.events import Arrived, Ended, Failed, Observed, Probed, Woke
 from penstock.core.outliers import REASONS
 from penstock.core.scale.forecast import ForecastSpec
@@ -86,6 +86,7 @@ def busy_meter() -> Meter:
     meter.observe(1.0, Arrived(Call("c1")), [send()])
     meter.observe(2.0, Failed("c1", 1, "upstream_5xx"), [send(attempt=2)])
     meter.observe(3.0, Ended("c1", 2, 200), [record(attempts=2, hedge="won", cost=0.5)])
+    meter.observe(3.0, Woke(), [Carry("g", (Aboard("c3", 0.0), Aboard("c4", 0.0)))])
     meter.observe(3.0, Arrived(Call("c2")), [Refuse("c2", "queue_full", 429)])
     return meter
 

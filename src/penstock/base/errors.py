@@ -66,6 +66,7 @@ TABLE: tuple[Refusal, ...] = (
     _client("request_timeout", 408, "The request did not arrive in time.", grpc="DEADLINE_EXCEEDED"),
     _client("duplicate_request_id", 409, "A request with this id is already in flight.", grpc="ALREADY_EXISTS"),
     _client("body_too_large", 413, "The request body is larger than the limit.", grpc="RESOURCE_EXHAUSTED"),
+    _client("encoded_body", 415, "The request body is compressed. Send it as it is, without Content-Encoding."),
     _client("head_too_large", 431, "The request head is larger than the limit.", grpc="RESOURCE_EXHAUSTED"),
     _client("too_large", 413, "The request alone is larger than a limit allows. Ask for less.", type="tokens", grpc="RESOURCE_EXHAUSTED"),
     _client("no_price", 403, "The model has no price here, and a budget applies.", type="permission_error", grpc="PERMISSION_DENIED"),
@@ -106,7 +107,7 @@ REFUSALS: dict[str, Refusal] = {row.label: row for row in TABLE}
 
 Label = Literal[
     "bad_request", "bad_http", "unauthorized", "forbidden", "not_found", "model_not_found", "method_not_allowed",
-    "request_timeout", "duplicate_request_id", "body_too_large", "head_too_large", "too_large",
+    "request_timeout", "duplicate_request_id", "body_too_large", "encoded_body", "head_too_large", "too_large",
     "no_price", "request_limit", "token_limit", "concurrency_limit", "budget_spent", "client_gone", "queue_full",
     "tenant_queue_full", "saturated", "no_replica", "shutting_down", "overloaded", "limits_away", "queue_timeout", "internal", "connect_refused",
     "connect_timeout", "pending_full", "stale_connection", "closed_early", "bad_response", "upstream_5xx", "upstream_busy",

@@ -138,25 +138,38 @@ def export(
     db: Db = "ledger",
     out: Annotated[Path | None, typer.Option(help="File to write; none: standard output.")] = None,
     as_: Annotated[
-        str, typer.Option("--as", help="csv: all columns; trace: CSV that `penstock simulate` replays.")
+        str, typer.Option("--as", help="csv or parquet: all columns; trace: CSV that `penstock simulate` replays.")
     ] = "csv",
     since: Since = "30d",
     tenant: Tenant = None,
 ) -> None:
-    """All calls of a time, the oldest first, as CSV or as a trace to simulate and replay."""
+    """All calls of a time, the oldest first, as CSV or Parquet, or as a trace to simulate and replay."""
     with opened(db) as (_, connection):
         from penstock.adapters.stores import history
 
+        rows = history.every(connection, round(begins(since) * 1e6), round(time.time() * 1e6), tenant)
+        if as_ == "parquet":
+            _write_parquet(rows, out)
+            return
         made = {"csv": exported.csv_lines, "trace": exported.trace_lines}.get(as_)
         if made is None:
-            raise typer.BadParameter(f"{as_!r} is none of csv, trace", param_hint="--as")
-        lines = made(history.every(connection, round(begins(since) * 1e6), round(time.time() * 1e6), tenant))
+            raise typer.BadParameter(f"{as_!r} is none of csv, parquet, trace", param_hint="--as")
+        lines = made(rows)
         if out is None:
             for line in lines:
                 sys.stdout.buffer.write(line)
         else:
             with out.open("wb") as file:
                 file.writelines(lines)
+
+
+def _write_parquet(rows: Iterator[Any], out: Path | None) -> None:
+    if out is None:
+        raise typer.BadParameter("Parquet is written to a file: name it", param_hint="--out")
+    try:
+        exported.write_parquet(rows, out)
+    except ImportError:
+        _fail("pyarrow is missing: pip install 'penstock[parquet]'")
 
 
 # ===== helpers of the commands =====

@@ -203,6 +203,7 @@ class LimitSpec(Strict, frozen=True, kw_only=True):
     headers: Annotated[Count, doc("headers of a request")] = 100
     body_bytes: Annotated[Bytes, doc("a request's body")] = field(default=32 << 20, name="body")
     buffered_bytes: Annotated[Bytes, doc("request bodies held at once, all together; more get 503")] = field(default=1 << 30, name="buffered")
+    per_client: Annotated[Count | None, doc("calls a second of one client, after as many at once; more get 429. A client is a key, or without keys an address (of IPv6 its /64), also one that `trusted_proxies` tell; none: no limit")] = None
     connections: Annotated[Count, doc("client connections at once; more get 503")] = 20_000
     backlog: Annotated[Count, doc("connections that the kernel may hold before they are accepted")] = 16_384
 
@@ -216,6 +217,15 @@ class UpstreamSpec(Strict, frozen=True, kw_only=True):
     lost_after_s: Annotated[Seconds, doc("a connection whose other side acknowledges nothing for so long is given up, as where a region is cut off (TCP keep-alive; Linux); 0: as the system does")] = field(default=10.0, name="lost_after")
     requests_per_connection: Annotated[Count | None, doc("requests after which a connection is closed and made anew; none: never")] = None
     pending_per_replica: Annotated[Count, doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
+
+
+class CompressionSpec(Strict, frozen=True, kw_only=True):
+    """Whole answers go in gzip to clients that take it [D5]: texts and JSON, never streams, and nothing that is compressed
+    already or that a header of the engine vouches for (`etag`, digests, `no-transform`)."""
+
+    min_bytes: Annotated[Bytes, doc("smaller answers go as they are: compressing costs more than it saves")] = field(default=16 << 10, name="min")
+    max_bytes: Annotated[Bytes, doc("and so do larger ones: meanwhile everybody waits. Above 256KiB answers are not held back, so hardly any is whole")] = field(default=256 << 10, name="max")
+    level: Annotated[int, Meta(ge=1, le=9, description="1: quick, 9: small")] = 1
 
 
 class LogSpec(Strict, frozen=True, kw_only=True):
@@ -262,6 +272,7 @@ class File(Strict, frozen=True, kw_only=True):
     trusted_proxies: Annotated[tuple[str, ...], doc("addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed")] = ()
     limits: LimitSpec = field(default_factory=LimitSpec)
     upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
+    compression: Annotated[CompressionSpec | None, doc("whole answers are compressed for clients that take it; null: never")] = field(default_factory=CompressionSpec)
     log: LogSpec = field(default_factory=LogSpec)
     journal: Annotated[str | None, doc("file that every decision is appended to, without prompts or keys; none: only the last ones in memory")] = None
     ledger: Annotated[LedgerSpec | None, doc("where every call is written down; none: nowhere")] = None
@@ -365,6 +376,7 @@ class ServerSpec(Strict, frozen=True, kw_only=True):
     limits: LimitSpec = field(default_factory=LimitSpec)
     timeouts: GatewayTimeouts = field(default_factory=GatewayTimeouts)
     upstream: UpstreamSpec = field(default_factory=UpstreamSpec)
+    compression: CompressionSpec | None = field(default_factory=CompressionSpec)
     log: LogSpec = field(default_factory=LogSpec)
     journal: str | None = None
     ledger: LedgerSpec | None = None

@@ -64,6 +64,7 @@ def assemble(
         most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
+        compression=file.compression,
         ledger=file.ledger, workers=workers(file),
         lease_store=None if file.shared_limits is None else file.shared_limits.store,
         shared_cache=None if file.cache is None else file.cache.redis,
@@ -114,11 +115,17 @@ def _networks(file: File, mistakes: Mistakes) -> tuple[str, ...]:
     return tuple(found)
 
 
+MOST_PACKED_BYTES = 4 << 20
+"""About 40 ms of compressing at level 1, most of a second at level 9."""
+
+
 def check_numbers(file: File, mistakes: Mistakes) -> None:
     """Numbers that fit their types and still cannot work."""
     _check_blocks(file, (), mistakes)
     for at, pool in enumerate(file.pools):
         _check_blocks(pool, ("pools", at), mistakes)
+    if file.compression is not None and file.compression.max_bytes > MOST_PACKED_BYTES:
+        mistakes.say(("compression", "max"), "found more than 4MiB: so long everybody would wait for one answer")
     limits = file.limits
     if limits.buffered_bytes < limits.body_bytes:
         mistakes.say(("limits", "buffered"), "it is less than `body`, so a body of that size could never be taken")

@@ -35,10 +35,14 @@ class Tenants:
         self._check_models()
         self._check_budgets()
         given = self._limits or keys or file.prices or file.everybody or file.shaping
-        if not given and file.tiers is None and file.ledger is None:  # a ledger needs what calls are charged
+        rated = file.limits.per_client is not None
+        if (
+            not given and not rated and file.tiers is None and file.ledger is None
+        ):  # a ledger needs what calls are charged
             return None
         return LimitsSpec(
             tiers=file.tiers, tenants=self._limits, keys=keys, everybody=file.everybody, shaping=file.shaping,
+            per_client=file.limits.per_client,
             prices=file.prices, unknown_price=file.unknown_price or "refuse",
             default_max_tokens=file.default_max_tokens, shared=self._shared(),
         )  # fmt: skip

@@ -104,6 +104,8 @@ class Books:
     def _send(self, flight: Flight, pool: Pool, seat: Seat, out: list[Effect], now: float) -> None:
         model = flight.targets[flight.target].model
         flight.move("sent")
+        if flight.ride is not None:
+            self._load(flight, out, now)
         flight.seat = seat
         flight.attempt += 1
         flight.number = flight.attempt
@@ -205,6 +207,8 @@ class Books:
         elif flight.state == "barred":
             self._unbar(flight, now)
             self._limits.free(flight.call.tenant)  # who stood behind it may need less
+        elif flight.state == "gathering":
+            self._scratch(flight)
         self._release(flight, out)
 
     def _refuse(
@@ -214,6 +218,12 @@ class Books:
         row = REFUSALS[label]
         if row.says_retry_after and retry_after_s is None:
             retry_after_s = self._retry_after_s(flight, now)
+        if flight.ride is not None and flight.ride.riders is not None:
+            for rider in self._unload(flight, out, now):
+                self._refuse(
+                    rider, label, out, now, detail, status=status, retry_after_s=retry_after_s, replica=replica
+                )
+            return
         status = status if status >= 500 or status == 429 else row.http
         self._let_go(flight, out, now)
         rates = self._limits.rates(flight, now)
@@ -245,6 +255,8 @@ class Books:
         self, flight: Flight, outcome: str, status: int, usage: Usage | None, tokens: int, out: list[Effect],
         now: float, replica: str = "",
     ) -> None:  # fmt: skip
+        if flight.ride is not None and self._leave(flight, out, now):
+            return
         given = flight.state == "given"
         flight.move("over")
         del self._flights[flight.call.id]
@@ -265,6 +277,24 @@ class Books:
 
     def _unshare(self, flight: Flight, sharing: Sharing, outcome: str, status: int) -> None:
         """It is over: what becomes of those that have one answer with it."""
+        raise NotImplementedError
+
+    # ===== calls that go together: `groups` =====
+
+    def _load(self, flight: Flight, out: list[Effect], now: float) -> None:
+        """It is about to be sent: where it is a group, say who is aboard."""
+        raise NotImplementedError
+
+    def _scratch(self, flight: Flight) -> None:
+        """It waits for others no more."""
+        raise NotImplementedError
+
+    def _unload(self, carrier: Flight, out: list[Effect], now: float) -> list[Flight]:
+        """The group is over; those that were aboard, each with what it has been through."""
+        raise NotImplementedError
+
+    def _leave(self, flight: Flight, out: list[Effect], now: float) -> bool:
+        """It is over: those who wait for it need not any more. Whether it was a group, which has no row."""
         raise NotImplementedError
 
 

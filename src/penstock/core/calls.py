@@ -8,12 +8,12 @@ seat is best is the pool's.
 from penstock.base.errors import REFUSALS, Label
 from penstock.core.effects import Effect
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
-from penstock.core.flight import Flight
-from penstock.core.given import Given
+from penstock.core.flight import Flight, Ride
+from penstock.core.groups import Groups
 from penstock.core.pool import Pool
 
 
-class Calls(Given):
+class Calls(Groups):
     """The calls in flight and what happens to them. Every method that takes `out` appends its orders there."""
 
     __slots__ = ()
@@ -23,6 +23,8 @@ class Calls(Given):
     def arrived(self, event: Arrived, out: list[Effect], now: float) -> None:
         call = event.call
         flight = Flight(call, self.catalog.targets(call), now)
+        if event.alike:
+            flight.ride = Ride(event.alike)
         if call.id in self._flights:
             self._refuse_unheld(flight, "duplicate_request_id", "", out, now)
             return
@@ -30,8 +32,8 @@ class Calls(Given):
         if refusal is not None:
             self._refuse_unheld(flight, refusal, "", out, now)
         elif self.cache is not None and self._limits.on and self._given_at_once(flight, out, now):
-            pass
-        elif not self._limits.on or self._admit(flight, out, now):
+            flight.ride = None
+        elif not self._limits.on or self._admit(flight, out, now, event.client):
             self._flights[call.id] = flight
             self._enter(flight, out, now)
 
@@ -43,9 +45,15 @@ class Calls(Given):
             )
             self._refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
             return
-        if self.cache is not None and self._given(flight, out, now):
-            return
+        if self.cache is not None:
+            given = self._given(flight, out, now)
+            if given or flight.sharing is not None:
+                flight.ride = None  # an answer that others may have is asked for alone
+            if given:
+                return
         flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(call)
+        if flight.ride is not None and self._gather(flight, flight.ride, out, now):
+            return
         self._dispatch(flight, out, now)
 
     def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
@@ -114,7 +122,9 @@ class Calls(Given):
     def ended(self, event: Ended, out: list[Effect], now: float) -> None:
         flight = self._current(event.id, event.attempt)
         if flight is None:
-            if not event.attempt:
+            if event.attempt:
+                self._arrived_together(event, out, now)
+            else:
                 self._given_ended(event, out, now)
             return
         if flight.state == "sent":
@@ -149,7 +159,9 @@ class Calls(Given):
         seat = flight.seat
         self._release(flight, out)
         self._learn(flight, seat, REFUSALS[event.label], event, now)
-        if flight.began is None:
+        if flight.ride is not None and self._each_alone(flight, event, out, now):
+            pass
+        elif flight.began is None:
             self._again(flight, seat, event, out, now)
         else:
             self._refuse(flight, event.label, out, now, tokens=event.relayed_tokens, replica=seat.id)
@@ -160,6 +172,8 @@ class Calls(Given):
         if flight is None or (flight.sharing is not None and self._left(flight, flight.sharing, event, out, now)):
             return
         seat = flight.seat
+        if flight.state == "aboard":
+            seat = self._get_off(flight, out, now)
         self._stop_all(flight, out, now)
         replica = seat.id if seat is not None else ""
         self._let_go(flight, out, now)
@@ -171,10 +185,12 @@ class Calls(Given):
 
     def lift_waiting(self, now: float) -> list[Flight]:
         """Take all waiting calls out of their lines, in the order of their arrival, to `readmit` them elsewhere."""
-        waiting = [flight for flight in self._flights.values() if flight.state in ("queued", "pausing")]
+        waiting = [flight for flight in self._flights.values() if flight.state in ("queued", "pausing", "gathering")]
         for flight in waiting:
             if flight.state == "queued":
                 self._unqueue(flight, now)
+            elif flight.state == "gathering":
+                self._scratch(flight)
             else:
                 self._timers.cancel(("pause", flight.call.id))
             flight.move("new")

@@ -75,11 +75,14 @@ class Doors(Rivals):
 
     # ===== a call comes =====
 
-    def _admit(self, flight: Flight, out: list[Effect], now: float) -> bool:
+    def _admit(self, flight: Flight, out: list[Effect], now: float, client: str = "") -> bool:
         """Let the call in, or let it wait, or refuse it; whether it is in."""
         limits = self._limits
-        if len(limits.room) and flight.targets and limits.room.busy(lane := limits.lane(flight)):
-            bar: Bar | None = limits.room.first(lane).bar
+        bar: Bar | None = limits.too_fast(flight.call, client, now)
+        if bar is not None:
+            pass
+        elif len(limits.room) and flight.targets and limits.room.busy(lane := limits.lane(flight)):
+            bar = limits.room.first(lane).bar
         else:
             bar = limits.hold(flight, now)
         if bar is None:

@@ -39,6 +39,26 @@ class Send(Struct, frozen=True, tag=True, gc=False):
     do, and Ended tells its size. The client is told of the other two."""
 
 
+class Aboard(Struct, frozen=True, gc=False):
+    """A call whose request goes together with others."""
+
+    id: str
+    queue_s: float
+    rates: Rates | None = None
+
+
+class Carry(Struct, frozen=True, tag=True):
+    """These calls' requests go as one: the Send that follows, under the group's own id, is for all of them.
+
+    Its attempt is told of under that id; where it ends well, an Ended for each of them (with its share of the usage)
+    comes before the group's own. A group that has no answer to split is told as Failed. Nobody aboard: the group is
+    over.
+    """
+
+    id: str
+    aboard: tuple[Aboard, ...] = ()
+
+
 class Cancel(Struct, frozen=True, tag=True, gc=False):
     """Stop an attempt (or a benchmark, see BENCHMARK) at its engine; nothing more is told of it."""
 
@@ -164,5 +184,5 @@ class Forget(Struct, frozen=True, tag=True, gc=False):
 
 
 Effect = (
-    Send | Cancel | Refuse | Record | Probe | Lease | Return | Forget | LookUp | Answer | Adopt | Keep | Drop
-)  # fmt: skip
+    Send | Carry | Cancel | Refuse | Record | Probe | Lease | Return | Forget | LookUp | Answer | Adopt | Keep | Drop
+)

@@ -15,10 +15,15 @@ from penstock.base.nouns import Call, EngineStats, GpuReading, Replica, Usage
 from penstock.core.spec import GateSpec
 
 
-class Arrived(Struct, frozen=True, tag=True, gc=False):
+class Arrived(Struct, frozen=True, tag=True, gc=False, omit_defaults=True):
     """A whole, valid, authenticated request is here."""
 
     call: Call
+    alike: str = ""
+    """A digest of all that requests must have in common to go to an engine as one; empty: it goes alone."""
+    client: str = ""
+    """A digest of who sends it, where a plain rate is asked for and no key tells; empty: the key does, or nobody
+    asks."""
 
 
 class Began(Struct, frozen=True, tag=True, gc=False):

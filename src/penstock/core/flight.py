@@ -15,13 +15,17 @@ from penstock.core.load import Seat
 from penstock.core.prefix import NOTHING
 from penstock.core.steps import Step
 
-State = Literal["new", "barred", "looking", "given", "queued", "sent", "begun", "pausing", "over"]
+State = Literal[
+    "new", "barred", "looking", "given", "gathering", "aboard", "queued", "sent", "begun", "pausing", "over"
+]  # fmt: skip
 
 MOVES: Final[dict[State, frozenset[State]]] = {
-    "new": frozenset({"barred", "looking", "given", "sent", "queued", "over"}),
+    "new": frozenset({"barred", "looking", "given", "gathering", "sent", "queued", "over"}),
     "barred": frozenset({"new", "over"}),
     "looking": frozenset({"new", "given", "over"}),
     "given": frozenset({"new", "sent", "begun", "over"}),
+    "gathering": frozenset({"new", "aboard", "over"}),
+    "aboard": frozenset({"sent", "queued", "over"}),
     "queued": frozenset({"sent", "new", "over"}),
     "sent": frozenset({"begun", "queued", "pausing", "sent", "given", "over"}),
     "pausing": frozenset({"sent", "queued", "new", "over"}),
@@ -32,7 +36,9 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 never from begun: after the first relayed byte there is no second attempt. New settings make waiting calls new again.
 
 looking: asking for a kept answer. given: it gets one, or another call's; when that call's client leaves, it takes its
-attempts over, with their state, and the other one ends as given."""
+attempts over, with their state, and the other one ends as given.
+
+A call that may go together with others: new → gathering → aboard → over, or back to an attempt of its own."""
 
 
 class Running(NamedTuple):
@@ -43,14 +49,44 @@ class Running(NamedTuple):
     sent_at: float
 
 
+class Kind:
+    """Calls that may go to an engine together, as far as they are here."""
+
+    __slots__ = ("forming", "key", "out")
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        self.key = key
+        self.forming: list[Flight] = []
+        """Those that wait for each other."""
+        self.out = 0
+        """Requests of the kind, of one or of several, that are under way or wait for a seat."""
+
+
+class Ride:
+    """What a call, or a group of calls, has to do with others of its kind. A group is a flight itself: it waits for a
+    seat, is sent, and fails like a call, but has no row."""
+
+    __slots__ = ("alike", "carrier", "kind", "riders")
+
+    def __init__(self, alike: str) -> None:
+        self.alike = alike
+        """See `Arrived`."""
+        self.kind: Kind | None = None
+        """While it waits for others, or counts among those that are out."""
+        self.carrier: Flight | None = None
+        """The group that it goes with."""
+        self.riders: list[Flight] | None = None
+        """Of a group: those that go with it."""
+
+
 class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
         "arrived", "attempt", "bar", "began", "cache", "cached", "call", "cost", "deadline", "expected", "flow",
         "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin",
-        "queue_s", "queued_at", "rival", "seat", "sent_at", "sharing", "spared", "state", "target", "target_attempts",
-        "targets", "trail", "tried",
+        "queue_s", "queued_at", "ride", "rival", "seat", "sent_at", "sharing", "spared", "state", "target",
+        "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
     def __init__(self, call: Call, targets: tuple[Target, ...], now: float) -> None:
@@ -100,6 +136,7 @@ class Flight:
         self.cache: CacheState | UnsetType = UNSET
         self.sharing: Sharing | None = None
         """Calls that have one answer, itself among them."""
+        self.ride: Ride | None = None  # where it may go together with others, or is a group itself
         self.trail: Step | None = None
         """Its last step, where ways are remembered."""
 

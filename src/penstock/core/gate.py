@@ -240,6 +240,8 @@ class Gate:
                 self._calls.paused(whom, out, now)
             elif what == "hedge":
                 self._calls.hedge(whom, out, now)
+            elif what == "gather":
+                self._calls.gathered(whom, out, now)
             elif what == "barred":
                 self._calls.barred_for_long(whom, out, now)
             elif what == "room":

@@ -104,6 +104,18 @@ class HedgeSpec(_Spec, frozen=True, kw_only=True):
     budget_min_per_s: Annotated[float, Meta(ge=0, description="hedges per second that are allowed beside that share")] = 0.0
 
 
+class BatchingSpec(_Spec, frozen=True, kw_only=True):
+    """Small requests that differ only in their input go to an engine as one, and its answer is split again [Q7]. A
+    request waits for others only while one of its kind is out; a lone one goes at once. Only within a tenant, and only
+    what is not streamed and has one input."""
+
+    size: Annotated[int, Meta(ge=2, le=64, description="requests that go together at most; the engine must take so long a list")] = 8
+    wait_s: Annotated[Seconds, _doc("how long a request may wait for others")] = field(default=0.05, name="wait")
+    max_bytes: Annotated[Bytes, _doc("larger requests go alone")] = 4096
+    models: Annotated[tuple[str, ...], _doc("served models whose requests may go together; empty: all of the pool")] = ()
+    completions: Annotated[bool, _doc("true: /v1/completions as well, where the quick ones then wait for the slowest; false: /v1/embeddings alone")] = False
+
+
 class BreakerSpec(_Spec, frozen=True, kw_only=True):
     """Failures seen in real traffic take a replica out [H2, H3]."""
 
@@ -239,6 +251,7 @@ class PolicySpec(_Spec, frozen=True, kw_only=True):
     timeouts: TimeoutSpec = field(default_factory=TimeoutSpec)
     retries: RetrySpec = field(default_factory=RetrySpec)
     hedge: Annotated[HedgeSpec | None, _doc("second attempts where the first is slow to begin; none: never")] = None
+    batching: Annotated[BatchingSpec | None, _doc("small requests go to an engine together; none: each goes alone")] = None
     breaker: BreakerSpec = field(default_factory=BreakerSpec)
     outliers: OutlierSpec = field(default_factory=OutlierSpec)
     panic: PanicSpec = field(default_factory=PanicSpec)

@@ -165,6 +165,14 @@ class Barred(Step, frozen=True, gc=False, tag=True):
     """It may wait for it."""
 
 
+class Joined(Step, frozen=True, gc=False, tag=True):
+    """It goes to an engine as one with others; what follows, the group has been through."""
+
+    group: str
+    """The group's id."""
+    calls: int
+
+
 class LetIn(Step, frozen=True, gc=False, tag=True):
     """It has waited, and its limits let it pass."""
 

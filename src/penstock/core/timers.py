@@ -40,6 +40,11 @@ class Timers(Generic[Key]):
             self._heap = list(self._when.values())
             heapify(self._heap)
 
+    def cancel_at(self, key: Key) -> float | None:
+        """Do not ring for this key; when it would have rung."""
+        alarm = self._when.pop(key, None)
+        return None if alarm is None else alarm[0]
+
     def cancel(self, key: Key) -> None:
         """Do not ring for this key."""
         self._when.pop(key, None)

@@ -30,6 +30,7 @@ from penstock.core.steps import (
     Denied,
     Given,
     Hedged,
+    Joined,
     LetIn,
     Lost,
     Moved,
@@ -124,6 +125,20 @@ class Trails:
     def given(self, flight: Flight, how: str, of: str, age_s: float, now: float) -> None:
         """It gets another's answer, or an old one, or is the one that others wait for now."""
         self._add(flight, Given(now, flight.trail, _size(flight) + STEP_BYTES, how, of, age_s))
+
+    def joined(self, flight: Flight, group: str, calls: int, now: float) -> None:
+        """It goes together with others."""
+        self._add(flight, Joined(now, flight.trail, _size(flight) + STEP_BYTES, group, calls))
+
+    def shared(self, flight: Flight, carrier: Flight) -> None:
+        """What its group has been through, it has."""
+        steps, step = list[Step](), carrier.trail
+        while step is not None:
+            steps.append(step)
+            step = step.before
+        for step in reversed(steps):
+            own = step.size - (0 if step.before is None else step.before.size)
+            self._add(flight, replace(step, before=flight.trail, size=_size(flight) + own))
 
     def queued(self, flight: Flight, pool: Pool, model: str, now: float) -> None:
         """It has just joined the pool's line. Counts are of those before it."""

@@ -5,12 +5,14 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.applications import Starlette
 
+from penstock.adapters.actuators.kernel import mark_of
 from penstock.emulator.app import EmulatorSpec, build
 from penstock.emulator.sabotage import protocol_for
 
@@ -149,14 +151,15 @@ async def serve_emulators(
 
 
 def is_there(pid: int) -> bool:
-    """Whether a process of this number runs."""
+    """Whether a process of this number runs. One that has ended and waits for its parent to look does not: where nobody
+    looks, as in many a container, it would be there for ever."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, so it is there
-    return True
+        return True  # somebody else's, so it is there
+    return sys.platform != "linux" or mark_of(pid) is not None
 
 
 def _config(app: Starlette) -> uvicorn.Config:

@@ -10,13 +10,27 @@ from penstock.adapters.wire.bodies import LAST_CHUNK, chunk
 from penstock.adapters.wire.response import REASONS
 from penstock.base.errors import error_body
 from penstock.base.nouns import Rates
+from penstock.config.schema import CompressionSpec
 from penstock.core.limits.bars import duration
+from penstock.gateway.head import Head
+from penstock.gateway.packing import packed
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 RETRY_AFTER_S = 1.0
 """What `Retry-After` says where nobody knows better."""
 _RATES = re.compile(rb"^x-ratelimit-[^\r]*\r\n", re.MULTILINE)
 _RATE = b"x-ratelimit-%b: %b\r\n"
+
+
+def packed_page(status: int, body: Any, spec: CompressionSpec | None, head: Head) -> bytes:
+    """A whole JSON answer, compressed as an engine's would be."""
+    payload = msgspec.json.encode(body)
+    lines = b""
+    if spec is not None and spec.min_bytes <= len(payload) <= spec.max_bytes:
+        lines = b"vary: accept-encoding\r\n"
+        if head.gzip:
+            payload, lines = packed(payload, spec), lines + b"content-encoding: gzip\r\n"
+    return raw_page(status, payload, close=not head.keep_alive, head_only=head.head_only, lines=lines)
 
 
 def page(status: int, body: Any, *, close: bool, head_only: bool = False, lines: bytes = b"") -> bytes:
@@ -48,6 +62,8 @@ def error_page(
     retry_after_s: float | None = None,
 ) -> bytes:
     """An error in OpenAI's shape."""
+    if status == 415:
+        lines += b"accept-encoding: identity\r\n"  # what would be understood (RFC 9110 15.5.16)
     if retry_after_s is not None:
         lines += b"retry-after: %d\r\n" % max(1, ceil(retry_after_s))
     return page(status, error_body(label, detail, param), close=close, head_only=head_only, lines=lines)

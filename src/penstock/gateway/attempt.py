@@ -14,9 +14,10 @@ from penstock.base.nouns import Usage
 from penstock.core.effects import Send
 from penstock.core.events import Began, Ended
 from penstock.gateway.head import Head
+from penstock.gateway.packing import framed
 from penstock.gateway.plane import Client, Plane
 from penstock.gateway.pool import Pool, Upstream
-from penstock.gateway.relay import HOLD_WHOLE_BYTES, MIN_GZIP_BYTES, Body, EventRelay, PlainRelay, compressed
+from penstock.gateway.relay import HOLD_WHOLE_BYTES, Body, EventRelay, PlainRelay
 from penstock.gateway.verdict import retry_after_s, verdict
 
 CONNECTING, WAITING, HOLDING, RELAYING, OVER = range(5)
@@ -32,12 +33,21 @@ class Owner(Protocol):
     head: Head
     plane: Plane
     wants_usage: bool
-    gzip: bool
     winner: "Attempt | None"
 
     @property
     def client(self) -> Client | None:
         """The client's connection; None: it has left."""
+        ...
+
+    @property
+    def gzip(self) -> bool | None:
+        """Whoever gets it takes it compressed; None: several get it, each as he likes."""
+        ...
+
+    @property
+    def http10(self) -> bool:
+        """Whoever gets it knows no chunks."""
         ...
 
     def request(self, order: Send) -> bytes:
@@ -233,16 +243,12 @@ class Attempt:
         have = len(data) - end
         if response.content_type == b"text/event-stream" and not response.encoded:
             self._pending = b""
-            self._hold_in(EventRelay(response, http10=self._http10, strip=self.exchange.wants_usage), data, end)
+            self._hold_in(EventRelay(response, http10=self.exchange.http10, strip=self.exchange.wants_usage), data, end)
         elif response.length != have or have > HOLD_WHOLE_BYTES:
             self._pending = b""
-            self._hold_in(PlainRelay(response, http10=self._http10, hold=self._may_hold(response)), data, end)
+            self._hold_in(PlainRelay(response, http10=self.exchange.http10, hold=self._may_hold(response)), data, end)
         else:
             self._answer(data[end:])
-
-    @property
-    def _http10(self) -> bool:
-        return self.exchange.head.http10
 
     def _may_hold(self, response: ResponseHead) -> bool:
         plane = self.exchange.plane
@@ -307,12 +313,8 @@ class Attempt:
         if not self._take_client():
             return
         exchange = self.exchange
-        framing = b"content-length: %d\r\n"
-        if len(body) >= MIN_GZIP_BYTES and exchange.gzip and not response.encoded:
-            framing = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
-            body = compressed(body)
-        head = exchange.answer_head(response, framing % len(body) if response.status != 204 else b"")
-        self._write(head + body)
+        framing, body = framed(response, body, exchange.plane.server.compression, exchange.gzip)
+        self._write(exchange.answer_head(response, framing) + body)
         self._finish(usage, surplus=False)
 
     def _engine_error(self, event: bytes) -> None:

@@ -20,7 +20,7 @@ from penstock.base.rand import Rand
 from penstock.config.assemble import parse_replica
 from penstock.config.schema import Access, Settings
 from penstock.core.effects import Effect
-from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Recalled, Reconfigured, Woke
+from penstock.core.events import ClientGone, Event, FleetSeen, Metered, Reconfigured, Woke
 from penstock.core.gate import Gate
 from penstock.core.scale.flow import Flow
 from penstock.core.scale.view import ScaleStory, ScaleView
@@ -105,7 +105,7 @@ class Gateway:
         try:
             self._open()
             if self.ledger is not None:
-                await self.ledger.begin(self.reloader.settings, self._recalled)
+                await self.ledger.begin(self.reloader.settings, self.pump.tell)
             await self._listen()
         except OSError:
             await self.stop()
@@ -120,9 +120,6 @@ class Gateway:
 
     async def _listen(self) -> None:
         await self.plane.start()
-
-    def _recalled(self, used: Recalled) -> None:
-        self.pump.tell(used)
 
     async def _drain(self, within_s: float) -> None:
         await self.plane.drain(within_s)

@@ -17,13 +17,12 @@ from penstock.gateway.answers import last_event, rate_lines
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head
 from penstock.gateway.inbound import Inbound
+from penstock.gateway.packing import liked, may_change
 from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
-from penstock.gateway.relay import MIN_GZIP_BYTES, compressed
 from penstock.gateway.share import Share
 from penstock.gateway.shelf import Kept
 
-_ZIPPED = b"content-encoding: gzip\r\nvary: accept-encoding\r\ncontent-length: %d\r\n"
 _LENGTH = b"content-length: "
 
 
@@ -73,7 +72,6 @@ class CachedExchange(Exchange):
         if share is None:
             share = self.share = Share(self, self.plane.cache)
         self.client = share
-        self.gzip = False  # each client as it likes
         return share
 
     def follow(self, order: Answer, leader: "CachedExchange | None") -> None:
@@ -95,7 +93,6 @@ class CachedExchange(Exchange):
         old = share.owner
         share.owner = self
         self.client = share
-        self.gzip = False
         if isinstance(old, CachedExchange):
             self.attempts, old.attempts = old.attempts, []
             self.winner, old.winner = old.winner, None
@@ -130,7 +127,7 @@ class CachedExchange(Exchange):
             self._replay()
             return
         body = kept.pieces[0] if kept.pieces else b""
-        framing, body = self._as_liked(kept.framing, body, b"content-encoding" in kept.block)
+        framing, body = self._as_liked(kept.framing, body, kept.may_pack)
         inbound.write(self._head(kept.status_line, kept.block, framing, lines) + body)
         self._finish(kept.status, kept)
 
@@ -151,11 +148,16 @@ class CachedExchange(Exchange):
 
     # ===== of the answer =====
 
-    def answer_head(self, response: ResponseHead, framing: bytes) -> bytes:
+    @property
+    def gzip(self) -> bool | None:
+        """See Exchange."""
+        return self.head.gzip if self.share is None else None
+
+    def answer_head(self, response: ResponseHead, framing: bytes, queue_s: float | None = None) -> bytes:
         """See Exchange. Where others may have the answer, each client is told its own."""
         share, winner = self.share, self.winner
         if share is None:
-            return super().answer_head(response, framing)[:-2] + b"x-penstock-cache: %b\r\n\r\n" % self._word
+            return super().answer_head(response, framing, queue_s)[:-2] + b"x-penstock-cache: %b\r\n\r\n" % self._word
         assert winner is not None
         share.response, share.framing = response, framing
         share.origin = (winner.pool.label, self.sent, int(winner.order.queue_s * 1000))
@@ -175,15 +177,15 @@ class CachedExchange(Exchange):
             b"" if self.rates is None else rate_lines(self.rates),
         )
 
-    def _as_liked(self, framing: bytes, body: bytes, encoded: bool) -> tuple[bytes, bytes]:
+    def _as_liked(self, framing: bytes, body: bytes, may_pack: bool) -> tuple[bytes, bytes]:
         """A whole answer, compressed for those who take that."""
-        if not self.head.gzip or encoded or len(body) < MIN_GZIP_BYTES or not framing.startswith(_LENGTH):
+        if not may_pack or not framing.startswith(_LENGTH):
             return framing, body
-        share = self.share
-        zipped = (share.zipped if share is not None else b"") or compressed(body)
-        if share is not None:
-            share.zipped = zipped
-        return _ZIPPED % len(zipped), zipped
+        share, taken = self.share, self.head.gzip
+        framing, out = liked(body, self.plane.server.compression, taken, share.zipped if share is not None else b"")
+        if share is not None and out is not body:
+            share.zipped = out
+        return framing, out
 
     def pull(self) -> None:
         """Take what is there of the answer."""
@@ -213,7 +215,7 @@ class CachedExchange(Exchange):
         if share.owner is not self and not share.whole:
             self.plane.tell(Began(self.id, 0))
         if self._is_whole(share, body):
-            framing, body = self._as_liked(framing, body, response.encoded)
+            framing, body = self._as_liked(framing, body, may_change(response))
         replica, attempts, queue_ms = share.origin
         lines = b"x-penstock-replica: %b\r\nx-penstock-queue-ms: %d\r\nx-penstock-attempts: %d\r\n"
         return self._head(response.status_line, response.block, framing, lines % (replica, queue_ms, attempts)) + body

@@ -9,13 +9,14 @@ from math import inf
 
 from penstock.adapters.wire.response import ResponseHead
 from penstock.base.errors import Label
-from penstock.base.nouns import Rates
+from penstock.base.nouns import Rates, Usage
 from penstock.core.effects import Refuse, Send
 from penstock.core.events import ClientGone, Ended, Failed
 from penstock.gateway.answers import error_page, last_event, rate_lines, raw_page, without_rates
 from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
 from penstock.gateway.inbound import Inbound
+from penstock.gateway.packing import framed
 from penstock.gateway.plane import Client, Plane
 from penstock.gateway.pool import Pool
 from penstock.gateway.splice import with_model, with_most_tokens, with_usage
@@ -25,8 +26,8 @@ class Exchange:
     """One call."""
 
     __slots__ = (
-        "asks_usage", "attempts", "body", "client", "cookie", "cookies", "gzip", "head", "id", "inbound", "model",
-        "model_at", "most_tokens", "over", "plane", "rates", "sent", "wants_usage", "winner",
+        "asks_usage", "attempts", "body", "client", "cookie", "cookies", "head", "id", "inbound", "item_at",
+        "model", "model_at", "most_tokens", "over", "plane", "rates", "sent", "wants_usage", "winner",
     )  # fmt: skip
 
     def __init__(
@@ -38,13 +39,14 @@ class Exchange:
         """Where attempts write: the same, but where several clients have one answer."""
         self.id = id
         self.head = head
-        self.gzip = head.gzip
-        """A whole answer may be compressed."""
         self.body: bytes | None = body
         self.model = model
         """As it stands in the body; empty: it names none."""
         self.model_at = (0, 0)
         """Where the model stands in a form."""
+        self.item_at = (0, 0, 0, 0)
+        """Where the value of the field stands that may be a list of inputs, and in it the one input; all zero:
+        nowhere."""
         self.cookie = b""
         """The session that this client was given, as it named none; empty: none."""
         self.cookies: Mapping[str, bytes] = {}
@@ -152,7 +154,30 @@ class Exchange:
             self.plane.buffered_bytes -= len(self.body)
             self.body = None
 
-    def answer_head(self, response: ResponseHead, framing: bytes) -> bytes:
+    @property
+    def gzip(self) -> bool | None:
+        """The client takes an answer compressed."""
+        return self.head.gzip
+
+    @property
+    def http10(self) -> bool:
+        """The client knows no chunks."""
+        return self.head.http10
+
+    def take_part(
+        self, attempt: Attempt, response: ResponseHead, body: bytes, usage: Usage | None, queue_s: float
+    ) -> None:
+        """This call's part of an answer that it shares with others."""
+        inbound = self.inbound
+        if inbound is None or self.over:
+            return
+        self.winner, self.sent = attempt, attempt.number
+        framing, body = framed(response, body, self.plane.server.compression, self.head.gzip)
+        inbound.write(self.answer_head(response, framing, queue_s) + body)
+        self.release_body()
+        self.answered(Ended(self.id, attempt.number, response.status, usage))
+
+    def answer_head(self, response: ResponseHead, framing: bytes, queue_s: float | None = None) -> bytes:
         """The head of the answer that has begun, as the client gets it."""
         head = self.head
         winner = self.winner
@@ -166,7 +191,7 @@ class Exchange:
             framing,
             (head.client_id or self.id).encode(),
             winner.pool.label,
-            int(winner.order.queue_s * 1000),
+            int((winner.order.queue_s if queue_s is None else queue_s) * 1000),
             self.sent,
             (b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n")
             + (self._given(winner.pool.replica.pool) if self.cookie else b"")

@@ -14,6 +14,8 @@ from penstock.base.errors import Label
 from penstock.base.nouns import PRIORITIES, Tier
 from penstock.config.schema import ServerSpec
 from penstock.core.regions import RegionsSpec
+from penstock.gateway.clients import client_of
+from penstock.gateway.packing import takes_gzip
 from penstock.gateway.paths import Route, find
 from penstock.gateway.wishes import Wishes
 
@@ -21,7 +23,6 @@ _ID = re.compile(rb"[!-~]{1,128}")
 _ADDRESSES = re.compile(rb"[0-9A-Za-z.:\[\], \t_-]{1,1024}")
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,15})\r\n")
 _MAX_DIGITS = 16
-_GZIP = re.compile(rb"(?:^|[ \t,])gzip[ \t]*(?:;[ \t]*q=(?:1|0\.[0-9]*[1-9])[0-9.]*[ \t]*)?(?:,|$)", re.IGNORECASE)
 
 _NOT_FORWARDED = frozenset((
     # of this connection alone (RFC 9110 7.6.1)
@@ -32,9 +33,16 @@ _NOT_FORWARDED = frozenset((
     b"x-forwarded-port", b"forwarded", b"x-real-ip", b"via",
     # secrets of the client that the replica has no business with
     b"authorization", b"x-api-key", b"api-key", b"cookie",
-    # a compressed answer could not be read
-    b"accept-encoding",
+    # a compressed answer could not be read, nor a request
+    b"accept-encoding", b"content-encoding",
 ))  # fmt: skip
+
+_OF_ONE = (
+    b"x-forwarded-for:", b"x-forwarded-proto:", b"user-agent:", b"accept:", b"accept-language:",
+    b"origin:", b"referer:",    b"traceparent:", b"tracestate:", b"baggage:", b"x-stainless-", b"sec-",
+    b"pragma:", b"priority:", b"dnt:", b"date:",
+)  # fmt: skip
+"""Lines that requests may differ in and still go to an engine as one, which gets those of the first."""
 
 
 class Peer(Struct, frozen=True):
@@ -50,9 +58,9 @@ class Head:
     """A request's head, judged."""
 
     __slots__ = (
-        "chunked", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip", "head_only",
-        "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal", "region", "route",
-        "session", "target", "tenant", "tier", "wishes",
+        "_alike", "chunked", "client", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip",
+        "head_only", "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal",
+        "region", "route", "session", "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
@@ -83,6 +91,8 @@ class Head:
         """When the key expires, in seconds since 1970; None: never."""
         self.wishes = Wishes()
         self.client_id = ""
+        self.client = ""
+        """A digest of its address, where a plain rate asks for it and it shows no key."""
         self.session = ""
         """A digest of what names the session: the name itself may be a secret, and this one reaches the journal."""
         self.region = ""
@@ -93,6 +103,15 @@ class Head:
         self.gzip = False
         """The client takes gzip."""
         self.refusal: tuple[Label, str] | None = None
+        self._alike: bytes | None = None
+
+    @property
+    def alike(self) -> bytes:
+        """All of the head that an engine might answer by: what is one request's or one client's own is left out."""
+        if self._alike is None:
+            lines = [line for line in self.forward.split(b"\r\n") if not line.startswith(_OF_ONE)]
+            self._alike = b"\r\n".join([self.target, *sorted(lines)])
+        return self._alike
 
     def refused(self, wall_s: float) -> tuple[Label, str] | None:
         """Why the request is refused at this time, in seconds since 1970: a head may outlive its key."""
@@ -131,6 +150,7 @@ def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpe
     secrets: list[bytes] = []
     addresses = b""
     scheme = b""
+    encoded = False
     for name, value in parsed.headers:
         if name == b"authorization":
             secrets.append(_bearer(value))
@@ -144,7 +164,9 @@ def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpe
         elif name == b"x-forwarded-proto":
             scheme = value
         elif name == b"accept-encoding":
-            head.gzip = _GZIP.search(value) is not None
+            head.gzip = takes_gzip(value)
+        elif name == b"content-encoding":
+            encoded = value.lower() not in (b"", b"identity")
         elif name == b"content-type":
             head.content_type = value
         elif name.startswith(b"x-penstock-"):
@@ -155,8 +177,12 @@ def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpe
     head.forward = b"".join(lines)
     if server is not None:
         _authorize(head, secrets, server)
+        if not head.key and server.limits.per_client is not None:
+            head.client = client_of(peer.address, peer.trusted, addresses, server.trusted_proxies)
         if head.wishes.mistake and head.refusal is None:
             head.refusal = ("bad_request", head.wishes.mistake)
+    if encoded and head.refusal is None:
+        head.refusal = ("encoded_body", "")
 
 
 def _session(parsed: RequestHead, server: ServerSpec) -> str:

@@ -17,7 +17,15 @@ from time import time
 from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END, check_start
 from penstock.base.errors import REFUSALS, Label
-from penstock.gateway.answers import CONTINUE, RETRY_AFTER_S, error_page, health_page, models_page, page, ready_page
+from penstock.gateway.answers import (
+    CONTINUE,
+    RETRY_AFTER_S,
+    error_page,
+    health_page,
+    models_page,
+    packed_page,
+    ready_page,
+)
 from penstock.gateway.head import Head, Memory
 from penstock.gateway.plane import Conversation, House
 from penstock.gateway.upload import Upload
@@ -266,7 +274,7 @@ class Inbound:
         if status == 404:
             self.refuse("model_not_found")
             return
-        self.write(page(status, body, close=not head.keep_alive, head_only=head.head_only))
+        self.write(packed_page(status, body, plane.server.compression, head))
         self.answered(head.keep_alive)
 
     def refuse(self, label: Label, detail: str = "", param: str | None = None) -> None:

@@ -22,6 +22,9 @@ class Route(Struct, frozen=True):
     """Its body has a prompt that an engine's prefix cache may know."""
     most_tokens: bytes = b""
     """The field of its body that says how many tokens an answer may have; empty: there is none at its top level."""
+    lists: bytes = b""
+    """The field of its body that may be a list of inputs, each of which has its part of the answer; empty: there is
+    none."""
     open: bool = False
     """No key is asked for."""
 
@@ -39,15 +42,22 @@ _ROUTES = [
     *_forwarded(
         "/v1/chat/completions",
         "/chat/completions",
+        may_ask_usage=True,
+        prompt=True,
+        most_tokens=b"max_tokens",
+    ),
+    *_forwarded(
         "/v1/completions",
         "/completions",
         may_ask_usage=True,
         prompt=True,
         most_tokens=b"max_tokens",
+        lists=b"prompt",
     ),
     *_forwarded("/v1/responses", "/responses", prompt=True, most_tokens=b"max_output_tokens"),
     *_forwarded("/v1/messages", prompt=True, most_tokens=b"max_tokens"),
-    *_forwarded("/v1/embeddings", "/embeddings", "/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
+    *_forwarded("/v1/embeddings", "/embeddings", lists=b"input"),
+    *_forwarded("/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
     *_forwarded(
         "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/pooling", "/classify", needs_model=False
     ),

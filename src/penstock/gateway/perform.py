@@ -7,10 +7,11 @@ from typing import Any, Protocol
 from penstock.base.nouns import Replica
 from penstock.base.ports import Dialect
 from penstock.config.schema import Access
-from penstock.core.effects import BENCHMARK, Cancel, Effect, Forget, Lease, Probe, Record, Refuse, Return, Send
+from penstock.core.effects import BENCHMARK, Cancel, Carry, Effect, Forget, Lease, Probe, Record, Refuse, Return, Send
 from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.benchmark import Benchmarks
+from penstock.gateway.carriage import Carriage
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.keeper import Keeper
 from penstock.gateway.lessee import Lessee
@@ -29,6 +30,8 @@ class Stage(Plane, Protocol):
     """The data plane, as the performer sees it."""
 
     exchanges: dict[str, Exchange]
+    carriages: dict[str, Carriage]
+    """Groups of calls whose requests go as one, by id."""
     outbound: Outbound
     shelf: Shelf
     lessee: Lessee | None
@@ -58,6 +61,7 @@ class Performer:
         self.keeper = Keeper(plane)
         self._table: dict[type, Callable[[Any], None]] = {
             Send: self._send,
+            Carry: self._carry,
             Cancel: self._cancel,
             Refuse: self._refuse,
             Record: self._record,
@@ -77,11 +81,23 @@ class Performer:
         exchange = plane.exchanges.get(order.id)
         if exchange is not None:
             exchange.send(order, plane.outbound.pools.get(order.replica))
+        elif (carriage := plane.carriages.get(order.id)) is not None:
+            carriage.send(order, plane.outbound.pools.get(order.replica))
+
+    def _carry(self, order: Carry) -> None:
+        carriages = self._plane.carriages
+        former = carriages.pop(order.id, None)
+        if former is not None:
+            former.drop()
+        if order.aboard:
+            carriages[order.id] = Carriage(self._plane, order)
 
     def _cancel(self, order: Cancel) -> None:
         exchange = self._plane.exchanges.get(order.id)
         if exchange is not None:
             exchange.cancel(order.attempt)
+        elif (carriage := self._plane.carriages.get(order.id)) is not None:
+            carriage.drop()
         elif order.id.startswith(BENCHMARK):
             self._benchmarks.cancel(order.attempt)
 

@@ -5,8 +5,6 @@ plain JSON answer is held until it is whole (bounded), so that it is never half 
 events come out, so that an error can be told in the stream's own language at any time.
 """
 
-import zlib
-
 import msgspec
 
 from penstock.adapters.wire import sse
@@ -21,8 +19,6 @@ HOLD_WHOLE_BYTES = 256 << 10
 """A JSON answer up to this size reaches the client whole or not at all."""
 MAX_EVENT_BYTES = 256 << 10
 """A larger event comes out in pieces."""
-MIN_GZIP_BYTES = 16 << 10
-"""Below this, compressing costs more than it saves."""
 _TAIL_PIECES = 8
 _EVENT_ENDS = (b"\n\n\r\n", b"\r\n\r\n\r\n")
 """How a read ends that holds whole events in whole chunks."""
@@ -311,11 +307,6 @@ class EventRelay:
 
 
 Body = PlainRelay | EventRelay
-
-
-def compressed(body: bytes) -> bytes:
-    """The body in gzip, quickly rather than well."""
-    return zlib.compress(body, 1, 31)
 
 
 def _is_json(body: bytes) -> bool:

@@ -26,8 +26,10 @@ from penstock.core.events import Arrived, ClientGone, Event
 from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.cached import CachedExchange
+from penstock.gateway.carriage import Carriage
 from penstock.gateway.content import content_of
 from penstock.gateway.exchange import Exchange
+from penstock.gateway.grouping import alike
 from penstock.gateway.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.inbound import BODY, BUSY, Inbound
 from penstock.gateway.lessee import Lessee, open_lessee
@@ -90,6 +92,7 @@ class DataPlane:
         self.server: ServerSpec = settings.server
         self.timeouts = settings.server.timeouts
         self.exchanges: dict[str, Exchange] = {}
+        self.carriages: dict[str, Carriage] = {}
         self.buffered_bytes = 0
         """Request bodies held."""
         self.draining = False
@@ -104,6 +107,8 @@ class DataPlane:
         self._probes: dict[str, ProbeSpec] = {}
         self._scrapes: dict[str, ScrapeSpec] = {}
         self._cookies: dict[str, bytes] = {}
+        self._groups = False
+        """A pool lets requests go together."""
         self._reads_prefix = False
         """A pool's strategy wants to know how prompts begin."""
         self.shelf = Shelf()
@@ -131,6 +136,7 @@ class DataPlane:
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
         self.cache, self._caches = settings.gate.cache or CacheSpec(), settings.gate.cache is not None
         self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
+        self._groups = any(pool.batching is not None for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
         self._cookies = {
             pool.name: cookie_line(pool.sticky.cookie, pool.sticky.ttl_s, settings.server.tls is not None)
@@ -258,8 +264,7 @@ class DataPlane:
             raise Malformed("overloaded")
         route = head.route
         prefix: tuple[int, ...] = ()
-        prompt_bytes = 0
-        span = (0, 0)
+        prompt_bytes, span = 0, (0, 0)
         guess = ATTACHED_TOKENS if route.body == "multipart" else guess_tokens(body)
         if route.prompt and self._reads_prefix:
             fields, prefix, prompt_bytes = peek_prompt(body)
@@ -298,7 +303,9 @@ class DataPlane:
                     True, head.wishes.priority, guess, most, len(body),
                     session, user_of(fields) if fields.user else "", prefix, prompt_bytes,
                     head.wishes.latency_s, head.tier, fields.n or 1, head.region, content or UNSET,
-                )
+                ),
+                alike(exchange) if self._groups and route.lists and not stream else "",
+                head.client,
             )
         )  # fmt: skip
 
@@ -332,6 +339,8 @@ class DataPlane:
         self.tick = now
         for inbound in [inbound for inbound in self._connections if inbound.deadline <= now]:
             inbound.expire(now)
+        for carriage in list(self.carriages.values()):
+            carriage.expire(now)
         self.outbound.sweep(now)
         if self.draining:
             self._note_end()

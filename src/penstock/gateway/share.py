@@ -17,6 +17,7 @@ from penstock.base.nouns import Usage
 from penstock.core.cache.spec import CacheSpec
 from penstock.gateway.answers import without_rates
 from penstock.gateway.attempt import Attempt
+from penstock.gateway.packing import may_change
 from penstock.gateway.shelf import Kept, may_keep
 
 PATIENCE_S: Final = 1.0
@@ -244,5 +245,5 @@ class Share:
             pieces = (b"".join(pieces),)
         return Kept(
             response.status_line, without_rates(response.block), self.framing, pieces, delays, self.status, self.usage,
-            self.tokens,
+            self.tokens, may_pack=may_change(response),
         )  # fmt: skip

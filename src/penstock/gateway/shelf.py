@@ -28,6 +28,8 @@ class Kept(Struct, frozen=True, array_like=True):
     tokens: int
     """Events with content."""
     tags: tuple[str, ...] = ()
+    may_pack: bool = False
+    """It may be compressed for those who take that."""
 
     @property
     def size(self) -> int:

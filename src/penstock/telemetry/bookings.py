@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.base.entries import CALL, OVERHEAD, UPKEEP, Entry, Overhead, Upkeep
 from penstock.base.nouns import CallRow
-from penstock.core.effects import Adopt, Cancel, Effect, Record, Send
+from penstock.core.effects import Adopt, Cancel, Carry, Effect, Record, Send
 from penstock.core.events import ClientGone, Event, Failed
 from penstock.drive.segments import Segments
 
@@ -36,7 +36,7 @@ class _Lost(NamedTuple):
 class Bookings:
     """The reader, over the segments that outlive the process."""
 
-    __slots__ = ("_call_soon", "_due", "_lost", "_put", "_segments", "_sent", "regions")
+    __slots__ = ("_aboard", "_call_soon", "_due", "_group_of", "_lost", "_put", "_segments", "_sent", "regions")
 
     def __init__(self, segments: Segments, call_soon: Callable[[Callable[[], object]], object]) -> None:
         self._segments = segments
@@ -46,13 +46,16 @@ class Bookings:
         self._sent: dict[str | tuple[str, int], tuple[str, float]] = {}
         """Call (first attempt) or (call, attempt) -> replica, and when it was sent; until the call is over."""
         self._lost: dict[str, list[_Lost]] = {}
+        self._aboard: dict[str, dict[str, None]] = {}
+        """Group -> the calls that go with it."""
+        self._group_of: dict[str, str] = {}
         self.regions: Mapping[str, str] = {}
         """Replica -> where it stands."""
 
     def observe(self, now: float, event: Event, effects: list[Effect]) -> None:
         """Read one turn."""
         if type(event) is Failed:
-            self._ended(event.id, event.attempt, event.label, now)
+            self._ended(event.id, event.attempt, event.label, now, event)
         for effect in effects:
             kind = type(effect)
             if kind is Record:
@@ -62,7 +65,9 @@ class Bookings:
                 self._sent[call if attempt == 1 else (call, attempt)] = (effect.replica, now)  # type: ignore[union-attr]
             elif kind is Cancel:
                 what = LEFT if type(event) is ClientGone else HEDGE_LOST
-                self._ended(effect.id, effect.attempt, what, now)  # type: ignore[union-attr]
+                self._ended(effect.id, effect.attempt, what, now, event)  # type: ignore[union-attr]
+            elif kind is Carry:
+                self._carried(effect)  # type: ignore[arg-type]
             elif kind is Adopt:
                 self._adopted(effect.id, effect.by)  # type: ignore[union-attr]
 
@@ -96,6 +101,8 @@ class Bookings:
     def _over(self, row: CallRow, event: Event) -> None:
         call = row.id
         attempts = row.attempts
+        if self._group_of and (group := self._group_of.pop(call, None)) is not None:
+            del self._aboard[group][call]
         if attempts:
             self._sent.pop(call, None)
             for attempt in range(2, attempts + 1):
@@ -104,9 +111,24 @@ class Bookings:
                 self._book_lost(row, event, lost)
         self._book(CALL, Entry(row, self.regions.get(row.replica, "")))
 
-    def _ended(self, call: str, attempt: int, what: str, now: float) -> None:
+    def _carried(self, order: Carry) -> None:
+        """A group of calls is sent as one, or is over."""
+        for call in self._aboard.pop(order.id, ()):
+            self._group_of.pop(call, None)
+        if order.aboard:
+            self._aboard[order.id] = dict.fromkeys(one.id for one in order.aboard)
+            self._group_of.update(dict.fromkeys(self._aboard[order.id], order.id))
+            return
+        attempt, found = 1, self._sent.pop(order.id, None)
+        while found is not None:
+            attempt += 1
+            found = self._sent.pop((order.id, attempt), None)
+
+    def _ended(self, call: str, attempt: int, what: str, now: float, event: Event) -> None:
         sent = self._sent.get(call if attempt == 1 else (call, attempt))
-        if sent is not None:  # else it is a benchmark's, or told of a call that is over
+        if sent is not None and call in self._aboard:  # written down once, with one of those that it was for
+            call = event.id if type(event) is ClientGone else next(iter(self._aboard[call]), "")
+        if sent is not None and call:  # else it is a benchmark's, or told of a call that is over
             self._lost.setdefault(call, []).append(_Lost(attempt, sent[0], sent[1], now - sent[1], what))
 
     def _book_lost(self, row: CallRow, event: Event, lost: list[_Lost]) -> None:

@@ -54,6 +54,7 @@ FAMILIES: tuple[Family, ...] = (
         "Calls that were slow enough for a second attempt at once. result: won, lost or neither where it was sent "
         "(the client got its answer, the other attempt's, or none of the two); no_budget or no_room where it was not.",
     ),
+    Family("groups", "counter", ("calls",), "Requests to engines that carried several calls, by how many."),
     Family("tenant_requests", "counter", ("tenant",), "Calls that ended, by tenant."),
     Family("tenant_tokens", "counter", ("tenant", "kind"), "Tokens by tenant (prompt, completion)."),
     Family("tenant_cost", "counter", ("tenant",), "What its calls cost by the price list, in the list's currency."),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.base.nouns import CallRow
-from penstock.core.effects import Adopt, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.core.effects import Adopt, Carry, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Event, Failed, Observed, Probed
 from penstock.telemetry.histogram import DURATION_S, FIRST_TOKEN_S, PER_TOKEN_S, QUEUE_S, Histogram
 
@@ -123,6 +123,8 @@ class Meter:
         self.refusals: dict[str, int] = {}
         self.hedges: dict[tuple[str, str], int] = {}
         """By pool and what came of them."""
+        self.groups: dict[int, int] = {}
+        """Requests that carried several calls, by how many."""
         self._names = tuple(_Names(max_names) for _ in ("pool", "model", "tenant"))
         self._kinds: dict[tuple[str, str, str, int, int, bool, str, bool], _Kind] = {}
         self._tried: dict[str | tuple[str, int], str] = {}
@@ -132,6 +134,7 @@ class Meter:
             Probed: self._probed,
             Observed: self._observed,
             Refuse: self._refused,
+            Carry: self._carried,
             Probe: self._probing,
             Forget: self._forgotten,
             Adopt: self._adopted,
@@ -169,6 +172,17 @@ class Meter:
         else:
             replica.retries += 1
             self._tried[order.id, order.attempt] = name
+
+    def _carried(self, order: Carry) -> None:
+        if order.aboard:
+            calls = len(order.aboard)
+            self.groups[calls] = self.groups.get(calls, 0) + 1
+            return
+        attempt = 1
+        found = self._tried.pop(order.id, None)
+        while found is not None:
+            attempt += 1
+            found = self._tried.pop((order.id, attempt), None)
 
     def _adopted(self, order: Adopt) -> None:
         """Attempts are another call's from now on."""

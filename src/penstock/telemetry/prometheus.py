@@ -151,6 +151,7 @@ def _calls(meter: Meter) -> Iterator[str]:
     yield from _family(
         "hedges", [(_labels(pool=pool, result=result), count) for (pool, result), count in meter.hedges.items()]
     )
+    yield from _family("groups", [(_labels(calls=str(size)), count) for size, count in sorted(meter.groups.items())])
 
 
 def _priority(index: int) -> str:

@@ -14,6 +14,7 @@ from penstock.core.steps import (
     Denied,
     Given,
     Hedged,
+    Joined,
     LetIn,
     Lost,
     Moved,
@@ -172,6 +173,8 @@ def told_of(step: Step) -> str:
             return _refused(step)
         case Barred():
             return _barred(step)
+        case Joined():
+            return f"goes as one with {count(step.calls - 1, 'other')} of its kind ({step.group})"
         case LetIn():
             return "its limits let it pass"
         case Hedged():
@@ -201,7 +204,7 @@ def tell(trail: Trail, steps: Sequence[Step], choices: Sequence[Choice]) -> str:
     failed = [f"attempt {step.attempt} at {step.replica} failed ({step.label})" for step in steps if type(step) is Lost]
     if failed:
         said.append(_sentence("; ".join(failed)))
-    turns = Barred | Denied | Given | Hedged | LetIn | Moved | Refused | Stopped
+    turns = Barred | Denied | Given | Hedged | Joined | LetIn | Moved | Refused | Stopped
     said += [_sentence(told_of(step)) for step in steps if isinstance(step, turns)]
     row = trail.row
     if not trail.over:

@@ -2,6 +2,8 @@
 
 import logging
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,4 +99,32 @@ def test_connections_are_bounded_counted_and_made_anew(tmp_path: Path, monkeypat
         with base.reading():
             pass
     assert base.numbers().recycled == 2
+    base.close()
+
+
+@pytest.mark.slow
+def test_a_crowd_that_waits_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    """More than five at once: a warning, and each of them is told in time that there is none for it."""
+    monkeypatch.setattr(module, "ACQUIRE_S", 0.3)
+    base = Database(f"sqlite:///{tmp_path}/a.db")
+    taken = [base.engine.connect() for _ in range(20)]
+    together = threading.Barrier(8)
+
+    def ask() -> bool:
+        together.wait()
+        try:
+            with base.reading():
+                return True
+        except Away:
+            return False
+
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as crowd:
+        found = [each.result() for each in [crowd.submit(ask) for _ in range(8)]]
+    assert not any(found)
+    assert base.numbers().timeouts == 8
+    assert "wait for a connection" in caplog.text
+    for connection in taken:
+        connection.close()
     base.close()

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import pytest
 
 from penstock.base.leases import Ask, Grant, Question, Reply, Want
 from penstock.core.limits.book import KEEP_S, Account, LeaseBook, Meter
@@ -33,18 +32,6 @@ def test_use_counts_in_its_own_time() -> None:
     assert ask(book, "b", 1, 160.5) == Grant("requests per minute", 0, 5, 0, 0.0, 15.5)
     assert ask(book, "b", 2, 161.0) == Grant("requests per minute", 0, 2, 0, 0.0, 15.0)
     assert ask(book, "b", 3, 176.0) == Grant("requests per minute", 0, 0, 0, 0.0, 0.0)
-
-
-def test_what_was_used_before_counts() -> None:
-    """In its window, until it is out of it; what is out of it already is nothing."""
-    book = LeaseBook()
-    for at, amount in ((30.0, 9), (95.0, 3), (99.0, 2)):
-        book.recall(T, "requests per minute", at, amount, 100.0)
-    assert ask(book, "a", 1, 100.0, least=6, due=6) == Grant("requests per minute", 0, 5, 0, 56.0, 60.0)
-    assert ask(book, "a", 2, 100.0, least=5, due=5) == Grant("requests per minute", 5, 10, 5, 0.0, 61.0)
-    assert ask(book, "a", 3, 156.0, kept=5) == Grant("requests per minute", 5, 7, 5, 0.0, 61.0)
-    with pytest.raises(ValueError, match="no limit"):
-        book.recall(T, "budget per year", 0.0, 1, 1.0)
 
 
 def test_when_it_fits_is_when_enough_has_slid_out() -> None:

@@ -5,8 +5,8 @@ from penstock.base.nouns import Usage
 from penstock.core.events import Recalled
 from penstock.core.limits.account import Account
 from penstock.core.limits.limits import Limits
-from penstock.core.limits.recall import Recollection, owed
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, TiersSpec
+from penstock.core.limits.recall import Recollection
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec
 from tests.core.limits.test_limits import flight, limits, used
 from tests.core.playbook import arrived, fleet, gate, pool, sends
 
@@ -73,25 +73,6 @@ def test_what_was_used_since_counts_beside_it() -> None:
     for one in (first, second):
         made.settle(one, "ok", 200, Usage(1, 4), 4, True)
     assert used(made, NOON) == {"tokens per day": (160, 0), "budget per day": (3.5, 0)}
-
-
-def test_a_store_of_shared_limits_is_told_of_accounts_that_there_may_be() -> None:
-    """Of a tenant with limits, or of all of them where tiers have some; of a key with limits; never of others."""
-    lines = [line(NOON, 2, 30, model="alias", month=7)]
-    alias = {"alias": "m"}.__getitem__
-    own = AllowanceSpec(tokens_per_day=10)
-    found = list(owed(lines, LimitsSpec(tenants={"t": own}), alias))
-    assert found[:5] == [
-        (("tenant", "t", ""), "requests per hour", NOON, 2), (("tenant", "t", ""), "requests per day", NOON, 2),
-        (("tenant", "t", ""), "tokens per hour", NOON, 30), (("tenant", "t", ""), "tokens per day", NOON, 30),
-        (("tenant", "t", ""), "budget per month", NOON, 7),
-    ]  # fmt: skip
-    assert {whose for whose, *_ in found} == {("tenant", "t", ""), ("tenant", "t", "m")}
-    for spec, kinds in (
-        (LimitsSpec(keys={"k": own}), {"key"}), (LimitsSpec(everybody=own), {"everybody"}),
-        (LimitsSpec(tiers=TiersSpec()), {"tenant"}), (LimitsSpec(tenants={"other": own}), set()),
-    ):  # fmt: skip
-        assert {whose[0] for whose, *_ in owed(lines, spec, alias)} == kinds
 
 
 def test_what_waits_is_bounded_by_what_was_told() -> None:

@@ -26,6 +26,7 @@ _DROPPED = frozenset((
     # ours replace them; cookies would never come back, because those of clients are not forwarded
     b"server", b"x-request-id", b"set-cookie", b"www-authenticate", b"alt-svc",
 ))  # fmt: skip
+_VOUCHING = frozenset((b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"content-range"))
 REASONS = {
     200: b"OK", 201: b"Created", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized",
     403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict",
@@ -38,7 +39,17 @@ REASONS = {
 class ResponseHead:
     """What a response's head says, and the lines of it that may be passed on."""
 
-    __slots__ = ("block", "content_type", "encoded", "keep_alive", "length", "retry_after", "status", "status_line")
+    __slots__ = (
+        "block",
+        "content_type",
+        "encoded",
+        "fixed",
+        "keep_alive",
+        "length",
+        "retry_after",
+        "status",
+        "status_line",
+    )
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -52,6 +63,8 @@ class ResponseHead:
         """The media type alone, lower case."""
         self.encoded = False
         """It has a Content-Encoding: its bytes mean nothing to us."""
+        self.fixed = False
+        """Its bytes must stay as they are: they are encoded, or a header vouches for them."""
         self.retry_after = b""
 
     def reader(self) -> Reader:
@@ -81,6 +94,9 @@ def parse_response_head(head: bytes) -> ResponseHead:
             parsed.content_type = value.partition(b";")[0].strip().lower()
         elif name == b"content-encoding":
             parsed.encoded = value.lower() != b"identity"
+            parsed.fixed = parsed.fixed or parsed.encoded
+        elif name in _VOUCHING or (name == b"cache-control" and b"no-transform" in value.lower()):
+            parsed.fixed = True
         elif name == b"retry-after":
             parsed.retry_after = value
         if name not in _DROPPED and name not in options and not name.startswith(b"x-penstock-"):

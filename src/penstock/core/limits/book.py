@@ -207,13 +207,6 @@ class LeaseBook:
                 answers.append(answer)
         return Reply(now, tuple(answers))
 
-    def recall(self, key: AccountKey, what: str, at: float, amount: int, now: float) -> None:
-        """So much was used before this book was opened. Raises ValueError for a limit that there is not."""
-        span = span_of(what)
-        if span.index(at) >= span.oldest(span.index(now)):
-            account = self._accounts.setdefault(key, Account(now, now))
-            account.meters.setdefault(what, Meter(0)).add(span.index(at), amount)
-
     def accounts(self) -> Iterator[tuple[AccountKey, Account]]:
         """Every account that something is known of."""
         yield from self._accounts.items()

@@ -13,6 +13,7 @@ from penstock.core.flight import Flight
 from penstock.core.limits.account import Account, Hold, Purse, Shape
 from penstock.core.limits.bars import Bar, bar_of
 from penstock.core.limits.charges import NANO, Price, charge, cost, most_output, price_of
+from penstock.core.limits.clients import Clients
 from penstock.core.limits.estimates import Estimates
 from penstock.core.limits.leases import Leases, Tenure
 from penstock.core.limits.parts import scarcest
@@ -28,13 +29,15 @@ class Limits:
     """What calls in flight hold of their tenants' allowances, and who waits for some."""
 
     __slots__ = (
-        "_accounts", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared", "_spec",
-        "asking", "ended", "freed", "given_free", "leases", "on", "recollection", "room",
+        "_accounts", "_clients", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared",
+        "_spec", "asking", "ended", "freed", "given_free", "leases", "on", "recollection", "room",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._ids: set[tuple[str, str]] = set()
         self._spec: LimitsSpec | None = None
+        self._clients: Clients | None = None
+        """None: no plain rate is asked for."""
         self._accounts: dict[tuple[str, str, str], Account] = {}
         """By kind (tenant, key, everybody, priority), name, and model, where it is one model's."""
         self._former: dict[tuple[str, str, str], Account] = {}
@@ -83,6 +86,11 @@ class Limits:
         self._prices = {} if spec is None else {model: price_of(price) for model, price in spec.prices.items()}
         self._shaped = spec is not None and spec.shaping is not None
         self._shared = self._shaped or (spec is not None and spec.everybody is not None)
+        per_s = None if spec is None else spec.per_client
+        if per_s is None:
+            self._clients = None
+        elif self._clients is None or self._clients.per_s != per_s:
+            self._clients = Clients(per_s)
         self._purses.clear()
         former = self._former | self._accounts
         shared = self.leases is not None
@@ -123,6 +131,15 @@ class Limits:
         """Give back what `enter` took."""
         if call.client_id:
             self._ids.discard((call.tenant, call.client_id))
+
+    def too_fast(self, call: Call, client: str, now: float) -> Bar | None:
+        """Whether a single client sends more calls a second than any may; then the call is not counted."""
+        clients = self._clients
+        if clients is None or (wait_s := clients.wait_s(client or call.key or call.tenant, now)) == 0.0:
+            return None
+        return Bar(
+            "request_limit", "client", "requests per second", clients.per_s, clients.per_s, 0, 1, now + wait_s, 0.0
+        )
 
     def hold(self, flight: Flight, now: float, *, given: bool = False) -> Bar | None:
         """Take what the call may need, all or nothing; what bars it, otherwise. `given`: nothing is made for it."""

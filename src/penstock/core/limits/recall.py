@@ -4,22 +4,17 @@ Accounts open with their first call, so what is recalled waits here for its acco
 not recalled: it is told by quarters of an hour, and a restart takes longer than most of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from penstock.base.entries import Used
 from penstock.core.limits.account import Account
-from penstock.core.limits.spec import LimitsSpec
 from penstock.core.limits.windows import Calendar, Window
 
 LEAST_BUCKET_S: Final = 60.0
 """Of the windows that it counts in."""
 Whose = tuple[str, str, str]
 """Kind, name, and model where it is one model's."""
-
-
-Owed = tuple[Whose, str, float, int]
-"""Whose, which limit, when, and how much."""
 
 
 class _Past:
@@ -54,23 +49,6 @@ class _Past:
         for gauge in account.budgets:
             if isinstance(gauge, Calendar):
                 gauge.recall(self.day if gauge.period == "day" else self.month, self.at)
-
-
-def owed(lines: Iterable[Used], spec: LimitsSpec, served: Callable[[str], str]) -> Iterator[Owed]:
-    """The same for a store of limits that are shared: what accounts that there may be had used, limit by limit."""
-    for used in lines:
-        model = served(used.model)
-        for kind, name, limited in (
-            ("tenant", used.tenant, spec.tiers is not None or used.tenant in spec.tenants),
-            ("key", used.key, used.key in spec.keys), ("everybody", "", spec.everybody is not None),
-        ):  # fmt: skip
-            for whose in ((kind, name, ""), (kind, name, model)) if limited else ():
-                for what, amount in (("requests", used.requests), ("tokens", used.tokens)):
-                    for period in ("hour", "day") if amount else ():
-                        yield whose, f"{what} per {period}", used.at, amount
-                for period, money in (("day", used.day), ("month", used.month)):
-                    if money:
-                        yield whose, f"budget per {period}", used.at, money
 
 
 class Recollection:

@@ -110,6 +110,8 @@ class LimitsSpec(_Spec, frozen=True, kw_only=True):
     everybody: AllowanceSpec | None = None
     """All tenants together."""
     shaping: ShapingSpec | None = None
+    per_client: Count | None = None
+    """Calls a second of every single client, a key or an address; None: no such limit."""
     prices: dict[str, PriceSpec] = field(default_factory=dict)
     unknown_price: Literal["refuse", "free"] = "refuse"
     """What becomes of a call to a model without a price where a budget applies."""
