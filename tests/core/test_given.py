@@ -164,7 +164,7 @@ def test_whoever_is_more_urgent_does_not_wait_behind_a_leader_in_line() -> None:
     machine.on(asked("c1", priority=4), 0.0)
     assert machine.on(asked("c2", priority=0), 0.0) == []
     assert kinds(machine.on(asked("c3", priority=4), 0.0)) == ["Answer"]
-    assert [order for order in machine.on(ended("other"), 1.0) if isinstance(order, Send)][0].id == "c2"
+    assert next(order for order in machine.on(ended("other"), 1.0) if isinstance(order, Send)).id == "c2"
     machine.on(ended("c2"), 2.0)
     assert kinds(machine.on(asked("c4", priority=0), 3.0)) == ["Answer"]
 

@@ -209,13 +209,15 @@ def test_alone_a_slow_client_slows_its_engine_and_gets_everything() -> None:
     big = chunk(event("x" * 60_000))
 
     async def main() -> None:
-        async with caching([SSE_HEAD, *[big] * 60, chunk(DONE), END], cache={"largest": "100KiB"}) as house:
-            async with Client(house.port, holds_bytes=4096) as slow:
-                slow.send(request(STREAM))
-                await until(lambda: bool(house.engine.got), "it has begun")
-                got = await slow.answer()
-                assert got.complete
-                assert got.body.count(b"x" * 60_000) == 60
+        async with (
+            caching([SSE_HEAD, *[big] * 60, chunk(DONE), END], cache={"largest": "100KiB"}) as house,
+            Client(house.port, holds_bytes=4096) as slow,
+        ):
+            slow.send(request(STREAM))
+            await until(lambda: bool(house.engine.got), "it has begun")
+            got = await slow.answer()
+            assert got.complete
+            assert got.body.count(b"x" * 60_000) == 60
 
     run(main)
 

@@ -257,7 +257,10 @@ def story(seed: int, steps: int) -> Edge:
         if number == steps // 2:
             edge.tell(Reconfigured(made))
     edge.settle()
-    assert not (edge.calls or edge.given or edge.running or edge.looking)
+    assert not edge.calls
+    assert not edge.given
+    assert not edge.running
+    assert not edge.looking
     assert not any(edge.gate.counts().values())
     view = edge.gate.cached()
     assert view is not None

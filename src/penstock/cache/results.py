@@ -90,7 +90,8 @@ class Cache:
         if work is None:
             self._misses += 1
             kept_s = self.ttl_s if ttl_s is None else ttl_s
-            work = _Work(asyncio.ensure_future(self._make(key, make, kept_s, tags, size or bytes_of)), tags)
+            making = self._make(key, make, kept_s, tags, size or bytes_of)
+            work = _Work(asyncio.get_running_loop().create_task(making), tags)
             self._working[key] = work
         else:
             self._coalesced += 1

@@ -58,7 +58,7 @@ class Caching:
         await self.fresh()
         before = self.view()
         self._tell(what)
-        await asyncio.sleep(0)  # where there are workers, they are told when this turn of the loop is over
+        await asyncio.sleep(0)  # noqa: TID251 - workers are told when this turn of the loop is over
         await self.fresh()
         after = self.view()
         count = 0 if before is None or after is None else before.entries - after.entries

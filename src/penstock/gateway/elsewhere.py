@@ -153,7 +153,7 @@ class Elsewhere:
                             self._tell(Invalidated(*heard.what))
             except OSError as error:
                 self._went_wrong(error)
-            await asyncio.sleep(TELL_S)
+            await asyncio.sleep(TELL_S)  # noqa: TID251 - between two tries to be connected
 
     # ===== how it is =====
 
