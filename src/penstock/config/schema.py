@@ -15,11 +15,10 @@ from penstock.adapters.actuators.ray import RaySpec
 from penstock.adapters.discovery.dns import DnsSpec
 from penstock.adapters.discovery.kubernetes import KubernetesSpec
 from penstock.adapters.discovery.static import StaticSpec
-from penstock.adapters.stores.spec import LedgerSpec
+from penstock.adapters.stores.spec import CacheConf, LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
 from penstock.config.strict import Strict, doc
-from penstock.core.cache.spec import CacheSpec
 from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, SharedSpec, TiersSpec
 from penstock.core.regions import RegionsSpec
 from penstock.core.scale.spec import ScaleSpec
@@ -235,12 +234,6 @@ class LogSpec(Strict, frozen=True, kw_only=True):
     format: Annotated[Literal["json", "text"], doc("one JSON object a line, or text for people")] = "json"
     access: Annotated[bool, doc("one line per call")] = False
     slow_s: Annotated[Seconds, doc("calls that take longer are logged even where access is off; 0: never")] = field(default=0.0, name="slow")
-
-
-class CacheConf(CacheSpec, frozen=True, kw_only=True):
-    """Answers that are given again, and identical calls at the same time that are answered by one [C1, C2, C3]."""
-
-    redis: Annotated[str | None, doc("store that several gateways share: redis://host:port/database (rediss:// with TLS, unix:///path; :password@ before the host), needs the extra `redis`; none: each keeps its own")] = None
 
 
 class SharedConf(SharedSpec, frozen=True, kw_only=True):

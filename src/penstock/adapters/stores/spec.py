@@ -1,10 +1,11 @@
-"""The ledger's settings."""
+"""The settings of the ledger, and of the cache with its store."""
 
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from penstock.base.units import Bytes, Seconds
+from penstock.core.cache.spec import CacheSpec
 
 SQLITE_FILE = "ledger.db"
 
@@ -47,3 +48,9 @@ class LedgerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def url(self) -> str:
         """Of its database."""
         return self.database or f"sqlite:///{self.folder}/{SQLITE_FILE}"
+
+
+class CacheConf(CacheSpec, frozen=True, kw_only=True):
+    """Answers that are given again, and identical calls at the same time that are answered by one [C1, C2, C3]."""
+
+    redis: Annotated[str | None, _doc("store that several gateways share: redis://host:port/database (rediss:// with TLS, unix:///path; :password@ before the host), needs the extra `redis`; none: each keeps its own")] = None
