@@ -217,6 +217,18 @@ def test_an_heir_is_charged_what_was_generated() -> None:
     assert nothing_held(machine)
 
 
+def test_what_an_answer_may_need_stays_held_when_it_changes_hands() -> None:
+    """The heir has the hold of the one before it: nobody else can take those tokens meanwhile."""
+    machine = limited()
+    tell(machine, asked("c1", **X), asked("c2", **X), now=0.0)
+    held = used(machine, "tokens per minute")
+    assert held >= 100
+    machine.on(ClientGone("c1"), 0.1)
+    assert used(machine, "tokens per minute") == held
+    machine.on(ended("c2", usage=Usage(20, 10)), 0.5)
+    assert used(machine, "tokens per minute") == 30
+
+
 def test_who_must_lead_must_have_what_that_takes() -> None:
     """A follower that has held a request only is asked for its tokens when it is to be sent; it waits alone for what
     others hold, and the next one leads."""

@@ -22,9 +22,10 @@ def test_who_cannot_serve() -> None:
     broken, drained, other = seat("a"), seat("b"), seat("c", models={"n": "n"})
     for _ in range(5):
         broken.health.failed()
+    broken.health.open_until = 130.0
     drained.health.sign("drain")
     assert [unfit(each, of, "m") for each in (broken, drained, other, seat("d", backup=True))] == [
-        "breaker open", "draining", "other models", "backup",
+        "breaker open after 5 failed calls in a row|130.000", "draining", "other models", "backup",
     ]  # fmt: skip
 
 
@@ -41,8 +42,35 @@ def test_who_is_full() -> None:
     for each in (odd, dead):
         each.health.panics(True)
     assert [full(each) for each in (taken, suspect, aside, crowded, odd, dead)] == [
-        "no free seat", "on trial, one call at a time", "asked for a pause", "its engine's own queue is too long",
+        "no free seat", "suspect after 3 failed calls in a row, one call at a time", "asked for a pause",
+        "its engine's own queue is too long",
         "put out as an outlier, on trial while its pool panics", "unhealthy, on trial while its pool panics",
+    ]  # fmt: skip
+
+
+def test_kinds_of_failing_in_a_row_are_told_apart() -> None:
+    """A suspect, an open breaker, one on trial, failed probes, and a time out, each with its number."""
+    of, told = Pool(pool(), Rand(1)), []
+    failing, probed, odd = seat("a", in_flight=2), seat("b"), seat("c")
+    for _ in range(3):
+        failing.health.failed()
+    told.append(full(failing))
+    for _ in range(2):
+        failing.health.failed()
+    told.append(unfit(failing, of, "m"))
+    failing.health.half_open()
+    told.append(full(failing))
+    for _ in range(3):
+        probed.health.probed(False)
+    told.append(unfit(probed, of, "m"))
+    odd.health.eject(True, "latency")
+    odd.health.ejected_until = 60.5
+    told.append(unfit(odd, of, "m").rpartition("|")[2])
+    assert told == [
+        "suspect after 3 failed calls in a row, one call at a time",
+        "breaker open after 5 failed calls in a row",
+        f"breaker half open after 5 failed calls in a row, on trial with {failing.health.limit} at a time",
+        "unhealthy after 3 failed health probes in a row", "60.500",
     ]  # fmt: skip
 
 

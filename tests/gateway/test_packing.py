@@ -8,8 +8,7 @@ import pytest
 
 from penstock.adapters.wire.request import parse_request_head
 from penstock.adapters.wire.response import ResponseHead, parse_response_head
-from penstock.config.packing import CompressionSpec
-from penstock.config.schema import ServerSpec
+from penstock.config.schema import CompressionSpec, ServerSpec
 from penstock.gateway.answers import packed_page
 from penstock.gateway.head import Peer, judge
 from penstock.gateway.packing import framed, packed, takes_gzip

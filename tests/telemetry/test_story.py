@@ -20,7 +20,7 @@ from penstock.core.route.presets import (
 )
 from penstock.core.spec import ExplainSpec, PanicSpec, ProbeSpec, QueueSpec, RetrySpec, StickySpec
 from penstock.telemetry.explain import explain
-from penstock.telemetry.story import count, listed, seconds
+from penstock.telemetry.story import count, listed, reason, seconds
 from tests.core.playbook import USED, arrived, fleet, gate, pool, replica, stats, tell
 from tests.core.test_ahead import asked
 
@@ -135,14 +135,18 @@ def test_a_panic() -> None:
     machine.on(fleet("a", "b", max_concurrent_requests=2), 0.0)
     tell(machine, *(Probed(each, ok) for each in ("a", "b") for ok in (True, False, False, False)), now=1.0)
     tell(machine, arrived("c1"), arrived("c2"), now=2.0)
-    doubt = "it is not well (unhealthy), but so few are that its pool panics and asks it all the same"
+    doubt = (
+        "it is not well (unhealthy after 3 failed health probes in a row), but so few are that its pool panics"
+        " and asks it all the same"
+    )
     assert summary(machine, "c1") == (
         f"a got it: 2 scored 1.00 alike, and the lowest id decided; {doubt}."
         " It is still sent, 97.00 s after it arrived."
     )
     assert summary(machine, "c2") == (
         f"b got it because it was the only one that could take it; {doubt}."
-        " Left out: a (unhealthy, on trial while its pool panics). It is still sent, 97.00 s after it arrived."
+        " Left out: a (unhealthy after 3 failed health probes in a row, on trial while its pool panics)."
+        " It is still sent, 97.00 s after it arrived."
     )
 
 
@@ -250,3 +254,11 @@ def test_a_model_without_a_price_is_named() -> None:
     machine = limited({}, budget_per_day=1.0)
     machine.on(arrived("c1"), 1.0)
     assert summary(machine).startswith("A budget applies, and m has no price. It ended as no_price (status 403)")
+
+
+def test_how_much_longer_a_replica_is_out_is_told() -> None:
+    """As of the choice, where it was known; other reasons stay as they are."""
+    assert reason("breaker open after 5 failed calls in a row|112.5", 100.0) == (
+        "breaker open after 5 failed calls in a row, for 12.50 s more"
+    )
+    assert reason("draining", 100.0) == "draining"

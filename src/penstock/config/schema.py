@@ -18,10 +18,9 @@ from penstock.adapters.discovery.static import StaticSpec
 from penstock.adapters.stores.spec import LedgerSpec
 from penstock.base.nouns import Compatibility, Priority, Purchase, Replica, Tier
 from penstock.base.units import Bytes, Seconds
-from penstock.config.packing import CompressionSpec
+from penstock.config.sharing import CacheConf, SharedConf
 from penstock.config.strict import Strict, doc
-from penstock.core.cache.spec import CacheSpec
-from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, SharedSpec, TiersSpec
+from penstock.core.limits.spec import AllowanceSpec, PriceSpec, ShapingSpec, TiersSpec
 from penstock.core.regions import RegionsSpec
 from penstock.core.scale.spec import ScaleSpec
 from penstock.core.scale.spot import SpotSpec
@@ -220,6 +219,15 @@ class UpstreamSpec(Strict, frozen=True, kw_only=True):
     pending_per_replica: Annotated[Count, doc("requests that may wait for a connection to one replica to open; more go to another replica")] = 1024
 
 
+class CompressionSpec(Strict, frozen=True, kw_only=True):
+    """Whole answers go in gzip to clients that take it [D5]: texts and JSON, never streams, and nothing that is compressed
+    already or that a header of the engine vouches for (`etag`, digests, `no-transform`)."""
+
+    min_bytes: Annotated[Bytes, doc("smaller answers go as they are: compressing costs more than it saves")] = field(default=16 << 10, name="min")
+    max_bytes: Annotated[Bytes, doc("and so do larger ones: meanwhile everybody waits. Above 256KiB answers are not held back, so hardly any is whole")] = field(default=256 << 10, name="max")
+    level: Annotated[int, Meta(ge=1, le=9, description="1: quick, 9: small")] = 1
+
+
 class LogSpec(Strict, frozen=True, kw_only=True):
     """Structured logs on standard error."""
 
@@ -227,19 +235,6 @@ class LogSpec(Strict, frozen=True, kw_only=True):
     format: Annotated[Literal["json", "text"], doc("one JSON object a line, or text for people")] = "json"
     access: Annotated[bool, doc("one line per call")] = False
     slow_s: Annotated[Seconds, doc("calls that take longer are logged even where access is off; 0: never")] = field(default=0.0, name="slow")
-
-
-class CacheConf(CacheSpec, frozen=True, kw_only=True):
-    """Answers that are given again, and identical calls at the same time that are answered by one [C1, C2, C3]."""
-
-    redis: Annotated[str | None, doc("store that several gateways share: redis://host:port/database (rediss:// with TLS, unix:///path; :password@ before the host), needs the extra `redis`; none: each keeps its own")] = None
-
-
-class SharedConf(SharedSpec, frozen=True, kw_only=True):
-    """Limits and budgets hold for all gateways together that name the same store [D6]. What one uses is granted to it
-    before, so that no limit is passed, however many gateways there are and whichever of them dies."""
-
-    store: Annotated[str, doc("redis://host:port/database (rediss:// with TLS, unix:///path for a socket; :password@ before the host), needs the extra `redis`")]
 
 
 class File(Strict, frozen=True, kw_only=True):

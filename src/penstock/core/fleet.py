@@ -158,7 +158,8 @@ class Fleet:
         was_open = health.breaker == "open"  # then the call was under way before: it proves nothing about now
         changed = health.failed()
         if health.breaker == "open" and not was_open and self.seats.get(seat.id) is seat:
-            self._timers.set(("breaker", seat.id), now + health.spec_breaker.open_s)
+            health.open_until = now + health.spec_breaker.open_s
+            self._timers.set(("breaker", seat.id), health.open_until)
         self._changed(seat, changed, now)
 
     def set_aside(self, seat: Seat, pause_s: float, now: float) -> None:
@@ -175,7 +176,8 @@ class Fleet:
         chosen = pool.outliers.sweep(pool.seats, waiting)
         for seat, reason in chosen:
             self._changed(seat, seat.health.eject(True, reason), now)
-            self._timers.set(("ejected", seat.id), now + ejection_s(spec, seat.health.ejections))
+            seat.health.ejected_until = now + ejection_s(spec, seat.health.ejections)
+            self._timers.set(("ejected", seat.id), seat.health.ejected_until)
         interval_s = max(1.0, spec.interval_s)
         self._timers.set(("outliers", name), at + interval_s if at + interval_s > now else now + interval_s)
 

@@ -34,9 +34,9 @@ class Health:
     """One replica's row. Methods that may change `usable` or `limit` return whether they did."""
 
     __slots__ = (
-        "_aside", "_crowded", "_proved", "breaker", "ejected", "ejected_by", "ejections", "failures", "life", "limit",
-        "panic", "probe_bad", "probe_good", "returns", "seats", "spec_breaker", "spec_probe", "successes", "usable",
-        "well",
+        "_aside", "_crowded", "_proved", "breaker", "ejected", "ejected_by", "ejected_until", "ejections", "failures",
+        "life", "limit", "open_until", "panic", "probe_bad", "probe_good", "returns", "seats", "spec_breaker",
+        "spec_probe", "successes", "usable", "well",
     )  # fmt: skip
 
     def __init__(self, breaker: BreakerSpec, probe: ProbeSpec, seats: int) -> None:
@@ -47,6 +47,8 @@ class Health:
         self.breaker: Breaker = "closed"
         self.failures = 0
         """In a row, from real traffic."""
+        self.open_until = self.ejected_until = 0.0
+        """When the breaker that opened last lets calls try, and when the last time out ends, for explanations."""
         self.successes = 0
         """Since half-open."""
         self.probe_bad = 0

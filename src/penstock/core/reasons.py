@@ -13,7 +13,7 @@ from penstock.core.load import Seat
 from penstock.core.pool import Pool
 from penstock.core.route.filters import SCORE_ALL
 from penstock.core.route.notes import Chooser, Notes
-from penstock.core.steps import Note, Pairs
+from penstock.core.steps import UNTIL, Note, Pairs
 
 MOST_LEFT = 32
 """So many of those that were left out are named; all are counted."""
@@ -52,8 +52,10 @@ def why_queued(flight: Flight, pool: Pool, model: str) -> str:
 
 def unfit(seat: Seat, pool: Pool, model: str) -> str:
     """Why a seat cannot serve the model."""
-    if not seat.health.usable:
-        return ill(seat)
+    health = seat.health
+    if not health.usable:
+        until = health.ejected_until if health.ejected else health.open_until if health.breaker == "open" else 0.0
+        return f"{ill(seat)}{UNTIL}{until:.3f}" if until and health.life == "healthy" else ill(seat)
     return "backup" if pool.serves(seat, model) else "other models"
 
 
@@ -70,7 +72,15 @@ def ill(seat: Seat) -> str:
     health = seat.health
     if health.life == "healthy" and health.ejected:
         return f"put out as an outlier{_SHOWN_BY.get(health.ejected_by, '')}"
-    return "breaker open" if health.life == "healthy" and health.breaker == "open" else health.shown()
+    if health.life == "healthy" and health.breaker == "open":
+        return f"breaker open after {_in_a_row(health.failures, 'failed call')}"
+    if health.life == "unhealthy" and health.probe_bad:
+        return f"unhealthy after {_in_a_row(health.probe_bad, 'failed health probe')}"
+    return health.shown()
+
+
+def _in_a_row(count: int, what: str) -> str:
+    return f"{count} {what}s in a row" if count > 1 else f"a {what}"
 
 
 def full(seat: Seat) -> str:
@@ -82,7 +92,12 @@ def full(seat: Seat) -> str:
         return "asked for a pause" if health.paused else "its engine's own queue is too long"
     if health.limit == seat.seats:
         return "no free seat"
-    return "on trial, one call at a time" if health.well else f"{ill(seat)}, on trial while its pool panics"
+    if not health.well:
+        return f"{ill(seat)}, on trial while its pool panics"
+    since = f"after {_in_a_row(health.failures, 'failed call')}"
+    if health.breaker == "half_open":
+        return f"breaker half open {since}, on trial with {health.limit} at a time"
+    return f"suspect {since}, one call at a time"
 
 
 def left_out(notes: Notes, known: Known, tried: frozenset[str] | None, found: Sequence[Seat]) -> tuple[Pairs, int]:

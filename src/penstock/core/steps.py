@@ -11,6 +11,8 @@ from penstock.core.profile import Profile, complexity
 
 Pairs = tuple[str, ...]
 """A replica, why it was left out, the next replica, ..."""
+UNTIL = "|"
+"""In such a reason: behind it stands until when it holds, in seconds on the Gate's axis."""
 Note = tuple[str | float, ...]
 
 

@@ -1,7 +1,7 @@
 """Answers that the gateway gives itself: errors in OpenAI's shape and small JSON pages, as bytes ready to write."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -11,7 +11,7 @@ from penstock.adapters.wire.bodies import LAST_CHUNK, chunk
 from penstock.adapters.wire.response import REASONS
 from penstock.base.errors import error_body
 from penstock.base.nouns import Rates
-from penstock.config.packing import CompressionSpec
+from penstock.config.schema import CompressionSpec
 from penstock.core.limits.bars import duration
 from penstock.gateway.head import Head
 from penstock.gateway.packing import packed
@@ -124,13 +124,12 @@ def ready_page(ready: bool) -> tuple[int, Any]:
     return (200, {"status": "ok"}) if ready else (503, {"status": "not ready"})
 
 
-def local_page(head: Head, ready: Callable[[], bool], models: Callable[[], list[str]]) -> tuple[int, Any]:
-    """Status and body of what is answered here; a key sees the models that it may use."""
+def local_page(head: Head, models: Callable[[], Sequence[str]], ready: Callable[[], bool]) -> tuple[int, Any]:
+    """Status and body of a path that needs no replica."""
     local = head.route.local
     if local == "health":
         return health_page()
     if local == "ready":
         return ready_page(ready())
     name = head.path[len("/v1/models/") :] if local == "model" else ""
-    served = models()
-    return models_page(served if head.models is None else [one for one in served if one in head.models], name)
+    return models_page([model for model in models() if head.models is None or model in head.models], name)

@@ -253,7 +253,7 @@ class Inbound:
 
     def _answer_local(self, head: Head) -> None:
         plane = self.plane
-        status, body = local_page(head, lambda: plane.ready() and not plane.draining, plane.models)
+        status, body = local_page(head, plane.models, lambda: plane.ready() and not plane.draining)
         if status == 404:
             self.refuse("model_not_found")
             return

@@ -8,7 +8,7 @@ import re
 import zlib
 
 from penstock.adapters.wire.response import ResponseHead
-from penstock.config.packing import CompressionSpec
+from penstock.config.schema import CompressionSpec
 
 _TEXTS = re.compile(rb"text/(?!event-stream)|application/(?:[a-z0-9.+-]*\+)?(?:json|xml|x-ndjson|javascript|jsonl)$")
 """Media types of which gzip makes less; sounds and pictures are compressed already."""

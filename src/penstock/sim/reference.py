@@ -3,6 +3,8 @@
 from penstock.config.reference import places, tables
 from penstock.config.scenarios import Scenario
 from penstock.config.schema import File
+from penstock.config.sharing import CacheConf
+from penstock.core.cache.spec import CacheSpec
 from penstock.sim.compare import HIGHER_IS_BETTER, METRICS
 from penstock.sim.pressure import TOLD
 from penstock.sim.report import ROWS
@@ -56,6 +58,7 @@ _UNDER_PRESSURE = """\
 def markdown() -> str:
     """The page."""
     elsewhere = {cls: f"configuration.md{link}" for cls, link in places(File, {}).items()}
+    elsewhere[CacheSpec] = elsewhere[CacheConf]
     for name in WORKLOADS.names():
         elsewhere[WORKLOADS.spec(name)] = f"workloads.md#{name}"
     return f"{_HEAD}{_numbers()}\n## Fields\n{tables(Scenario, elsewhere)}"

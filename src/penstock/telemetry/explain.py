@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from penstock.base.nouns import PRIORITIES, CallRow
 from penstock.core.steps import Chosen, Pairs, Step, Trail
 from penstock.telemetry.explained import Candidate, Choice, Explanation, LeftOut, Moment, Short, Weight
-from penstock.telemetry.story import tell, told_of
+from penstock.telemetry.story import reason, tell, told_of
 
 DIGITS = 6
 """Scores are kept as 32-bit floats: further digits would be noise."""
@@ -82,14 +82,14 @@ def _choice(step: Chosen, arrived: float) -> Choice:
         strategy=step.strategy, how=step.how, picker=step.picker,
         scorers=[Weight(name, weight) for name, weight in step.scorers], candidates=found,
         tied=sum(round(total, DIGITS) == round(best, DIGITS) for total in totals), usable=step.usable,
-        left_out=left_out(step.left), left_out_count=max(step.left_count, len(step.left) // 2), note=list(step.note),
-        doubt=step.doubt,
+        left_out=left_out(step.left, step.at), left_out_count=max(step.left_count, len(step.left) // 2),
+        note=list(step.note), doubt=step.doubt,
     )  # fmt: skip
 
 
-def left_out(pairs: Pairs) -> list[LeftOut]:
+def left_out(pairs: Pairs, at: float) -> list[LeftOut]:
     """Who was left out, and why."""
-    return [LeftOut(replica, reason) for replica, reason in zip(pairs[::2], pairs[1::2], strict=True)]
+    return [LeftOut(replica, reason(why, at)) for replica, why in zip(pairs[::2], pairs[1::2], strict=True)]
 
 
 # ===== the timeline =====

@@ -9,6 +9,7 @@ from typing import Any
 from penstock.base.errors import REFUSALS
 from penstock.base.nouns import PRIORITIES
 from penstock.core.steps import (
+    UNTIL,
     Barred,
     Chosen,
     Denied,
@@ -75,6 +76,12 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
+def reason(told: str, at: float) -> str:
+    """Why a replica was left out, and for how much longer, where that was known then."""
+    text, _, until = told.partition(UNTIL)
+    return f"{text}, for {seconds(float(until) - at)} more" if until else text
+
+
 def listed(pairs: Pairs, total: int) -> str:
     """Who was left out, the first few by name."""
     named = [f"{name} ({why})" for name, why in zip(pairs[::2], pairs[1::2], strict=True)][:MOST_NAMED]
@@ -90,7 +97,8 @@ def _queued(step: Queued) -> str:
     if step.why == "pinned":
         text += f" ({step.left[0]})"
     elif step.left:
-        text += f": {listed(step.left, len(step.left) // 2)}"
+        pairs = tuple(reason(part, step.at) if at % 2 else part for at, part in enumerate(step.left))
+        text += f": {listed(pairs, len(pairs) // 2)}"
     ahead = f"{step.better:,} of a higher priority, {step.equal:,} of its own, {step.own:,} of its tenant"
     return f"{text}; {count(step.waiting, 'call')} waited there ({ahead})" if step.waiting else f"{text}; nobody waited"
 
