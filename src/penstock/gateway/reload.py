@@ -12,7 +12,7 @@ from penstock.base.errors import ConfigError
 from penstock.config.diff import changes
 from penstock.config.schema import Settings
 
-WATCH_S = 0.5
+WATCH_S = 0.25
 """How often the file is looked at. A change is read once it has lasted from one look to the next, so that a file that
 is still being written is left alone: half a file may be a whole configuration."""
 READ_S = 30.0
