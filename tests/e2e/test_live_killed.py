@@ -48,16 +48,21 @@ def sockets(pid: int) -> int:
         return 0  # one of them was closed meanwhile: the next look tells
 
 
+INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A TMPDIR of the test's own; what is left of those who have it is ended."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
+    # A shell lets what it starts in the background ignore SIGINT, and whoever is started then ignores it too.
+    before = signal.signal(INT, signal.default_int_handler)
     yield tmp_path
+    signal.signal(INT, before)
     for mark in started_by(tmp_path):
         kernel.send(mark, signal.SIGKILL)
 
 
-INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 CASES = [("gateway", (INT,)), ("replicas", (KILL,)), ("load", (INT, INT)), ("load", (TERM,)), ("load", (KILL,))]
 
 
