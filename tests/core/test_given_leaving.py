@@ -9,6 +9,7 @@ from penstock.base.nouns import Usage
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.effects import Adopt, Answer, Cancel, Keep, Record, Refuse, Send
 from penstock.core.events import (
+    Arrived,
     Began,
     ClientGone,
     Ended,
@@ -242,3 +243,28 @@ def test_who_must_lead_must_have_what_that_takes() -> None:
     assert [order.id for order in orders if isinstance(order, Send)] == ["c2"]
     machine.on(ended("c2"), 2.0)
     assert nothing_held(machine)
+
+
+# ===== a plain rate of every client =====
+
+
+def of_client(id: str, client: str) -> Arrived:
+    """The same question, from this client without a key."""
+    return Arrived(asked(id).call, client=client)
+
+
+def test_a_kept_answer_counts_for_a_plain_rate() -> None:
+    """A rate is of calls, whatever answers them: who asks for a kept answer too fast is refused like anybody."""
+    machine = house(limits=LimitsSpec(per_client=2))
+    tell(machine, of_client("c1", "@other"), ended("c1"), now=0.0)
+    orders = [machine.on(of_client(f"h{number}", "@one"), 0.1) for number in range(3)]
+    assert [kinds(some) for some in orders] == [["Answer"], ["Answer"], ["Refuse", "Record"]]
+
+
+def test_a_call_counts_once_for_a_plain_rate_whoever_answers_it() -> None:
+    """One whose leader's own fate it was to end is sent itself: that is no second call, nor anybody else's."""
+    machine = house("a", limits=LimitsSpec(per_client=1), seats=2)
+    tell(machine, of_client("c1", "@1"), of_client("c2", "@2"), of_client("c3", "@3"), now=0.0)
+    tell(machine, Failed("c2", 0, "stale_connection"), now=0.1)
+    assert kinds(machine.on(Failed("c3", 0, "stale_connection"), 0.1)) != ["Refuse", "Record"]
+    assert machine.counts()["flights"] == 3

@@ -31,9 +31,11 @@ class Calls(Groups):
         refusal = self._limits.enter(call)
         if refusal is not None:
             self._refuse_unheld(flight, refusal, "", out, now)
+        elif self._limits.on and self._too_fast(flight, event.client, out, now):
+            pass
         elif self.cache is not None and self._limits.on and self._given_at_once(flight, out, now):
             flight.ride = None
-        elif not self._limits.on or self._admit(flight, out, now, event.client):
+        elif not self._limits.on or self._admit(flight, out, now):
             self._flights[call.id] = flight
             self._enter(flight, out, now)
 

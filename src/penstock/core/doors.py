@@ -75,14 +75,25 @@ class Doors(Rivals):
 
     # ===== a call comes =====
 
-    def _admit(self, flight: Flight, out: list[Effect], now: float, client: str = "") -> bool:
+    def _too_fast(self, flight: Flight, client: str, out: list[Effect], now: float) -> bool:
+        """Count the call, whatever will answer it; whether its client sends too many, and is told so."""
+        bar = self._limits.too_fast(flight.call, client, now)
+        if bar is None:
+            return False
+        if self.trails is not None:
+            self.trails.barred(flight, bar, False, now)
+        self._turn_away(flight, bar, out, now)
+        return True
+
+    def _turn_away(self, flight: Flight, bar: Bar, out: list[Effect], now: float) -> None:
+        self._limits.leave(flight.call)
+        self._refuse_unheld(flight, bar.label, bar.detail(now), out, now, bar.retry_after_s(now))
+
+    def _admit(self, flight: Flight, out: list[Effect], now: float) -> bool:
         """Let the call in, or let it wait, or refuse it; whether it is in."""
         limits = self._limits
-        bar: Bar | None = limits.too_fast(flight.call, client, now)
-        if bar is not None:
-            pass
-        elif len(limits.room) and flight.targets and limits.room.busy(lane := limits.lane(flight)):
-            bar = limits.room.first(lane).bar
+        if len(limits.room) and flight.targets and limits.room.busy(lane := limits.lane(flight)):
+            bar: Bar | None = limits.room.first(lane).bar
         else:
             bar = limits.hold(flight, now)
         if bar is None:
@@ -94,8 +105,7 @@ class Doors(Rivals):
         if waits:
             self._bar(flight, bar, wait_s, now)
         else:
-            limits.leave(flight.call)
-            self._refuse_unheld(flight, bar.label, bar.detail(now), out, now, bar.retry_after_s(now))
+            self._turn_away(flight, bar, out, now)
         return False
 
     @staticmethod
