@@ -29,13 +29,8 @@ _accounts = iter(range(1_000_000))
 @pytest.fixture(scope="session")
 def server() -> Iterator[redis.RedisServer]:
     """A Redis; where there is none the test is skipped, or fails where one is asked for."""
-    redis.needed()
-    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        made = redis.RedisServer(Path(folder))
-        try:
-            yield made
-        finally:
-            made.stop()
+    with redis.serving() as made:
+        yield made
 
 
 @pytest.fixture(params=["memory", "socket", "redis"])

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,8 @@ KEYS = [{"name": "team", "key": "sk-team"}, {"name": "other", "key": "sk-other"}
 @pytest.fixture
 def store() -> Iterator[redis.RedisServer]:
     """A Redis of this test alone."""
-    redis.needed()
-    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        made = redis.RedisServer(Path(folder))
-        try:
-            yield made
-        finally:
-            made.stop()
+    with redis.serving() as made:
+        yield made
 
 
 def limited(url: str, *urls: str, shared: dict[str, Any] | None = None, **allowance: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.caching import ALL_EVENTS, EVENTS, USED, WHOLE_STREAM, arrive, ask_for, caching, relayed, told
 from tests.helpers.caching import ASKED_AS_STREAM as STREAM
-from tests.helpers.caching import arrive, ask_for, caching, relayed, told
 from tests.helpers.wire import (
     DONE,
     END,
@@ -19,14 +19,8 @@ from tests.helpers.wire import (
     event,
     request,
     run,
-    stream,
     until,
 )
-
-USED = b'{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}'
-WHOLE_STREAM = stream("one", "two", "three")
-ALL_EVENTS = b"".join([event("one"), event("two"), event("three"), DONE])
-EVENTS = [chunk(event(text)) for text in ("one", "two", "three")]
 
 
 def test_the_same_question_is_answered_from_memory() -> None:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.helpers.caching import ALL_EVENTS, EVENTS, WHOLE_STREAM, arrive, ask_for, caching, relayed
 from tests.helpers.caching import ASKED_AS_STREAM as STREAM
-from tests.helpers.caching import arrive, ask_for, caching, relayed
 from tests.helpers.wire import (
     CLOSE,
     DONE,
@@ -20,14 +20,8 @@ from tests.helpers.wire import (
     event,
     request,
     run,
-    stream,
     until,
 )
-
-USED = b'{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}'
-WHOLE_STREAM = stream("one", "two", "three")
-ALL_EVENTS = b"".join([event("one"), event("two"), event("three"), DONE])
-EVENTS = [chunk(event(text)) for text in ("one", "two", "three")]
 
 
 @pytest.mark.parametrize("begun", [False, True])

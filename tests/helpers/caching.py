@@ -12,7 +12,7 @@ from penstock.config.load import load, read_text
 from penstock.core.effects import Effect, Record
 from penstock.core.events import Event
 from penstock.gateway.build import Gateway
-from tests.helpers.wire import Answer, Client, Engine, request, until
+from tests.helpers.wire import DONE, Answer, Client, Engine, chunk, event, request, stream, until
 
 
 def ask_for(text: str = "Hello", *, stream: bool = False, **fields: Any) -> bytes:
@@ -22,6 +22,10 @@ def ask_for(text: str = "Hello", *, stream: bool = False, **fields: Any) -> byte
 
 
 ASKED_AS_STREAM = ask_for(stream=True)
+USED = b'{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}'
+WHOLE_STREAM = stream("one", "two", "three")
+ALL_EVENTS = b"".join([event("one"), event("two"), event("three"), DONE])
+EVENTS = [chunk(event(text)) for text in ("one", "two", "three")]
 
 
 class House:

@@ -8,6 +8,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,18 @@ def needed() -> None:
     if shutil.which("redis-server") is None:
         assert "redis" not in os.environ.get(NEEDS, ""), MISSING
         pytest.skip(MISSING)
+
+
+@contextmanager
+def serving() -> Iterator["RedisServer"]:
+    """One that ends with the block, in a folder whose path is short."""
+    needed()
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        made = RedisServer(Path(folder))
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 class RedisServer:

@@ -89,11 +89,11 @@ def test_accounts() -> None:
     assert (views["a"].in_flight, views["a"].waiting, views["a"].limits[0].used) == (3, 1, 7)
 
 
-def test_leases() -> None:
-    """Messages and grants are sums; the store is up when it is for all."""
+def test_stores() -> None:
+    """Counters of the way to a store are sums; the store is up when it is for all."""
     parts = [{"lease_messages": 3.0, "lease_store_up": 1.0}, {"lease_messages": 4.0, "lease_store_up": 0.0}]
-    assert joined.leases(parts) == {"lease_messages": 7.0, "lease_store_up": 0.0}
-    assert joined.leases([]) == {}
+    assert joined.stores(parts) == {"lease_messages": 7.0, "lease_store_up": 0.0}
+    assert joined.stores([]) == {}
 
 
 def test_caches_of_several_processes_are_one() -> None:

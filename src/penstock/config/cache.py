@@ -4,10 +4,8 @@ from msgspec.structs import asdict
 
 from penstock.config.mistakes import Mistakes, did_you_mean
 from penstock.config.schema import File
+from penstock.config.sharing import STORES
 from penstock.core.cache.spec import CacheSpec
-
-STORES = ("redis://", "rediss://", "unix://")
-"""How the URL of a store may begin."""
 
 
 def assemble(file: File, mistakes: Mistakes) -> CacheSpec | None:

@@ -9,6 +9,7 @@ from penstock.config.fleet import check_pem
 from penstock.config.keys import ReadFile, client_keys, hash_of, plain_key_warning
 from penstock.config.mistakes import Mistakes, Path
 from penstock.config.schema import File, PoolConf, ServerSpec
+from penstock.config.sharing import STORES
 from penstock.config.tenants import Tenants
 from penstock.config.workers import workers
 from penstock.core.spec import ProbeSpec
@@ -26,8 +27,6 @@ _POSITIVE = {
 """Fields where 0 would mean that nothing works, rather than "never" or "at once"."""
 DATABASES = ("sqlite://", "postgresql://", "postgresql+psycopg://", "postgres://")
 """How the URL of a ledger's database may begin."""
-STORES = ("redis://", "rediss://", "unix://")
-"""The same of the store of shared limits."""
 SHORTEST_INTERVAL_S = 0.05
 """Probing and scraping more often than this would be a load of its own."""
 

@@ -4,6 +4,7 @@ Whatever is taken is written down here and given back here, on every way out, an
 something is taken, and for whom, is decided above: by `chances` after a failure, by `calls` otherwise.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -27,7 +28,7 @@ RETRY_AFTER_S = (1.0, 60.0)
 """Bounds of the Retry-After that we work out ourselves."""
 
 
-class Books:
+class Books(ABC):
     """The calls in flight and what they hold. Every method that takes `out` appends its orders there."""
 
     __slots__ = ("_fleet", "_flights", "_limits", "_timers", "_waiting", "max_waiting", "trails")
@@ -275,27 +276,27 @@ class Books:
         if flight.sharing is not None:
             self._unshare(flight, flight.sharing, outcome, status)
 
+    @abstractmethod
     def _unshare(self, flight: Flight, sharing: Sharing, outcome: str, status: int) -> None:
         """It is over: what becomes of those that have one answer with it."""
-        raise NotImplementedError
 
     # ===== calls that go together: `groups` =====
 
+    @abstractmethod
     def _load(self, flight: Flight, out: list[Effect], now: float) -> None:
         """It is about to be sent: where it is a group, say who is aboard."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _scratch(self, flight: Flight) -> None:
         """It waits for others no more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _unload(self, carrier: Flight, out: list[Effect], now: float) -> list[Flight]:
         """The group is over; those that were aboard, each with what it has been through."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _leave(self, flight: Flight, out: list[Effect], now: float) -> bool:
         """It is over: those who wait for it need not any more. Whether it was a group, which has no row."""
-        raise NotImplementedError
 
 
 def _told(flight: Flight) -> Literal["bypass", "miss", "lead"]:

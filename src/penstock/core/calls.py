@@ -10,7 +10,6 @@ from penstock.core.effects import Effect
 from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
 from penstock.core.flight import Flight, Ride
 from penstock.core.groups import Groups
-from penstock.core.pool import Pool
 
 
 class Calls(Groups):
@@ -57,38 +56,6 @@ class Calls(Groups):
         if flight.ride is not None and self._gather(flight, flight.ride, out, now):
             return
         self._dispatch(flight, out, now)
-
-    def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
-        """Send a new call, or let it wait; the first target that can do either now has it."""
-        targets = flight.targets
-        for index, (name, model) in enumerate(targets):
-            pool = self._fleet.pools[name]
-            if pool.may_pass(flight.call, model, now):
-                seat = pool.take(flight, model, now)
-                if seat is not None:
-                    flight.target = index
-                    self._send(flight, pool, seat, out, now)
-                    return
-            if pool.usable(model) and self._wait(flight, index, pool, now) is None:
-                return
-        refusal = self._wait(flight, 0, self._fleet.pools[targets[0].pool], now)
-        if refusal is not None:
-            self._refuse(flight, refusal, out, now)
-
-    def _wait(self, flight: Flight, target: int, pool: Pool, now: float) -> Label | None:
-        """Join the line of a target; why not, if it is full."""
-        model = flight.targets[target].model
-        refusal: Label | None = "queue_full" if self._waiting >= self.max_waiting else None
-        refusal = refusal or pool.refusal(flight, model, now)
-        if refusal is None and pool.refuses(flight.call, now):
-            refusal = "saturated"
-        if refusal is not None:
-            if self.trails is not None:
-                self.trails.refused(flight, pool, model, refusal, self._waiting, now)
-            return refusal
-        flight.target = target
-        self._enqueue(flight, pool, model, now)
-        return None
 
     # ===== an attempt goes on =====
 

@@ -1,8 +1,12 @@
-"""Doors: calls that their limits let in, keep waiting, or send away. A part of the Gate.
+"""Doors: calls that their limits let in, keep waiting, or send away; and the way on. A part of the Gate.
 
-Whether a call may pass, and what it holds then, is `limits`' arithmetic; where it goes once it is in, `calls` says.
+Whether a call may pass, and what it holds then, is `limits`' arithmetic. Once it is in, it goes to a replica or into
+a line.
 """
 
+from abc import abstractmethod
+
+from penstock.base.errors import Label
 from penstock.base.nouns import AccountView
 from penstock.base.rand import Rand
 from penstock.core.catalog import Catalog
@@ -13,6 +17,7 @@ from penstock.core.flight import Flight
 from penstock.core.limits.bars import Bar
 from penstock.core.limits.leases import TICK_S
 from penstock.core.limits.spec import LimitsSpec
+from penstock.core.pool import Pool
 from penstock.core.rivals import Rivals
 from penstock.core.timers import Timers
 
@@ -194,6 +199,40 @@ class Doors(Rivals):
     def _send_away(self, flight: Flight, bar: Bar, out: list[Effect], now: float) -> None:
         self._refuse(flight, bar.label, out, now, bar.detail(now), retry_after_s=bar.retry_after_s(now))
 
+    # ===== on to a replica, or into a line =====
+
+    @abstractmethod
     def _enter(self, flight: Flight, out: list[Effect], now: float) -> None:
-        """It is in: on to a replica, or into a line."""
-        raise NotImplementedError
+        """It is in: who answers it?"""
+
+    def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
+        """Send a new call, or let it wait; the first target that can do either now has it."""
+        targets = flight.targets
+        for index, (name, model) in enumerate(targets):
+            pool = self._fleet.pools[name]
+            if pool.may_pass(flight.call, model, now):
+                seat = pool.take(flight, model, now)
+                if seat is not None:
+                    flight.target = index
+                    self._send(flight, pool, seat, out, now)
+                    return
+            if pool.usable(model) and self._wait(flight, index, pool, now) is None:
+                return
+        refusal = self._wait(flight, 0, self._fleet.pools[targets[0].pool], now)
+        if refusal is not None:
+            self._refuse(flight, refusal, out, now)
+
+    def _wait(self, flight: Flight, target: int, pool: Pool, now: float) -> Label | None:
+        """Join the line of a target; why not, if it is full."""
+        model = flight.targets[target].model
+        refusal: Label | None = "queue_full" if self._waiting >= self.max_waiting else None
+        refusal = refusal or pool.refusal(flight, model, now)
+        if refusal is None and pool.refuses(flight.call, now):
+            refusal = "saturated"
+        if refusal is not None:
+            if self.trails is not None:
+                self.trails.refused(flight, pool, model, refusal, self._waiting, now)
+            return refusal
+        flight.target = target
+        self._enqueue(flight, pool, model, now)
+        return None

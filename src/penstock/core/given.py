@@ -222,9 +222,6 @@ class Given(Doors):
         flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(flight.call)
         self._dispatch(flight, out, now)
 
-    def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
-        raise NotImplementedError
-
     # ===== one of several is over =====
 
     def _kept(self, flight: Flight, sharing: Sharing, event: Ended, out: list[Effect], now: float) -> None:

@@ -93,10 +93,6 @@ class Groups(Given):
                 self.trails.joined(flight, carrier.call.id, len(flights), now)
         self._dispatch(carrier, out, now)
 
-    def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
-        """Send it, or let it wait for a seat."""
-        raise NotImplementedError
-
     # ===== a group on its way =====
 
     def _load(self, flight: Flight, out: list[Effect], now: float) -> None:

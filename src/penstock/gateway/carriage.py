@@ -35,7 +35,7 @@ class Yard(Plane, Protocol):
         ...
 
 
-class _Shelf:
+class _Kept:
     """Stands where an attempt expects a client's connection."""
 
     __slots__ = ("deadline", "full", "pieces", "size", "write")
@@ -65,7 +65,7 @@ class Carriage:
     """Pieces of an answer come without the marks of chunks."""
     wants_usage = False
 
-    __slots__ = ("_aboard", "_attempt", "_response", "_shelf", "_weights", "head", "id", "plane", "winner", "yard")
+    __slots__ = ("_aboard", "_attempt", "_kept", "_response", "_weights", "head", "id", "plane", "winner", "yard")
 
     head: Head
     _response: ResponseHead
@@ -75,7 +75,7 @@ class Carriage:
         self.yard = yard
         self.plane: Plane = yard
         self.winner: Attempt | None = None
-        self._shelf = _Shelf()
+        self._kept = _Kept()
         self._aboard: tuple[Aboard, ...] = order.aboard
         self._weights: list[int] = []
         self._attempt: Attempt | None = None
@@ -83,7 +83,7 @@ class Carriage:
     @property
     def client(self) -> Client | None:
         """Where the answer goes."""
-        return self._shelf
+        return self._kept
 
     def send(self, order: Send, pool: Pool | None) -> None:
         """Make the attempt."""
@@ -103,10 +103,10 @@ class Carriage:
 
     def expire(self, now: float) -> None:
         """Look whether it takes too long."""
-        if self._attempt is not None and self._shelf.deadline <= now:
+        if self._attempt is not None and self._kept.deadline <= now:
             self._attempt.expire(now)
             if self._attempt is not None:
-                self._shelf.deadline = self._attempt.deadline()
+                self._kept.deadline = self._attempt.deadline()
 
     # ===== of the attempt =====
 
@@ -149,8 +149,8 @@ class Carriage:
         if attempt is None:
             return
         parts = None
-        if ended.status == 200 and not self._shelf.full and not attempt.response.encoded:
-            parts = parts_of(b"".join(self._shelf.pieces), self._weights)
+        if ended.status == 200 and not self._kept.full and not attempt.response.encoded:
+            parts = parts_of(b"".join(self._kept.pieces), self._weights)
             if parts is None:
                 log.warning("replica %s did not answer a list of %d as expected: each is asked alone",
                             attempt.pool.replica.id, len(self._weights))  # fmt: skip

@@ -21,7 +21,7 @@ _VALUES = {
     for name in (b"input", b"prompt")
 }
 _INDEX = re.compile(rb'"index"[ \t\r\n]*+:[ \t\r\n]*+[0-9]++')
-_COUNTED = ("prompt_tokens", "completion_tokens", "total_tokens")
+
 _Item = tuple[int, int, int, int]
 
 

@@ -20,7 +20,7 @@ from penstock.config.schema import Settings
 from penstock.core.events import Recalled
 from penstock.drive.following import Following
 from penstock.drive.segments import Segments
-from penstock.gateway.booking import folder_of
+from penstock.gateway.booking import COMMIT_S, folder_of
 from penstock.gateway.outbox import Outbox
 from penstock.telemetry.bookings import Bookings
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.ledger")
 
-COMMIT_S: Final = 0.5
-"""How often is tried again what could not be put on disk."""
 STOP_S: Final = 5.0
 RECALL_S: Final = 5.0
 """How long a start waits at most to be told what was used of limits before."""

@@ -14,6 +14,7 @@ from penstock.base.entries import Used
 from penstock.base.leases import AccountKey, Ask, Question, Want
 from penstock.config.schema import Settings
 from penstock.core.limits.book import LeaseBook
+from penstock.core.limits.recall import accounts_of
 from penstock.core.limits.spans import span_of
 from penstock.core.limits.spec import SharedSpec
 from penstock.core.split import limited
@@ -64,14 +65,12 @@ class Recall:
         """Count these. `served`: the name by which limits know the model that a client named."""
         used: dict[AccountKey, dict[str, dict[int, int]]] = {}
         for line in lines:
-            model = served(line.model)
-            for kind, name in (("tenant", line.tenant), ("key", line.key), ("everybody", "")):
-                for account in ((kind, name, ""), (kind, name, model)):
-                    meters = used.setdefault(account, {})
-                    for what, amount in _amounts(line):
-                        stretches = meters.setdefault(what, {})
-                        index = span_of(what).index(line.at)
-                        stretches[index] = stretches.get(index, 0) + amount
+            for account in accounts_of(line, served(line.model)):
+                meters = used.setdefault(account, {})
+                for what, amount in _amounts(line):
+                    stretches = meters.setdefault(what, {})
+                    index = span_of(what).index(line.at)
+                    stretches[index] = stretches.get(index, 0) + amount
         self._number += 1
         asks = tuple(
             Ask(account, self._number, tuple(Want(what, 0, tuple(sorted(at.items()))) for what, at in meters.items()))

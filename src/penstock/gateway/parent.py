@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from penstock.base.contents import CacheView
-from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
+from penstock.base.nouns import AccountView, PoolView, ReplicaView
 from penstock.config.schema import Settings
 from penstock.core.effects import Effect
 from penstock.core.events import Event, Invalidated, Listed, Metered, Observed, Probed, Recalled
@@ -79,7 +79,7 @@ class Past:
         """What one of them showed last."""
         self.totals = totals_of(added([self.totals, last.totals]))
         self.lost += last.ledger.get("lost", 0)
-        self.leases = joined.leases([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
+        self.leases = joined.stores([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
         if last.cache is not None:
             self.cache = joined.caches(self.cache, [replace(last.cache, entries=0, bytes=0, leading=0, following=0)])
         self.store = joined.stores([self.store, last.store | {"cache_store_up": 1}]) if last.store else self.store
@@ -194,11 +194,7 @@ class Parent(Gateway):
         elif isinstance(event, Invalidated):
             self.workers.learnt(event)
         elif isinstance(event, Recalled):
-            self._recall.tell(event.used, self._served, now)
-
-    def _served(self, name: str) -> str:
-        targets = self.gate.catalog.targets(Call(id="", model=name))
-        return targets[0].model if targets else name
+            self._recall.tell(event.used, self.gate.served, now)
 
     def _announce(self, effective: Settings) -> None:
         super()._announce(effective)
@@ -310,7 +306,7 @@ class Parent(Gateway):
         stores = [self.caching.metrics(), self._past.store, *(one.store for one in self._shown())]
         return (
             super()._kept()
-            | joined.leases([*leases, self._past.leases] if leases else [])
+            | joined.stores([*leases, self._past.leases] if leases else [])
             | joined.stores([one for one in stores if one])
         )
 

@@ -17,6 +17,7 @@ from penstock.base.nouns import CallRow
 from penstock.core.effects import Adopt, Cancel, Carry, Effect, Record, Send
 from penstock.core.events import ClientGone, Event, Failed
 from penstock.drive.segments import Segments
+from penstock.telemetry.attempts import Name, moved, taken
 
 _encode = msgspec.json.Encoder().encode
 HEDGE_LOST: Final = "hedge_lost"
@@ -43,7 +44,7 @@ class Bookings:
         self._put = segments.put
         self._call_soon = call_soon
         self._due = False
-        self._sent: dict[str | tuple[str, int], tuple[str, float]] = {}
+        self._sent: dict[Name, tuple[str, float]] = {}
         """Call (first attempt) or (call, attempt) -> replica, and when it was sent; until the call is over."""
         self._lost: dict[str, list[_Lost]] = {}
         self._aboard: dict[str, dict[str, None]] = {}
@@ -73,13 +74,7 @@ class Bookings:
 
     def _adopted(self, call: str, by: str) -> None:
         """The attempts of a call are another's from now on, those that failed as well."""
-        first = self._sent.pop(call, None)
-        if first is not None:
-            self._sent[by] = first
-            number = 2
-            while (later := self._sent.pop((call, number), None)) is not None:
-                self._sent[by, number] = later
-                number += 1
+        moved(self._sent, call, by)
         if self._lost and (lost := self._lost.pop(call, None)) is not None:
             self._lost[by] = lost
 
@@ -118,11 +113,8 @@ class Bookings:
         if order.aboard:
             self._aboard[order.id] = dict.fromkeys(one.id for one in order.aboard)
             self._group_of.update(dict.fromkeys(self._aboard[order.id], order.id))
-            return
-        attempt, found = 1, self._sent.pop(order.id, None)
-        while found is not None:
-            attempt += 1
-            found = self._sent.pop((order.id, attempt), None)
+        else:
+            taken(self._sent, order.id)
 
     def _ended(self, call: str, attempt: int, what: str, now: float, event: Event) -> None:
         sent = self._sent.get(call if attempt == 1 else (call, attempt))

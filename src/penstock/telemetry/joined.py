@@ -99,8 +99,8 @@ def _account(told: list[AccountView]) -> AccountView:
     )  # fmt: skip
 
 
-def leases(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Counters are sums; the store is there when it is for all."""
+def stores(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The way to a store that processes share, of all: counters are sums, and it is up where it is for each."""
     total: dict[str, float] = {}
     for part in parts:
         for name, value in part.items():
@@ -152,13 +152,3 @@ def caches(own: CacheView | None, others: Iterable[CacheView]) -> CacheView:
     names = [name for name in CacheView.__struct_fields__ if name != "calls"]
     sums = {name: sum(getattr(view, name) for view in views) for name in names}
     return CacheView(calls=summed([view.calls for view in views]), **sums)
-
-
-def stores(others: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The way to the store of shared answers, of all: it is up where it is for each."""
-    found: dict[str, float] = {}
-    for one in others:
-        for name, value in one.items():
-            known = found.get(name)
-            found[name] = value if known is None else min(known, value) if name.endswith("_up") else known + value
-    return found

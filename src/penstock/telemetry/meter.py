@@ -10,6 +10,7 @@ from typing import Any
 from penstock.base.nouns import CallRow
 from penstock.core.effects import Adopt, Carry, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Event, Failed, Observed, Probed
+from penstock.telemetry.attempts import Name, moved, taken
 from penstock.telemetry.histogram import DURATION_S, FIRST_TOKEN_S, PER_TOKEN_S, QUEUE_S, Histogram
 
 MAX_NAMES = 200
@@ -127,7 +128,7 @@ class Meter:
         """Requests that carried several calls, by how many."""
         self._names = tuple(_Names(max_names) for _ in ("pool", "model", "tenant"))
         self._kinds: dict[tuple[str, str, str, int, int, bool, str, bool], _Kind] = {}
-        self._tried: dict[str | tuple[str, int], str] = {}
+        self._tried: dict[Name, str] = {}
         """Call (first attempt) or (call, attempt) -> replica, until the call is over: Failed does not name it."""
         self._rare: dict[type, Callable[[Any], None]] = {
             Failed: self._failed,
@@ -177,22 +178,12 @@ class Meter:
         if order.aboard:
             calls = len(order.aboard)
             self.groups[calls] = self.groups.get(calls, 0) + 1
-            return
-        attempt = 1
-        found = self._tried.pop(order.id, None)
-        while found is not None:
-            attempt += 1
-            found = self._tried.pop((order.id, attempt), None)
+        else:
+            taken(self._tried, order.id)
 
     def _adopted(self, order: Adopt) -> None:
         """Attempts are another call's from now on."""
-        first = self._tried.pop(order.id, None)
-        if first is not None:
-            self._tried[order.by] = first
-            number = 2
-            while (later := self._tried.pop((order.id, number), None)) is not None:
-                self._tried[order.by, number] = later
-                number += 1
+        moved(self._tried, order.id, order.by)
 
     def _failed(self, fact: Failed) -> None:
         name = self._tried.get(fact.id if fact.attempt == 1 else (fact.id, fact.attempt))

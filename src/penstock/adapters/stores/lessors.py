@@ -3,7 +3,6 @@
 from penstock.adapters.stores.lease_socket import LeaseClient
 from penstock.base.ports import LeaseStore
 
-REDIS = ("redis://", "rediss://", "unix://")
 SOCKET = "penstock+unix:"
 """Before the path of a `LeaseServer`'s socket."""
 

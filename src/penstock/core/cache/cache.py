@@ -1,7 +1,7 @@
 """The cache: what of it the Gate asks for each call, and what it counts."""
 
 from penstock.base.contents import CacheState, CacheView
-from penstock.core.cache.index import Entry, Index
+from penstock.core.cache.index import Entry, Index, matches
 from penstock.core.cache.rules import Use, key_of, rule_of, use_of
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.flight import Flight, Sharing
@@ -63,8 +63,7 @@ class Cache:
     def invalidate(self, tag: str | None, model: str | None, tenant: str | None) -> tuple[str, ...]:
         """The keys of what must not be given any more; what is being made now is not kept, and not joined."""
         for sharing in list(self.sharings.values()):
-            whose = sharing.leader.call.tenant, sharing.leader.targets[0].model
-            if (tag is None or tag in sharing.tags) and tenant in (None, whose[0]) and model in (None, whose[1]):
+            if matches(self.entry(sharing, 0, 0.0, 0.0), tag, model, tenant):
                 sharing.keep = False
                 self.close(sharing)
         return self.index.drop(tag, model, tenant)

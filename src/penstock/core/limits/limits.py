@@ -223,20 +223,17 @@ class Limits:
 
     def settle_free(self, flight: Flight, outcome: str) -> None:
         """The call is over, and nothing was generated for it: it counts as a request where it got something."""
-        hold = flight.hold
-        if hold is not None:
-            flight.hold = None
-            hold.settle(outcome == "ok" or flight.began is not None, 0, 0)
-            self._holds -= 1
+        if flight.hold is not None:
+            self.release(flight, counts=outcome == "ok" or flight.began is not None)
             if len(self.room):
                 self.free(flight.call.tenant)
 
-    def release(self, flight: Flight) -> None:
-        """Give back what it holds: it is asked anew what it may need."""
+    def release(self, flight: Flight, *, counts: bool = False) -> None:
+        """Give back what it holds, but for the request itself where that `counts`."""
         hold = flight.hold
         if hold is not None:
             flight.hold = None
-            hold.settle(False, 0, 0)
+            hold.settle(counts, 0, 0)
             self._holds -= 1
 
     def free(self, tenant: str) -> None:

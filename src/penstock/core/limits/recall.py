@@ -8,13 +8,18 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from penstock.base.entries import Used
+from penstock.base.leases import AccountKey
 from penstock.core.limits.account import Account
 from penstock.core.limits.windows import Calendar, Window
 
 LEAST_BUCKET_S: Final = 60.0
 """Of the windows that it counts in."""
-Whose = tuple[str, str, str]
-"""Kind, name, and model where it is one model's."""
+
+
+def accounts_of(used: Used, model: str) -> list[AccountKey]:
+    """Whose limits a line concerns, with the name by which limits know its model."""
+    owners = (("tenant", used.tenant), ("key", used.key), ("everybody", ""))
+    return [(kind, name, which) for kind, name in owners for which in ("", model)]
 
 
 class _Past:
@@ -57,7 +62,7 @@ class Recollection:
     __slots__ = ("_past",)
 
     def __init__(self) -> None:
-        self._past: dict[Whose, _Past] = {}
+        self._past: dict[AccountKey, _Past] = {}
 
     def __len__(self) -> int:
         return len(self._past)
@@ -65,15 +70,13 @@ class Recollection:
     def take(self, lines: Iterable[Used], served: Callable[[str], str]) -> None:
         """Remember these. `served`: the name by which limits know the model that a client named."""
         for used in lines:
-            model = served(used.model)
-            for kind, name in (("tenant", used.tenant), ("key", used.key), ("everybody", "")):
-                for whose in ((kind, name, ""), (kind, name, model)):
-                    past = self._past.get(whose)
-                    if past is None:
-                        past = self._past[whose] = _Past()
-                    past.add(used)
+            for whose in accounts_of(used, served(used.model)):
+                past = self._past.get(whose)
+                if past is None:
+                    past = self._past[whose] = _Past()
+                past.add(used)
 
-    def give(self, whose: Whose, account: Account) -> None:
+    def give(self, whose: AccountKey, account: Account) -> None:
         """The account is open: what was used is its own."""
         past = self._past.pop(whose, None)
         if past is not None:
