@@ -45,12 +45,13 @@ def test_who_is_not_told_of_is_as_it_is_seen() -> None:
 
 
 def test_pools_are_added_up() -> None:
-    """What waits is a sum, the oldest is the oldest, and fairness is that of the least fair."""
+    """What waits is a sum, the oldest is the oldest, fairness is that of the least fair, and seats that are on their way
+    from one worker to another are counted nevertheless."""
     first = pool_view(queued=2, queued_by_priority={"high": 2}, oldest_s=1.0, fairness=0.9, ejections={"slow": 1})
     second = pool_view(queued=3, queued_by_priority={"high": 1, "low": 2}, oldest_s=3.0, fairness=0.7, panic=True)
-    (view,) = joined.pools([pool_view(replicas=5)], [[first], [second]])
+    (view,) = joined.pools([pool_view(replicas=5, seats=10)], [[first], [second]])
     assert (view.queued, view.queued_by_priority, view.oldest_s) == (5, {"high": 3, "low": 2}, 3.0)
-    assert (view.fairness, view.panic, view.ejections, view.seats, view.replicas) == (0.7, True, {"slow": 1}, 8, 5)
+    assert (view.fairness, view.panic, view.ejections, view.seats, view.replicas) == (0.7, True, {"slow": 1}, 10, 5)
 
 
 def seen(**fields: object) -> ReplicaSeen:

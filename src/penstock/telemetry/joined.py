@@ -51,7 +51,8 @@ def _mean(pairs: Iterable[tuple[float | None, float]]) -> float | None:
 
 
 def pools(own: Sequence[PoolView], others: Iterable[Sequence[PoolView]]) -> list[PoolView]:
-    """The pools: as for replicas. A pool's fairness is that of the worker that is least fair."""
+    """The pools: as for replicas. Seats are counted by who looks: some are always on their way between those who send.
+    A pool's fairness is that of the worker that is least fair."""
     by_name: dict[str, list[PoolView]] = {}
     for views in others:
         for view in views:
@@ -69,7 +70,7 @@ def _pool(own: PoolView, told: list[PoolView]) -> PoolView:
         queued_by_priority=summed(view.queued_by_priority for view in told),
         queued_by_tenant=summed(view.queued_by_tenant for view in told),
         fairness=min(fair, default=None), in_flight=sum(view.in_flight for view in told),
-        seats=sum(view.seats for view in told), healthy=min(view.healthy for view in told),
+        healthy=min(view.healthy for view in told),
         panic=any(view.panic for view in told), ejections=summed(view.ejections for view in told),
     )  # fmt: skip
 
