@@ -54,6 +54,8 @@ USERS = [f"{number * 2_654_435_761 % 2**64:016x}" for number in range(997)]
 DRAWN = 10_000
 """Sizes and tenants that are drawn together."""
 REPEATS = 50
+ARRIVING = 500
+"""Rows a second, at which what has waited comes in at least."""
 
 
 def made(count: int, seed: int) -> Iterator[Record]:
@@ -274,9 +276,9 @@ def away(asked: argparse.Namespace) -> dict[str, Any]:
             tree = {"pools": [pool(*engines.urls)], "ledger": {"folder": str(folder / "own"), "database": server.url}}
             with ending(gateway := Gateway(folder, tree)):
                 outage = Outage(gateway, server.kill, server.start)
-                calls = outage.go(asked.seconds)
+                calls = outage.go(asked.seconds, 300.0)
                 began = time.monotonic()
-                arrived(gateway, server.url, calls)
+                arrived(gateway, server.url, calls, 60.0 + calls / ARRIVING)
     return {
         "calls": calls, "arrived_after_s": round(time.monotonic() - began, 1),
         "journal_mb": round(outage.most_waiting_bytes / 1e6, 1),
