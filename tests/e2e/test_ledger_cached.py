@@ -1,5 +1,5 @@
-"""The ledger of traffic that repeats itself: what was given from a cache, or with another call, was generated for nobody
-else; each call of an engine is paid once, by the call that it was made for."""
+"""The ledger of traffic that repeats itself: what was given from a cache, or with another call, costs nobody a token;
+each answer of an engine is paid once, by the call that it was made for."""
 
 import sqlite3
 from collections import Counter
@@ -20,7 +20,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 FAULTS = (
     (),
-    ("status,status=503,probability=0.1", "close_mid_stream,after=2,probability=0.05", "reset_before_head,probability=0.05"),
+    (
+        "status,status=503,probability=0.1", "close_mid_stream,after=2,probability=0.05",
+        "reset_before_head,probability=0.05",
+    ),
 )  # fmt: skip
 DAY = {"tokens_per_day": 10**9, "budget_per_day": 10**6}
 """Limits that nobody meets: their accounts are compared."""
@@ -85,7 +88,9 @@ def audited(start: Start, folder: Path, calls: int, rounds: int, cache: dict[str
             return await accounts(Rig(gateway, ports)), await said(gateway.admin_port, "/admin/tenants")
 
         engines, views = run(main, 150.0)
-        until(lambda: run(lambda: said(gateway.admin_port, "/admin/ledger"))["written"] >= len(repeats.known), 30.0, str)
+        until(
+            lambda: run(lambda: said(gateway.admin_port, "/admin/ledger"))["written"] >= len(repeats.known), 30.0, str
+        )
     with closing(sqlite3.connect(ledger / "ledger.db")) as base:
         rows = [Row(*found) for found in base.execute(f"SELECT {', '.join(Row._fields)} FROM calls")]
     assert len(rows) == len({row.client_id for row in rows}) == len(repeats.known), "each call once"
@@ -111,7 +116,7 @@ def check(books: Books, charged: bool) -> None:
         if mine.outcome == "completed":
             # who followed, and had the answer from somebody who left, pays for it
             assert mine.state == row.cache or (mine.state, row.cache) == ("coalesced", "miss"), where
-            assert mine.said not in ("bypass", "refresh") or row.cache == (mine.said if mine.said == "bypass" else "miss"), where
+            assert row.cache == {"bypass": "bypass", "refresh": "miss"}.get(mine.said, row.cache), where
             assert (row.outcome, row.status, row.estimated) == ("ok", 200, 0), where
             assert (row.cache in GIVEN and not charged) or row.tokens == next(iter(sizes_of)), where
         elif not charged:
@@ -151,8 +156,8 @@ def paid_once(books: Books) -> None:
 
 def test_what_a_cache_gives_is_paid_by_whom_it_was_made_for(start: Start, tmp_path: Path) -> None:
     """Hits, followers, bypasses, refreshed answers; leaders and followers that leave, engines that fail: what was given
-    costs a request and no token, and no engine has heard of it; who inherits an answer pays for it; every answer that an
-    engine finished is paid once, to the token; limits and the ledger agree to the billionth."""
+    costs a request and no token, and no engine has heard of it; who inherits an answer pays for it; every answer that
+    an engine finished is paid once, to the token; limits and the ledger agree to the billionth."""
     books = audited(start, tmp_path, 2_500, 3, {})
     states = Counter(row.cache for row in books.rows.values())
     assert states["hit"] > 1_000
@@ -171,7 +176,7 @@ def test_what_a_cache_gives_is_paid_by_whom_it_was_made_for(start: Start, tmp_pa
 
 
 def test_what_a_cache_gives_is_charged_where_the_file_says_so(start: Start, tmp_path: Path) -> None:
-    """With `charge: tokens` every whole answer costs what it would have cost, whoever made it, and limits say the same."""
+    """With `charge: tokens` every whole answer costs what it would have cost, whoever made it; limits say the same."""
     books = audited(start, tmp_path, 1_000, 1, {"charge": "tokens"})
     assert Counter(row.cache for row in books.rows.values())["hit"] > 300
     check(books, charged=True)

@@ -1,5 +1,5 @@
-"""Traffic that repeats itself, and what each of its clients knows: hits, followers of one answer, those who leave it, calls
-that want no kept answer. For audits of what such calls cost whom.
+"""Traffic that repeats itself, and what each of its clients knows: hits, followers of one answer, those who leave it,
+calls that want no kept answer. For audits of what such calls cost whom.
 
 Every question's answer is determined, so that engines must count the same tokens whenever they are asked it.
 """
