@@ -222,7 +222,9 @@ def check(known: dict[str, Known], rows: dict[str, Row], done: dict[str, dict[in
             batched, inherited = "embedding" in mine.kind, (mine.cache, row.cache) == ("coalesced", "miss")
             finished = [one[:2] for one in own.values() if one.outcome == "finished"]
             assert row.cache in GIVEN or batched or inherited or row.tokens in finished, where
+            assert row.cache in GIVEN or mine.delivered in (0, row.completion_tokens), where
         elif mine.outcome == "refused":
+            assert row.outcome != "limits_away" or mine.tenant in ("counted", "thrifty"), where
             assert (row.tokens, row.outcome == "ok") == ((0, 0), False), where
         elif mine.outcome == "mistake":
             assert (row.tokens, row.status) in (((0, 0), 400), ((0, 0), 413), ((0, 0), 429), ((0, 0), 503)), where

@@ -13,7 +13,7 @@ from tests.e2e.conftest import Start
 from tests.helpers.audit import TENANTS, Done, Rig, accounts, tree
 from tests.helpers.processes import Emulators, ending, until
 from tests.helpers.repeats import CROWDS, LIMIT, Heard, Question, Repeats
-from tests.helpers.traffic import at_rest, pool, ready, said
+from tests.helpers.traffic import ask, at_rest, pool, ready, said
 from tests.helpers.wire import run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -58,6 +58,10 @@ class Books(NamedTuple):
     engines: dict[str, dict[int, Done]]
     used: dict[str, dict[str, float]]
     """By tenant and limit."""
+    counted: dict[str, int]
+    """What the cache had to do with calls, as it counts them."""
+    page: str
+    """Metrics."""
 
 
 def audited(start: Start, folder: Path, calls: int, rounds: int, cache: dict[str, Any]) -> Books:
@@ -81,13 +85,15 @@ def audited(start: Start, folder: Path, calls: int, rounds: int, cache: dict[str
         gateway = start({**file, "cache": cache, "unknown_price": "refuse"})
         repeats = Repeats(Rig(gateway, ports), calls, rounds, seed=3)
 
-        async def main() -> tuple[dict[str, dict[int, Done]], list[dict[str, Any]]]:
+        async def main() -> tuple[dict[str, dict[int, Done]], list[dict[str, Any]], dict[str, int], str]:
             await ready(gateway, 3)
             await repeats.go()
             await at_rest(gateway, 20.0)
-            return await accounts(Rig(gateway, ports)), await said(gateway.admin_port, "/admin/tenants")
+            page = (await ask(gateway.admin_port, None, "/metrics")).body.decode()
+            counted = (await said(gateway.admin_port, "/admin/cache"))["calls"]
+            return await accounts(Rig(gateway, ports)), await said(gateway.admin_port, "/admin/tenants"), counted, page
 
-        engines, views = run(main, 150.0)
+        engines, views, counted, page = run(main, 150.0)
         until(
             lambda: run(lambda: said(gateway.admin_port, "/admin/ledger"))["written"] >= len(repeats.known), 30.0, str
         )
@@ -95,7 +101,7 @@ def audited(start: Start, folder: Path, calls: int, rounds: int, cache: dict[str
         rows = [Row(*found) for found in base.execute(f"SELECT {', '.join(Row._fields)} FROM calls")]
     assert len(rows) == len({row.client_id for row in rows}) == len(repeats.known), "each call once"
     used = {view["name"]: {limit["what"]: limit["used"] for limit in view["limits"]} for view in views}
-    return Books(repeats.known, {row.client_id: row for row in rows}, engines, used)
+    return Books(repeats.known, {row.client_id: row for row in rows}, engines, used, counted, page)
 
 
 def check(books: Books, charged: bool) -> None:
@@ -154,6 +160,12 @@ def paid_once(books: Books) -> None:
         assert not paid - sizes, where
 
 
+def sample(page: str, name: str, label: str = "") -> float:
+    """The sum of a counter's samples that have this label."""
+    lines = [line for line in page.splitlines() if line.startswith(f"{name}{{") and label in line]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
 def test_what_a_cache_gives_is_paid_by_whom_it_was_made_for(start: Start, tmp_path: Path) -> None:
     """Hits, followers, bypasses, refreshed answers; leaders and followers that leave, engines that fail: what was given
     costs a request and no token, and no engine has heard of it; who inherits an answer pays for it; every answer that
@@ -184,7 +196,13 @@ def test_what_a_cache_gives_is_charged_where_the_file_says_so(start: Start, tmp_
 
 
 def agree(books: Books) -> None:
-    """Tokens and money by tenant: the limits' accounts are the sums of the rows."""
+    """Tokens and money by tenant: the limits' accounts are the sums of the rows. What the cache and the metrics have
+    counted is what the rows say."""
+    rows = books.rows.values()
+    assert books.counted == Counter(row.cache for row in rows if row.cache)
+    assert sample(books.page, "penstock_requests_total") == len(rows)
+    made = sum(row.completion_tokens for row in rows if row.cache not in GIVEN)
+    assert sample(books.page, "penstock_tokens_total", 'kind="completion"') == made, "what engines did, once"
     for tenant in TENANTS:
         mine = [row for row in books.rows.values() if row.tenant == tenant]
         used = books.used[tenant]

@@ -133,12 +133,21 @@ class Repeats:
                 ]
                 crowds = [[tasks.create_task(self._stays(question)) for _ in range(CROWD)] for question in questions]
                 await self._following(CROWDS * (CROWD - 1))
+                if at % 2:  # in the middle of the answers
+                    await self._generating(port)
                 for number, crowd in enumerate(crowds):
                     for task in self._leaving(number, crowd):
                         task.cancel()
                 leaving = [task for crowd in crowds for task in crowd if task.cancelling()]
                 await asyncio.gather(*leaving, return_exceptions=True)
                 await ask(port, b"[]", FAULTS_PATH)
+
+    async def _generating(self, port: int) -> None:
+        async def so() -> bool:
+            seen = await said(port, "/emulator/seen")
+            return all(one["completion_tokens"] > 1 for one in seen[-CROWDS:])
+
+        await eventually(so, "answers that have begun", 30.0)
 
     def _leaving(self, number: int, crowd: list["asyncio.Task[None]"]) -> list["asyncio.Task[None]"]:
         how = number % 4

@@ -318,6 +318,7 @@ class Given(Doors):
             "deadline", "expected", "flow", "target", "target_attempts", "targets", "spared",
         ):  # fmt: skip
             setattr(heir, name, getattr(flight, name))
+        flight.attempt = 0  # who reads both rows would count its attempts, and what was relayed of them, twice
         flight.seat = flight.rival = flight.flow = None
         flight.hedge = ""
         flight.move("given")
