@@ -231,6 +231,22 @@ def test_what_an_answer_may_need_stays_held_when_it_changes_hands() -> None:
     assert used(machine, "tokens per minute") == 30
 
 
+def test_an_heir_with_another_key_holds_what_its_answer_may_need() -> None:
+    """Two keys of one tenant: what was held for the one that left is held for the other, so that a third call is not let
+    in on tokens that are being used."""
+    machine = limited()
+    tell(machine, asked("c1", key="a", **X), asked("c2", key="b", **X), now=0.0)
+    held = used(machine, "tokens per minute")
+    assert held >= 100
+    machine.on(ClientGone("c1"), 0.1)
+    assert used(machine, "tokens per minute") == held
+    assert used(machine, "requests per minute") == 1
+    machine.on(ended("c2", usage=Usage(20, 10)), 0.5)
+    assert used(machine, "tokens per minute") == 30
+    assert used(machine, "requests per minute") == 1
+    assert nothing_held(machine)
+
+
 def test_who_must_lead_must_have_what_that_takes() -> None:
     """A follower that has held a request only is asked for its tokens when it is to be sent; it waits alone for what
     others hold, and the next one leads."""

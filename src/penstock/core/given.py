@@ -322,5 +322,4 @@ class Given(Doors):
         flight.seat = flight.rival = flight.flow = None
         flight.hedge = ""
         flight.move("given")
-        if flight.hold is not None and heir.hold is not None and flight.hold.purse is heir.hold.purse:
-            flight.hold, heir.hold = heir.hold, flight.hold
+        self._limits.hand_over(flight, heir)
