@@ -232,8 +232,8 @@ def test_what_an_answer_may_need_stays_held_when_it_changes_hands() -> None:
 
 
 def test_an_heir_with_another_key_holds_what_its_answer_may_need() -> None:
-    """Two keys of one tenant: what was held for the one that left is held for the other, so that a third call is not let
-    in on tokens that are being used."""
+    """Two keys of one tenant: what was held for the one that left is held for the other, so that a third call is not
+    let in on tokens that are being used."""
     machine = limited()
     tell(machine, asked("c1", key="a", **X), asked("c2", key="b", **X), now=0.0)
     held = used(machine, "tokens per minute")

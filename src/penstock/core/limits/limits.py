@@ -229,8 +229,8 @@ class Limits:
                 self.free(flight.call.tenant)
 
     def hand_over(self, flight: Flight, heir: Flight) -> None:
-        """What is held for an answer is held for the call that has it from now on. Of limits that only the heir has (its
-        key's) it is taken as well, whether it fits or not: so much will be charged to them."""
+        """What is held for an answer is held for the call that has it from now on. Of limits that only the heir has
+        (its key's) it is taken as well, whether it fits or not: so much will be charged to them."""
         mine, theirs = flight.hold, heir.hold
         if theirs is None or not self.given_free:  # who has no limits holds nothing; else each holds all that it needs
             return
