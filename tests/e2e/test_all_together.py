@@ -1,12 +1,12 @@
 """Workers, a cache with Redis behind it, batching, shared limits, a ledger and compression in one gateway, under
-callers of every kind; a worker is killed in between, then Redis: what was acknowledged is in the ledger once and to the
-token, limits hold, and nothing is kept."""
+callers of every kind; a worker is killed in between, then all of it, then Redis: what was acknowledged is in the ledger
+once and to the token, limits hold, and nothing is kept."""
 
 import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,8 @@ CALLS = 500
 REQUESTS, TOKENS = 150, 4_000
 """An hour's limits of `counted` and `thrifty`."""
 GIVEN = ("hit", "coalesced")
+KILLS = ("worker", "gateway")
+"""Waves in which calls on their way are lost."""
 MORE_FILES, MORE_BYTES = 16, 48 << 20
 """What a gateway at rest may hold more after further waves: connections that are kept, memory of what is bounded."""
 
@@ -100,46 +102,60 @@ def everything(ports: dict[str, list[int]], url: str, ledger: dict[str, Any]) ->
     }  # fmt: skip
 
 
-async def waves(gateway: Gateway, medley: Medley, store: redis.RedisServer) -> list[tuple[int, int]]:
-    """Quiet, a worker killed, Redis killed and started again, and quiet twice; what the gateway held at rest before and
-    behind the last two."""
-    loop, kept = asyncio.get_running_loop(), []
+class Waves:
+    """Callers, and what happens meanwhile."""
 
-    async def some(count: int) -> None:
+    def __init__(self, begin: Callable[[], Gateway], medley: Medley, store: redis.RedisServer) -> None:
+        self._begin, self._medley, self._store = begin, medley, store
+        self.gateway = begin()
+        self.kept: list[tuple[int, int]] = []
+        """What it held at rest behind the last waves."""
+
+    async def all(self) -> None:
+        """Quiet, a worker killed, the whole gateway killed and begun again at once, Redis killed and started again, and
+        quiet twice."""
+        await ready(self.gateway, 6)
+        for name in ("before", "worker", "gateway", "redis", "quiet", "quiet again"):
+            before = len(self._medley.known)
+            going = asyncio.create_task(self._medley.wave(self.gateway.port, name, CALLS))
+            await self._some(before + CALLS // 3)
+            await self._happens(name, before)
+            await going
+            await eventually(self._two, "two workers", 20.0)
+            await at_rest(self.gateway, 20.0)
+            if name.startswith("quiet"):
+                self.kept.append(held(self.gateway))
+
+    async def _happens(self, name: str, before: int) -> None:
+        loop = asyncio.get_running_loop()
+        if name == "worker":
+            os.kill(children(self.gateway)[0], signal.SIGKILL)
+        elif name == "gateway":
+            self.gateway.kill()
+            self.gateway = self._begin()
+            await ready(self.gateway, 6)
+        elif name == "redis":
+            await loop.run_in_executor(None, self._store.kill)
+            await self._some(before + CALLS * 2 // 3)
+            await loop.run_in_executor(None, self._store.start)
+
+    async def _some(self, count: int) -> None:
         async def so() -> bool:
-            return len(medley.known) >= count
+            return len(self._medley.known) >= count
 
         await eventually(so, f"{count} calls", 60.0)
 
-    for name in ("quiet", "worker", "redis", "quiet again", "and again"):
-        before = len(medley.known)
-        going = asyncio.create_task(medley.wave(gateway.port, name, CALLS))
-        await some(before + CALLS // 3)
-        if name == "worker":
-            os.kill(children(gateway)[0], signal.SIGKILL)
-        elif name == "redis":
-            await loop.run_in_executor(None, store.kill)
-            await some(before + CALLS * 2 // 3)
-            await loop.run_in_executor(None, store.start)
-        await going
-
-        async def two() -> bool:
-            page = (await ask(gateway.admin_port, None, "/metrics")).body.decode()
-            up = [line for line in page.splitlines() if line.startswith("penstock_worker_up{")]
-            return len(up) == 2 and all(line.endswith(" 1") for line in up)
-
-        await eventually(two, "two workers", 20.0)
-        await at_rest(gateway, 20.0)
-        if name.startswith(("quiet", "and")):
-            kept.append(held(gateway))
-    return kept
+    async def _two(self) -> bool:
+        page = (await ask(self.gateway.admin_port, None, "/metrics")).body.decode()
+        up = [line for line in page.splitlines() if line.startswith("penstock_worker_up{")]
+        return len(up) == 2 and all(line.endswith(" 1") for line in up)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_all_of_it_in_one_gateway(start: Start, tmp_path: Path, store: redis.RedisServer, kind: str) -> None:
-    """2,500 calls: streams, cancels anywhere, retries, hedges, failovers, engines that die, batches, questions that are
-    asked again; a worker is killed under them, and later Redis. What clients were answered is in the ledger once and to
-    the token; limits hold; seats, files and memory come back."""
+    """3,000 calls: streams, cancels anywhere, retries, hedges, failovers, engines that die, batches, questions that are
+    asked again; a worker is killed under them, then all of the gateway, then Redis. What clients were answered is in
+    the ledger once and to the token; limits hold; seats, files and memory come back."""
     with ExitStack() as stack:
         if kind == "postgresql":
             postgres.needed()
@@ -154,31 +170,30 @@ def test_all_of_it_in_one_gateway(start: Start, tmp_path: Path, store: redis.Red
         stack.enter_context(ending(*[one for group in engines.values() for one in group]))
         ports = {name: [port for one in group for port in one.ports] for name, group in engines.items()}
         own = {"folder": str(tmp_path / "ledger")} | ({"database": url} if kind == "postgresql" else {})
-        gateway = start(everything(ports, store.url, own))
         medley = Medley(seed=7)
 
-        async def main() -> tuple[list[tuple[int, int]], dict[str, dict[int, Done]], list[dict[str, Any]]]:
-            await ready(gateway, 6)
-            kept = await waves(gateway, medley, store)
-            views = await said(gateway.admin_port, "/admin/tenants")
-            fleet = await said(gateway.admin_port, "/admin/fleet")
-            assert not any(view["in_flight"] for view in fleet), fleet
-            for path in ("counted", "thrifty"):
-                assert any(view["name"] == path for view in views), views
-            return kept, await accounts(Rig(gateway, ports)), views
+        waves = Waves(lambda: start(everything(ports, store.url, own)), medley, store)
 
-        kept, done, views = run(main, 240.0)
-        rows = rows_in(url, gateway, medley.known)
-        nothing_kept(kept)
+        async def main() -> tuple[dict[str, dict[int, Done]], list[dict[str, Any]]]:
+            await waves.all()
+            port = waves.gateway.admin_port
+            assert not any(view["in_flight"] for view in await said(port, "/admin/fleet"))
+            return await accounts(Rig(waves.gateway, ports)), await said(port, "/admin/tenants")
+
+        done, views = run(main, 240.0)
+        rows = rows_in(url, waves.gateway, medley.known)
+        nothing_kept(waves.kept)
         check(medley.known, rows, done)
         limited(rows, views)
         happened(medley.known, rows)
 
 
 def rows_in(url: str, gateway: Gateway, known: dict[str, Known]) -> dict[str, Row]:
-    """The ledger, once all is there that must be: every call that was not on its way in a worker that was killed."""
+    """The ledger, once all is there that must be: every call that was not on its way in a process that was killed."""
     must = {
-        id for id, mine in known.items() if mine.wave != "worker" or mine.outcome in ("completed", "refused", "mistake")
+        id
+        for id, mine in known.items()
+        if mine.wave not in KILLS or mine.outcome in ("completed", "refused", "mistake")
     }
     base = Database(url, 0)
     found: list[Row] = []
@@ -210,7 +225,7 @@ def check(known: dict[str, Known], rows: dict[str, Row], done: dict[str, dict[in
         row, own = rows.get(id), done.get(id, {})
         where = f"{id}: {mine}, {row}, {own}"
         if row is None:
-            assert mine.wave == "worker", where
+            assert mine.wave in KILLS, where
             continue
         assert row.tenant == mine.tenant, where
         assert row.cost == 3000 * row.prompt_tokens + 9000 * row.completion_tokens, where
@@ -250,7 +265,7 @@ def happened(known: dict[str, Known], rows: dict[str, Row]) -> None:
     assert outcomes["completed"] > 1_000, outcomes
     assert outcomes["left"] > 200, outcomes
     assert outcomes["interrupted"], outcomes
-    assert not [mine for mine in known.values() if mine.outcome == "lost" and mine.wave != "worker"]
+    assert not [mine for mine in known.values() if mine.outcome == "lost" and mine.wave not in KILLS]
     caches = Counter(row.cache for row in rows.values())
     assert caches["hit"] > 100, caches
     assert any(mine.packed for mine in known.values())
