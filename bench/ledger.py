@@ -147,6 +147,12 @@ def ask(database: Database) -> dict[str, Any]:
             found[f"p95 of the {name} tenant's month"] = timed(
                 lambda own=own: asking.quickness(connection, "tenant", own)  # type: ignore[misc]
             )
+        found["page of an end user, anywhere"] = timed(
+            lambda: history.page_of(connection, history.Which(
+                user=rng.choice(USERS), before=(BEGIN_DAY * DAY + rng.randrange(DAYS * DAY), 0)
+            ))
+        )  # fmt: skip
+        middle = (BEGIN_DAY * DAY + DAYS * DAY // 2, 0)
         loose = asking.Span(month.first + 1, month.last)
         found["thirty days by tenant, all of them"] = timed(
             lambda: asking.spent(connection, ("tenant",), loose, "cost", 1000)
@@ -159,7 +165,8 @@ def ask(database: Database) -> dict[str, Any]:
         found["one call by its client's id"] = timed(lambda: history.one(connection, own_id))
         found["a call that is not there"] = timed(lambda: history.one(connection, "nobody's"))
         plans = {
-            "page": plan(connection, history.query(history.Which(tenant="t", before=(1, 1)))),
+            "page": plan(connection, history.query(history.Which(tenant="tenant-0500", before=middle))),
+            "page of an end user": plan(connection, history.query(history.Which(user=USERS[3], before=middle))),
             "month by tenant": plan(connection, asking.spending(("tenant",), month)),
             "thirty days by tenant": plan(connection, asking.spending(("tenant",), loose)),
             "one tenant by day": plan(connection, asking.spending(("day",), own)),

@@ -43,12 +43,12 @@ def framed(kind: bytes, payload: bytes) -> bytes:
 
 def unframed(line: bytes) -> Record | None:
     """The record of a line without its line feed; None: it is damaged."""
-    kind, payload = line[9:10], line[10:]
+    record = line[9:]
     try:
-        right = int(line[:8], 16) == crc32(payload, crc32(kind))
+        right = int(line[:8], 16) == crc32(record)
     except ValueError:
         return None
-    return Record(kind, payload) if right and kind and line[8:9] == b" " else None
+    return Record(record[:1], record[1:]) if right and record and line[8:9] == b" " else None
 
 
 class Segments:
