@@ -56,15 +56,17 @@ DRAWN = 10_000
 REPEATS = 50
 
 
-def made(count: int, seed: int) -> Iterator[Record]:
-    """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each."""
+def made(count: int, seed: int, tenants: int = TENANTS, per_s: float | None = None) -> Iterator[Record]:
+    """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each. They
+    fill a month, or come at so many a second."""
     rng = Random(seed)
-    names = [(f"tenant-{n:04}", f"key-{n:04}-0", f"key-{n:04}-1", f"model-{n % MODELS}") for n in range(TENANTS)]
-    weights = list(itertools.accumulate(1 / rank for rank in range(1, TENANTS + 1)))
+    names = [(f"tenant-{n:04}", f"key-{n:04}-0", f"key-{n:04}-1", f"model-{n % MODELS}") for n in range(tenants)]
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, tenants + 1)))
     sizes = [
         (rng.randrange(20, 4_000), rng.randrange(1, 800), rng.lognormvariate(0.7, 0.8)) for _ in range(DRAWN)
     ]  # fmt: skip
-    encode, getrandbits, apart_s = msgspec.json.Encoder().encode, rng.getrandbits, DAYS * 86_400 / count
+    encode, getrandbits = msgspec.json.Encoder().encode, rng.getrandbits
+    apart_s = DAYS * 86_400 / count if per_s is None else 1 / per_s
     who: Iterator[tuple[str, str, str, str]] = iter(())
     for number in range(count):
         if number % DRAWN == 0:

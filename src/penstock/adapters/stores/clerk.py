@@ -39,13 +39,16 @@ class Clerk:
     """Reads segments, writes rows."""
 
     def __init__(
-        self, segments: Segments, database: Database, keep_s: float | None = None, others: Sequence[Written] = ()
-    ) -> None:
-        """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them."""
+        self, segments: Segments, database: Database, keep_s: float | None = None, others: Sequence[Written] = (),
+        most: int = BATCH,
+    ) -> None:  # fmt: skip
+        """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them. `most`: rows of
+        one transaction."""
         self._segments = segments
         self._reader = Joined([Reader(one) for one in (segments, *others)]) if others else Reader(segments)
         self._database = database
         self._writer = Writer(database)
+        self._most = most
         self._batch: list[Record] = []
         """Read, and not in the database yet."""
         self._keep_s = keep_s
@@ -105,7 +108,7 @@ class Clerk:
                 self._database.migrate()
                 self._migrated = True
             if not self._batch:
-                self._batch = self._reader.read(BATCH, self.recall is not None)
+                self._batch = self._reader.read(self._most, self.recall is not None)
             if not self._batch:
                 return self._recalls()
             self._write(self._batch)

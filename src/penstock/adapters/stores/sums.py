@@ -53,11 +53,11 @@ def summed(rows: Iterable[Values]) -> Sums:
         at, tenant, key, model, pool, outcome, status, stream, estimated, prompt, answer, cached, cost, latency, ttft = row  # fmt: skip
         whose = (at // QUARTER, (tenant, key, model if pool else UNKNOWN, pool))
         ok = outcome == "ok"
-        right = ok and status < 400
-        asked = ok or estimated or ttft is not None
+        right = 1 if ok and status < 400 else 0
+        asked = 1 if ok or estimated or ttft is not None else 0
         sums = found(whose)
         if sums is None:
-            quarters[whose] = [1, +right, +estimated, prompt, answer, cached, cost, latency, +asked]  # no bools
+            quarters[whose] = [1, right, estimated, prompt, answer, cached, cost, latency, asked]
         else:
             sums[0] += 1
             sums[1] += right
