@@ -51,6 +51,8 @@ class Clerk:
         self._most = most
         self._batch: list[Record] = []
         """Read, and not in the database yet."""
+        self._full = False
+        """The last batch was as large as may be: there is more."""
         self._keep_s = keep_s
         self._forget_at = 0.0
         self._migrated = False
@@ -96,7 +98,9 @@ class Clerk:
                 moved = False
             if closing_at is not None and (not moved or time.monotonic() > closing_at):
                 break
-            if not moved and not self._forgets():
+            # what came while it wrote waits for the next look: a transaction costs as much as a hundred rows
+            at_once = moved and (self._full or self.recall is not None)
+            if not at_once and not self._forgets():
                 self._wake.wait(self._pause_s if self.away else LOOK_S)
         self._reader.close()
         self._database.close()
@@ -111,6 +115,7 @@ class Clerk:
                 self._batch = self._reader.read(self._most, self.recall is not None)
             if not self._batch:
                 return self._recalls()
+            self._full = len(self._batch) >= self._most
             self._write(self._batch)
             self._batch = []
             self._reader.done()
