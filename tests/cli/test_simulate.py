@@ -77,6 +77,15 @@ def test_mistakes_and_oracles_stand_beside_a_policy(tmp_path: Path) -> None:
     assert "<th>oracle<th>bound" in page.read_text()
 
 
+def test_variants_stand_beside_the_policy(tmp_path: Path) -> None:
+    """Unless the command says what is to be tried."""
+    more = "variants: {patient: {queue: {timeout: 1m}}, alike: {strategy: round_robin}}\n"
+    found = json.loads(run(tmp_path, "--seeds", "1", "--json", "-", more=more).stdout)
+    assert [column["policy"] for column in found["comparison"]["columns"]] == ["adaptive", "patient", "alike"]
+    told = run(tmp_path, "--seeds", "1", "--strategies", "random", "--json", "-", more=more)
+    assert [column["policy"] for column in json.loads(told.stdout)["comparison"]["columns"]] == ["random"]
+
+
 def test_a_missed_expectation_fails_the_command(tmp_path: Path) -> None:
     """For a team's continuous integration: the exit status says it."""
     done = run(tmp_path, "--seeds", "3", more="expect: [{metric: ttft_p95_s, at_most: 0.0000001}]\n")

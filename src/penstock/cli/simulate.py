@@ -210,7 +210,7 @@ def _policies(scenario: Scenario, strategies: str | None, files: list[Path]) -> 
         found[name] = scenario.policy if name == own else replace(scenario.policy, strategy=_strategy(name))
     for path in files:
         found[path.stem if path.stem not in found else str(path)] = policy_of(str(path), dict(os.environ))
-    return found or {own: scenario.policy}
+    return found or {own: scenario.policy, **scenario.variants}
 
 
 def _strategy(name: str) -> Strategy:

@@ -44,13 +44,22 @@ from penstock.engine.perf import PRESETS
 from penstock.workload.combine import Merge, Spec
 
 __all__ = (
-    "MODEL", "POOL", "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "GpuOutage", "Gpus", "Group", "Leave",
-    "Loras", "MetricsOutage", "Network", "Policy", "RegionDark", "Runaway", "Scale", "Scenario", "ScenarioPool", "Slo",
-    "Slow", "Spot", "Storm", "open_scenario", "policy_from", "policy_of", "read_scenario",
+    "MODEL", "POOL", "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "GpuOutage", "Gpus", "Group", "Http",
+    "Leave", "Loras", "MetricsOutage", "Network", "Policy", "RegionDark", "Runaway", "Scale", "Scenario",
+    "ScenarioPool", "Slo", "Slow", "Spot", "Storm", "open_scenario", "policy_from", "policy_of", "read_scenario",
 )  # fmt: skip
 """All of a scenario is read from here; what is tried and what goes wrong stand in files of their own."""
 
 Count = Annotated[int, Meta(ge=1)]
+
+
+class Http(Strict, frozen=True, kw_only=True):
+    """The engine's HTTP server, which takes one request after the other: requests that go together cost it less."""
+
+    request_s: Annotated[Seconds, doc("its work with a request, however many inputs that has")] = field(
+        default=0.0, name="request"
+    )
+    input_s: Annotated[Seconds, doc("and with each of its inputs")] = field(default=0.0, name="input")
 
 
 class Group(Strict, frozen=True, kw_only=True):
@@ -91,6 +100,7 @@ class Group(Strict, frozen=True, kw_only=True):
         Loras | None, doc("LoRA adapters that their engines hold; none: adapters are passed over, the model answers")
     ] = None
     gpus: Annotated[Gpus | None, doc("that their GPUs are read; none: nobody reads them")] = None
+    http: Annotated[Http | None, doc("what their HTTP servers have to do; none: requests cost them nothing")] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.cost, str) and self.cost not in PRESETS:
@@ -179,6 +189,9 @@ class Scenario(Strict, frozen=True, kw_only=True):
     workload: Annotated[Spec, doc("what comes")]
     fleet: Annotated[tuple[Group, ...], Meta(min_length=1, description="groups of replicas")]
     policy: Policy = field(default_factory=Policy)
+    variants: Annotated[
+        dict[str, Policy], doc("name -> a policy that is tried beside `policy`, unless the command says what is tried")
+    ] = field(default_factory=dict)
     pools: Annotated[
         dict[str, ScenarioPool],
         doc("pools of the fleet and their models; none: one pool that serves whatever is asked for"),
