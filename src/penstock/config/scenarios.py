@@ -4,7 +4,7 @@ The policy's blocks are the same as a pool's in the gateway's own file, so what 
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, field
@@ -44,13 +44,14 @@ from penstock.engine.perf import PRESETS
 from penstock.workload.combine import Merge, Spec
 
 __all__ = (
-    "MODEL", "POOL", "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "GpuOutage", "Gpus", "Group", "Http",
-    "Leave", "Loras", "MetricsOutage", "Network", "Policy", "RegionDark", "Runaway", "Scale", "Scenario",
+    "MODEL", "POOL", "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "Gateways", "GpuOutage", "Gpus", "Group",
+    "Http",    "Leave", "Loras", "MetricsOutage", "Network", "Policy", "RegionDark", "Runaway", "Scale", "Scenario",
     "ScenarioPool", "Slo", "Slow", "Spot", "Storm", "open_scenario", "policy_from", "policy_of", "read_scenario",
 )  # fmt: skip
 """All of a scenario is read from here; what is tried and what goes wrong stand in files of their own."""
 
 Count = Annotated[int, Meta(ge=1)]
+MOST_GATEWAYS = 64
 
 
 class Http(Strict, frozen=True, kw_only=True):
@@ -155,6 +156,24 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
     ] = False
 
 
+class Gateways(Strict, frozen=True, kw_only=True):
+    """Several gateways over the same fleet, each of which sees its own calls only. Requests come to them by lot, those
+    of a session all to one."""
+
+    count: Annotated[int, Meta(ge=1, le=MOST_GATEWAYS, description="how many")] = 2
+    seats: Annotated[
+        Literal["whole", "divided"],
+        doc("what each may have in flight at a replica. whole: as many as it has seats; divided: a part of them"),
+    ] = "whole"
+    limits: Annotated[
+        Literal["own", "shared"],
+        doc("`limits` of the policy. own: each counts for itself; shared: they hold for all, by leases of one store"),
+    ] = "own"
+    store_round_trip_s: Annotated[Seconds, doc("between a gateway and that store, there and back")] = field(
+        default=0.001, name="store_round_trip"
+    )
+
+
 class Slo(Strict, frozen=True, kw_only=True):
     """What a good answer is; refusals and failures never are one."""
 
@@ -205,6 +224,7 @@ class Scenario(Strict, frozen=True, kw_only=True):
     ] = ()
     clients: Annotated[Clients | None, doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
+    gateways: Annotated[Gateways | None, doc("several gateways; none: one, which sees all calls")] = None
     regions: Annotated[ClientRegions | None, doc("where replicas and clients are; none: `network` says how far")] = None
     scale: Annotated[Scale | None, doc("how the fleet scales itself; none: it does not")] = None
     slo: Slo = field(default_factory=Slo)
@@ -219,6 +239,8 @@ class Scenario(Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.scale is not None:
             _check_scale(self.scale, self.fleet)
+            if self.gateways is not None:
+                raise ValueError("a fleet that scales itself has one gateway here: leave out `gateways` or `scale`")
         _check_places(self.regions, self.fleet, self.faults)
         used = {group.pool: None for group in self.fleet}
         asked = [expect.model for expect in self.expect if expect.model is not None]

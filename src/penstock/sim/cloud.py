@@ -148,11 +148,11 @@ class Engine:
         elif not isinstance(event, Began):
             self._ask(benchmark)
 
-    def probe(self, timeout_s: float = 5.0) -> None:
-        """A health probe is on its way."""
+    def probe(self, timeout_s: float = 5.0, tell: Tell | None = None) -> None:
+        """A health probe is on its way; who hears of it, where it is not everybody."""
         dark = self.dark_since is not None
         wait_s = timeout_s if dark else self.way_s
-        self._kernel.at(self._kernel.now + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
+        self._kernel.at(self._kernel.now + wait_s, tell or self._tell, Probed(self.replica.id, not (dark or self.dead)))
 
     def bench(self, order: Probe) -> None:
         """A benchmark begins."""

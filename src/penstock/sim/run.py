@@ -24,6 +24,7 @@ from penstock.sim.carriage import Carriages
 from penstock.sim.clients import AHEAD_S, Played
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
+from penstock.sim.gateways import Peers
 from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.places import Places
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
@@ -72,10 +73,17 @@ class Run:
         self.places = None if regions is None else Places(regions, Rand(seed).child("places"))
         self.served = Served(scenario, policy)
         self._name = None if self.served.plain else self.served.name
-        self.gate = Gate(self.served.spec(policy, MOST_WAITING), Rand(seed).child("gate"))
-        self.pump: Pump[Event, Effect] = Pump(
-            self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
-        )
+        gate = self.served.spec(policy, MOST_WAITING)
+        self.pump: Pump[Event, Effect] | Peers
+        if scenario.gateways is None:
+            self.gate = Gate(gate, Rand(seed).child("gate"))
+            self.pump = Pump(
+                self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
+            )
+        else:
+            luck = Rand(seed).child("gateways")
+            self.pump = Peers(scenario.gateways, gate, self.kernel, luck, self._perform, self._probe, self._observe)
+            self.gate = self.pump.gates[0]
         spec, tell = scenario.clients, self.pump.tell
         luck = Rand(seed).child("clients")
         self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
@@ -247,12 +255,12 @@ class Run:
         if self._exhausted and not self._flying and (self.clients is None or not self.clients.pending):
             self.kernel.halt()  # probes and scrapes would go on for ever
 
-    def _probe(self, order: Probe) -> None:
+    def _probe(self, order: Probe, tell: Callable[[Event], None] | None = None) -> None:
         engine = self.cloud.engines[order.replica]
         if order.look == "health":
-            engine.probe(order.timeout_s)
+            engine.probe(order.timeout_s, tell)
         elif order.look == "stats":
-            engine.readings.scrape()
+            engine.readings.scrape(tell)
         elif order.look == "bench":
             engine.bench(order)
 
