@@ -269,10 +269,12 @@ class Keyed:
         self.config.write_text("pools: [{name: p, replicas: [{url: 'http://h:1'}]}]\nkeys_file: keys.json\n")
         self.keys.write_text(stored("a", "b"))
         self.names: list[str] = []
+        self.reads = 0
         self.reloader = Reloader(self.read(), self.read, self.apply, self.config)
 
     def read(self) -> Settings:
         """What stands there."""
+        self.reads += 1
         return load_file(self.config, {})
 
     def apply(self, new: Settings) -> None:
@@ -339,4 +341,19 @@ def test_a_keys_file_that_is_gone_locks_nobody_out(keyed: Keyed, caplog: pytest.
         keyed.keys.write_text(stored("b"))
         await until(lambda: keyed.names == ["b"])
 
+    keyed.run(test)
+
+
+def test_what_changed_while_the_gateway_started_is_taken(keyed: Keyed) -> None:
+    """A key that is revoked between the reading and the first look goes; later nothing is read without a change."""
+
+    async def test() -> None:
+        await until(lambda: keyed.names == ["b"])
+        reads = keyed.reads
+        await asyncio.sleep(module.WATCH_S * 5)
+        assert keyed.reads == reads
+
+    settings = keyed.read()
+    keyed.keys.write_text(stored("b"))
+    keyed.reloader = Reloader(settings, keyed.read, keyed.apply, keyed.config)
     keyed.run(test)

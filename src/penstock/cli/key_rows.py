@@ -195,7 +195,7 @@ def _nearest(limits: list[Limit]) -> str:
     """The limit of which the least share is left."""
     told = [one for one in limits if one.left is not None and one.limit]
     if not told:
-        return "no limits" if not limits else ""
+        return ""
     one = min(told, key=lambda one: (one.left or 0) / one.limit)
     return f"{_number(one.used)} of {_number(one.limit)} {one.what}"
 

@@ -5,6 +5,7 @@ across fields -> `Settings`. Pure over its arguments: files are read by a functi
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -58,11 +59,13 @@ def load(text: str, environment: Mapping[str, str], read_file: ReadFile, folder:
 
 def load_file(path: str | FilePath, environment: Mapping[str, str]) -> Settings:
     """Settings from a file on disk. Raises ConfigError, also where the file cannot be read."""
+    read_at_s = time.time()
     try:
         text = read_text(str(path), MOST_CHARACTERS)
     except (OSError, ValueError) as error:
         raise ConfigError([f"{path}: cannot be read ({why(error)})"]) from None
-    return load(text, environment, read_text, str(FilePath(path).parent))
+    settings = load(text, environment, read_text, str(FilePath(path).parent))
+    return msgspec.structs.replace(settings, read_at_s=read_at_s)
 
 
 def from_urls(

@@ -392,3 +392,5 @@ class Settings(Strict, frozen=True, kw_only=True):
     """Pools that start and stop replicas by themselves."""
     warnings: tuple[str, ...] = ()
     """What is allowed but unwise, for people."""
+    read_at_s: float = 0.0
+    """When its file was begun to be read, in seconds since 1970; 0: it comes from no file."""

@@ -23,6 +23,8 @@ WATCH_S = 0.25
 is still being written is left alone: half a file may be a whole configuration."""
 READ_S = 30.0
 """How long reading may take; a network disk may hang for ever."""
+COARSE_S = 0.02
+"""By how much a file may have changed later than its time says."""
 log = logging.getLogger("penstock.gateway")
 
 _Mark = tuple[int, int, int, int]
@@ -40,7 +42,7 @@ class Reloader:
         self._read = read
         self._apply = apply
         self._file = file
-        self._done = self._mark()
+        self._done = None if self._changed_since(settings.read_at_s) else self._mark()
         """What the files looked like when they were last read."""
         self._busy = asyncio.Lock()
 
@@ -118,6 +120,17 @@ class Reloader:
             self.settings = settings
         for line in said:
             log.warning("of that, this was taken all the same: %s", line)
+
+    def _changed_since(self, read_at_s: float) -> bool:
+        """Whether a file changed while the gateway started: a key that was revoked then would be taken for ever."""
+        files = [self._file, self.settings.server.keys_file] if read_at_s else []
+        for file in files:
+            try:
+                if file is not None and Path(file).stat().st_ctime >= read_at_s - COARSE_S:
+                    return True
+            except OSError:  # nobody has made it yet
+                continue
+        return False
 
     def _mark(self) -> tuple[_Mark, _Mark] | None:
         if self._file is None:
