@@ -51,9 +51,10 @@ def stats(admin: AdminUrl = DEFAULT, key: AdminKey = None, as_json: Json = False
         typer.echo(json.dumps(found))
         return
     calls = found["calls"]
-    answered = calls["hit"] + calls["coalesced"] + calls["miss"]
+    ways = [name for name in ("hit", "similar", "coalesced", "miss") if name in calls]
+    answered = sum(calls[name] for name in ways)
     table = Table(box=SIMPLE_HEAD, show_header=False)
-    for name in ("hit", "coalesced", "miss"):
+    for name in ways:
         share = f"{100 * calls[name] / answered:.1f} %" if answered else ""
         table.add_row(name, f"{calls[name]:,}", share)
     table.add_row("bypass", f"{calls['bypass']:,}", "")

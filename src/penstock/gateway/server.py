@@ -27,6 +27,7 @@ from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.cached import CachedExchange
 from penstock.gateway.carriage import Carriage
+from penstock.gateway.comparing import Comparer, comparer
 from penstock.gateway.content import content_of
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.grouping import alike
@@ -100,6 +101,10 @@ class DataPlane:
         """Requests answered here without the Gate, by label."""
         self._connections: dict[Inbound, None] = {}
         self._prefix = os.urandom(4).hex() + name
+        self._serves = bool(name) or settings.server.workers == 1
+        """Not only workers do."""
+        self.similar: Comparer | None = None
+        """Who compares questions in other words; None: nobody."""
         self._numbers = itertools.count(1)
         self._accepted = 0
         self._requests = 0
@@ -135,6 +140,7 @@ class DataPlane:
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
         self.cache, self._caches = settings.gate.cache or CacheSpec(), settings.gate.cache is not None
+        self.similar = comparer(self, self.cache.semantic if self._serves else None)
         self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
         self._groups = any(pool.batching is not None for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
@@ -286,6 +292,8 @@ class DataPlane:
         content = self._content(head, body) if self._caches else None
         kind = Exchange if content is None else CachedExchange
         exchange = kind(self, inbound, call_id, head, body, model, wants_usage)
+        if self.similar is not None and content is not None and isinstance(exchange, CachedExchange):
+            content, exchange.question = self.similar.framed(content, head.path, body, self.cache)
         exchange.model_at = span
         self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
@@ -312,6 +320,11 @@ class DataPlane:
     def _content(self, head: Head, body: bytes) -> Content | None:
         """What the cache needs to know; HTTP/1.0 frames answers otherwise, and has none."""
         return None if head.http10 else content_of(head.path, body, head.wishes, self.cache)
+
+    def new_id(self) -> str:
+        """For a call of our own."""
+        self._requests += 1
+        return f"{self._prefix}-{next(self._numbers)}"
 
     def gave(self, call_id: str) -> bool:
         """Whether this process has given a request that id."""
