@@ -1,5 +1,6 @@
 """Whether questions in other words are compared here: by whom, and what is said where a package is missing."""
 
+import asyncio
 import logging
 from importlib.machinery import ModuleSpec
 from typing import Any, cast
@@ -67,6 +68,4 @@ async def changed() -> list[bool]:
 def test_new_settings_keep_what_they_can() -> None:
     """Another threshold needs no new vectors, another model does; without settings nobody compares."""
     pytest.importorskip("numpy", reason="the extra `semantic` is not installed")
-    import asyncio
-
     assert asyncio.run(changed()) == [False, True, False, False]
