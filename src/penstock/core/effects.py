@@ -195,6 +195,19 @@ class Forget(Struct, frozen=True, tag=True, gc=False):
 
 
 Effect = (
-    Send | Carry | Cancel | Refuse | Record | Probe | Lease | Return | Forget | LookUp | Compare | Answer | Adopt | Keep
+    Send
+    | Carry
+    | Cancel
+    | Refuse
+    | Record
+    | Probe
+    | Lease
+    | Return
+    | Forget
+    | LookUp
+    | Compare
+    | Answer
+    | Adopt
+    | Keep
     | Drop
 )
