@@ -2,9 +2,9 @@
 
 `questions.tsv` has pairs of questions: the same in other words, and such as are much alike and must not have one answer
 (another number, unit, name or topic, a negation, the opposite, another order, another quoted text). The first set was
-there while the guard was written. The second was written afterwards, and the guard not changed since: it tells more. Both
-are made by hand, by who wrote the guard; they are no sample of anybody's traffic, and negatives are as hard as could be
-thought of.
+there while the guard was written. The second was written afterwards, and the guard not changed since: it tells more.
+Both are made by hand, by who wrote the guard; they are no sample of anybody's traffic, and negatives are as hard as
+could be thought of.
 """
 
 import argparse
@@ -101,9 +101,8 @@ def rows(judged: Sequence[Judged], thresholds: Iterable[float] = THRESHOLDS) -> 
                 hits = [one for one in of_part if one.similarity >= threshold and not (guard and one.mark)]
                 wrong = Counter(one.pair.kind for one in hits if one.pair.kind != "same")
                 right = len(hits) - wrong.total()
-                found.append(
-                    Row(part, threshold, guard, right, same, wrong.total(), len(of_part) - same, dict(sorted(wrong.items())))
-                )  # fmt: skip
+                kinds = dict(sorted(wrong.items()))
+                found.append(Row(part, threshold, guard, right, same, wrong.total(), len(of_part) - same, kinds))
     return found
 
 
@@ -145,7 +144,10 @@ def costs(vector: Callable[[str], Vector], count: int, rounds: int) -> dict[str,
 
 def table(found: Iterable[Row]) -> str:
     """For people."""
-    lines = ["| set | threshold | guard | same questions found | different ones taken for the same | of which |", "|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| set | threshold | guard | same questions found | different ones taken for the same | of which |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in found:
         kinds = ", ".join(f"{kind} {count}" for kind, count in row.kinds.items())
         lines.append(

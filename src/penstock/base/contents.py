@@ -5,8 +5,8 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 CacheState = Literal["hit", "similar", "coalesced", "miss", "bypass"]
-"""How a call got its answer: it was kept; it was kept for a question in other words; it was generated for another call at
-the same time; it was generated for this one, and others may have it; the cache had nothing to do with it."""
+"""How a call got its answer: it was kept; it was kept for a question in other words; it was generated for another call
+at the same time; it was generated for this one, and others may have it; the cache had nothing to do with it."""
 
 
 class Content(Struct, frozen=True, gc=False):

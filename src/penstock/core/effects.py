@@ -87,7 +87,7 @@ class LookUp(Struct, frozen=True, tag=True, gc=False):
 
 
 class Compare(Struct, frozen=True, tag=True, gc=False):
-    """Find the kept question of this frame that is most similar to the call's. Answered by Compared, in bounded time."""
+    """Find the kept question of this frame that is most similar to the call's. Answered by Compared, in time."""
 
     id: str
     frame: str

@@ -1,5 +1,5 @@
-"""Embeddings from a model that this gateway serves: each is a call like any other, by the Gate to a replica of its pool,
-with a row of its own, for the tenant `penstock`. Its client is no connection but stands here and reads the answer.
+"""Embeddings from a model that this gateway serves: each is a call like any other, by the Gate to a replica of its
+pool, with a row of its own, for the tenant `penstock`. Its client is no connection: it stands here.
 
 Nobody waits long: after the time that the file gives there is none. When several in a row failed, nobody is asked for a
 while.
@@ -102,14 +102,14 @@ class Asking:
         if len(self._waiting) >= MOST_AT_ONCE or floor.draining or self._loop.time() < self._alone_until:
             told(None)
             return
-        id = floor.new_id()
-        self._waiting[id] = (self._loop.call_later(self._timeout_s, self._late, id), told)
+        own = floor.new_id()
+        self._waiting[own] = (self._loop.call_later(self._timeout_s, self._late, own), told)
         body = msgspec.json.encode({"model": self._model, "input": text, "encoding_format": "float"})
-        reader = _Reader(lambda answer: self._answered(id, answer))
-        exchange = Exchange(floor, cast("Inbound", reader), id, _head(), body, self._model, wants_usage=False)
-        floor.exchanges[id] = exchange
+        reader = _Reader(lambda answer: self._answered(own, answer))
+        exchange = Exchange(floor, cast("Inbound", reader), own, _head(), body, self._model, wants_usage=False)
+        floor.exchanges[own] = exchange
         call = Call(
-            id, self._model, PATH, tenant=TENANT, repeatable=True, prompt_tokens=len(text) // 4 + 1,
+            own, self._model, PATH, tenant=TENANT, repeatable=True, prompt_tokens=len(text) // 4 + 1,
             body_bytes=len(body), latency_s=self._timeout_s,
         )  # fmt: skip
         floor.tell(Arrived(call))
@@ -150,8 +150,8 @@ class Asking:
 
     def close(self) -> None:
         """See `base.ports.Embedder`."""
-        for id in list(self._waiting):
-            self._late(id)
+        for call in list(self._waiting):
+            self._late(call)
 
 
 def _head() -> Head:

@@ -47,6 +47,7 @@ SWEEP_S = 0.1
 """How often deadlines are looked at; a time-out comes up to two of these late, never early."""
 ASK_USAGE = True
 """Whether streams are asked for their usage where the client does not: without it tokens can only be estimated."""
+_NO_PREFIX: tuple[int, ...] = ()
 _CLOSE_S = 2.0
 """How long clients may take to read a last answer once everything else has ended."""
 _MOST_TOLD = 128
@@ -269,8 +270,7 @@ class DataPlane:
         if self.buffered_bytes + len(body) > self.server.limits.buffered_bytes:
             raise Malformed("overloaded")
         route = head.route
-        prefix: tuple[int, ...] = ()
-        prompt_bytes, span = 0, (0, 0)
+        prefix, prompt_bytes, span = _NO_PREFIX, 0, (0, 0)
         guess = ATTACHED_TOKENS if route.body == "multipart" else guess_tokens(body)
         if route.prompt and self._reads_prefix:
             fields, prefix, prompt_bytes = peek_prompt(body)
@@ -285,9 +285,8 @@ class DataPlane:
             raise Malformed("bad_request", "The request must name a 'model'.", "model")
         _check_model(model, head.models)
         stream, options = fields.stream or False, fields.stream_options
-        wants_usage = (
-            stream and route.may_ask_usage and self._ask_usage and not (options is not None and options.include_usage)
-        )
+        told = options is not None and options.include_usage
+        wants_usage = stream and route.may_ask_usage and self._ask_usage and not told
         call_id = f"{self._prefix}-{next(self._numbers)}"
         content = self._content(head, body) if self._caches else None
         kind = Exchange if content is None else CachedExchange

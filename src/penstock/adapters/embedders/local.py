@@ -1,7 +1,7 @@
 """The embedding model that comes with the extra `semantic`: WordLlama, 256 dimensions, in this process.
 
-It is a table of vectors, one a token, and a text is their average: no order, no context, but some 20 µs for a short
-question, so that it is made where it is needed, on the loop. Nothing is ever downloaded: the weights are in the package.
+It is a table of vectors, one a token, and a text is their average: no order, no context, but some 25 µs for a short
+question, so that it is made where it is needed, on the loop. Nothing is downloaded: the weights are in the package.
 """
 
 import logging
