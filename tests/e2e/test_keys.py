@@ -1,10 +1,7 @@
 """Keys of clients in a gateway that runs: revoked within a second, and never written down anywhere."""
 
 import json
-<<<<<<< HEAD
-=======
 import subprocess
->>>>>>> keys
 import sys
 import time
 from pathlib import Path
