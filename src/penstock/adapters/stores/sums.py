@@ -51,7 +51,8 @@ def summed(rows: Iterable[Values]) -> Sums:
     found, timed = quarters.get, times.get
     for row in map(_picked, rows):
         (
-            at, tenant, key, model, pool, outcome, status, stream, estimated, prompt, answer, cached, cost, latency, ttft,
+            at, tenant, key, model, pool, outcome, status, stream, estimated, prompt, answer, cached, cost, latency,
+            ttft,
         ) = row  # fmt: skip
         whose = (at // QUARTER, (tenant, key, model if pool else UNKNOWN, pool))
         ok = outcome == "ok"
