@@ -57,15 +57,17 @@ ARRIVING = 500
 """Rows a second, at which what has waited comes in at least."""
 
 
-def made(count: int, seed: int) -> Iterator[Record]:
-    """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each."""
+def made(count: int, seed: int, tenants: int = TENANTS, per_s: float | None = None) -> Iterator[Record]:
+    """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each. They
+    fill a month, or come at so many a second."""
     rng = Random(seed)
-    names = [(f"tenant-{n:04}", f"key-{n:04}-0", f"key-{n:04}-1", f"model-{n % MODELS}") for n in range(TENANTS)]
-    weights = list(itertools.accumulate(1 / rank for rank in range(1, TENANTS + 1)))
+    names = [(f"tenant-{n:04}", f"key-{n:04}-0", f"key-{n:04}-1", f"model-{n % MODELS}") for n in range(tenants)]
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, tenants + 1)))
     sizes = [
         (rng.randrange(20, 4_000), rng.randrange(1, 800), rng.lognormvariate(0.7, 0.8)) for _ in range(DRAWN)
     ]  # fmt: skip
-    encode, getrandbits, apart_s = msgspec.json.Encoder().encode, rng.getrandbits, DAYS * 86_400 / count
+    encode, getrandbits = msgspec.json.Encoder().encode, rng.getrandbits
+    apart_s = DAYS * 86_400 / count if per_s is None else 1 / per_s
     who: Iterator[tuple[str, str, str, str]] = iter(())
     for number in range(count):
         if number % DRAWN == 0:
@@ -148,6 +150,12 @@ def ask(database: Database) -> dict[str, Any]:
             found[f"p95 of the {name} tenant's month"] = timed(
                 lambda own=own: asking.quickness(connection, "tenant", own)  # type: ignore[misc]
             )
+        found["page of an end user, anywhere"] = timed(
+            lambda: history.page_of(connection, history.Which(
+                user=rng.choice(USERS), before=(BEGIN_DAY * DAY + rng.randrange(DAYS * DAY), 0)
+            ))
+        )  # fmt: skip
+        middle = (BEGIN_DAY * DAY + DAYS * DAY // 2, 0)
         loose = asking.Span(month.first + 1, month.last)
         found["thirty days by tenant, all of them"] = timed(
             lambda: asking.spent(connection, ("tenant",), loose, "cost", 1000)
@@ -160,7 +168,8 @@ def ask(database: Database) -> dict[str, Any]:
         found["one call by its client's id"] = timed(lambda: history.one(connection, own_id))
         found["a call that is not there"] = timed(lambda: history.one(connection, "nobody's"))
         plans = {
-            "page": plan(connection, history.query(history.Which(tenant="t", before=(1, 1)))),
+            "page": plan(connection, history.query(history.Which(tenant="tenant-0500", before=middle))),
+            "page of an end user": plan(connection, history.query(history.Which(user=USERS[3], before=middle))),
             "month by tenant": plan(connection, asking.spending(("tenant",), month)),
             "thirty days by tenant": plan(connection, asking.spending(("tenant",), loose)),
             "one tenant by day": plan(connection, asking.spending(("day",), own)),
