@@ -96,7 +96,7 @@ def everything(ports: dict[str, list[int]], url: str, ledger: dict[str, Any]) ->
             replica["max_concurrent_requests"] = 2 if made["name"] == "narrow" else 64
     limits = {"counted": {"requests_per_hour": REQUESTS}, "thrifty": {"tokens_per_hour": TOKENS}}
     return {
-        "workers": 2, "pools": pools, "cache": {"redis": url}, "shared_limits": {"store": url},
+        "workers": 2, "pools": pools, "cache": {"redis": url, "ttl": "1s"}, "shared_limits": {"store": url},
         "keys": [{"name": f"{name}-key", "key": key, "tenant": name} for name, key in KEYS.items()],
         "tenants": [{"name": name, "limits": {"wait": 0, **limits.get(name, {})}} for name in KEYS],
         "prices": {name: {"prompt": 3, "completion": 9} for name in ports}, "ledger": ledger,
