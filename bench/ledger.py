@@ -18,13 +18,12 @@ import argparse
 import itertools
 import json
 import os
-import sqlite3
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,6 +53,8 @@ USERS = [f"{number * 2_654_435_761 % 2**64:016x}" for number in range(997)]
 DRAWN = 10_000
 """Sizes and tenants that are drawn together."""
 REPEATS = 50
+ARRIVING = 500
+"""Rows a second, at which what has waited comes in at least."""
 
 
 def made(count: int, seed: int, tenants: int = TENANTS, per_s: float | None = None) -> Iterator[Record]:
@@ -283,9 +284,9 @@ def away(asked: argparse.Namespace) -> dict[str, Any]:
             tree = {"pools": [pool(*engines.urls)], "ledger": {"folder": str(folder / "own"), "database": server.url}}
             with ending(gateway := Gateway(folder, tree)):
                 outage = Outage(gateway, server.kill, server.start)
-                calls = outage.go(asked.seconds)
+                calls = outage.go(asked.seconds, 300.0)
                 began = time.monotonic()
-                arrived(gateway, server.url, calls)
+                arrived(gateway, server.url, calls, 60.0 + calls / ARRIVING)
     return {
         "calls": calls, "arrived_after_s": round(time.monotonic() - began, 1),
         "journal_mb": round(outage.most_waiting_bytes / 1e6, 1),
@@ -297,7 +298,9 @@ def main() -> None:
     """Measure, print JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=__doc__)
     parser.add_argument("what", choices=("rows", "path", "gateway", "kills", "away"))
-    parser.add_argument("--database", help="URL of an empty PostgreSQL database to fill; none: SQLite")
+    parser.add_argument("--database", help="URL of an empty PostgreSQL database, for `rows` and `kills`; none: SQLite")
+    parser.add_argument("--postgres", action="store_true", help="`kills`: over a PostgreSQL that is started for it")
+    parser.add_argument("--workers", type=int, default=1, help="`kills`: of each gateway")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--last", type=int, default=1_000_000, help="the rate is that of the last so many rows")
     parser.add_argument("--folder", type=Path, help="where temporary files go; ten million rows need 6 GB")
@@ -312,17 +315,28 @@ def main() -> None:
 
 def kills(asked: argparse.Namespace) -> dict[str, Any]:
     """Kill a gateway over and over; what clients were answered, and what is in the ledger."""
+    from tests.helpers import postgres
     from tests.helpers.lives import Lives
 
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        lives = Lives(Path(folder), seed=1)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=asked.folder))
+        named = stack.enter_context(postgres.server()) if asked.postgres else asked.database
+        url = named or f"sqlite:///{folder}/ledger/ledger.db"
+        lives = Lives(Path(folder), seed=1, workers=asked.workers, **({"database": url} if named else {}))
         lives.run(asked.kills)
-        with closing(sqlite3.connect(Path(folder) / "ledger" / "ledger.db")) as base:
-            found = [name for (name,) in base.execute("SELECT client_id FROM calls WHERE client_id <> ''")]
-            sums = base.execute("SELECT sum(calls) FROM days").fetchone()[0]
-            count = base.execute("SELECT count(*) FROM calls").fetchone()[0]
+        base = Database(url, 0)
+        try:
+            with base.reading() as connection:
+                query = connection.exec_driver_sql
+                found = [name for (name,) in query("SELECT client_id FROM calls WHERE client_id <> ''")]
+                sums = int(query("SELECT sum(calls) FROM days").scalar_one())
+                count = int(query("SELECT count(*) FROM calls").scalar_one())
+                kind = connection.dialect.name
+        finally:
+            base.close()
     return {
-        "kills": asked.kills, "answered": len(lives.answered), "lost": len(set(lives.answered) - set(found)),
+        "database": kind, "workers": asked.workers, "kills": asked.kills,
+        "answered": len(lives.answered), "lost": len(set(lives.answered) - set(found)),
         "doubled": len(found) - len(set(found)), "rows": count, "sum_of_days": sums,
     }  # fmt: skip
 
