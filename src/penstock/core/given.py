@@ -130,7 +130,7 @@ class Given(Doors):
         self._counts(flight, "hit")
         if flight.state != "given":
             flight.move("given")
-        rates = None if flight.hold is None else self._limits.rates(flight, now)
+        rates = None if flight.hold is None else self._limits.goes(flight, now)
         out.append(Answer(flight.call.id, key, "hit", "", age_s, rates))
         if self.trails is not None:
             self.trails.given(flight, "hit", "", age_s, now)
@@ -141,7 +141,7 @@ class Given(Doors):
         flight.sharing = sharing
         sharing.followers[flight] = None
         leader = sharing.leader.call.id
-        rates = None if flight.hold is None else self._limits.rates(flight, now)
+        rates = None if flight.hold is None else self._limits.goes(flight, now)
         out.append(Answer(flight.call.id, sharing.key, "coalesced", leader, 0.0, rates))
         if self.trails is not None:
             self.trails.given(flight, "coalesced", leader, 0.0, now)
