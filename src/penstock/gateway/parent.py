@@ -82,7 +82,8 @@ class Past:
         self.leases = joined.stores([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
         if last.cache is not None:
             self.cache = joined.caches(self.cache, [replace(last.cache, entries=0, bytes=0, leading=0, following=0)])
-        self.store = joined.stores([self.store, last.store | {"cache_store_up": 1}]) if last.store else self.store
+        up = {"cache_store_up": 1} if "cache_store_up" in last.store else {}
+        self.store = joined.stores([self.store, last.store | up]) if last.store else self.store
         counted = {name: count for name, count in last.counters.items() if name.endswith("_total")}
         self.counters = joined.summed([self.counters, counted])
         for replica in last.replicas:
