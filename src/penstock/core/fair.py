@@ -159,7 +159,7 @@ class Fair:
             flow = self._open(call.tenant, now)
         output, most = flow.output, call.max_tokens
         if most is not None and most < output:
-            output = most
+            output = float(most)
         cost = call.prompt_tokens + OUTPUT_COST * output + 1.0
         start = flow.tag
         flow.tag = start + cost / flow.weight

@@ -135,7 +135,8 @@ class Band:
             entry = heap[0]
             flow = entry[2]
             lane = lanes.get(flow.tenant)
-            if lane is None or lane.entry is not entry:
+            place = None if lane is None else lane.entry
+            if lane is None or place is None or place[1] != entry[1]:
                 heappop(heap)
             elif flow.capped:
                 heappop(heap)

@@ -22,9 +22,9 @@ BYTES_PER_TOKEN = 4.0
 """Until answers have told better."""
 MOST_BLOCKS = 500_000
 """Blocks of all replicas of a pool together, some 200 bytes each."""
-MARKED = (0, *range(3, MAX_BLOCKS, 4))
+MARKED: tuple[int, ...] = (0, *range(3, MAX_BLOCKS, 4))
 """Places of the blocks whose holders are remembered in a large fleet: the first, and every fourth."""
-ROOT = (0,)
+ROOT: tuple[int, ...] = (0,)
 """The same in a small one, where everybody is asked: whether anybody has the first one is enough."""
 SMALL_FLEET = 64
 """So many replicas are all looked at for every call."""

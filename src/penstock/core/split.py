@@ -72,8 +72,10 @@ def _pool(pool: PoolSpec, index: int, count: int) -> PoolSpec:
 
 
 def _queue(queue: QueueSpec, index: int, count: int) -> QueueSpec:
-    bounds = {name: getattr(queue.max_per_priority, name) for name in PriorityBounds.__struct_fields__}
-    parts = {name: bound if bound is None else part(bound, index, count) for name, bound in bounds.items()}
+    parts: dict[str, int | None] = {}
+    for name in PriorityBounds.__struct_fields__:
+        bound: int | None = getattr(queue.max_per_priority, name)
+        parts[name] = None if bound is None else part(bound, index, count)
     return replace(
         queue, max=part(queue.max, index, count), max_bytes=max(1, queue.max_bytes // count),
         max_per_tenant=None if queue.max_per_tenant is None else part(queue.max_per_tenant, index, count),

@@ -40,6 +40,11 @@ class Timers(Generic[Key]):
             self._heap = list(self._when.values())
             heapify(self._heap)
 
+    def _stands(self, alarm: tuple[float, int, Key]) -> bool:
+        """Nobody has cancelled or moved it. (By its number: compiled, a tuple has no identity.)"""
+        now = self._when.get(alarm[2])
+        return now is not None and now[1] == alarm[1]
+
     def cancel_at(self, key: Key) -> float | None:
         """Do not ring for this key; when it would have rung."""
         alarm = self._when.pop(key, None)
@@ -52,12 +57,12 @@ class Timers(Generic[Key]):
     def next(self) -> float | None:
         """When the next alarm rings."""
         head = self._head
-        if head is not None and self._when.get(head[2]) is head:
+        if head is not None and self._stands(head):
             return head[0]
-        heap, when = self._heap, self._when
+        heap = self._heap
         while heap:
             head = heap[0]
-            if when.get(head[2]) is head:
+            if self._stands(head):
                 self._head = head
                 return head[0]
             heappop(heap)
@@ -71,13 +76,13 @@ class Timers(Generic[Key]):
         heap, when = self._heap, self._when
         while heap:
             alarm = heap[0]
-            if when.get(alarm[2]) is alarm:
+            if self._stands(alarm):
                 if alarm[0] > now:
                     break
                 rung.append(alarm)
             heappop(heap)
         self._head = None
         for alarm in rung:
-            if when.get(alarm[2]) is alarm:
+            if self._stands(alarm):
                 del when[alarm[2]]
                 yield alarm[0], alarm[2]
