@@ -54,7 +54,7 @@ def test_a_revoked_key_is_refused_within_a_second(
         sys.stdout.write(f"{workers} workers: refused after {took_s:.2f} s\n")
         assert took_s < 5.0, f"{took_s:.2f} s"  # a second where the machine is not busy with other tests
 
-    run(main)
+    run(main, 60.0)
 
 
 def test_no_key_is_written_anywhere(start: Start, engines: list[str], tmp_path: Path) -> None:
