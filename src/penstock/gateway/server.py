@@ -107,16 +107,13 @@ class DataPlane:
         self.similar: Comparer | None = None
         """Who compares questions in other words; None: nobody."""
         self._numbers = itertools.count(1)
-        self._accepted = 0
-        self._requests = 0
+        self._accepted = self._requests = 0
         self._proxies: tuple[Any, ...] = ()
         self._probes: dict[str, ProbeSpec] = {}
         self._scrapes: dict[str, ScrapeSpec] = {}
         self._cookies: dict[str, bytes] = {}
-        self._groups = False
-        """A pool lets requests go together."""
-        self._reads_prefix = False
-        """A pool's strategy wants to know how prompts begin."""
+        self._groups = self._reads_prefix = False
+        """A pool lets requests go together; a pool's strategy wants to know how prompts begin."""
         self.shelf = Shelf()
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -125,6 +122,8 @@ class DataPlane:
         self.perform, self.keeper = performer.perform, performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
+        self.lease_name = ""
+        """By which name it asks for leases; empty: any."""
         self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self.apply(settings)
 
@@ -157,7 +156,7 @@ class DataPlane:
         host, port = self.server.listen
         context = None
         if self.server.lease_store is not None:
-            self.lessee = open_lessee(self.server.lease_store, self.tell)
+            self.lessee = open_lessee(self.server.lease_store, self.tell, self.lease_name)
         if self.server.tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(self.server.tls.cert, self.server.tls.key)
