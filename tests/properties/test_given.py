@@ -177,8 +177,9 @@ class Edge:
             "f" if rng.random() < 0.9 else UNSET,
         )  # fmt: skip
         call = Call(
-            f"c{number}", "m", tenant=rng.choice("xy"), stream=rng.random() < 0.8, priority=rng.choice([0, 2, 4]),
-            prompt_tokens=5, max_tokens=10, latency_s=rng.choice([None, None, 1.0]), content=content,
+            f"c{number}", "m", tenant=rng.choice("xy"), key=rng.choice("ab"), stream=rng.random() < 0.8,
+            priority=rng.choice([0, 2, 4]), prompt_tokens=5, max_tokens=10,
+            latency_s=rng.choice([None, None, 1.0]), content=content,
         )  # fmt: skip
         self.calls[call.id] = call
         self.tell(Arrived(call))
@@ -243,6 +244,7 @@ class Edge:
 
 LIMITS = LimitsSpec(
     tenants={"x": AllowanceSpec(tokens_per_minute=60, requests_per_minute=40, concurrency=6)},
+    keys={"a": AllowanceSpec(tokens_per_minute=50)},
     prices={"m": PriceSpec(completion=1.0)},
 )
 

@@ -359,8 +359,8 @@ class Given(Doors):
             "deadline", "expected", "flow", "target", "target_attempts", "targets", "spared",
         ):  # fmt: skip
             setattr(heir, name, getattr(flight, name))
+        flight.attempt = 0  # who reads both rows would count its attempts, and what was relayed of them, twice
         flight.seat = flight.rival = flight.flow = None
         flight.hedge = ""
         flight.move("given")
-        if flight.hold is not None and heir.hold is not None and flight.hold.purse is heir.hold.purse:
-            flight.hold, heir.hold = heir.hold, flight.hold
+        self._limits.hand_over(flight, heir)

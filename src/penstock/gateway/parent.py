@@ -168,7 +168,9 @@ class Parent(Gateway):
     def _told(self) -> Settings:
         """The settings as they hold, with the fleet, without what is the parent's alone."""
         settings = self.roster.effective()
-        server = replace(self.plane.server, listen=self.bound().server.listen, admin=None, metrics=None)
+        server = replace(
+            self.plane.server, listen=self.bound().server.listen, admin=None, metrics=None, stored_keys=None
+        )
         settings = replace(settings, server=server, sources=(), scaled=())
         return settings if self._lessor is None else self._lessor.shown(settings)
 

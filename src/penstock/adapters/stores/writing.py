@@ -16,38 +16,44 @@ from sqlalchemy.dialects import postgresql, sqlite
 from penstock.adapters.stores import sketch
 from penstock.adapters.stores.database import Database
 from penstock.adapters.stores.rows import COLUMNS, OF_OVERHEADS, OF_UPKEEP, Batch, Values
-from penstock.adapters.stores.sums import Spread, Sums, summed
+from penstock.adapters.stores.sums import Spread, Sums, Times, summed
 from penstock.adapters.stores.tables import SUMMED, WHOSE, calls, days, months, overheads, quarters, spreads, upkeep
 
 TOGETHER: Final = 200
 """Rows of one statement, for SQLite. (A statement has room for 32,766 values.)"""
-_VALUES: Final = re.compile(r"(.*? VALUES )(\([?, ]+\))(.*)", re.DOTALL)
+_VALUES: Final = re.compile(r"(.*? )VALUES (\([?, ]+\))(.*)", re.DOTALL)
+_TYPED: Final = re.compile(r"(.*? )VALUES (\((?:%\(\w+\)s(?:::\w+)?(?:, )?)+\))(.*)", re.DOTALL)
 _MOST_ASKED: Final = 500
 """Names in one question."""
 _ID: Final = COLUMNS.index("id")
 
 
 class _Bulk:
-    """An INSERT of many rows, compiled once: SQLAlchemy's own way costs more than the database's work. SQLite gets
-    many rows in one statement: Python lets other threads run once for each, and the one that serves has enough of
-    being asked to."""
+    """An INSERT of many rows in one statement, compiled once: SQLAlchemy's own way costs more than the database's work.
+    SQLite gets some at a time, since Python lets other threads run once for each statement, and the one that serves has
+    enough of being asked to; PostgreSQL gets a list for each column."""
 
     def __init__(self, statement: ClauseElement, names: Sequence[str], dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=list(names))
         self._text = str(compiled)
         self._names = names
         self._by_place = dialect.positional
+        found = (_VALUES if self._by_place else _TYPED).fullmatch(self._text)
+        assert found is not None, self._text
+        head, row, tail = found.groups()
         if self._by_place:
             assert tuple(compiled.positiontup or ()) == tuple(names), "the order of the table's columns"  # type: ignore[attr-defined]
-            head, row, tail = _VALUES.fullmatch(self._text).groups()  # type: ignore[union-attr]
-            self._many = head + ", ".join([row] * TOGETHER) + tail
+            self._many = f"{head}VALUES {', '.join([row] * TOGETHER)}{tail}"
+        else:
+            lists = ", ".join(f"{value}[]" if "::" in value else value for value in row[1:-1].split(", "))
+            self._many = f"{head}SELECT * FROM unnest({lists}){tail}"
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Do it for all of them."""
         if not rows:
             return
         if not self._by_place:
-            connection.exec_driver_sql(self._text, [dict(zip(self._names, row)) for row in rows])
+            connection.exec_driver_sql(self._many, dict(zip(self._names, map(list, zip(*rows)))))
             return
         whole = len(rows) // TOGETHER * TOGETHER
         for at in range(0, whole, TOGETHER):
@@ -63,7 +69,8 @@ class Writer:
         self._database = database
         self._dialect = dialect = database.engine.dialect
         own: Any = (sqlite if database.is_sqlite else postgresql).insert
-        self._calls = _Bulk(insert(calls), COLUMNS, dialect)
+        self._calls = _Bulk(insert(calls), COLUMNS, dialect) if database.is_sqlite else None
+        """PostgreSQL gets them by COPY."""
         self._overheads = _Bulk(own(overheads).on_conflict_do_nothing(), OF_OVERHEADS, dialect)
         self._upkeep = _Bulk(own(upkeep).on_conflict_do_nothing(), OF_UPKEEP, dialect)
         self._days = self._adding(own, days, ("day", *WHOSE), SUMMED)
@@ -108,7 +115,7 @@ class Writer:
         return True
 
     def _insert(self, connection: Connection, rows: Sequence[Values]) -> None:
-        if self._database.is_sqlite:
+        if self._calls is not None:
             self._calls.run(connection, rows)
         elif rows:
             self._database.copy(connection, calls.name, COLUMNS, rows)
@@ -136,7 +143,7 @@ def _parts(names: list[str]) -> Iterator[list[str]]:
 # ===== sketches: what is there, and what a batch adds =====
 
 
-def _spread(connection: Connection, added: dict[Spread, tuple[list[int], list[int]]]) -> list[Values]:
+def _spread(connection: Connection, added: dict[Spread, Times]) -> list[Values]:
     """Rows for `spreads`."""
     there = _spreads_of(connection, added)
     changed: list[Values] = []
