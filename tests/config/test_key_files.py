@@ -92,6 +92,16 @@ def test_what_cannot_be_done_changes_nothing(tmp_path: Path) -> None:
     assert path.read_text() == "{"
 
 
+def test_it_grows_no_larger_than_gateways_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the key that is one too many would cost all the others."""
+    path = tmp_path / "keys.json"
+    add(path, "a")
+    monkeypatch.setattr(key_files, "MOST_READ", len(path.read_text()) + 100)
+    with pytest.raises(ConfigError, match="more than"):
+        add(path, "b", "b" * 64)
+    assert [one.name for one in read_store(path).keys] == ["a"]
+
+
 def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody else changes it, a change waits, and gives up in the end."""
     monkeypatch.setattr(key_files, "TRIES", 2)

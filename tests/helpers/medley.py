@@ -96,8 +96,10 @@ class Medley:
         elif kind == "repeated embedding":
             about["input"] = f"text {rng.randrange(QUESTIONS)}"
         else:
-            number = rng.randrange(QUESTIONS)
+            number = min(rng.randrange(QUESTIONS) for _ in range(4))
             if kind == "question":
+                if number % 4 < 2:  # slowly, so that others come while it is answered, and hedged
+                    about["model"] = "twin"
                 text, about["temperature"], tokens = f"{tenant} asks {number}", 0, 3 + number
             else:
                 tokens = 10**6 if kind == "mistake" else rng.randrange(2, 40)

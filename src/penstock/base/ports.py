@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from penstock.base.leases import Question, Reply
+from penstock.base.leases import AccountKey, Question, Reply
 from penstock.base.nouns import EngineStats, Found, Purchase, Unit
 
 
@@ -73,6 +73,18 @@ class Actuator(Protocol):
 
     def close(self, end: bool = False) -> None:
         """Look and order no more. What runs goes on; with `end` it is told to end, and nobody waits for it."""
+        ...
+
+
+class Sheet(Protocol):
+    """Where a process notes what it has spent of shared limits, so that it can be read once the process is dead."""
+
+    def open(self, account: AccountKey, what: str) -> int:
+        """The row of an account's limit, and always the same; -1: there is room for no more."""
+        ...
+
+    def add(self, row: int, amount: int) -> None:
+        """So much more was spent; less than none: it was less. It stands there when this returns."""
         ...
 
 

@@ -18,7 +18,7 @@ from penstock.config.environment import PREFIX, expand
 from penstock.config.key_store import KeyStore, written
 from penstock.config.key_store import parse as parse_keys
 from penstock.config.keys import why
-from penstock.config.load import load, read_text
+from penstock.config.load import MOST_READ, load, read_text
 from penstock.config.mistakes import Mistakes
 
 MODE = 0o600
@@ -90,7 +90,12 @@ def change(path: Path, edit: Callable[[KeyStore], KeyStore]) -> KeyStore:
         before = read_store(real)
         after = edit(before)
         if after != before:
-            _replace(real, written(after).encode())
+            text = written(after)
+            if len(text) > MOST_READ:
+                raise ConfigError(
+                    [f"{path}: it would have more than {MOST_READ:,} characters, and no gateway reads more"]
+                )
+            _replace(real, text.encode())
     return after
 
 

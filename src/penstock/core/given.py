@@ -147,7 +147,7 @@ class Given(Doors):
         self._counts(flight, "hit" if similarity is UNSET else "similar")
         if flight.state != "given":
             flight.move("given")
-        rates = None if flight.hold is None else self._limits.rates(flight, now)
+        rates = None if flight.hold is None else self._limits.goes(flight, now)
         out.append(Answer(flight.call.id, key, "hit", "", age_s, rates, similarity))
         if self.trails is not None:
             how, of = ("hit", "") if similarity is UNSET else ("similar", f"{similarity:.4f}")
@@ -159,7 +159,7 @@ class Given(Doors):
         flight.sharing = sharing
         sharing.followers[flight] = None
         leader = sharing.leader.call.id
-        rates = None if flight.hold is None else self._limits.rates(flight, now)
+        rates = None if flight.hold is None else self._limits.goes(flight, now)
         out.append(Answer(flight.call.id, sharing.key, "coalesced", leader, 0.0, rates))
         if self.trails is not None:
             self.trails.given(flight, "coalesced", leader, 0.0, now)

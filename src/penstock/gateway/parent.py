@@ -15,8 +15,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from penstock.adapters.stores.lease_memory import LeaseMemory
+from penstock.adapters.stores.lessors import lessor_of
 from penstock.base.contents import CacheView
 from penstock.base.nouns import AccountView, PoolView, ReplicaView
+from penstock.base.ports import LeaseStore
 from penstock.config.schema import Settings
 from penstock.core.effects import Effect
 from penstock.core.events import Event, Invalidated, Listed, Metered, Observed, Probed, Recalled
@@ -125,12 +128,18 @@ class Parent(Gateway):
 
     async def _listen(self) -> None:
         self._held = reserved(self.server.listen)
-        if self.server.lease_store is None:
-            self._lessor = Lessor(self._book, self.pump.now)
-            await self._lessor.start()
+        self._lessor = Lessor(self._store())
+        await self._lessor.start()
         self.plane.begin()
         self._settle()
         await self.workers.start()
+
+    def _store(self) -> LeaseStore:
+        url = self.server.lease_store
+        try:
+            return LeaseMemory(self._book, self.pump.now) if url is None else lessor_of(url)
+        except ValueError as wrong:
+            raise OSError(f"shared_limits.store: {wrong}") from None
 
     async def start(self) -> None:
         """See `Gateway.start`."""
@@ -163,7 +172,13 @@ class Parent(Gateway):
     def begin(self, worker: int) -> Begin:
         """See `workers.Home.begin`."""
         settings = self._told()
-        return Begin(worker, self.workers.count, (self.seed + worker) % (1 << 63), settings)
+        peer = "" if self._lessor is None else self._lessor.begin(worker)
+        return Begin(worker, self.workers.count, (self.seed + worker) % (1 << 63), settings, peer)
+
+    def ended(self, worker: int, killed: bool) -> None:
+        """See `workers.Home.ended`."""
+        if self._lessor is not None:
+            self._lessor.ended(worker, killed)
 
     def _told(self) -> Settings:
         """The settings as they hold, with the fleet, without what is the parent's alone."""

@@ -125,6 +125,8 @@ class DataPlane:
         self.perform, self.keeper = performer.perform, performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
+        self.lease_name = ""
+        """By which name it asks for leases; empty: any."""
         self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self.apply(settings)
 
@@ -157,7 +159,7 @@ class DataPlane:
         host, port = self.server.listen
         context = None
         if self.server.lease_store is not None:
-            self.lessee = open_lessee(self.server.lease_store, self.tell)
+            self.lessee = open_lessee(self.server.lease_store, self.tell, self.lease_name)
         if self.server.tls is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(self.server.tls.cert, self.server.tls.key)

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from penstock.base.nouns import Call, CallRow
 from penstock.base.rand import Rand
-from penstock.config.scenarios import MODEL, Policy, Scenario
+from penstock.config.scenarios import MODEL, Gateways, Policy, Scenario
 from penstock.core.effects import BENCHMARK, Adopt, Cancel, Carry, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Arrived, Event, Woke
 from penstock.core.gate import Gate
@@ -73,17 +73,7 @@ class Run:
         self.places = None if regions is None else Places(regions, Rand(seed).child("places"))
         self.served = Served(scenario, policy)
         self._name = None if self.served.plain else self.served.name
-        gate = self.served.spec(policy, MOST_WAITING)
-        self.pump: Pump[Event, Effect] | Peers
-        if scenario.gateways is None:
-            self.gate = Gate(gate, Rand(seed).child("gate"))
-            self.pump = Pump(
-                self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
-            )
-        else:
-            luck = Rand(seed).child("gateways")
-            self.pump = Peers(scenario.gateways, gate, self.kernel, luck, self._perform, self._probe, self._observe)
-            self.gate = self.pump.gates[0]
+        self.gate, self.pump = self._gates(scenario.gateways, policy, Rand(seed))
         spec, tell = scenario.clients, self.pump.tell
         luck = Rand(seed).child("clients")
         self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
@@ -120,6 +110,16 @@ class Run:
             self._table |= self.answers.table() | {Adopt: self._adopt}
         if self.carriages is not None:
             self._table |= {Carry: self.carriages.carry}
+
+    def _gates(self, several: Gateways | None, policy: Policy, rand: Rand) -> tuple[Gate, Pump[Event, Effect] | Peers]:
+        """Who decides (of several, the first), and who is told."""
+        spec, kernel = self.served.spec(policy, MOST_WAITING), self.kernel
+        if several is not None:
+            luck = rand.child("gateways")
+            peers = Peers(several, spec, kernel, luck, self._perform, self._probe, self._observe)
+            return peers.gates[0], peers
+        gate = Gate(spec, rand.child("gate"))
+        return gate, Pump(gate, self._perform, kernel.clock, kernel.call_at, self._observe, Woke(), raise_bug)
 
     def watched(self, scenario: Scenario) -> "Run":
         """Itself, with somebody who watches how the fleet stands it."""

@@ -70,8 +70,8 @@ def call_values(entry: Entry) -> Values:
     if len(client_id) + len(model) + len(path) > MOST_TEXT or "\0" in f"{client_id}{model}{path}":
         client_id, model, path = _text(client_id), _text(model), _text(path)
     return (
-        row.id, client_id, at, row.tenant, row.key, model, path, row.pool, row.replica, entry.region,
-        row.outcome, row.status, +row.stream, row.priority, row.attempts, row.hedge,
+        row.id, client_id, at, row.tenant, row.key, model, path, row.pool, row.replica, entry.region, row.outcome,
+        row.status, +row.stream, row.priority, row.attempts, row.hedge,
         used.prompt_tokens, used.completion_tokens, used.cached_tokens, +(row.billed is not None),
         round(row.cost * NANOS), round(row.latency_s * MICROS), None if ttft_s is None else round(ttft_s * MICROS),
         round(row.queue_s * MICROS), at // HOUR, row.user or "", row.cache or "",

@@ -50,9 +50,8 @@ def summed(rows: Iterable[Values]) -> Sums:
     times: dict[Whose, Times] = {}
     found, timed = quarters.get, times.get
     for row in map(_picked, rows):
-        (
-            at, tenant, key, model, pool, outcome, status, stream, estimated, prompt, answer, cached, cost, latency, ttft,
-        ) = row  # fmt: skip
+        at, tenant, key, model, pool, outcome, status, stream, estimated, *numbers = row
+        prompt, answer, cached, cost, latency, ttft = numbers
         whose = (at // QUARTER, (tenant, key, model if pool else UNKNOWN, pool))
         ok = outcome == "ok"
         right = 1 if ok and status < 400 else 0

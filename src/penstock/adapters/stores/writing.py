@@ -7,6 +7,7 @@ id twice, the rows that are there already are left out of both, and the rest is 
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ _TYPED: Final = re.compile(r"(.*? )VALUES (\((?:%\(\w+\)s(?:::\w+)?(?:, )?)+\))(
 _MOST_ASKED: Final = 500
 """Names in one question."""
 _ID: Final = COLUMNS.index("id")
+_SPREADS: Final = "SELECT tenant, day, model, latency, ttft FROM spreads"
 
 
 class _Bulk:
@@ -68,6 +70,7 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._dialect = dialect = database.engine.dialect
+        self._mark = "?" if database.is_sqlite else "%s"
         own: Any = (sqlite if database.is_sqlite else postgresql).insert
         self._calls = _Bulk(insert(calls), COLUMNS, dialect) if database.is_sqlite else None
         """PostgreSQL gets them by COPY."""
@@ -91,28 +94,28 @@ class Writer:
     def write(self, batch: Batch) -> int:
         """All of a batch, each row once; how many calls were new. Raises Away, and then nothing was written; or
         sqlalchemy's DataError or IntegrityError, where a row cannot be had at all."""
-        rows = batch.calls
-        sums = summed(rows)  # before anything is locked
+        sums = summed(batch.calls)  # before anything is locked
+        try:
+            with self._transaction() as connection:
+                return self._put(connection, batch, batch.calls, sums)
+        except exc.IntegrityError:  # some are there, or twice in it; a savepoint for each batch would cost it a tenth
+            with self._transaction() as connection:
+                rows = _unseen(connection, batch.calls)
+                return self._put(connection, batch, rows, summed(rows))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with self._database.writing() as connection:
             if not self._database.is_sqlite:  # gateways take turns: what each adds is read and written back
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4712)")
-            if rows and not self._inserted(connection, rows):
-                rows = _unseen(connection, rows)
-                self._insert(connection, rows)
-                sums = summed(rows)
-            self._add(connection, sums)
-            self._overheads.run(connection, batch.overheads)
-            self._upkeep.run(connection, batch.upkeep)
-        return len(rows)
+            yield connection
 
-    def _inserted(self, connection: Connection, rows: Sequence[Values]) -> bool:
-        """Put them all in; False: some are there, or twice in it, and then none was."""
-        try:
-            with connection.begin_nested():
-                self._insert(connection, rows)
-        except exc.IntegrityError:
-            return False
-        return True
+    def _put(self, connection: Connection, batch: Batch, rows: Sequence[Values], sums: Sums) -> int:
+        self._insert(connection, rows)
+        self._add(connection, sums)
+        self._overheads.run(connection, batch.overheads)
+        self._upkeep.run(connection, batch.upkeep)
+        return len(rows)
 
     def _insert(self, connection: Connection, rows: Sequence[Values]) -> None:
         if self._calls is not None:
@@ -124,7 +127,7 @@ class Writer:
         self._days.run(connection, sums.days)
         self._months.run(connection, sums.months)
         self._quarters.run(connection, sums.quarters)
-        self._spreads.run(connection, _spread(connection, sums.spreads))
+        self._spreads.run(connection, _spread(connection, sums.spreads, self._mark))
 
 
 def _unseen(connection: Connection, rows: Sequence[Values]) -> list[Values]:
@@ -143,9 +146,9 @@ def _parts(names: list[str]) -> Iterator[list[str]]:
 # ===== sketches: what is there, and what a batch adds =====
 
 
-def _spread(connection: Connection, added: dict[Spread, Times]) -> list[Values]:
+def _spread(connection: Connection, added: dict[Spread, Times], mark: str) -> list[Values]:
     """Rows for `spreads`."""
-    there = _spreads_of(connection, added)
+    there = _spreads_of(connection, added, mark)
     changed: list[Values] = []
     for whose, (latency, ttft) in sorted(added.items()):
         before = there.get(whose, (b"", b""))
@@ -153,15 +156,15 @@ def _spread(connection: Connection, added: dict[Spread, Times]) -> list[Values]:
     return changed
 
 
-def _spreads_of(connection: Connection, wanted: Iterable[Spread]) -> dict[Spread, tuple[bytes, bytes]]:
-    """Those of these tenants and days that are there."""
+def _spreads_of(connection: Connection, wanted: Iterable[Spread], mark: str) -> dict[Spread, tuple[bytes, bytes]]:
+    """Those of these tenants and days that are there; `mark` is where the driver puts a value."""
     tenants: dict[int, dict[str, None]] = {}
     for tenant, day, _ in wanted:
         tenants.setdefault(day, {})[tenant] = None
     found = {}
     for day, names in tenants.items():
         for part in _parts(list(names)):
-            query = spreads.select().where(spreads.c.day == day, spreads.c.tenant.in_(part))
-            for tenant, on, model, latency, ttft in connection.execute(query):
+            query = f"{_SPREADS} WHERE day = {mark} AND tenant IN ({', '.join([mark] * len(part))})"
+            for tenant, on, model, latency, ttft in connection.exec_driver_sql(query, (day, *part)):
                 found[tenant, on, model] = (latency, ttft)
     return found
