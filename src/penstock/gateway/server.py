@@ -76,6 +76,8 @@ class DataPlane:
     cache: CacheSpec
     _caches: bool
     """There is a cache."""
+    similar: Comparer | None = None
+    """Who compares questions in other words; None: nobody."""
 
     def __init__(
         self, settings: Settings, dialect_of: Callable[[str], Dialect], models: Callable[[], Iterable[str]],
@@ -104,8 +106,6 @@ class DataPlane:
         self._prefix = os.urandom(4).hex() + name
         self._serves = bool(name) or settings.server.workers == 1
         """Not only workers do."""
-        self.similar: Comparer | None = None
-        """Who compares questions in other words; None: nobody."""
         self._numbers = itertools.count(1)
         self._accepted = self._requests = 0
         self._proxies: tuple[Any, ...] = ()
