@@ -86,8 +86,8 @@ class Fair:
 
     __slots__ = (
         "_burst", "_cost", "_floor", "_flows", "_idle", "_idle_s", "_latest", "_limit", "_mean", "_most",
-        "_now", "_other", "_owed", "_per_owed", "_reserve", "_seats", "_share", "_spare", "_virtual", "_waiting", "_weights",
-        "bounds", "caps", "held", "holders", "kept",
+        "_now", "_other", "_owed", "_per_owed", "_reserve", "_seats", "_share", "_spare", "_virtual", "_waiting",
+        "_weights", "bounds", "caps", "held", "holders", "kept",
     )  # fmt: skip
 
     def __init__(self, spec: QueueSpec, waiting: Container[str]) -> None:
