@@ -3,6 +3,10 @@
 All of the gateway is on one core, the load generator and the upstream on the other: several workers can then be no
 quicker than one, and what is compared is CPU time a request, of parent and workers together. It says whether the work
 itself grows with their number; how much quicker more cores are, shows a machine that has them.
+
+`apart` is the measure of that: two gateways that know nothing of each other on the same core, each with half of the
+load. What they cost beyond one is what two processes on one core cost each other (caches, switches); what two workers
+cost beyond them is what being workers costs.
 """
 
 import argparse
@@ -11,6 +15,7 @@ import socket
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +24,7 @@ from bench.processes import cpu_s, descendants, start, stop
 from bench.scenarios import GATEWAY_CORE, LOAD_CORE, PLAIN, TOOLS, Row, build_tools, errors, load
 
 HASH = "sha256:c00397de4384b5bbaf14c02fe1ec7020d28d1eeab6a722c576c84b6678c41c29"
+APART = "apart"
 CONNECTIONS = 64
 """For each worker: with as many for all, each would have fewer at a time, and more turns of its loop a request."""
 
@@ -44,51 +50,65 @@ def config(workers: int, port: int, upstreams: list[int]) -> str:
     })  # fmt: skip
 
 
-def measure(workers: int, upstreams: list[int], seconds: float, folder: Path) -> Row:
-    """One run: CPU microseconds a request, and requests a second."""
-    port = free_port()
-    file = folder / f"workers{workers}.yaml"
-    file.write_text(config(workers, port, upstreams))
-    command = [sys.executable, "-m", "penstock", "serve", "--config", str(file)]
-    gateway = Gateway(f"workers{workers}", port, command)
-    gateway.start(GATEWAY_CORE, PLAIN)
-    pid = gateway.pid
+def measure(kind: str, upstreams: list[int], seconds: float, folder: Path) -> Row:
+    """One run: CPU microseconds a request, and requests a second. `kind`: how many workers, or `apart`."""
+    workers = 1 if kind == APART else int(kind)
+    gateways = [_gateway(workers, upstreams, folder) for _ in range(2 if kind == APART else 1)]
     try:
-        for _ in range(8 * workers):  # each worker knows its replicas before it is measured
-            ask(port, PLAIN)
-        load(gateway, CONNECTIONS * workers, 1, PLAIN)
-        before = {pid: sum(cpu_s([pid])) for pid in descendants(gateway.pid)}
-        report = load(gateway, CONNECTIONS * workers, seconds, PLAIN)
+        for gateway in gateways:
+            gateway.start(GATEWAY_CORE, PLAIN)
+            for _ in range(8 * workers):  # each worker knows its replicas before it is measured
+                ask(gateway.port, PLAIN)
+        _loads(gateways, CONNECTIONS * workers, 1)
+        before = {pid: sum(cpu_s([pid])) for gateway in gateways for pid in descendants(gateway.pid)}
+        reports = _loads(gateways, CONNECTIONS * workers, seconds)
         used = {pid: sum(cpu_s([pid])) - was for pid, was in before.items()}
+        parent_s = used[gateways[0].pid] if workers > 1 else 0.0
     finally:
-        gateway.stop()
-    count = int(report["ok"])
-    parent_s = used[pid] if workers > 1 else 0.0
+        for gateway in gateways:
+            gateway.stop()
+    count = sum(int(report["ok"]) for report in reports)
     return {
-        "workers": workers, "requests": count, "errors": errors(report), "per_s": round(count / seconds),
+        "workers": kind, "requests": count, "errors": sum(map(errors, reports)), "per_s": round(count / seconds),
         "cpu_us": round(sum(used.values()) / count * 1e6, 2), "parent_cpu_us": round(parent_s / count * 1e6, 2),
     }  # fmt: skip
 
 
+def _gateway(workers: int, upstreams: list[int], folder: Path) -> Gateway:
+    port = free_port()
+    file = folder / f"workers{workers}-{port}.yaml"
+    file.write_text(config(workers, port, upstreams))
+    return Gateway(f"workers{workers}", port, [sys.executable, "-m", "penstock", "serve", "--config", str(file)])
+
+
+def _loads(gateways: list[Gateway], connections: int, seconds: float) -> list[Row]:
+    """Of each at the same time."""
+    with ThreadPoolExecutor(len(gateways)) as pool:
+        return list(pool.map(lambda gateway: load(gateway, connections, seconds, PLAIN), gateways))
+
+
 def compared(rows: list[Row]) -> dict[str, float]:
-    """CPU microseconds a request by number of workers, the median of its runs; and how much more than with one."""
-    counts = sorted({row["workers"] for row in rows})
-    medians = {count: median(row["cpu_us"] for row in rows if row["workers"] == count) for count in counts}
-    first = medians[counts[0]]
-    return {
-        **{f"{count} workers, CPU us a request": cpu_us for count, cpu_us in medians.items()},
-        **{f"{count} workers, over {counts[0]}": round(medians[count] / first - 1, 4) for count in counts[1:]},
-    }
+    """CPU microseconds a request by kind, the median of its runs; and how much more than the first kind's, and than
+    that of two gateways apart, where that was measured."""
+    kinds = list(dict.fromkeys(str(row["workers"]) for row in rows))
+    medians = {kind: median(row["cpu_us"] for row in rows if row["workers"] == kind) for kind in kinds}
+    found = {f"{kind}: CPU us a request": cpu_us for kind, cpu_us in medians.items()}
+    for base in dict.fromkeys([kinds[0], *([APART] if APART in kinds else [])]):
+        found |= {
+            f"{kind} over {base}": round(cpu_us / medians[base] - 1, 4)
+            for kind, cpu_us in medians.items() if kind not in (base, kinds[0])
+        }  # fmt: skip
+    return found
 
 
 def main() -> None:
     """Measure in turns, print each run and what came of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--workers", default="1,apart,2")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
     given = parser.parse_args()
-    counts = [int(count) for count in given.workers.split(",")]
+    kinds = given.workers.split(",")
     build_tools()
     upstreams = [free_port(), free_port()]
     rows: list[Row] = []
@@ -96,8 +116,8 @@ def main() -> None:
         mock = start([str(TOOLS / "mock"), "-p", ",".join(map(str, upstreams))], LOAD_CORE, Path(folder) / "mock.log")
         try:
             for run in range(given.runs):
-                for count in counts if run % 2 == 0 else counts[::-1]:
-                    rows.append(measure(count, upstreams, given.seconds, Path(folder)))
+                for kind in kinds if run % 2 == 0 else kinds[::-1]:
+                    rows.append(measure(kind, upstreams, given.seconds, Path(folder)))
                     print(json.dumps(rows[-1]), flush=True)
         finally:
             stop(mock)

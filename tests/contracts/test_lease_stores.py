@@ -48,7 +48,7 @@ async def stores(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Mak
     book = LeaseBook()
     clock = monotonic_clock(asyncio.get_running_loop())[0]
     with tempfile.TemporaryDirectory(prefix="leases-") as folder:
-        socket = LeaseServer(book, f"{folder}/leases")
+        socket = LeaseServer(LeaseMemory(book, clock), f"{folder}/leases")
         if kind == "socket":
             await socket.start()
 

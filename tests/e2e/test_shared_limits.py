@@ -179,8 +179,8 @@ def test_a_redis_that_stops_and_comes_back(
 
 def test_workers_of_gateways_share_what_all_share(start: Start, engines: list[str], store: redis.RedisServer) -> None:
     """Two gateways of two workers each; in the midst of bursts a worker of each is killed, then Redis is, and comes
-    back: what reached an engine is at most the limit. What the two dead had in flight or leased counts as used, whether
-    an engine saw it or not; with that, nine tenths of the limit are used, and at least half of it has reached one."""
+    back: what reached an engine is at most the limit, and at least nine tenths of it. What the dead had and had not
+    sent comes free, by what stands on their sheets."""
     limit = 400
     file = limited(store.url, engines[0], engines[1], requests_per_hour=limit) | {"workers": 2}
     gateways = [start(file) for _ in range(2)]
@@ -201,16 +201,18 @@ def test_workers_of_gateways_share_what_all_share(start: Start, engines: list[st
         store.kill()
         served += await wave()
         store.start()
-        for _ in range(8):
+        for _ in range(24):
             served += await wave()
+            (view,) = (one for one in await said(gateways[0].admin_port, "/admin/tenants") if one["name"] == "team")
+            if view["limits"][0]["used"] >= limit - 1:
+                break
             await asyncio.sleep(0.5)
         reached = await counted(engines) - before
         (view,) = (one for one in await said(gateways[0].admin_port, "/admin/tenants") if one["name"] == "team")
         used = view["limits"][0]["used"]
         sys.stdout.write(f"workers: {served} of {limit} served, {reached} reached an engine, {used} count as used\n")
         assert served <= reached <= limit
-        assert used >= 0.9 * limit
-        assert reached >= 0.5 * limit
+        assert reached >= 0.9 * limit
 
     run(main, 150.0)
 

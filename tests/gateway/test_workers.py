@@ -46,6 +46,9 @@ class _Home:
     def known(self) -> list[Learnt]:
         return []
 
+    def ended(self, worker: int, killed: bool) -> None:
+        raise AssertionError("it has not begun")
+
     def lost(self, snapshot: Snapshot) -> None:
         raise AssertionError("nobody has shown anything")
 

@@ -5,16 +5,41 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from penstock.base.leases import Question, Reply
+from penstock.base.leases import AccountKey, Question, Reply
 from penstock.base.nouns import Call, Replica, Usage
 from penstock.base.rand import Rand
 from penstock.core.effects import Effect, Lease, Record, Refuse, Return, Send
 from penstock.core.events import Arrived, ClientGone, Ended, Event, Failed, FleetSeen, Leased, LeaseLost, Woke
 from penstock.core.gate import Gate
 from penstock.core.limits.book import LeaseBook
+from penstock.core.limits.wills import Will
 from penstock.core.spec import GateSpec
 
 TIMEOUT_S = 1.0
+GRACE_S, AGAIN_S = 0.25, 0.5
+
+
+class Paper:
+    """A sheet in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[AccountKey, str], int] = {}
+        self.cells: list[int] = []
+
+    def open(self, account: AccountKey, what: str) -> int:
+        """See `Sheet`."""
+        row = self.rows.setdefault((account, what), len(self.cells))
+        self.cells += [0] * (row == len(self.cells))
+        return row
+
+    def add(self, row: int, amount: int) -> None:
+        """See `Sheet`."""
+        self.cells[row] += amount
+
+    def spent(self, account: AccountKey, what: str) -> int | None:
+        """What stands there."""
+        row = self.rows.get((account, what))
+        return None if row is None else self.cells[row]
 
 
 class Process:
@@ -24,8 +49,11 @@ class Process:
         self.world, self.name = world, name
         self.gate = Gate(spec, Rand(1))
         self.running: dict[str, int] = {}
-        self.dead = False
+        self.dead = self.silent = False
         self.messages = 0
+        self.will, self.sheet = Will(), Paper()
+        if world.wills:
+            self.gate.note_on(self.sheet)
         self.replicas = (Replica(id="a", url="http://a", pool="main", max_concurrent_requests=seats),)
         self.tell(FleetSeen(self.replicas))
 
@@ -57,8 +85,12 @@ class Process:
 class World:
     """All of them, the store, and the clock."""
 
-    def __init__(self, spec: GateSpec, processes: int = 2, seats: int = 1000, start: float = 86_000.0) -> None:
+    def __init__(
+        self, spec: GateSpec, processes: int = 2, seats: int = 1000, start: float = 86_000.0, wills: bool = False
+    ) -> None:  # fmt: skip
         self.now = start
+        self.wills = wills
+        """A parent passes messages on, and says the last word for who dies."""
         self.spec, self.seats = spec, seats
         self.book = LeaseBook()
         self.skew_s = 0.0
@@ -90,7 +122,20 @@ class World:
         process = self.processes[at]
         process.dead = True
         self.lost |= set(process.running)
+        if self.wills:
+            self.at(self.now + GRACE_S, lambda: self.last_word(process))
         self.processes[at] = self.start()
+
+    def last_word(self, process: Process) -> None:
+        """Somebody says it, until it is heard; what of it is not, comes again."""
+        process.silent = True
+        for question in process.will.last_words(process.name, process.sheet.spent):
+            lost = "asked" if self.away else self.lose()
+            if lost != "asked":
+                self.book.exchange(question, self.now + self.skew_s)
+            if lost:
+                self.at(self.now + AGAIN_S, lambda: self.last_word(process))
+                return
 
     # ===== calls =====
 
@@ -128,6 +173,9 @@ class World:
         sent = self.now
 
         def arrives() -> None:
+            if process.silent:
+                return
+            process.will.hear(question)
             if self.away or lost == "asked":
                 return
             reply = self.book.exchange(question, self.now + self.skew_s)

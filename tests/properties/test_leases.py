@@ -82,12 +82,12 @@ def play(world: World, steps: list[Any]) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(steps=st.lists(STEP, max_size=60), skew=st.floats(-3000, 3000))
-def test_no_history_passes_a_limit(steps: list[Any], skew: float) -> None:
+@given(steps=st.lists(STEP, max_size=60), skew=st.floats(-3000, 3000), wills=st.booleans())
+def test_no_history_passes_a_limit(steps: list[Any], skew: float, wills: bool) -> None:
     """Three processes, messages that take their time or get lost, a store that goes away and comes back, processes that
     die: in no minute are more requests or tokens let in than the limit, by all of them together. When all is over
     nothing is held, and the clock of the store does not matter."""
-    world = World(spec(requests_per_minute=12, tokens_per_minute=300, budget_per_day=0.05), 3)
+    world = World(spec(requests_per_minute=12, tokens_per_minute=300, budget_per_day=0.05), 3, wills=wills)
     world.skew_s = skew
     play(world, steps)
     for tenant in "tu":
@@ -126,14 +126,44 @@ def storm(world: World, rng: Random, steps: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 1 << 32), limit=st.sampled_from([3, 25, 90, 300]))
-def test_no_storm_passes_a_limit(seed: int, limit: int) -> None:
+@given(seed=st.integers(0, 1 << 32), limit=st.sampled_from([3, 25, 90, 300]), wills=st.booleans())
+def test_no_storm_passes_a_limit(seed: int, limit: int, wills: bool) -> None:
     """A hundred and fifty steps of overload, deaths, lost and late messages: of requests never more than the limit in a
     minute, of tokens never more on a day, by their own count."""
-    world = World(spec(requests_per_minute=limit, tokens_per_hour=limit * 50), 3)
+    world = World(spec(requests_per_minute=limit, tokens_per_hour=limit * 50), 3, wills=wills)
     storm(world, Rand(seed).stream("storm"), 150)
     assert world.most_in("t", 60.0, lambda call: call not in world.unserved) <= limit
     assert world.most_in("t", 3600.0, lambda call: tokens(world, call)) <= limit * 50
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32), seats=st.integers(1, 9))
+def test_what_the_dead_had_not_spent_is_usable(seed: int, seats: int) -> None:
+    """Processes are killed with calls in flight and calls that wait for a seat, while messages get lost or the store is
+    away. By their sheets the last word is said for them: of a day's limit as many calls have been sent to engines in
+    the end as the limit is, and never one more."""
+    limit = 120
+    world = World(spec(requests_per_day=limit), 3, seats, wills=True)
+    rng = Rand(seed).stream("deaths")
+    for number in range(40):
+        for at in range(rng.randrange(9)):
+            world.arrive(rng.randrange(3), f"s{number}-{at}")
+        for id in world.running():
+            if rng.random() < 0.2:
+                world.end(id, PROMPT, ANSWER)
+        world.pass_s(rng.choice([0.0, 0.001, 0.01, 0.1, 0.3]))
+        if rng.random() < 0.2:
+            world.kill(rng.randrange(3))
+        world.away = rng.random() < 0.1
+        world.lose = lambda: rng.choice(["", "", "asked", "answer"])
+    world.away, world.lose = False, lambda: ""
+    world.pass_s(15.0)
+    for number in range(limit):
+        world.arrive(number % 3, f"more{number}")
+        world.pass_s(0.3)
+        for id in world.running():
+            world.end(id, PROMPT, ANSWER)
+    assert len(world.admitted) == limit
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,11 +1,11 @@
 """Ports: what the edges must offer. A port is asked by the bodies (gateway, emulator), never by a machine."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from msgspec import Struct
 
-from penstock.base.leases import Question, Reply
+from penstock.base.leases import AccountKey, Question, Reply
 from penstock.base.nouns import EngineStats, Found, Purchase, Unit
 
 
@@ -76,6 +76,18 @@ class Actuator(Protocol):
         ...
 
 
+class Sheet(Protocol):
+    """Where a process notes what it has spent of shared limits, so that it can be read once the process is dead."""
+
+    def open(self, account: AccountKey, what: str) -> int:
+        """The row of an account's limit, and always the same; -1: there is room for no more."""
+        ...
+
+    def add(self, row: int, amount: int) -> None:
+        """So much more was spent; less than none: it was less. It stands there when this returns."""
+        ...
+
+
 class LeaseStore(Protocol):
     """The one truth about limits that several processes share [D6]."""
 
@@ -85,4 +97,16 @@ class LeaseStore(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Ask no more."""
+        ...
+
+
+class Embedder(Protocol):
+    """Where a question gets the vector by which it is compared with others [C4]."""
+
+    def embed(self, text: str, told: Callable[[Collection[float] | None], None]) -> None:
+        """`told` is called once: at once, or within a bounded time; with None where there is no vector to be had."""
+        ...
+
+    def close(self) -> None:
+        """Ask no more; who waits is told that there is none."""
         ...

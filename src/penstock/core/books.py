@@ -13,6 +13,7 @@ from msgspec import UNSET
 from penstock.base.entries import Used
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Usage
+from penstock.base.ports import Sheet
 from penstock.core.effects import Effect, Record, Refuse, Send
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight, Sharing
@@ -63,6 +64,10 @@ class Books(ABC):
         """So much of limits had been used before this process began."""
         self._limits.recollection.take(used, served)
         self._limits.recall()
+
+    def note_on(self, sheet: Sheet) -> None:
+        """See `Limits.note_on`."""
+        self._limits.note_on(sheet)
 
     # ===== a place in a line =====
 
@@ -130,7 +135,7 @@ class Books(ABC):
             Send(
                 flight.call.id, flight.attempt, seat.id, seat.replica.models.get(model, model),
                 timeouts.connect_s, timeouts.first_byte_s, timeouts.idle_s, flight.queue_s,
-                None if flight.hold is None else self._limits.rates(flight, now),
+                None if flight.hold is None else self._limits.goes(flight, now),
                 flight.cache if flight.cache is UNSET else _told(flight),
             )
         )  # fmt: skip

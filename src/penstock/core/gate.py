@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.base.contents import CacheView
 from penstock.base.nouns import AccountView, Call, PoolView, ReplicaView
+from penstock.base.ports import Sheet
 from penstock.base.rand import Rand
 from penstock.core.calls import Calls
 from penstock.core.catalog import Catalog
@@ -18,6 +19,7 @@ from penstock.core.events import (
     Began,
     Benched,
     ClientGone,
+    Compared,
     Ended,
     Event,
     Failed,
@@ -62,6 +64,7 @@ class Gate:
             Failed: self._calls.failed,
             ClientGone: self._calls.client_gone,
             LookedUp: self._calls.looked_up,
+            Compared: self._calls.compared,
             Invalidated: self._calls.invalidated,
             FleetSeen: self._fleet_seen,
             Probed: self._probed,
@@ -91,6 +94,11 @@ class Gate:
     def next_wake(self) -> float | None:
         """See `base.machine.Machine`."""
         return self._timers.next()
+
+    def note_on(self, sheet: Sheet) -> None:
+        """Note there what calls spend of shared limits, from before the first call on: others can read it should this
+        process die."""
+        self._calls.note_on(sheet)
 
     # ===== for people =====
 

@@ -98,7 +98,7 @@ class Groups(Given):
     def _load(self, flight: Flight, out: list[Effect], now: float) -> None:
         ride = flight.ride
         if ride is not None and ride.riders is not None:
-            rates = self._limits.rates
+            rates = self._limits.goes
             aboard = [
                 Aboard(rider.call.id, rider.queue_s + flight.queue_s, None if rider.hold is None else rates(rider, now))
                 for rider in ride.riders

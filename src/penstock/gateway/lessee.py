@@ -24,11 +24,13 @@ TIMEOUT_S: Final = 1.0
 class Lessee:
     """One process' way to the store. Made inside a running event loop."""
 
-    def __init__(self, store: LeaseStore, tell: Callable[[Event], None], timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, store: LeaseStore, tell: Callable[[Event], None], timeout_s: float = TIMEOUT_S, peer: str = ""
+    ) -> None:  # fmt: skip
         self._store = store
         self._tell = tell
         self._timeout_s = timeout_s
-        self._peer = secrets.token_hex(8)
+        self._peer = peer or new_peer()
         self._tasks: set[asyncio.Task[None]] = set()
         self.away = ""
         """Why the store cannot be reached; empty: it can."""
@@ -79,10 +81,15 @@ class Lessee:
         await self._store.close()
 
 
-def open_lessee(url: str, tell: Callable[[Event], None]) -> Lessee:
+def new_peer() -> str:
+    """A name that no process ever had."""
+    return secrets.token_hex(8)
+
+
+def open_lessee(url: str, tell: Callable[[Event], None], peer: str = "") -> Lessee:
     """The way to the store at this URL. Raises OSError where it cannot be had."""
     try:
-        return Lessee(lessor_of(url), tell)
+        return Lessee(lessor_of(url), tell, peer=peer)
     except ValueError as wrong:
         raise OSError(f"shared_limits.store: {wrong}") from None
 

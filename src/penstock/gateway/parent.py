@@ -15,8 +15,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from penstock.adapters.stores.lease_memory import LeaseMemory
+from penstock.adapters.stores.lessors import lessor_of
 from penstock.base.contents import CacheView
 from penstock.base.nouns import AccountView, PoolView, ReplicaView
+from penstock.base.ports import LeaseStore
 from penstock.config.schema import Settings
 from penstock.core.effects import Effect
 from penstock.core.events import Event, Invalidated, Listed, Metered, Observed, Probed, Recalled
@@ -82,7 +85,8 @@ class Past:
         self.leases = joined.stores([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
         if last.cache is not None:
             self.cache = joined.caches(self.cache, [replace(last.cache, entries=0, bytes=0, leading=0, following=0)])
-        self.store = joined.stores([self.store, last.store | {"cache_store_up": 1}]) if last.store else self.store
+        up = {"cache_store_up": 1} if "cache_store_up" in last.store else {}
+        self.store = joined.stores([self.store, last.store | up]) if last.store else self.store
         counted = {name: count for name, count in last.counters.items() if name.endswith("_total")}
         self.counters = joined.summed([self.counters, counted])
         for replica in last.replicas:
@@ -124,12 +128,18 @@ class Parent(Gateway):
 
     async def _listen(self) -> None:
         self._held = reserved(self.server.listen)
-        if self.server.lease_store is None:
-            self._lessor = Lessor(self._book, self.pump.now)
-            await self._lessor.start()
+        self._lessor = Lessor(self._store())
+        await self._lessor.start()
         self.plane.begin()
         self._settle()
         await self.workers.start()
+
+    def _store(self) -> LeaseStore:
+        url = self.server.lease_store
+        try:
+            return LeaseMemory(self._book, self.pump.now) if url is None else lessor_of(url)
+        except ValueError as wrong:
+            raise OSError(f"shared_limits.store: {wrong}") from None
 
     async def start(self) -> None:
         """See `Gateway.start`."""
@@ -162,12 +172,20 @@ class Parent(Gateway):
     def begin(self, worker: int) -> Begin:
         """See `workers.Home.begin`."""
         settings = self._told()
-        return Begin(worker, self.workers.count, (self.seed + worker) % (1 << 63), settings)
+        peer = "" if self._lessor is None else self._lessor.begin(worker)
+        return Begin(worker, self.workers.count, (self.seed + worker) % (1 << 63), settings, peer)
+
+    def ended(self, worker: int, killed: bool) -> None:
+        """See `workers.Home.ended`."""
+        if self._lessor is not None:
+            self._lessor.ended(worker, killed)
 
     def _told(self) -> Settings:
         """The settings as they hold, with the fleet, without what is the parent's alone."""
         settings = self.roster.effective()
-        server = replace(self.plane.server, listen=self.bound().server.listen, admin=None, metrics=None)
+        server = replace(
+            self.plane.server, listen=self.bound().server.listen, admin=None, metrics=None, stored_keys=None
+        )
         settings = replace(settings, server=server, sources=(), scaled=())
         return settings if self._lessor is None else self._lessor.shown(settings)
 

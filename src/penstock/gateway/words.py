@@ -30,6 +30,8 @@ class Begin(Struct, frozen=True, tag=True):
     workers: int
     seed: int
     settings: Settings
+    peer: str = ""
+    """By which name it asks for its share of limits; empty: any."""
 
 
 class Settle(Struct, frozen=True, tag=True):

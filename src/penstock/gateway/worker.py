@@ -20,6 +20,7 @@ import uvloop
 from msgspec.structs import replace
 
 from penstock.adapters.dialects.registry import dialect_of
+from penstock.adapters.stores.lease_sheet import LeaseSheet
 from penstock.base.nouns import Replica
 from penstock.config.schema import LimitSpec, Settings
 from penstock.core.events import FleetSeen, Reconfigured
@@ -28,7 +29,7 @@ from penstock.gateway.booking import Booking
 from penstock.gateway.build import Gateway, known_secrets
 from penstock.gateway.channel import Channel
 from penstock.gateway.files import raise_open_files
-from penstock.gateway.lessor import tidy_up
+from penstock.gateway.lessor import sheet_of, tidy_up
 from penstock.gateway.server import DataPlane
 from penstock.gateway.words import (
     Answer,
@@ -90,6 +91,8 @@ class Worker(Gateway):
         self.halted: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         """How long answers may take to finish, once it is told to end."""
         super().__init__(own_part(begin.settings, begin.worker, begin.workers), seed=begin.seed)
+        self.plane.lease_name = begin.peer
+        self._sheet: LeaseSheet | None = None
         self._settings = self.reloader.settings
 
     def _plane(self, settings: Settings) -> DataPlane:
@@ -105,6 +108,7 @@ class Worker(Gateway):
             if self.server.ledger is not None:
                 self._booking = Booking(self.server.ledger, self._number, self._of, self.plane.outbox)
                 self._booking.fleet(self._settings.replicas)
+            self._open_sheet()
             await self.plane.start(reuse_port=True)
         except OSError:
             await self.stop()
@@ -112,6 +116,12 @@ class Worker(Gateway):
         self._place()
         self._read_journal()
         self._tick()
+
+    def _open_sheet(self) -> None:
+        url, peer = self.server.lease_store, self.plane.lease_name
+        if url is not None and peer:
+            self._sheet = LeaseSheet(sheet_of(url, peer))
+            self.gate.note_on(self._sheet)
 
     async def _drain(self, within_s: float) -> None:
         await self.plane.drain(self.halted.result() if self.halted.done() else within_s)

@@ -68,6 +68,10 @@ class Home(Protocol):
         """A worker has ended; this is what it showed last."""
         ...
 
+    def ended(self, worker: int, killed: bool) -> None:
+        """A worker has ended, and engines have had time to see it. `killed`: it had no time to say what it had used."""
+        ...
+
 
 class One:
     """One life of a worker."""
@@ -202,6 +206,7 @@ class Workers:
         log.error("worker %d has ended with %d: its connections are lost, another is started", one.number, status)
         await asyncio.sleep(GRACE_S)  # noqa: TID251 - engines notice closed connections in their own time
         self.shares.leave(one.name)
+        self._home.ended(one.number, status != 0)
         self._move_soon()
         await self._again(one)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.adapters.stores.lease_memory import LeaseMemory
 from penstock.adapters.stores.lease_socket import MOST_BYTES, LeaseClient, LeaseServer
 from penstock.base.leases import Ask, Question, Want
 from penstock.core.limits.book import LeaseBook
@@ -29,7 +30,7 @@ def question(number: int, least: int = 1) -> Question:
 async def serving(book: LeaseBook | None = None) -> AsyncIterator[str]:
     """A server; its path, which is short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="leases-") as folder:
-        server = LeaseServer(LeaseBook() if book is None else book, f"{folder}/s", lambda: 90_000.0)
+        server = LeaseServer(LeaseMemory(LeaseBook() if book is None else book, lambda: 90_000.0), f"{folder}/s")
         await server.start()
         try:
             yield f"{folder}/s"
@@ -73,7 +74,7 @@ def test_a_parent_that_comes_back_is_found_again() -> None:
             path = f"{folder}/s"
             client = LeaseClient(path)
             for number in (1, 4):
-                server = LeaseServer(book, path)
+                server = LeaseServer(LeaseMemory(book, lambda: 90_000.0), path)
                 await server.start()
                 assert (await client.exchange(question(number))).answers
                 await server.close()

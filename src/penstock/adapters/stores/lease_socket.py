@@ -7,16 +7,13 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from penstock.adapters.stores.lease_memory import LeaseMemory
 from penstock.base.leases import Question, Reply
-from penstock.core.limits.book import LeaseBook
-from penstock.drive.pump import monotonic_clock
+from penstock.base.ports import LeaseStore
 
 log = logging.getLogger("penstock.leases")
 
@@ -65,20 +62,16 @@ def _bound(path: str) -> socket.socket:
 
 
 class LeaseServer:
-    """Answers from a book. Whoever can open the socket may ask: it is made for this user alone."""
+    """Answers from a store. Whoever can open the socket may ask: it is made for this user alone."""
 
-    def __init__(self, book: LeaseBook, path: str, clock: Callable[[], float] | None = None) -> None:
-        self._book = book
+    def __init__(self, store: LeaseStore, path: str) -> None:
+        self._store = store
         self._path = path
-        self._clock = clock
-        self._store: LeaseMemory | None = None
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, None] = {}
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
-        clock = self._clock or monotonic_clock(asyncio.get_running_loop())[0]
-        self._store = LeaseMemory(self._book, clock)
         self._server = await asyncio.start_unix_server(self._serve, sock=_bound(self._path))
 
     async def close(self) -> None:
@@ -96,7 +89,7 @@ class LeaseServer:
                 writer.write(await self._answer(await _read(reader)))
                 await writer.drain()
         except (OSError, asyncio.CancelledError):
-            pass  # the client has gone, or we go
+            pass  # the client has gone, or the store has, or we go
         except ValueError as error:
             log.warning("a message about leases could not be read: %s", error)
         finally:
@@ -104,7 +97,6 @@ class LeaseServer:
             writer.close()
 
     async def _answer(self, data: bytes) -> bytes:
-        assert self._store is not None
         return _frame(await self._store.exchange(_questions.decode(data)))
 
 

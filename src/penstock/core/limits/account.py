@@ -65,7 +65,9 @@ class Account:
 
     def _open(self, what: str, limit: int, period: str, *, money: bool) -> Gauge:
         if self.axis is not None:
-            return (Money if money else Part)(what, limit, self.axis)
+            part = (Money if money else Part)(what, limit, self.axis)
+            part.open_row((self.kind, self.name, self.model))
+            return part
         return Calendar(what, limit, period) if money else Window(what, limit, period)
 
     def _share_slots(self, axis: Axis, most: int | None) -> None:
@@ -132,6 +134,7 @@ class Purse:
         "crowded",
         "least_budget",
         "least_tokens",
+        "noted",
         "requests",
         "tokens",
         "told",
@@ -150,6 +153,8 @@ class Purse:
         self.budgets = [gauge for account in accounts for gauge in account.budgets]
         self.crowded = [one for one in accounts if one.spec.concurrency is not None and one.slots is None]
         """Those that bound how many calls they have at once."""
+        self.noted = any(isinstance(gauge, Part) and gauge.row >= 0 for one in accounts for gauge in one.gauges())
+        """What calls spend stands on a sheet."""
         self.least_tokens = min((gauge.limit for gauge in self.tokens), default=0)
         stopping = [account for account in accounts if account.spec.over_budget == "stop"]
         self.least_budget = min((gauge.limit for account in stopping for gauge in account.budgets), default=0)
@@ -180,7 +185,7 @@ class Purse:
 class Hold:
     """What a call in flight holds."""
 
-    __slots__ = ("budgets", "money", "output", "purse", "requests", "tokens", "used_tokens")
+    __slots__ = ("budgets", "money", "output", "purse", "requests", "spent", "tokens", "used_tokens")
 
     def __init__(self, purse: Purse, tokens: int, money: int, output: int) -> None:
         self.purse = purse
@@ -188,6 +193,8 @@ class Hold:
         self.money = money
         self.output = output
         """Tokens of its answer, among the tokens."""
+        self.spent = False
+        """It stands on the sheet."""
         # what `Gauge.take` does, written out: every call does it for every window
         self.requests = [gauge.bucket or gauge.begin() for gauge in purse.requests]
         for bucket in self.requests:
@@ -204,8 +211,23 @@ class Hold:
         for account in purse.accounts:
             account.calls += 1
 
+    def spend(self) -> None:
+        """It goes to an engine, or gets an answer: from now on it may be used up, whatever becomes of this process."""
+        if not self.spent:
+            self.spent = True
+            self._note(1, self.tokens, self.money)
+
+    def _note(self, requests: int, tokens: int, money: int) -> None:
+        for buckets, amount in ((self.requests, requests), (self.used_tokens, tokens), (self.budgets, money)):
+            for bucket in buckets:
+                if isinstance(bucket.gauge, Part):
+                    bucket.gauge.spend(bucket, amount)
+
     def settle(self, served: bool, tokens: int, money: int) -> None:
         """Charge this, and give back the rest."""
+        if self.purse.noted:
+            spent = (1, self.tokens, self.money) if self.spent else (0, 0, 0)
+            self._note(int(served) - spent[0], tokens - spent[1], money - spent[2])
         if not served:
             for bucket in self.requests:
                 bucket.change(-1, 0)

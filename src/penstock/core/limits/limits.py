@@ -9,6 +9,7 @@ from math import inf
 from penstock.base.errors import Label
 from penstock.base.leases import AccountKey
 from penstock.base.nouns import PRIORITIES, AccountView, Call, GaugeView, Rates, Usage
+from penstock.base.ports import Sheet
 from penstock.core.flight import Flight
 from penstock.core.limits.account import Account, Hold, Purse, Shape
 from penstock.core.limits.bars import Bar, bar_of
@@ -30,7 +31,7 @@ class Limits:
 
     __slots__ = (
         "_accounts", "_clients", "_estimates", "_former", "_holds", "_ids", "_prices", "_purses", "_shaped", "_shared",
-        "_spec", "asking", "ended", "freed", "given_free", "leases", "on", "recollection", "room",
+        "_spec", "asking", "ended", "freed", "given_free", "leases", "on", "recollection", "room", "sheet",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,6 +67,8 @@ class Limits:
         """Where limits are shared with other processes."""
         self.ended: Leases | None = None
         """Where they no longer are: what is still to be given back."""
+        self.sheet: Sheet | None = None
+        """Where what was spent of shared limits is noted; see `note_on`."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -106,8 +109,15 @@ class Limits:
             self.ended, self.leases = self.leases, None
         elif self.leases is None:
             self.leases = Leases(shared, self.room, self.asking)
+            self.leases.axis.sheet = self.sheet
         else:
             self.leases.spec = shared
+
+    def note_on(self, sheet: Sheet) -> None:
+        """Note there what is spent of shared limits, from before the first call on."""
+        self.sheet = sheet
+        if self.leases is not None:
+            self.leases.axis.sheet = sheet
 
     def recall(self) -> None:
         """Something is recalled: accounts that are open have it at once. Shared ones have it of their store."""
@@ -228,6 +238,25 @@ class Limits:
             if len(self.room):
                 self.free(flight.call.tenant)
 
+    def hand_over(self, flight: Flight, heir: Flight) -> None:
+        """What is held for an answer is held for the call that has it from now on. Of limits that only the heir has
+        (its key's) it is taken as well, whether it fits or not: so much will be charged to them."""
+        mine, theirs = flight.hold, heir.hold
+        if theirs is None or not self.given_free:  # who has no limits holds nothing; else each holds all that it needs
+            return
+        if mine is not None and mine.purse is theirs.purse:
+            flight.hold, heir.hold = theirs, mine
+            return
+        if mine is None:
+            output = most_output(heir.call, theirs.purse.usual_output)
+            tokens, money = self._needs(heir, theirs.purse, output)
+        else:
+            output, tokens, money = mine.output, mine.tokens, mine.money
+            mine.settle(False, 0, 0)
+            flight.hold = Hold(mine.purse, 0, 0, 0)
+        theirs.settle(False, 0, 0)
+        heir.hold = Hold(theirs.purse, tokens, money, output)
+
     def release(self, flight: Flight, *, counts: bool = False) -> None:
         """Give back what it holds, but for the request itself where that `counts`."""
         hold = flight.hold
@@ -292,6 +321,12 @@ class Limits:
         return account
 
     # ===== for people =====
+
+    def goes(self, flight: Flight, now: float) -> Rates | None:
+        """A call that holds something goes to an engine or gets an answer: see `rates`."""
+        if flight.hold is not None and flight.hold.purse.noted:
+            flight.hold.spend()
+        return self.rates(flight, now)
 
     def rates(self, flight: Flight, now: float) -> Rates | None:
         """What the call's client is told of its limits; None: it has none."""

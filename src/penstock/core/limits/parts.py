@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import Protocol
 
-from penstock.base.leases import Grant, Want
+from penstock.base.leases import AccountKey, Grant, Want
+from penstock.base.ports import Sheet
 from penstock.core.limits.spans import AT_ONCE, Span, span_of
 from penstock.core.limits.windows import Bucket, Gauge, Shown
 
@@ -22,20 +23,24 @@ FRESH_S = 0.25
 class Axis:
     """Where the store's clock is, seen from ours."""
 
-    __slots__ = ("ahead",)
+    __slots__ = ("ahead", "sheet")
 
     def __init__(self) -> None:
         self.ahead = 0.0
         """By so many seconds it is ahead of ours at most: a stretch of time must not be told too early."""
+        self.sheet: Sheet | None = None
+        """Where it is noted what was spent: others read it should this process die."""
 
 
 class Drawn(Bucket):
     """What was taken of a part in one stretch of time."""
 
-    __slots__ = ("told",)
+    __slots__ = ("spent", "told")
 
     def __init__(self, gauge: Gauge, index: int) -> None:
         super().__init__(gauge, index)
+        self.spent = 0
+        """What of it stands on the sheet: of calls that have been sent on, and of those that are over."""
         self.told = 0
         """What the store knows to be used in it."""
 
@@ -54,7 +59,7 @@ class Part(Gauge):
 
     __slots__ = (
         "_axis", "_buckets", "_ends", "_index", "_mark", "_owed", "_since", "above", "alone", "denied_at", "expires",
-        "fits_at", "free", "full_at", "heard_at", "hungry", "reserve", "size", "span", "taken", "theirs",
+        "fits_at", "free", "full_at", "heard_at", "hungry", "reserve", "row", "size", "span", "taken", "theirs",
     )  # fmt: skip
 
     def __init__(self, what: str, limit: int, axis: Axis) -> None:
@@ -93,6 +98,8 @@ class Part(Gauge):
         """The store is away, and this share of the limit is served without it."""
         self._since = (0, 0)
         """The stretch in which that began, and what had been used in it."""
+        self.row = -1
+        """Of the sheet; -1: nothing is noted."""
 
     # ===== what a window does =====
 
@@ -119,6 +126,7 @@ class Part(Gauge):
             self.held -= bucket.held
             if bucket.used > bucket.told:
                 self._owed.append((bucket.index, bucket.used - bucket.told))
+            self._note(max(bucket.used, bucket.told) - bucket.spent)  # all of it will have been told
 
     def begin(self) -> Bucket:
         """See `Gauge`."""
@@ -157,6 +165,28 @@ class Part(Gauge):
         """See `Gauge`."""
         return not self._buckets and not self._owed
 
+    # ===== the sheet =====
+
+    def open_row(self, account: AccountKey) -> None:
+        """From now on it stands on the sheet what was spent, if there is one."""
+        if self._axis.sheet is not None:
+            self.row = self._axis.sheet.open(account, self.name)
+
+    def spend(self, bucket: Bucket, amount: int) -> None:
+        """What was taken in this stretch is no longer surely ours to give back."""
+        if not bucket.gone and isinstance(bucket, Drawn):
+            bucket.spent += amount
+            self._note(amount)
+
+    def _note(self, amount: int) -> None:
+        if self.row >= 0 and amount and self._axis.sheet is not None:
+            self._axis.sheet.add(self.row, amount)
+
+    def _final(self, bucket: Drawn) -> int:
+        """What of a stretch is to be told: with a sheet no more than stands there, so that it is always the greater."""
+        final = bucket.used - bucket.held
+        return final if self.row < 0 else min(final, bucket.spent)
+
     # ===== the lease =====
 
     @property
@@ -191,14 +221,14 @@ class Part(Gauge):
 
     def untold(self) -> bool:
         """Whether something was used that the store should know."""
-        return bool(self._owed) or any(bucket.used - bucket.held != bucket.told for bucket in self._buckets)
+        return bool(self._owed) or any(self._final(bucket) != bucket.told for bucket in self._buckets)
 
     def tell(self) -> tuple[tuple[int, int], ...]:
         """What was used and not told; from now on it counts as told."""
         told = self._owed
         self._owed = []
         for bucket in self._buckets:
-            amount = bucket.used - bucket.held - bucket.told
+            amount = self._final(bucket) - bucket.told
             if amount:
                 told.append((bucket.index, amount))
                 bucket.told += amount
@@ -208,7 +238,8 @@ class Part(Gauge):
         """The store has forgotten everything but this: all else that still counts is told once more."""
         known = dict(told)
         for bucket in self._buckets:
-            bucket.told = known.get(bucket.index, 0)
+            before, bucket.told = bucket.told, known.get(bucket.index, 0)
+            self._note(before - bucket.told)  # what is told twice was spent twice, for who reads the sheet
 
     def want(self, used: tuple[tuple[int, int], ...], least: int, due: int, idle: bool, now: float) -> Want:
         """What is said of it. What is left of the lease stays ours as far as it is of use; what is not is given back,
