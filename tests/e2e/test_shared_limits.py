@@ -179,8 +179,8 @@ def test_a_redis_that_stops_and_comes_back(
 
 def test_workers_of_gateways_share_what_all_share(start: Start, engines: list[str], store: redis.RedisServer) -> None:
     """Two gateways of two workers each; in the midst of bursts a worker of each is killed, then Redis is, and comes
-    back: what reached an engine is at most the limit, and at least nine tenths of it. What the dead had and had not sent
-    comes free, by what stands on their sheets."""
+    back: what reached an engine is at most the limit, and at least nine tenths of it. What the dead had and had not
+    sent comes free, by what stands on their sheets."""
     limit = 400
     file = limited(store.url, engines[0], engines[1], requests_per_hour=limit) | {"workers": 2}
     gateways = [start(file) for _ in range(2)]

@@ -140,8 +140,8 @@ def test_no_storm_passes_a_limit(seed: int, limit: int, wills: bool) -> None:
 @given(seed=st.integers(0, 1 << 32), seats=st.integers(1, 9))
 def test_what_the_dead_had_not_spent_is_usable(seed: int, seats: int) -> None:
     """Processes are killed with calls in flight and calls that wait for a seat, while messages get lost or the store is
-    away. By their sheets the last word is said for them: of a day's limit as many calls have been sent to engines in the
-    end as the limit is, and never one more."""
+    away. By their sheets the last word is said for them: of a day's limit as many calls have been sent to engines in
+    the end as the limit is, and never one more."""
     limit = 120
     world = World(spec(requests_per_day=limit), 3, seats, wills=True)
     rng = Rand(seed).stream("deaths")

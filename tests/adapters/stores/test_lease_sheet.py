@@ -1,6 +1,5 @@
 """What a process has spent, read by another: rows and their names, a process that is killed, room that ends."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def test_half_a_name_and_no_sheet_are_nothing(tmp_path: Path) -> None:
     with Path(f"{path}.names").open("ab") as names:
         names.write(b'[["tenant","te')
     assert spent_on(path) == {(TEAM, "requests per day"): 1}
-    assert os.stat(path).st_mode & 0o077 == 0
+    assert Path(path).stat().st_mode & 0o077 == 0
     remove_sheet(path)
     assert spent_on(path) == {}
     remove_sheet(path)

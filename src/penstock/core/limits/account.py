@@ -226,8 +226,8 @@ class Hold:
     def settle(self, served: bool, tokens: int, money: int) -> None:
         """Charge this, and give back the rest."""
         if self.purse.noted:
-            held = (1, self.tokens, self.money) if self.spent else (0, 0, 0)
-            self._note(int(served) - held[0], tokens - held[1], money - held[2])
+            noted = (1, self.tokens, self.money) if self.spent else (0, 0, 0)
+            self._note(int(served) - noted[0], tokens - noted[1], money - noted[2])
         if not served:
             for bucket in self.requests:
                 bucket.change(-1, 0)
