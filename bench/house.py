@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvloop
 import yaml
@@ -22,7 +22,7 @@ import yaml
 from bench.processes import core_s, cpu_s, descendants, start, stop
 from penstock.loadgen.answer import Answer
 from penstock.loadgen.client import Client, parse_target
-from penstock.loadgen.run import Plan, Replay
+from penstock.loadgen.run import Api, Plan, Replay
 from penstock.loadgen.tally import Slo, Tally
 from penstock.workload.request import Request
 
@@ -50,12 +50,12 @@ class Kept(Tally):
         self.answers[id(request)] = answer
 
 
-def play(url: str, requests: list[Request], seed: int) -> tuple[list[Ends], Kept]:
-    """Send all requests at their times. Raises RuntimeError where one fails. Completions, for exactly the tokens."""
+def play(url: str, requests: list[Request], seed: int, api: Api = "completions") -> tuple[list[Ends], Kept]:
+    """Send all requests at their times. Raises RuntimeError where one fails. Completions are for exactly the tokens."""
     tally = Kept()
 
     async def main() -> None:
-        plan = Plan(model=MODEL, api="completions", seed=seed)
+        plan = Plan(model=MODEL, api=api, seed=seed)
         await Replay(requests, plan, Client(parse_target(url)), tally).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -66,13 +66,13 @@ def play(url: str, requests: list[Request], seed: int) -> tuple[list[Ends], Kept
     return [Ends(answer.ttft_s or answer.e2e_s, answer.e2e_s) for answer in answers], tally
 
 
-def config_of(folder: Path, engines: Sequence[str], seats: int) -> Path:
-    """The gateway's file: its defaults over these engines."""
+def config_of(folder: Path, engines: Sequence[str], seats: int, **settings: Any) -> Path:
+    """The gateway's file: its defaults, but for these settings of the pool, over these engines."""
     replicas = [
         {"id": f"r{at}", "url": url, "engine": "vllm", "max_concurrent_requests": seats}
         for at, url in enumerate(engines)
     ]
-    pool = {"name": "agreement", "models": [MODEL], "strategy": "adaptive", "replicas": replicas}
+    pool = {"name": "agreement", "models": [MODEL], "strategy": "adaptive", "replicas": replicas, **settings}
     tree = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "log": {"access": False}, "pools": [pool]}
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(tree, sort_keys=False))
@@ -87,8 +87,8 @@ class House(NamedTuple):
 
 
 @contextmanager
-def house(folder: Path, speeds: Sequence[float], seats: int) -> Iterator[House]:
-    """Engines of these speeds and their gateway, started anew."""
+def house(folder: Path, speeds: Sequence[float], seats: int, **settings: Any) -> Iterator[House]:
+    """Engines of these speeds and their gateway, started anew; its pool has these settings."""
     running: list[subprocess.Popen[bytes]] = []
 
     def run(name: str, *words: str) -> Path:
@@ -103,7 +103,7 @@ def house(folder: Path, speeds: Sequence[float], seats: int) -> Iterator[House]:
             for at, speed in enumerate(speeds)
         ]
         engines = [said(log, r"emulated vLLM on (http://127\.0\.0\.1:\d+)") for log in logs]
-        log = run("gateway", "serve", "--config", str(config_of(folder, engines, seats)))
+        log = run("gateway", "serve", "--config", str(config_of(folder, engines, seats, **settings)))
         gateway = said(log, r"serves on (http://127\.0\.0\.1:\d+)")
         admin = said(log, r"admin API and metrics: (http://127\.0\.0\.1:\d+)")
         until_well(admin, len(speeds))

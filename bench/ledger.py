@@ -18,13 +18,12 @@ import argparse
 import itertools
 import json
 import os
-import sqlite3
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,17 +53,21 @@ USERS = [f"{number * 2_654_435_761 % 2**64:016x}" for number in range(997)]
 DRAWN = 10_000
 """Sizes and tenants that are drawn together."""
 REPEATS = 50
+ARRIVING = 500
+"""Rows a second, at which what has waited comes in at least."""
 
 
-def made(count: int, seed: int) -> Iterator[Record]:
-    """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each."""
+def made(count: int, seed: int, tenants: int = TENANTS, per_s: float | None = None) -> Iterator[Record]:
+    """Records of so many calls, in the order in which they ended: tenants by Zipf's law, keys of two names each. They
+    fill a month, or come at so many a second."""
     rng = Random(seed)
-    names = [(f"tenant-{n:04}", f"key-{n:04}-0", f"key-{n:04}-1", f"model-{n % MODELS}") for n in range(TENANTS)]
-    weights = list(itertools.accumulate(1 / rank for rank in range(1, TENANTS + 1)))
+    names = [(f"tenant-{n:04}", f"key-{n:04}-0", f"key-{n:04}-1", f"model-{n % MODELS}") for n in range(tenants)]
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, tenants + 1)))
     sizes = [
         (rng.randrange(20, 4_000), rng.randrange(1, 800), rng.lognormvariate(0.7, 0.8)) for _ in range(DRAWN)
     ]  # fmt: skip
-    encode, getrandbits, apart_s = msgspec.json.Encoder().encode, rng.getrandbits, DAYS * 86_400 / count
+    encode, getrandbits = msgspec.json.Encoder().encode, rng.getrandbits
+    apart_s = DAYS * 86_400 / count if per_s is None else 1 / per_s
     who: Iterator[tuple[str, str, str, str]] = iter(())
     for number in range(count):
         if number % DRAWN == 0:
@@ -147,6 +150,12 @@ def ask(database: Database) -> dict[str, Any]:
             found[f"p95 of the {name} tenant's month"] = timed(
                 lambda own=own: asking.quickness(connection, "tenant", own)  # type: ignore[misc]
             )
+        found["page of an end user, anywhere"] = timed(
+            lambda: history.page_of(connection, history.Which(
+                user=rng.choice(USERS), before=(BEGIN_DAY * DAY + rng.randrange(DAYS * DAY), 0)
+            ))
+        )  # fmt: skip
+        middle = (BEGIN_DAY * DAY + DAYS * DAY // 2, 0)
         loose = asking.Span(month.first + 1, month.last)
         found["thirty days by tenant, all of them"] = timed(
             lambda: asking.spent(connection, ("tenant",), loose, "cost", 1000)
@@ -159,7 +168,8 @@ def ask(database: Database) -> dict[str, Any]:
         found["one call by its client's id"] = timed(lambda: history.one(connection, own_id))
         found["a call that is not there"] = timed(lambda: history.one(connection, "nobody's"))
         plans = {
-            "page": plan(connection, history.query(history.Which(tenant="t", before=(1, 1)))),
+            "page": plan(connection, history.query(history.Which(tenant="tenant-0500", before=middle))),
+            "page of an end user": plan(connection, history.query(history.Which(user=USERS[3], before=middle))),
             "month by tenant": plan(connection, asking.spending(("tenant",), month)),
             "thirty days by tenant": plan(connection, asking.spending(("tenant",), loose)),
             "one tenant by day": plan(connection, asking.spending(("day",), own)),
@@ -274,9 +284,9 @@ def away(asked: argparse.Namespace) -> dict[str, Any]:
             tree = {"pools": [pool(*engines.urls)], "ledger": {"folder": str(folder / "own"), "database": server.url}}
             with ending(gateway := Gateway(folder, tree)):
                 outage = Outage(gateway, server.kill, server.start)
-                calls = outage.go(asked.seconds)
+                calls = outage.go(asked.seconds, 300.0)
                 began = time.monotonic()
-                arrived(gateway, server.url, calls)
+                arrived(gateway, server.url, calls, 60.0 + calls / ARRIVING)
     return {
         "calls": calls, "arrived_after_s": round(time.monotonic() - began, 1),
         "journal_mb": round(outage.most_waiting_bytes / 1e6, 1),
@@ -288,7 +298,9 @@ def main() -> None:
     """Measure, print JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=__doc__)
     parser.add_argument("what", choices=("rows", "path", "gateway", "kills", "away"))
-    parser.add_argument("--database", help="URL of an empty PostgreSQL database to fill; none: SQLite")
+    parser.add_argument("--database", help="URL of an empty PostgreSQL database, for `rows` and `kills`; none: SQLite")
+    parser.add_argument("--postgres", action="store_true", help="`kills`: over a PostgreSQL that is started for it")
+    parser.add_argument("--workers", type=int, default=1, help="`kills`: of each gateway")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--last", type=int, default=1_000_000, help="the rate is that of the last so many rows")
     parser.add_argument("--folder", type=Path, help="where temporary files go; ten million rows need 6 GB")
@@ -303,17 +315,28 @@ def main() -> None:
 
 def kills(asked: argparse.Namespace) -> dict[str, Any]:
     """Kill a gateway over and over; what clients were answered, and what is in the ledger."""
+    from tests.helpers import postgres
     from tests.helpers.lives import Lives
 
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        lives = Lives(Path(folder), seed=1)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=asked.folder))
+        named = stack.enter_context(postgres.server()) if asked.postgres else asked.database
+        url = named or f"sqlite:///{folder}/ledger/ledger.db"
+        lives = Lives(Path(folder), seed=1, workers=asked.workers, **({"database": url} if named else {}))
         lives.run(asked.kills)
-        with closing(sqlite3.connect(Path(folder) / "ledger" / "ledger.db")) as base:
-            found = [name for (name,) in base.execute("SELECT client_id FROM calls WHERE client_id <> ''")]
-            sums = base.execute("SELECT sum(calls) FROM days").fetchone()[0]
-            count = base.execute("SELECT count(*) FROM calls").fetchone()[0]
+        base = Database(url, 0)
+        try:
+            with base.reading() as connection:
+                query = connection.exec_driver_sql
+                found = [name for (name,) in query("SELECT client_id FROM calls WHERE client_id <> ''")]
+                sums = int(query("SELECT sum(calls) FROM days").scalar_one())
+                count = int(query("SELECT count(*) FROM calls").scalar_one())
+                kind = connection.dialect.name
+        finally:
+            base.close()
     return {
-        "kills": asked.kills, "answered": len(lives.answered), "lost": len(set(lives.answered) - set(found)),
+        "database": kind, "workers": asked.workers, "kills": asked.kills,
+        "answered": len(lives.answered), "lost": len(set(lives.answered) - set(found)),
         "doubled": len(found) - len(set(found)), "rows": count, "sum_of_days": sums,
     }  # fmt: skip
 

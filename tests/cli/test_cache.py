@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from penstock.base.contents import CacheView
@@ -38,6 +39,17 @@ def test_numbers_are_shown_with_their_shares() -> None:
         assert json.loads(ran("stats", "--admin", made.url, "--json")[1])["entries"] == 12
 
 
+def test_answers_to_questions_in_other_words_are_shown() -> None:
+    """As a line of their own, where there are any."""
+    with desk() as made:
+        made.pages["/admin/cache"] = replace(VIEW, calls={**VIEW.calls, "similar": 25})
+        _, said = ran("stats", "--admin", made.url)
+        line = next(line for line in said.splitlines() if "similar" in line)
+        assert "20.0 %" in line
+        made.pages["/admin/cache"] = VIEW
+        assert "similar" not in ran("stats", "--admin", made.url)[1]
+
+
 def test_without_a_cache_or_a_gateway_that_is_told() -> None:
     """Exit status 1."""
     with desk() as made:
@@ -45,6 +57,10 @@ def test_without_a_cache_or_a_gateway_that_is_told() -> None:
         status, said = ran("stats", "--admin", made.url)
         assert (status, "There is no cache here." in said) == (1, True)
     assert ran("stats", "--admin", "http://127.0.0.1:1")[0] == 1
+
+
+wishes: list[str] = []
+"""What requests wished of the cache, the last last."""
 
 
 @contextmanager
@@ -60,6 +76,7 @@ def posted(status: int = 200) -> Iterator[tuple[str, list[tuple[str, Any, str]]]
             body = self.rfile.read(int(self.headers["content-length"]))
             with lock:
                 got.append((self.path, json.loads(body), self.headers.get("authorization", "")))
+                wishes.append(self.headers.get("x-penstock-cache", ""))
             answer = json.dumps({"invalidated": 3, "choices": []}).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
@@ -101,6 +118,10 @@ def test_requests_are_sent_beforehand(tmp_path: Path) -> None:
     assert (status, said) == (0, "2 of 2 requests were answered.\n")
     assert sorted(path for path, _, _ in got) == ["/v1/chat/completions", "/v1/embeddings"]
     assert {key for _, _, key in got} == {"Bearer sk-1"}
+    assert wishes[-2:] == ["", ""]
+    with posted() as (url, _):
+        assert ran("warm", str(file), "--url", url, "--similar")[0] == 0
+    assert wishes[-2:] == ["similar", "similar"]
 
 
 def test_failures_are_counted(tmp_path: Path) -> None:

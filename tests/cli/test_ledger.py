@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from penstock.adapters.stores.history import user_named
 from penstock.base.nouns import Usage
 from penstock.cli.main import app
 from penstock.workload.formats import read_trace
@@ -23,7 +24,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         write(
             base,
             call("a", tenant="acme", key="web", at=now, usage=Usage(1000, 50, 10), cost=1.25, latency_s=1.5),
-            call("b", tenant="lab", key="lab", at=now + 1, usage=Usage(10, 5), cost=0.00012, client_id="theirs"),
+            call(
+                "b",
+                tenant="lab",
+                key="lab",
+                at=now + 1,
+                usage=Usage(10, 5),
+                cost=0.00012,
+                client_id="theirs",
+                user=user_named("jo"),
+            ),
         )
         yield tmp_path
 
@@ -78,6 +88,9 @@ def test_calls_page_by_page(folder: Path) -> None:
     out = run(folder, "calls", "-n", "1", "--before", place)[1]
     assert "acme" in out
     assert "--before" not in out
+    (found,) = json.loads(run(folder, "calls", "--user", "jo", "--json")[1])["calls"]
+    assert found["client_id"] == "theirs"
+    assert run(folder, "calls", "--user", "jo", "--tenant", "acme", "--json")[1].strip() == '{"calls":[],"next":null}'
 
 
 def test_one_call(folder: Path) -> None:

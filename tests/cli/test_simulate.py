@@ -77,6 +77,24 @@ def test_mistakes_and_oracles_stand_beside_a_policy(tmp_path: Path) -> None:
     assert "<th>oracle<th>bound" in page.read_text()
 
 
+def test_several_gateways_stand_beside_one(tmp_path: Path) -> None:
+    """Each strategy with each number of them; how they share limits is what the scenario says."""
+    done = run(tmp_path, "--seeds", "1", "--gateways", "1,3", "--json", "-", more="gateways: {limits: shared}\n")
+    found = json.loads(done.stdout)
+    names = [column["policy"] for column in found["comparison"]["columns"]]
+    assert names == ["adaptive, 1 gateway", "adaptive, 3 gateways"]
+    assert [column["numbers"]["ok"]["mean"] for column in found["comparison"]["columns"]] == [60.0, 60.0]
+
+
+def test_variants_stand_beside_the_policy(tmp_path: Path) -> None:
+    """Unless the command says what is to be tried."""
+    more = "variants: {patient: {queue: {timeout: 1m}}, alike: {strategy: round_robin}}\n"
+    found = json.loads(run(tmp_path, "--seeds", "1", "--json", "-", more=more).stdout)
+    assert [column["policy"] for column in found["comparison"]["columns"]] == ["adaptive", "patient", "alike"]
+    told = run(tmp_path, "--seeds", "1", "--strategies", "random", "--json", "-", more=more)
+    assert [column["policy"] for column in json.loads(told.stdout)["comparison"]["columns"]] == ["random"]
+
+
 def test_a_missed_expectation_fails_the_command(tmp_path: Path) -> None:
     """For a team's continuous integration: the exit status says it."""
     done = run(tmp_path, "--seeds", "3", more="expect: [{metric: ttft_p95_s, at_most: 0.0000001}]\n")
@@ -93,6 +111,7 @@ def test_a_missed_expectation_fails_the_command(tmp_path: Path) -> None:
         (["--compare", "/nowhere.yaml"], "cannot be read"),
         (["--replicas", "two"], "--replicas: 'two': expected whole numbers"),
         (["--replicas", "0"], "expected numbers from 1"),
+        (["--gateways", "1,0"], "--gateways: 0: expected numbers from 1 to 64"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, options: list[str], said: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from penstock.base.errors import ConfigError
 from penstock.config.load import load, read_text
-from penstock.core.cache.spec import CacheRule, CacheSpec
+from penstock.core.cache.spec import CacheRule, CacheSpec, SemanticSpec
 
 FILE = "pools: [{name: p, models: [m]}]\naliases: {fast: m}\nkeys: [{name: team, key: sk-1}]\n"
 
@@ -29,7 +29,23 @@ def test_all_that_is_written_arrives() -> None:
     )  # fmt: skip
 
 
+def test_questions_in_other_words() -> None:
+    """Off unless it is written, then only for who asks; a rule says it for some."""
+    assert CacheSpec().semantic is None
+    assert cache_of("cache: {semantic: {}}") == CacheSpec(semantic=SemanticSpec(mode="asked", threshold=0.9))
+    block = "cache: {semantic: {model: m, timeout: 50ms, longest: 1KiB}, rules: [{tenant: team, semantic: all}]}"
+    assert cache_of(block) == CacheSpec(
+        semantic=SemanticSpec(model="m", timeout_s=0.05, longest_bytes=1024),
+        rules=(CacheRule(tenant="team", semantic="all"),),
+    )  # fmt: skip
+
+
 MISTAKES = [
+    ("{semantic: {threshold: 1.5}}", "cache.semantic.threshold"),
+    ("{semantic: {longest: 9KiB}}", "1 to 8192 bytes"),
+    ("{semantic: {model: n}}", "no pool serves 'n'"),
+    ("{semantic: {model: fast}}", "name the model: m"),
+    ("{rules: [{semantic: all}]}", "there is no semantic cache"),
     ("{memory: 0}", "cache.memory"),
     ("{memory: 1KiB}", "it is more than `memory`"),
     ("{mode: sometimes}", "cache.mode"),

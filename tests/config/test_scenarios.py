@@ -88,6 +88,10 @@ def test_mistakes_are_told_together_with_their_lines() -> None:
             "workload: {kind: trace, file: azure}\nfleet: [{}]\ngreedy: {tenant: a, at: 1s, for: 1s}\n",
             "the last part of a `merge` of several",
         ),
+        (
+            "workload: {kind: trace, file: azure}\nfleet: [{}]\nscale: {max: 2}\ngateways: {count: 2}\n",
+            "leave out `gateways` or `scale`",
+        ),
         ("just a text\n", "expected a mapping"),
         ("a: [\n", "s.yaml"),
     ],

@@ -12,6 +12,7 @@ from penstock.core.events import (
     Began,
     Benched,
     ClientGone,
+    Compared,
     Ended,
     Event,
     Failed,
@@ -49,6 +50,7 @@ ONE_OF_EACH: list[Event] = [
     Recalled((Used("acme", "web", "m", -60.0, 3, 400), Used("acme", "web", "m", 0.0, day=5, month=7))),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
     LookedUp("c1", Found(100, 1.5, 60.0, ("t",))),
+    Compared("c1", "k", 0.93),
     Invalidated(tag="t", tenant="x"),
     Woke(),
 ]

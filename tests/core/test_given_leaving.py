@@ -67,7 +67,7 @@ def test_a_follower_leaves() -> None:
 @pytest.mark.parametrize("began", [False, True])
 def test_when_the_leader_leaves_the_next_one_has_its_attempts(began: bool) -> None:
     """Nothing is cancelled: the attempt is the other's from now on, in the state in which it is, and he is charged what
-    the engine counts; who left is charged nothing."""
+    the engine counts; who left is charged nothing, and its row has no attempt, so that readers count none twice."""
     machine = house()
     tell(machine, asked("c1"), asked("c2"), asked("c3"), now=0.0)
     if began:
@@ -75,6 +75,7 @@ def test_when_the_leader_leaves_the_next_one_has_its_attempts(began: bool) -> No
     orders = machine.on(ClientGone("c1", 1), 0.5)
     assert orders[0] == Adopt("c1", "c2")
     assert rows(orders) == [("c1", "client_gone", "miss")]
+    assert [order.row.attempts for order in orders if isinstance(order, Record)] == [0]
     assert not [order for order in orders if isinstance(order, Cancel)]
     assert machine.counts()["seats_taken"] == 1
     assert kinds(machine.on(asked("c4"), 0.6)) == ["Answer"]
@@ -228,6 +229,22 @@ def test_what_an_answer_may_need_stays_held_when_it_changes_hands() -> None:
     assert used(machine, "tokens per minute") == held
     machine.on(ended("c2", usage=Usage(20, 10)), 0.5)
     assert used(machine, "tokens per minute") == 30
+
+
+def test_an_heir_with_another_key_holds_what_its_answer_may_need() -> None:
+    """Two keys of one tenant: what was held for the one that left is held for the other, so that a third call is not
+    let in on tokens that are being used."""
+    machine = limited()
+    tell(machine, asked("c1", key="a", **X), asked("c2", key="b", **X), now=0.0)
+    held = used(machine, "tokens per minute")
+    assert held >= 100
+    machine.on(ClientGone("c1"), 0.1)
+    assert used(machine, "tokens per minute") == held
+    assert used(machine, "requests per minute") == 1
+    machine.on(ended("c2", usage=Usage(20, 10)), 0.5)
+    assert used(machine, "tokens per minute") == 30
+    assert used(machine, "requests per minute") == 1
+    assert nothing_held(machine)
 
 
 def test_who_must_lead_must_have_what_that_takes() -> None:

@@ -25,6 +25,7 @@ class Plane:
         self.shelf = Shelf()
         self.cache = CacheSpec()
         self.keeper: Any = None
+        self.similar: Any = None
 
 
 async def soon() -> None:

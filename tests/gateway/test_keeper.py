@@ -18,6 +18,7 @@ class Ground:
         self.exchanges: dict[str, Any] = {}
         self.shelf = Shelf()
         self.facts: list[Any] = []
+        self.similar: Any = None
         self.tell = self.facts.append
 
 

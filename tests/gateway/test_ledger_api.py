@@ -5,6 +5,7 @@ import pytest
 
 from penstock.base.entries import CALL, Entry
 from penstock.base.nouns import Usage
+from penstock.gateway.peek import peek, user_of
 from tests.helpers.admin import CONFIG, Rig, over
 from tests.telemetry.rows import row
 
@@ -15,7 +16,8 @@ async def fill(rig: Rig) -> None:
     assert ledger is not None
     now = rig.gateway.pump.now()
     for number, tenant in enumerate(("acme", "acme", "lab")):
-        made = row(id=f"c{number}", tenant=tenant, at=now, usage=Usage(10, 5), cost=0.5)
+        whose = user_of(peek(b'{"user":"jo"}')) if number else msgspec.UNSET
+        made = row(id=f"c{number}", tenant=tenant, at=now, usage=Usage(10, 5), cost=0.5, user=whose)
         ledger.segments.put(CALL, msgspec.json.encode(Entry(made)))
     ledger.segments.commit()
     assert ledger.clerk.turn()
@@ -49,6 +51,8 @@ def test_what_can_be_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
         rest = (await rig.ask("GET", f"/admin/ledger/calls?count=2&since=1d&before={page['next']}")).json
         assert [one["id"] for one in page["calls"] + rest["calls"]] == ["c2", "c1", "c0"]
         assert rest["next"] is None
+        page = (await rig.ask("GET", "/admin/ledger/calls?user=jo&tenant=acme")).json
+        assert [one["id"] for one in page["calls"]] == ["c1"], "as the gateway makes the digest of a body's user"
         assert (await rig.ask("GET", "/admin/ledger/calls/c1")).json["call"]["cost"] == 0.5
         assert (await rig.ask("GET", "/admin/ledger/calls/none")).status == 404
         state = (await rig.ask("GET", "/admin/ledger")).json

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from penstock.base.errors import ConfigError
+from penstock.config.key_store import KeyStore, StoredHash, StoredKey, written
+from penstock.config.load import load_file
 from penstock.config.schema import LogSpec, ServerSpec, Settings
 from penstock.gateway import reload as module
 from penstock.gateway.reload import Reloader
@@ -246,3 +248,112 @@ def test_reloads_come_one_after_the_other(rig: Rig) -> None:
         assert [await first, await second] == [["log.level: info -> debug"], []]
 
     asyncio.run(main())
+
+
+# ===== keys =====
+
+NOW = "2027-01-15T08:00:00Z"
+
+
+def stored(*names: str) -> str:
+    """A keys file; a key's hash is made of its name."""
+    hashes = [(name, StoredHash(hash=f"sha256:{name * 64}", made=NOW)) for name in names]
+    return written(KeyStore(keys=tuple(StoredKey(name=name, made=NOW, hashes=(one,)) for name, one in hashes)))
+
+
+class Keyed:
+    """A reloader over a real configuration with a keys file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self.keys = folder / "penstock.yaml", folder / "keys.json"
+        self.config.write_text("pools: [{name: p, replicas: [{url: 'http://h:1'}]}]\nkeys_file: keys.json\n")
+        self.keys.write_text(stored("a", "b"))
+        self.names: list[str] = []
+        self.reads = 0
+        self.reloader = Reloader(self.read(), self.read, self.apply, self.config)
+
+    def read(self) -> Settings:
+        """What stands there."""
+        self.reads += 1
+        return load_file(self.config, {})
+
+    def apply(self, new: Settings) -> None:
+        """Let it hold."""
+        self.names = sorted(new.server.key_names.values())
+
+    def run(self, test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a test while the files are watched."""
+
+        async def main() -> None:
+            watch = asyncio.create_task(self.reloader.watch())
+            async with asyncio.timeout(10):
+                await test()
+            watch.cancel()
+
+        asyncio.run(main())
+
+
+@pytest.fixture
+def keyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keyed:
+    """Its watcher looks every few milliseconds."""
+    monkeypatch.setattr(module, "WATCH_S", 0.005)
+    return Keyed(tmp_path)
+
+
+def test_a_change_of_the_keys_file_is_taken(keyed: Keyed) -> None:
+    """The configuration itself does not change; keys come and go."""
+
+    async def test() -> None:
+        keyed.keys.write_text(stored("a"))
+        await until(lambda: keyed.names == ["a"])
+        keyed.keys.write_text(stored("a", "c"))
+        await until(lambda: keyed.names == ["a", "c"])
+
+    keyed.run(test)
+
+
+def test_a_revoked_key_goes_though_the_rest_cannot_be_taken(keyed: Keyed, caplog: pytest.LogCaptureFixture) -> None:
+    """While the configuration has mistakes, no key comes and none but revoked ones goes; then all is taken."""
+
+    async def test() -> None:
+        right = keyed.config.read_text()
+        keyed.config.write_text(right + "nonsense: 5\n")
+        await until(lambda: "nonsense" in caplog.text)
+        keyed.keys.write_text(stored("a", "c"))
+        await until(lambda: keyed.names == ["a"])
+        keyed.config.write_text(right)
+        await until(lambda: keyed.names == ["a", "c"])
+
+    keyed.run(test)
+    assert "taken all the same: keys: b removed" in caplog.text
+
+
+def test_a_keys_file_that_is_gone_locks_nobody_out(keyed: Keyed, caplog: pytest.LogCaptureFixture) -> None:
+    """Its keys hold until it is there again, and that is said; what it says then holds."""
+
+    async def test() -> None:
+        keyed.keys.unlink()
+        await until(lambda: "not there any more" in caplog.text)
+        assert sorted(keyed.reloader.settings.server.key_names.values()) == ["a", "b"]
+        keyed.keys.write_text("{")
+        await until(lambda: "not what `penstock keys` writes" in caplog.text)
+        assert sorted(keyed.reloader.settings.server.key_names.values()) == ["a", "b"]
+        keyed.keys.write_text(stored("b"))
+        await until(lambda: keyed.names == ["b"])
+
+    keyed.run(test)
+
+
+def test_what_changed_while_the_gateway_started_is_taken(keyed: Keyed) -> None:
+    """A key that is revoked between the reading and the first look goes; later nothing is read without a change."""
+
+    async def test() -> None:
+        await until(lambda: keyed.names == ["b"])
+        reads = keyed.reads
+        await asyncio.sleep(module.WATCH_S * 5)
+        assert keyed.reads == reads
+
+    settings = keyed.read()
+    keyed.keys.write_text(stored("b"))
+    keyed.reloader = Reloader(settings, keyed.read, keyed.apply, keyed.config)
+    keyed.run(test)

@@ -82,7 +82,7 @@ def test_a_later_good_word_does_not_hide_a_mistake() -> None:
 
 @pytest.mark.parametrize(
     "name,value,word",
-    [(CACHE, b"no", "use, bypass, refresh"), (TAGS, b"a b", "letters"), (TAGS, b",".join([b"x"] * 17), "16")],
+    [(CACHE, b"no", "use, similar, bypass, refresh"), (TAGS, b"a b", "letters"), (TAGS, b",".join([b"x"] * 17), "16")],
 )
 def test_wrong_words_about_the_cache_are_mistakes(name: bytes, value: bytes, word: str) -> None:
     """They are told of, not guessed at."""

@@ -17,18 +17,20 @@ LIFE_S = 60.0
 class Lives:
     """Who was answered by them."""
 
-    def __init__(self, folder: Path, seed: int, **more: Any) -> None:
-        """`more`: further settings of the ledger."""
+    def __init__(self, folder: Path, seed: int, workers: int = 1, **more: Any) -> None:
+        """`workers` of each gateway; `more`: further settings of the ledger."""
         self.folder = folder
         self.answered: list[str] = []
         """Ids of the requests whose client has got its whole answer."""
         self._rng = Random(seed)
+        self._workers = workers
         self._more = more
 
     def run(self, kills: int) -> None:
         """So many lives that end by SIGKILL, and one that ends as it should."""
         with ending(engines := Emulators(self.folder, 1.0, 1.0, name="engines")):
-            tree = {"pools": [pool(*engines.urls)], "ledger": {"folder": str(self.folder / "ledger"), **self._more}}
+            ledger = {"folder": str(self.folder / "ledger"), **self._more}
+            tree = {"pools": [pool(*engines.urls)], "ledger": ledger, "workers": self._workers}
             with nursery() as forks:
                 self._lives(forks, tree, kills)
 

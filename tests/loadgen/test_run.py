@@ -84,6 +84,13 @@ def test_bodies() -> None:
     assert msgspec.json.decode(body_of(row, "hi", Plan(model="mine")))["model"] == "mine"
 
 
+def test_an_embedding_has_an_input_and_no_stream() -> None:
+    """Nothing is asked of the length of an answer that has none; the session's user is named."""
+    plan = Plan(api="embeddings", default_model="first")
+    assert msgspec.json.decode(body_of(Row(0, 10, 0), "hi", plan)) == {"model": "first", "input": "hi"}
+    assert msgspec.json.decode(body_of(Row(0, 10, 0, session="s1"), "hi", plan))["user"] == "s1"
+
+
 def test_adapter_is_the_model() -> None:
     """An adapter of the workload is asked for by its name as the model, as engines serve them; --model is above it."""
     row = Row(0, 10, 1, model="base", adapter="mine")

@@ -8,17 +8,19 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from penstock.base.contents import Content
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, Usage
 from penstock.base.rand import Rand
-from penstock.core.cache.spec import CacheSpec
-from penstock.core.effects import Adopt, Answer, Cancel, Drop, Effect, Keep, LookUp, Record, Refuse, Send
+from penstock.core.cache.spec import CacheSpec, SemanticSpec
+from penstock.core.effects import Adopt, Answer, Cancel, Compare, Drop, Effect, Keep, LookUp, Record, Refuse, Send
 from penstock.core.events import (
     Arrived,
     Began,
     ClientGone,
+    Compared,
     Ended,
     Event,
     Failed,
@@ -56,10 +58,14 @@ class Edge:
         self.kept: dict[str, Whose] = {}
         self.found: dict[str, Whose] = {}
         self.looking: dict[str, str] = {}
+        self.comparing: dict[str, str] = {}
+        """Calls -> the frame in which the most similar question is looked for."""
+        self.frames: dict[str, str] = {}
+        """Keys -> the frame of those that may have its answer in other words."""
         self.ended: dict[str, str] = {}
         self.generated = 0
         self.billed = 0
-        self.hits = 0
+        self.hits = self.similar = 0
         self.tell(FleetSeen((replica("a", max_concurrent_requests=2), replica("b"))))
 
     def whose(self, call: Call) -> Whose:
@@ -88,6 +94,7 @@ class Edge:
         elif isinstance(order, Keep):
             whose = self.found.pop(order.id) if order.found else self.whose(self.calls[order.id])
             self.kept[order.key] = whose
+            self.frames[order.key] = order.frame or ""
             for key in order.evicted:
                 del self.kept[key]
             assert len(self.kept) <= 3
@@ -96,6 +103,8 @@ class Edge:
                 del self.kept[key]
         elif isinstance(order, LookUp):
             self.looking[order.id] = order.key
+        elif isinstance(order, Compare):
+            self.comparing[order.id] = order.frame
         elif isinstance(order, Record):
             self.over(order)
         else:
@@ -105,13 +114,19 @@ class Edge:
     def answer(self, order: Answer) -> None:
         """It is given what another was, or is, answered: never what it may not have."""
         call = self.calls[order.id]
-        if order.how == "hit":
+        if order.similarity is not UNSET:
+            assert call.content
+            assert (call.content.frame, order.similarity) >= ("f", 0.9)
+            assert self.kept[order.key][::2] == self.whose(call)[::2]
+            self.similar += 1
+        elif order.how == "hit":
             assert self.kept[order.key] == self.whose(call)
             self.hits += 1
         else:
             assert self.whose(self.calls[order.of]) == self.whose(call)
             assert order.of not in self.given
         self.looking.pop(order.id, None)
+        self.comparing.pop(order.id, None)
         self.given[order.id] = (order.how, self.whose(call))
 
     def over(self, order: Record) -> None:
@@ -124,6 +139,7 @@ class Edge:
         del self.calls[row.id]
         self.given.pop(row.id, None)
         self.looking.pop(row.id, None)
+        self.comparing.pop(row.id, None)
         assert not [key for key in self.running if key[0] == row.id]
 
     # ===== what happens =====
@@ -136,7 +152,9 @@ class Edge:
         if wake is not None and wake <= self.now:
             self.tell(Woke())
         what = rng.random()
-        if what < 0.45:
+        if self.comparing and rng.random() < 0.5:
+            self.compares(rng.choice(list(self.comparing)))
+        elif what < 0.45:
             self.arrives(number)
         elif what < 0.55 and self.calls:
             self.leaves(rng.choice(list(self.calls)))
@@ -152,13 +170,16 @@ class Edge:
     def arrives(self, number: int) -> None:
         """A call."""
         rng = self.rng
+        semantic = self.gate.spec.cache is not None and self.gate.spec.cache.semantic is not None
         content = Content(
-            rng.choice(["d1", "d1", "d2", ""]), rng.random() < 0.9, rng.choice(["", "", "", "refresh", "bypass"]),
-            rng.choice([(), ("t",)]),
+            rng.choice(["d1", "d2", "d3", "d4"] if semantic else ["d1", "d1", "d2", ""]), rng.random() < 0.9,
+            rng.choice(["", "", "", "refresh", "bypass"]),
+            rng.choice([(), ("t",)]), "f" if rng.random() < 0.9 else UNSET,
         )  # fmt: skip
         call = Call(
-            f"c{number}", "m", tenant=rng.choice("xy"), stream=rng.random() < 0.8, priority=rng.choice([0, 2, 4]),
-            prompt_tokens=5, max_tokens=10, latency_s=rng.choice([None, None, 1.0]), content=content,
+            f"c{number}", "m", tenant=rng.choice("xy"), key=rng.choice("ab"), stream=rng.random() < 0.8,
+            priority=rng.choice([0, 2, 4]), prompt_tokens=5, max_tokens=10,
+            latency_s=rng.choice([None, None, 1.0]), content=content,
         )  # fmt: skip
         self.calls[call.id] = call
         self.tell(Arrived(call))
@@ -178,6 +199,15 @@ class Edge:
         assert key
         self.tell(LookedUp(id, found))
         self.found.pop(id, None)
+
+    def compares(self, id: str) -> None:
+        """The most similar question is told, however similar it is."""
+        frame = self.comparing.pop(id)
+        keys = [key for key in self.kept if self.frames[key] == frame]
+        if keys and self.rng.random() < 0.8:
+            self.tell(Compared(id, self.rng.choice(keys), self.rng.choice([0.5, 0.9, 1.0])))
+        else:
+            self.tell(Compared(id))
 
     def goes_on(self, id: str, attempt: int) -> None:
         """An attempt begins, ends or fails."""
@@ -214,6 +244,7 @@ class Edge:
 
 LIMITS = LimitsSpec(
     tenants={"x": AllowanceSpec(tokens_per_minute=60, requests_per_minute=40, concurrency=6)},
+    keys={"a": AllowanceSpec(tokens_per_minute=50)},
     prices={"m": PriceSpec(completion=1.0)},
 )
 
@@ -223,7 +254,7 @@ def spec(seed: int) -> GateSpec:
     rng = Random(seed)
     cache = CacheSpec(
         entries=3, ttl_s=rng.choice([2.0, 100.0]), isolate=rng.random() < 0.7, coalesce=rng.random() < 0.8,
-        charge=rng.choice(["none", "tokens"]),
+        charge=rng.choice(["none", "tokens"]), semantic=rng.choice([None, SemanticSpec(mode="all", threshold=0.9)]),
     )  # fmt: skip
     pools = (pool(hedge=rng.choice([None, HEDGE])),)
     return GateSpec(
@@ -261,6 +292,7 @@ def story(seed: int, steps: int) -> Edge:
     assert not edge.given
     assert not edge.running
     assert not edge.looking
+    assert not edge.comparing
     assert not any(edge.gate.counts().values())
     view = edge.gate.cached()
     assert view is not None
@@ -274,6 +306,9 @@ def story(seed: int, steps: int) -> Edge:
 
 def test_the_stories_are_worth_telling() -> None:
     """In a few of them there is every way in which a call can have to do with the cache."""
-    edges = [story(seed, 250) for seed in range(10)]
-    assert {state for edge in edges for state in edge.ended.values()} >= {"hit", "coalesced", "miss", "bypass"}
+    edges = [story(seed, 250) for seed in range(16)]
+    assert {state for edge in edges for state in edge.ended.values()} >= {
+        "hit", "similar", "coalesced", "miss", "bypass",
+    }  # fmt: skip
     assert sum(edge.hits for edge in edges) > 50
+    assert sum(edge.similar for edge in edges) > 5

@@ -5,7 +5,10 @@ from msgspec.structs import replace
 
 from penstock.config.clients import Clients, Patience
 from penstock.config.scenarios import Scenario, read_scenario
-from penstock.sim.answers import content_of
+from penstock.core.effects import Compare
+from penstock.core.events import Compared, Event
+from penstock.drive.kernel import Kernel
+from penstock.sim.answers import Answers, content_of
 from penstock.sim.run import Run
 from penstock.sim.tally import Result
 from penstock.workload.request import NS, Request
@@ -100,3 +103,11 @@ def test_a_run_with_a_cache_is_the_same_every_time() -> None:
     requests = [request(number / 20, number % 5) for number in range(100)]
     digests = {Run(PLAIN, PLAIN.policy, requests, 3).go(digest=True).journal for _ in range(2)}
     assert len(digests) == 1
+
+
+def test_nobodys_words_are_known() -> None:
+    """So no question is like another one in other words, and that is told at once."""
+    told: list[Event] = []
+    order = Compare("c", "f")
+    Answers(Kernel(), told.append).table()[Compare](order)
+    assert told == [Compared("c")]

@@ -8,7 +8,7 @@ from penstock import __version__
 from penstock.base.nouns import Call, CallRow, EngineStats, Replica, Usage
 from penstock.base.prefix import ENDS, chain
 from penstock.config.scenarios import Group, Policy, Slo, policy_from
-from penstock.core.effects import Effect, Record
+from penstock.core.effects import Aboard, Carry, Effect, Record
 from penstock.core.events import Arrived, Event, FleetSeen, Observed, Woke
 from penstock.core.route.presets import RoundRobin
 from penstock.core.spec import GateSpec, PoolSpec, QueueSpec
@@ -172,6 +172,28 @@ def test_a_recorded_run_comes_out_again_when_it_is_simulated(tmp_path: Path) -> 
     assert policy_from(found.pool) == policy
     assert found.groups("fast") == (Group(count=2, cost="fast", seats=4, kv_blocks=8192, block_size=16),)
     assert simulate(made, policy_from(found.pool), found.requests(1), 1) == ran
+
+
+def test_calls_that_may_go_together_may_do_so_again() -> None:
+    """What is alike is known from the journal; an embedding has no tokens, however it ended; and how many went together
+    really, is told beside the simulations."""
+    fields = {"path": "/v1/embeddings", "prompt_tokens": 30}
+    read = Usage(40)
+    turns: list[Turn[Event, Effect]] = [
+        Turn(1.0, Arrived(Call(id, **fields), alike), [])  # type: ignore[arg-type]
+        for id, alike in (("c1", "k"), ("c2", "k"), ("c3", "k"), ("c4", ""))
+    ]
+    group = Carry("group/c1", (Aboard("c1", 0.0), Aboard("c2", 0.0)))
+    turns.append(Turn(1.0, Woke(), [group]))
+    turns.append(Turn(1.1, Woke(), [Record(row(id, 1.0, usage=read)) for id in ("c1", "c2", "c4")]))
+    turns.append(Turn(1.1, Woke(), [Carry("group/c1"), Record(row("c3", 1.0, "client_gone", usage=None, status=499))]))
+    found = told(*turns)
+    again = list(found.requests(1))
+    assert [(each.alike, each.prompt_tokens, each.output_tokens) for each in again] == [
+        ("k", 40, 0), ("k", 40, 0), ("k", 30, 0), ("", 40, 1),
+    ]  # fmt: skip
+    measured = found.measured(Slo())
+    assert (measured.grouped, measured.calls_per_group) == (0.5, 2.0)
 
 
 def test_calls_that_go_on_are_no_answers() -> None:

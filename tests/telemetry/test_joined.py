@@ -45,8 +45,8 @@ def test_who_is_not_told_of_is_as_it_is_seen() -> None:
 
 
 def test_pools_are_added_up() -> None:
-    """What waits is a sum, the oldest is the oldest, fairness is that of the least fair, and seats that are on their way
-    from one worker to another are counted nevertheless."""
+    """What waits is a sum, the oldest is the oldest, fairness is that of the least fair; seats that are on their way
+    from one worker to another are counted."""
     first = pool_view(queued=2, queued_by_priority={"high": 2}, oldest_s=1.0, fairness=0.9, ejections={"slow": 1})
     second = pool_view(queued=3, queued_by_priority={"high": 1, "low": 2}, oldest_s=3.0, fairness=0.7, panic=True)
     (view,) = joined.pools([pool_view(replicas=5, seats=10)], [[first], [second]])

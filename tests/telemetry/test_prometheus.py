@@ -117,7 +117,11 @@ PAGE = render(
     lambda: [SOURCE],
     lambda: SCALED,
     lambda: [ACCOUNT],
-    lambda: {family.name: 1 for family in FAMILIES if family.name.startswith(("ledger_", "lease_", "cache_store_"))},
+    lambda: {
+        family.name: 1
+        for family in FAMILIES
+        if family.name.startswith(("ledger_", "lease_", "cache_store_", "cache_embeddings_"))
+    },
     lambda: {family.name: {"1": 1, "2": 0} for family in FAMILIES if family.name.startswith("worker_")},
     cache=CACHED,
 )

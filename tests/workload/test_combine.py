@@ -130,10 +130,11 @@ def test_label() -> None:
         "kind": "label",
         "tenant": {"kind": "one", "name": "x"},
         "priority": {"kind": "one", "name": "low"},
+        "alike": {"kind": "one", "name": "k"},
         "of": TRACE,
     }
     for found, was in zip(made(spec | {"deadline": 3}), made(TRACE), strict=True):
-        assert (found.tenant, found.priority, found.deadline_ns) == ("x", 3, 3 * NS)
+        assert (found.tenant, found.priority, found.alike, found.deadline_ns) == ("x", 3, "k", 3 * NS)
         assert (found.at_ns, found.blocks, found.session) == (was.at_ns, was.blocks, was.session)
     with pytest.raises(msgspec.ValidationError, match="'x' is no priority"):
         made({"kind": "label", "priority": {"kind": "one", "name": "x"}, "of": TRACE})

@@ -24,6 +24,7 @@ REQUESTS = st.builds(
     turn=st.integers(0, 1000),
     think_ns=st.integers(0, 10**12),
     deadline_ns=st.none() | st.integers(0, 10**12),
+    alike=NAMES,
 )
 
 
@@ -42,21 +43,21 @@ def _rest(request: Request) -> tuple[object, ...]:
     return (
         request.prompt_tokens, request.output_tokens, request.blocks, request.block_tokens, request.session,
         request.tenant, request.model, request.adapter, request.priority, request.turn, request.think_ns,
-        request.deadline_ns,
+        request.deadline_ns, request.alike,
     )  # fmt: skip
 
 
 def test_literal() -> None:
     """The written forms, letter by letter; fields that say nothing are left out or empty."""
-    rows = [Request(1_500_000_000, 10, 2), Request(2_000_000_001, 9, 1, (7, 8), 4, "s", priority=0, turn=1)]
+    rows = [Request(1_500_000_000, 10, 2), Request(2_000_000_001, 9, 1, (7, 8), 4, "s", priority=0, turn=1, alike="k")]
     assert b"".join(to_json_lines(rows)) == (
         b'{"at_s":1.5,"prompt_tokens":10,"output_tokens":2}\n'
         b'{"at_s":2.000000001,"prompt_tokens":9,"output_tokens":1,"blocks":[7,8],"block_tokens":4,"session":"s",'
-        b'"priority":"critical","turn":1}\n'
+        b'"priority":"critical","turn":1,"alike":"k"}\n'
     )
     assert b"".join(to_csv(rows)) == (
         b"at_s,prompt_tokens,output_tokens,blocks,block_tokens,session,tenant,model,adapter,priority,turn,think_s,"
-        b"deadline_s\n1.5,10,2,,,,,,,,,,\n2.000000001,9,1,7 8,4,s,,,,critical,1,,\n"
+        b"deadline_s,alike\n1.5,10,2,,,,,,,,,,,\n2.000000001,9,1,7 8,4,s,,,,critical,1,,,k\n"
     )
 
 

@@ -50,6 +50,15 @@ def test_labels() -> None:
     assert len(Counter((request.tenant, request.adapter, request.priority) for request in found)) == 8
 
 
+def test_kinds_of_what_may_go_together() -> None:
+    """By their weights; times and sizes are what they are without."""
+    found = made(sizes=SIZES, alike=Weighted(weights={"k1": 1, "k2": 1}))
+    assert {request.alike for request in found} == {"k1", "k2"}
+    plain = made(sizes=SIZES)
+    assert [(r.at_ns, r.prompt_tokens) for r in found] == [(r.at_ns, r.prompt_tokens) for r in plain]
+    assert {request.alike for request in plain} == {""}
+
+
 def test_a_label_changes_nothing_else() -> None:
     """Naming tenants leaves times and sizes as they are: each kind of luck has its own stream."""
     plain, named = made(), made(tenant=Zipf(count=5))

@@ -1,6 +1,6 @@
 """Ports: what the edges must offer. A port is asked by the bodies (gateway, emulator), never by a machine."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from msgspec import Struct
@@ -97,4 +97,16 @@ class LeaseStore(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Ask no more."""
+        ...
+
+
+class Embedder(Protocol):
+    """Where a question gets the vector by which it is compared with others [C4]."""
+
+    def embed(self, text: str, told: Callable[[Collection[float] | None], None]) -> None:
+        """`told` is called once: at once, or within a bounded time; with None where there is no vector to be had."""
+        ...
+
+    def close(self) -> None:
+        """Ask no more; who waits is told that there is none."""
         ...

@@ -19,6 +19,7 @@ from penstock.loadgen.exchange import Timeouts
 FAILED, MISTAKE = 1, 2
 CHAT = "/v1/chat/completions"
 MOST_LINE = 1 << 20
+SIMILAR = b"x-penstock-cache: similar\r\n"
 
 cache = typer.Typer(
     name="cache", no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -51,9 +52,10 @@ def stats(admin: AdminUrl = DEFAULT, key: AdminKey = None, as_json: Json = False
         typer.echo(json.dumps(found))
         return
     calls = found["calls"]
-    answered = calls["hit"] + calls["coalesced"] + calls["miss"]
+    ways = [name for name in ("hit", "similar", "coalesced", "miss") if name in calls]
+    answered = sum(calls[name] for name in ways)
     table = Table(box=SIMPLE_HEAD, show_header=False)
-    for name in ("hit", "coalesced", "miss"):
+    for name in ways:
         share = f"{100 * calls[name] / answered:.1f} %" if answered else ""
         table.add_row(name, f"{calls[name]:,}", share)
     table.add_row("bypass", f"{calls['bypass']:,}", "")
@@ -87,6 +89,9 @@ def warm(
     key: Annotated[str | None, typer.Option(envvar="PENSTOCK_KEY", help="An API key: whose answers they are.")] = None,
     at_once: Annotated[int, typer.Option(min=1, max=256, help="Requests at the same time.")] = 4,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds for one answer.")] = 300.0,
+    similar: Annotated[
+        bool, typer.Option("--similar", help="Also for questions in other words (semantic cache).")
+    ] = False,
 ) -> None:
     """Send requests through the gateway, so that their answers are kept before anybody asks.
 
@@ -100,7 +105,7 @@ def warm(
     except ValueError as error:
         typer.echo(f"penstock cache: {error}", err=True)
         raise typer.Exit(MISTAKE) from None
-    ends = asyncio.run(_send(target, key, requests, at_once, timeout_s))
+    ends = asyncio.run(_send(target, key, requests, at_once, timeout_s, SIMILAR if similar else b""))
     good = ends.pop("", 0)
     typer.echo(f"{good:,} of {len(requests):,} requests were answered.")
     for what, count in ends.most_common():
@@ -128,7 +133,7 @@ def _read(file: Path) -> Iterator[tuple[str, bytes]]:
 
 
 async def _send(
-    target: Target, key: str | None, requests: list[tuple[str, bytes]], at_once: int, timeout_s: float
+    target: Target, key: str | None, requests: list[tuple[str, bytes]], at_once: int, timeout_s: float, headers: bytes
 ) -> Counter[str]:
     """How many ended how; an empty text: answered."""
     client = Client(target, key=key, timeouts=Timeouts(total_s=timeout_s))
@@ -137,7 +142,7 @@ async def _send(
 
     async def sender() -> None:
         for path, body in waiting:
-            answer = await client.ask("POST", path, body)
+            answer = await client.ask("POST", path, body, headers)
             ends[answer.error] += 1
 
     try:

@@ -1,84 +1,389 @@
-"""`penstock keys`: the API keys that a configuration knows, and new ones. A key is shown once, when it is made."""
+"""`penstock keys`: make, rotate and revoke API keys, and tell who may use what and what is used of it.
 
+A key is shown once, when it is made, on standard output; whatever else is said then goes to standard error, so that
+`KEY=$(penstock keys create search)` is all that a script needs.
+"""
+
+import json
 import os
 import secrets
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn, get_args
 
+import msgspec
 import typer
 import yaml
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from penstock.cli.plain import WIDE_WIDTH, plain_console
+from penstock.base.errors import ConfigError
+from penstock.base.nouns import AccountView, Priority, Tier
+from penstock.base.units import parse_seconds
+from penstock.cli.admin import Admin, AdminError, admin_at
+from penstock.cli.key_rows import Row, limits_table, models_text, rows_of, rows_table, state_text
+from penstock.cli.plain import WIDE_WIDTH, plain_console, understood
+from penstock.config.addresses import show_address
+from penstock.config.files import mapping_of
+from penstock.config.key_files import Where, change, mistakes_in, read_store, where
+from penstock.config.key_store import (
+    KeyChange,
+    KeyStore,
+    StoredKey,
+    created,
+    end_of,
+    moment,
+    revoked,
+    rotated,
+)
 from penstock.config.keys import sha256
 from penstock.config.load import load_file
-from penstock.config.schema import KeyTerms, ServerSpec
+from penstock.config.mistakes import did_you_mean
+from penstock.config.schema import Settings
+from penstock.core.limits.spec import AllowanceSpec
 
-SHOWN_DIGITS = 12
-"""Of a hash: enough to find it in the file."""
+FAILED, MISTAKE = 1, 2
 KEY_BYTES = 32
+PREFIX = "sk-penstock-"
+"""By which scanners for secrets, and people, know a key of ours."""
+ASK_S = 3.0
 
-File = Annotated[Path, typer.Argument(envvar="PENSTOCK_CONFIG", help="The configuration, YAML.", show_default=True)]
-New = Annotated[str | None, typer.Option("--new", metavar="NAME", help="Make a key of this name, and its entry.")]
-Tenant = Annotated[str | None, typer.Option(help="With --new: the tenant that it belongs to.")]
-Models = Annotated[list[str] | None, typer.Option("--model", help="With --new: a model that it may use; repeat it.")]
-Expires = Annotated[str | None, typer.Option(help="With --new: the last day on which it holds, like 2027-03-31.")]
+keys = typer.Typer(
+    name="keys", invoke_without_command=True, add_completion=False, rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", envvar="PENSTOCK_CONFIG", help="The configuration, YAML.", show_default=True)
+]
+Name = Annotated[str, typer.Argument(help="The key's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AdminUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--admin", envvar="PENSTOCK_ADMIN", metavar="URL",
+        help="Admin address of the gateway that tells what is used; else the one that the configuration names.",
+    ),
+]  # fmt: skip
+AdminKey = Annotated[
+    str | None, typer.Option("--admin-key", envvar="PENSTOCK_ADMIN_KEY", show_envvar=True, help="Its admin key.")
+]
+Expires = Annotated[str | None, typer.Option(help="Until when it holds: 30d, 12h, 2027-03-31 or a time.")]
+USUAL = Path("penstock.yaml")
 
 
-def keys(
-    file: File = Path("penstock.yaml"), new: New = None, tenant: Tenant = None, model: Models = None,
-    expires: Expires = None,
-) -> None:  # fmt: skip
-    """List the API keys of a configuration, or make a new one.
+@keys.callback()
+def _group(context: typer.Context, config: Config = USUAL) -> None:
+    """Make, rotate and revoke API keys, and tell who may use what.
 
-    With --new a key is printed once, with the entry for `keys:` that holds its hash; a gateway that runs takes the file
-    again when it changes. Two entries of one name are one key that is being changed: add the new one, let the clients
-    move, take the old one out. Exit status: 0 done, 2 a mistake.
+    Keys that are made here stand in the configuration's `keys_file`, as hashes; a gateway that runs takes a change
+    within a second. Those of the configuration's own `keys` are listed as well. Without a command: list.
+    Exit status: 0 done, 1 the file cannot be written, 2 a mistake in what you gave.
     """
-    if new is None:
-        if tenant is not None or model or expires is not None:
-            raise typer.BadParameter("say for whom: give --new NAME as well", param_hint="--tenant, --model, --expires")
-        _list(load_file(file, os.environ).server)
+    if context.invoked_subcommand is None:
+        list_(config)
+
+
+@keys.command()
+def create(
+    name: Name,
+    config: Config = USUAL,
+    tenant: Annotated[str | None, typer.Option(help="Whose it is; else a tenant of the key's own name.")] = None,
+    tier: Annotated[str | None, typer.Option(help=f"One of {', '.join(get_args(Tier))}.")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="A model that it may use; repeat it.")] = None,
+    expires: Expires = None,
+    limits: Annotated[
+        str | None, typer.Option(help="Its own, like 'requests_per_minute: 20, budget_per_day: 5'.")
+    ] = None,
+    priority_ceiling: Annotated[str | None, typer.Option(help="Highest priority that its calls get.")] = None,
+    print_entry: Annotated[
+        bool, typer.Option("--print-entry", help="Write nothing: print the entry for `keys:` of the configuration.")
+    ] = False,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Make a key, and print it once.
+
+    It is random (256 bits) and begins with sk-penstock-; only its hash is kept. Standard output has the key and nothing
+    else.
+    """
+    now_s = time.time()
+    key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    made = _given(name, key, now_s, {
+        "tenant": tenant, "tier": _one_of(tier, get_args(Tier), "--tier"), "models": model or None,
+        "limits": None if limits is None else _limits(limits), "expires": _end(expires, now_s),
+        "priority_ceiling": _one_of(priority_ceiling, get_args(Priority), "--priority-ceiling"),
+    })  # fmt: skip
+    if print_entry:
+        _entry(made, key, as_json)
         return
-    key = f"sk-{secrets.token_urlsafe(KEY_BYTES)}"
-    entry = {
-        "name": new,
-        "hash": f"sha256:{sha256(key)}",
-        "tenant": tenant,
-        "models": model or None,
-        "expires": expires,
-    }
-    given = {name: value for name, value in entry.items() if value is not None}
+    place, file = _place(config)
+    _changed(place, file, lambda store: created(store, made, place.written), checked=True)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "key": key, "keys_file": str(file), **_plain(made)}))
+        return
+    typer.echo(key)
+    ends = "" if made.expires is None else f" It holds until {made.expires}."
+    text = f"The key {name!r} is shown this once: {file} keeps its hash only.{ends}"
+    typer.echo(f"{text} A gateway that runs takes it within a second.", err=True)
+
+
+@keys.command()
+def rotate(
+    name: Name,
+    config: Config = USUAL,
+    overlap: Annotated[str, typer.Option(help="How long the key that it had goes on working; 0: not at all.")] = "24h",
+    expires: Expires = None,
+    as_json: Json = False,
+) -> None:
+    """Give a key a new secret, and print it once; the old one works until the overlap ends.
+
+    Both are the same key: name, tenant, limits and what is used of them are shared.
+    """
+    now_s = time.time()
+    overlap_s = _overlap_s(overlap, now_s)
+    key, end = PREFIX + secrets.token_urlsafe(KEY_BYTES), _end(expires, now_s)
+    place, file = _place(config)
+    _known(place, file, name)
+    after = _changed(
+        place, file, lambda store: rotated(store, name, sha256(key), now_s, overlap_s, end), checked=True
+    )  # fmt: skip
+    now = after.find(name)
+    ends = max((one.until or "" for one in (now.hashes if now else ())), default="")
+    if as_json:
+        typer.echo(json.dumps({"name": name, "key": key, "keys_file": str(file), "old_until": ends or None}))
+        return
+    typer.echo(key)
+    old = f"What it was before works until {ends}." if ends else "What it was before is refused."
+    typer.echo(f"The new key of {name!r} is shown this once. {old}", err=True)
+
+
+@keys.command()
+def revoke(name: Name, config: Config = USUAL, as_json: Json = False) -> None:
+    """Take a key back, with all its secrets: a gateway that runs refuses it within a second.
+
+    Answers that are under way are finished.
+    """
+    now_s = time.time()
+    place, file = _place(config)
+    _known(place, file, name)
+    _changed(place, file, lambda store: revoked(store, name, now_s), checked=False)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "revoked": moment(now_s), "keys_file": str(file)}))
+    else:
+        typer.echo(f"The key {name!r} is revoked: a gateway that runs refuses it within a second.")
+
+
+@keys.command("list")
+def list_(
+    config: Config = USUAL, admin: AdminUrl = None, admin_key: AdminKey = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """All keys: whose they are, what they may use and until when, their state, and what is used of their limits."""
+    settings = load_file(config, os.environ)
+    rows, remark = _rows(settings, admin, admin_key)
+    if as_json:
+        _print_json({"keys": rows, "remark": remark or None})
+        return
+    if settings.server.open:
+        typer.echo("No keys: everybody may call.")
+    elif not rows:
+        typer.echo("There are no keys yet: nobody may call. `penstock keys create NAME` makes one.")
+    else:
+        plain_console(WIDE_WIDTH).print(rows_table(rows))
+    if remark and rows:
+        typer.echo(remark, err=True)
+
+
+@keys.command()
+def show(
+    name: Name, config: Config = USUAL, admin: AdminUrl = None, admin_key: AdminKey = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """One key, with all its limits and what is used of them."""
+    settings = load_file(config, os.environ)
+    all_rows, remark = _rows(settings, admin, admin_key)
+    rows = [row for row in all_rows if row.name == name]
+    if not rows:
+        _unknown(name, {row.name for row in all_rows}, str(config))
+    if as_json:
+        _print_json({"keys": rows, "remark": remark or None})
+        return
+    for row in rows:
+        _print_row(row, settings)
+    if remark and any(row.limits for row in rows):
+        typer.echo(remark, err=True)
+
+
+# ===== what is told =====
+
+
+def _rows(settings: Settings, url: str | None, key: str | None) -> tuple[list[Row], str]:
+    """All keys, and a remark where nobody tells what is used."""
+    file = settings.server.keys_file
+    store = KeyStore() if file is None else read_store(Path(file))
+    accounts, remark = _accounts(settings, url, key)
+    return rows_of(settings, store, accounts, time.time()), remark
+
+
+def _accounts(settings: Settings, url: str | None, key: str | None) -> tuple[list[AccountView] | None, str]:
+    if url is None and settings.server.admin is None:
+        return None, "The configuration has no admin API: what is used of the limits is not known."
+    if url is None:
+        host, port = settings.server.admin or ("", 0)
+        usual = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+        url = f"http://{show_address((usual.get(host, host), port))}"
+    admin_at(url, key).close()  # a mistake in the address is one of who gave it
+    desk = Admin(url, key, ASK_S)
+    try:
+        return understood(desk.read("/admin/tenants"), list[AccountView]), ""
+    except AdminError as error:
+        return None, f"What is used of the limits is not known: {error}."
+    finally:
+        desk.close()
+
+
+def _print_row(row: Row, settings: Settings) -> None:
+    place = settings.server.keys_file if row.place == "keys_file" else "the configuration's `keys`"
+    told = {
+        "key": row.name, "state": state_text(row), "tenant": row.tenant, "tier": row.tier,
+        "priority up to": row.priority_ceiling, "models": models_text(row.models), "made": row.made,
+        "expires": row.expires or "never", "stands in": place,
+        "hash begins": ", ".join(
+            f"{one.hash_begins} (until {one.until})" if one.until else one.hash_begins for one in row.secrets
+        ),
+    }  # fmt: skip
+    for what, text in told.items():
+        if text:
+            typer.echo(f"{what:>15}  {text}")
+    if row.limits:
+        plain_console(WIDE_WIDTH).print(limits_table(row.limits))
+    elif row.state != "revoked":
+        typer.echo(f"{'limits':>15}  none")
+
+
+def _print_json(found: Any) -> None:
+    typer.echo(msgspec.json.encode(found).decode())
+
+
+# ===== what is given =====
+
+
+def _given(name: str, key: str, now_s: float, terms: dict[str, Any]) -> StoredKey:
+    if not 1 <= len(name) <= 128:
+        raise typer.BadParameter("a name has 1 to 128 characters", param_hint="NAME")
+    now = moment(now_s)
+    given = {field: value for field, value in terms.items() if value is not None}
+    fresh = {"hash": f"sha256:{sha256(key)}", "made": now}
+    return msgspec.convert({"name": name, "made": now, "hashes": [fresh], **given}, StoredKey)
+
+
+def _limits(text: str) -> dict[str, Any]:
+    """Units are numbers then. Raises ConfigError with all mistakes."""
+    block = text if text.lstrip().startswith("{") else f"{{{text}}}"
+    read, mistakes = mapping_of(block, "--limits", AllowanceSpec, "limits, like requests_per_minute: 20")
+    mistakes.raise_if_any()
+    return read
+
+
+def _end(text: str | None, now_s: float) -> str | None:
+    try:
+        return None if text is None else end_of(text, now_s)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong), param_hint="--expires") from None
+
+
+def _overlap_s(text: str, now_s: float) -> float:
+    try:
+        overlap_s = parse_seconds(text)
+        if overlap_s and not text.strip()[-1:].isalpha():
+            raise ValueError(f"{text!r} has no unit: write it like 24h or 30m")
+        if overlap_s < 0:
+            raise ValueError(f"{text!r} is less than nothing")
+        moment(now_s + overlap_s)
+    except (ValueError, OverflowError, OSError) as wrong:
+        raise typer.BadParameter(str(wrong), param_hint="--overlap") from None
+    return overlap_s
+
+
+def _one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:
+    if text is not None and text not in known:
+        hint = did_you_mean(text, known)
+        expected = f"{text!r} is none of {', '.join(known)}"
+        raise typer.BadParameter(f"{expected}; {hint}" if hint else expected, param_hint=option)
+    return text
+
+
+def _plain(made: StoredKey) -> dict[str, Any]:
+    """A key's settings as JSON has them, without its hash."""
+    found = msgspec.to_builtins(made)
+    return {name: value for name, value in found.items() if name not in ("name", "hashes")}
+
+
+def _entry(made: StoredKey, key: str, as_json: bool) -> None:
+    entry = {"name": made.name, "hash": made.hashes[0].hash, **_plain(made)}
+    del entry["made"]
+    if as_json:
+        typer.echo(json.dumps({"key": key, "entry": entry}))
+        return
     typer.echo(f"# The key. It is not kept anywhere, and cannot be shown again:\n{key}\n# Its entry, under `keys:`:")
-    typer.echo(yaml.safe_dump([given], sort_keys=False, default_flow_style=False, width=200), nl=False)
+    typer.echo(yaml.safe_dump([entry], sort_keys=False, default_flow_style=None, width=200), nl=False)
 
 
-def _list(server: ServerSpec) -> None:
-    console = plain_console(WIDE_WIDTH)
-    console.print(
-        table_of(server, datetime.now(UTC).timestamp()) if server.key_names else "No keys: everybody may call."
-    )
+# ===== changes =====
 
 
-def table_of(server: ServerSpec, now_s: float) -> Table:
-    """Keys, one a line; `now_s` is in seconds since 1970."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("key", "tenant", "tier", "priority up to", "models", "expires", "hash begins"):
-        table.add_column(name, overflow="fold")
-    for digest, name in server.key_names.items():
-        terms = server.key_terms.get(digest, KeyTerms())
-        models = "all" if terms.models is None else ", ".join(terms.models) or "none"
-        table.add_row(
-            name, terms.tenant or name, terms.tier, terms.ceiling, models, _until(terms.expires_at, now_s),
-            digest[:SHOWN_DIGITS],
+def _place(config: Path) -> tuple[Where, Path]:
+    place = where(config, os.environ)
+    if place.file is None:
+        _fail(
+            f"{config} names no `keys_file`, so keys have nowhere to stand; write `keys_file: keys.json` into it, "
+            "or make an entry for its `keys:` with `penstock keys create NAME --print-entry`"
+        )
+    return place, place.file
+
+
+def _known(place: Where, file: Path, name: str) -> None:
+    """It stands in the keys file, where it can be changed."""
+    store = read_store(file)
+    if store.find(name) is not None:
+        return
+    if name in place.written:
+        _fail(
+            f"the key {name!r} stands in {place.written[name]}, and that file is yours: change it there; "
+            f"`penstock keys` changes those in {file}"
+        )
+    _unknown(name, {key.name for key in store.keys}, str(file))
+
+
+def _changed(place: Where, file: Path, edit: Callable[[KeyStore], KeyStore], *, checked: bool) -> KeyStore:
+    """The keys file changed. `checked`: not where the configuration would have a mistake by it that it has not now."""
+    before: list[str] = []
+
+    def held(store: KeyStore) -> KeyStore:
+        after = edit(store)
+        if checked:
+            before[:] = mistakes_in(place.config, os.environ, file, store)
+            wrong = [text for text in mistakes_in(place.config, os.environ, file, after) if text not in before]
+            if wrong:
+                raise ConfigError(wrong)
+        return after
+
+    try:
+        after = change(file, held)
+    except KeyChange as wrong:
+        _fail(str(wrong))
+    except OSError as wrong:
+        _fail(f"{file} cannot be written ({wrong.strerror or wrong}); nothing has changed", FAILED)
+    if before:
+        typer.echo(
+            f"{place.config} has {len(before)} mistake(s) as seen from here (`penstock check {place.config}` tells): a "
+            "gateway for which it has them takes no new key before they are put right.", err=True,
         )  # fmt: skip
-    return table
+    return after
 
 
-def _until(expires_at: float | None, now_s: float) -> str:
-    if expires_at is None:
-        return "never"
-    at = f"{datetime.fromtimestamp(expires_at, UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{at} (has expired)" if expires_at <= now_s else at
+def _unknown(name: str, known: set[str], where_: str) -> NoReturn:
+    hint = did_you_mean(name, sorted(known)) or "`penstock keys list` shows all"
+    _fail(f"there is no key {name!r} in {where_}; {hint}")
+
+
+def _fail(text: str, status: int = MISTAKE) -> NoReturn:
+    typer.echo(f"penstock keys: {text}", err=True)
+    raise typer.Exit(status)

@@ -97,6 +97,9 @@ def calls(
     db: Db = "ledger",
     tenant: Tenant = None,
     key: Key = None,
+    user: Annotated[
+        str | None, typer.Option(help="Only those for this end user: the `user` of the body, or its digest.")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="How far back: 30d, 12h; or the first day.")] = None,
     before: Annotated[str | None, typer.Option(help="Go on behind this place, as the page before named it.")] = None,
     count: Count = 50,
@@ -111,7 +114,8 @@ def calls(
         except ValueError as wrong:
             raise typer.BadParameter(str(wrong), param_hint="--before") from None
         first = None if since is None else round(begins(since) * 1e6)
-        page = history.page_of(connection, history.Which(tenant, key, first, None, place), count)
+        whose = None if user is None else history.user_named(user)
+        page = history.page_of(connection, history.Which(tenant, key, first, None, place, whose), count)
     told(page, as_json, lambda: calls_table(page.calls))
     if page.next is not None and not as_json:
         typer.echo(f"more: --before {page.next}")

@@ -57,7 +57,10 @@ Keys = Annotated[
         "tenant's key; those that name none of them are dealt by share.",
     ),
 ]  # fmt: skip
-ApiName = Annotated[Literal["chat", "completions"], typer.Option(help="/v1/chat/completions or /v1/completions.")]
+ApiName = Annotated[
+    Literal["chat", "completions", "embeddings"],
+    typer.Option(help="/v1/chat/completions, /v1/completions or /v1/embeddings."),
+]
 Stream = Annotated[bool, typer.Option("--stream/--no-stream", help="Ask for streams, or for whole answers.")]
 MaxPrompt = Annotated[int | None, typer.Option(min=1, help="Shorten longer prompts to this (a small context window).")]
 MaxOutput = Annotated[int | None, typer.Option(min=1, help="Ask for no more output tokens than this.")]

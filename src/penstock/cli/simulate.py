@@ -18,7 +18,7 @@ from penstock.base.errors import ConfigError
 from penstock.cli.plain import WIDE_WIDTH, plain_console
 from penstock.cli.recorded import described, open_recorded, replay_journal
 from penstock.config.costs import typed_cost
-from penstock.config.scenarios import Policy, Scenario, open_scenario, policy_from, policy_of
+from penstock.config.scenarios import MOST_GATEWAYS, Gateways, Policy, Scenario, open_scenario, policy_from, policy_of
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
 from penstock.engine.perf import PRESETS
@@ -62,6 +62,12 @@ Compare = Annotated[
 Replicas = Annotated[
     str | None,
     typer.Option(metavar="2,3,…", help="Try each policy with so many replicas, where the fleet is one group."),
+]
+SeveralGateways = Annotated[
+    str | None,
+    typer.Option(
+        "--gateways", metavar="1,2,…", help="Try each with so many gateways, which do not see each other's calls."
+    ),
 ]
 FromJournal = Annotated[
     Path | None,
@@ -121,7 +127,7 @@ Reference = Annotated[
 
 def simulate(
     file: File = None, strategies: Strategies = None, compare_with: Compare = None, replicas: Replicas = None,
-    from_journal: FromJournal = None, what_if: WhatIf = None, cost: Cost = None,
+    gateways: SeveralGateways = None, from_journal: FromJournal = None, what_if: WhatIf = None, cost: Cost = None,
     seeds: Seeds = None, html_file: Html = None, json: Json = None, oracle: Oracle = False, quiet: Quiet = False,
     reference: Reference = False, engine_page: Engines = False,
 ) -> None:  # fmt: skip
@@ -130,7 +136,9 @@ def simulate(
     Every policy meets the same requests with the same luck. Exit status: 0 done, 1 something that the scenario expects
     did not come out (or a journal's orders did not come out again), 2 a mistake in what you gave.
     """
-    if from_journal is not None and not (file or what_if or strategies or replicas or compare_with or oracle):
+    if from_journal is not None and not (
+        file or what_if or strategies or replicas or gateways or compare_with or oracle
+    ):
         replay_journal(from_journal, json)
         return
     recorded = None if from_journal is None else open_recorded(from_journal)
@@ -146,7 +154,7 @@ def simulate(
     if recorded is not None:
         tried = policies if strategies or what_if or compare_with else {}
         policies = {AS_IT_WAS: scenario.policy, **{name: replace(each, limits=None) for name, each in tried.items()}}
-    trials = _trials(scenario, policies, replicas)
+    trials = _by_gateways(_trials(scenario, policies, replicas), gateways)
     trials |= opposed(trials, opponents)
     try:
         requests = _workload(scenario, source.parent) if recorded is None else recorded.requests
@@ -210,7 +218,7 @@ def _policies(scenario: Scenario, strategies: str | None, files: list[Path]) -> 
         found[name] = scenario.policy if name == own else replace(scenario.policy, strategy=_strategy(name))
     for path in files:
         found[path.stem if path.stem not in found else str(path)] = policy_of(str(path), dict(os.environ))
-    return found or {own: scenario.policy}
+    return found or {own: scenario.policy, **scenario.variants}
 
 
 def _strategy(name: str) -> Strategy:
@@ -234,6 +242,24 @@ def _trials(scenario: Scenario, policies: dict[str, Policy], replicas: str | Non
         except ValueError as error:  # a fault of a replica that there is not
             raise ConfigError([f"--replicas: {count}: {error}"]) from None
         found |= {f"{name} x{count}": Trial(sized, policy) for name, policy in policies.items()}
+    return found
+
+
+def _by_gateways(trials: dict[str, Trial], gateways: str | None) -> dict[str, Trial]:
+    """The same with each number of gateways; what the scenario says of several holds for each."""
+    if gateways is None:
+        return trials
+    found: dict[str, Trial] = {}
+    for count in _whole_numbers("--gateways", gateways):
+        if not 1 <= count <= MOST_GATEWAYS:
+            raise ConfigError([f"--gateways: {count}: expected numbers from 1 to {MOST_GATEWAYS}"])
+        for name, trial in trials.items():
+            several = replace(trial.scenario.gateways or Gateways(), count=count) if count > 1 else None
+            try:
+                scenario = replace(trial.scenario, gateways=several)
+            except ValueError as error:  # a fleet that scales itself
+                raise ConfigError([f"--gateways: {count}: {error}"]) from None
+            found[f"{name}, {count} gateway{'s' if several else ''}"] = trial._replace(scenario=scenario)
     return found
 
 

@@ -5,7 +5,10 @@ from msgspec.structs import asdict
 from penstock.config.mistakes import Mistakes, did_you_mean
 from penstock.config.schema import File
 from penstock.config.sharing import STORES
-from penstock.core.cache.spec import CacheSpec
+from penstock.core.cache.spec import CacheSpec, SemanticSpec
+
+MOST_COMPARED_BYTES = 8 << 10
+"""A longer question would hold up others while its embedding is made."""
 
 
 def assemble(file: File, mistakes: Mistakes) -> CacheSpec | None:
@@ -21,6 +24,8 @@ def assemble(file: File, mistakes: Mistakes) -> CacheSpec | None:
     if conf.redis is not None and not conf.redis.startswith(STORES):  # what it says may hold a password
         mistakes.say(("cache", "redis"), "expected a URL, like redis://host:6379/0")
     _check_rules(file, mistakes)
+    if conf.semantic is not None:
+        _check_semantic(file, conf.semantic, mistakes)
     return CacheSpec(**{name: value for name, value in asdict(conf).items() if name in CacheSpec.__struct_fields__})
 
 
@@ -37,5 +42,25 @@ def _check_rules(file: File, mistakes: Mistakes) -> None:
         if rule.model in file.aliases:
             meant = file.aliases[rule.model]
             mistakes.say((*path, "model"), f"{rule.model!r} is an alias", f"name the model: {meant}")
+        if rule.semantic is not None and file.cache.semantic is None:
+            mistakes.say((*path, "semantic"), "there is no semantic cache", "give `cache` a `semantic` block")
         if rule.path is not None and not rule.path.startswith("/"):
             mistakes.wrong((*path, "path"), rule.path, "a path", "it begins with /")
+
+
+def _check_semantic(file: File, semantic: SemanticSpec, mistakes: Mistakes) -> None:
+    path = ("cache", "semantic")
+    if mistakes.any_below(*path):
+        return
+    if not 0 < semantic.longest_bytes <= MOST_COMPARED_BYTES:
+        mistakes.wrong((*path, "longest"), semantic.longest_bytes, "1 to 8192 bytes", "questions are short")
+    model = semantic.model
+    if model is None:
+        return
+    if model in file.aliases:
+        mistakes.say((*path, "model"), f"{model!r} is an alias", f"name the model: {file.aliases[model]}")
+        return
+    served = [pool.models for pool in file.pools]
+    if served and all(served) and model not in {name for models in served for name in models or ()}:
+        names = {name for models in served for name in models or ()}
+        mistakes.say((*path, "model"), f"no pool serves {model!r}", did_you_mean(model, names))

@@ -23,7 +23,8 @@ RESTART = (
 )  # fmt: skip
 """What holds until a restart."""
 _SEPARATE = (
-    "pools", "key_names", "key_terms", "admin_key_hash", "most_tokens", "ledger", "lease_store", "shared_cache",
+    "pools", "key_names", "key_terms", "stored_keys", "admin_key_hash", "most_tokens", "ledger", "lease_store",
+    "shared_cache",
 )  # fmt: skip
 
 

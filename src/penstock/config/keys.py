@@ -92,7 +92,7 @@ def client_keys(
             mistakes.say((*path, field), f"this key is that of {names[digest]!r} already")
         names.setdefault(digest, conf.name)
         expires_at = _expiry(conf, path, mistakes)
-        if expires_at is not None and expires_at <= now_s:
+        if expires_at is not None and expires_at <= now_s and mistakes.is_written((*path, "expires")):
             warnings.append(f"keys[{at}] ({conf.name}): it expired, {conf.expires}")
         tenant, tier = tenants.of_key(conf, path)
         given = KeyTerms(

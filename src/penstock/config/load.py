@@ -5,6 +5,7 @@ across fields -> `Settings`. Pure over its arguments: files are read by a functi
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -16,6 +17,7 @@ from penstock.config import cache, fleet, names, server
 from penstock.config.document import MOST_CHARACTERS, NotYaml, parse
 from penstock.config.environment import expand, override
 from penstock.config.inherit import lay_over
+from penstock.config.key_store import with_stored
 from penstock.config.keys import ReadFile, why
 from penstock.config.mistakes import Mistakes, Place
 from penstock.config.regions import check_regions
@@ -25,21 +27,24 @@ from penstock.config.tenants import Tenants
 from penstock.config.workers import check_workers
 from penstock.core.spec import GateSpec
 
+MOST_READ = 16 << 20
+"""Characters of a file beside the configuration: a keys file of some eighty thousand keys."""
 
-def read_text(path: str) -> str:
+
+def read_text(path: str, most: int = MOST_READ) -> str:
     """A file's text, bounded. Raises OSError, and ValueError where it is too long or not UTF-8."""
     with FilePath(path).open(encoding="utf-8-sig") as file:
-        text = file.read(MOST_CHARACTERS + 1)
-    if len(text) > MOST_CHARACTERS:
-        raise ValueError(f"more than {MOST_CHARACTERS:,} characters")
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise ValueError(f"more than {most:,} characters")
     return text
 
 
-def load(text: str, environment: Mapping[str, str], read_file: ReadFile) -> Settings:
+def load(text: str, environment: Mapping[str, str], read_file: ReadFile, folder: str = "") -> Settings:
     """Settings from a file's text. Raises ConfigError with all mistakes.
 
-    `environment` serves ${NAME} and PENSTOCK__… overrides; `read_file` serves `file:/path` and looks at TLS files, and
-    may raise OSError or ValueError.
+    `environment` serves ${NAME} and PENSTOCK__… overrides; `read_file` serves `file:/path`, the keys file, and looks at
+    TLS files, and may raise OSError or ValueError. `folder` is the file's own, where its keys file is looked for.
     """
     mistakes = Mistakes()
     try:
@@ -49,16 +54,18 @@ def load(text: str, environment: Mapping[str, str], read_file: ReadFile) -> Sett
     mistakes.places = {path: Place(line, f"line {line}") for path, line in parsed.lines.items() if path}
     for path, problem in parsed.problems:
         mistakes.say(path, problem)
-    return _settings(parsed.tree, environment, read_file, mistakes)
+    return _settings(parsed.tree, environment, read_file, mistakes, folder)
 
 
 def load_file(path: str | FilePath, environment: Mapping[str, str]) -> Settings:
     """Settings from a file on disk. Raises ConfigError, also where the file cannot be read."""
+    read_at_s = time.time()
     try:
-        text = read_text(str(path))
+        text = read_text(str(path), MOST_CHARACTERS)
     except (OSError, ValueError) as error:
         raise ConfigError([f"{path}: cannot be read ({why(error)})"]) from None
-    return load(text, environment, read_text)
+    settings = load(text, environment, read_text, str(FilePath(path).parent))
+    return msgspec.structs.replace(settings, read_at_s=read_at_s)
 
 
 def from_urls(
@@ -89,7 +96,9 @@ def _in_flags(text: str, urls: Sequence[str]) -> str:
     return re.sub(r"^(listen|admin)\b", r"--\1", text)
 
 
-def _settings(tree: Any, environment: Mapping[str, str], read_file: ReadFile, mistakes: Mistakes) -> Settings:
+def _settings(
+    tree: Any, environment: Mapping[str, str], read_file: ReadFile, mistakes: Mistakes, folder: str = ""
+) -> Settings:
     if tree is not None and not isinstance(tree, dict):
         raise ConfigError([f"the file: found {mistakes.found((), tree)}, expected a mapping of fields, like `pools:`"])
     shape = Shape(File, mistakes)
@@ -101,15 +110,17 @@ def _settings(tree: Any, environment: Mapping[str, str], read_file: ReadFile, mi
         mistakes.say((), str(error))
         mistakes.raise_if_any()
         raise
-    settings = _assemble(file, read_file, mistakes)
+    settings = _assemble(file, read_file, mistakes, folder)
     mistakes.raise_if_any()
     return settings
 
 
-def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes) -> Settings:
+def _assemble(file: File, read_file: ReadFile, mistakes: Mistakes, folder: str) -> Settings:
+    file, keys_file, stored, missing = with_stored(file, folder, mistakes, read_file)
     tenants = Tenants(file, mistakes)
     body, warnings = server.assemble(file, tenants, mistakes, read_file)
-    warnings += names.check_pools(file, mistakes)
+    body = msgspec.structs.replace(body, keys_file=keys_file, stored_keys=stored)
+    warnings += missing + names.check_pools(file, mistakes)
     replicas = fleet.assemble(file, mistakes, read_file)
     warnings += check_regions(file, mistakes)
     check_workers(file, mistakes)

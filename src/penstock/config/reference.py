@@ -41,17 +41,19 @@ One YAML file. `penstock check FILE` reports every mistake in it at once and pri
 
 - `queue`, `timeouts`, `retries`, `breaker`, `outliers`, `panic`, `probe` and `scrape` of a pool are laid over the
   gateway's, field by field.
-- Without `keys` the gateway is open, and then `listen` must be a loopback address, unless `auth: none` is written.
-  An `admin` address beyond loopback needs `admin_key`.
+- Without `keys` and `keys_file` the gateway is open, and then `listen` must be a loopback address, unless `auth: none`
+  is written. An `admin` address beyond loopback needs `admin_key`.
 - Two entries of `keys` may have the same name: so a key is changed without a gap.
 - A replica's `id` is its host:port and base path unless it is given. Ids are unique in the whole file.
 - A model may stand in several pools: they are tried in the file's order, the next where the one before cannot serve.
 - Aliases may stand for aliases, though not in a circle, and may be used in `fallback` and `routes`. Where every pool
   lists its models, names that none of them serves are mistakes.
 - Two models may be each other's `fallback`: the fallback of a fallback is not tried.
-- Relative paths of files are seen from the directory in which the gateway was started.
+- Relative paths of files are seen from the directory in which the gateway was started; that of `keys_file` from the
+  folder of this file.
 - Changes of `listen`, `admin`, `metrics`, `tls`, `journal`, `ledger` and `limits.backlog` need a restart; all others
-  are taken by a reload (SIGHUP, a change of the file, or the admin API). A file with mistakes changes nothing.
+  are taken by a reload (SIGHUP, a change of the file or of its keys file, or the admin API). A file with mistakes
+  changes nothing, but that revoked keys are refused.
 """
 _SPEC_TAGS = re.compile(r" \[[A-Z]\d+(?:, [A-Z]\d+)*\]")
 """Where a docstring points into the project's specification: of no use to who writes a configuration."""

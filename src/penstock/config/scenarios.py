@@ -4,7 +4,7 @@ The policy's blocks are the same as a pool's in the gateway's own file, so what 
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, field
@@ -44,13 +44,23 @@ from penstock.engine.perf import PRESETS
 from penstock.workload.combine import Merge, Spec
 
 __all__ = (
-    "MODEL", "POOL", "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "GpuOutage", "Gpus", "Group", "Leave",
-    "Loras", "MetricsOutage", "Network", "Policy", "RegionDark", "Runaway", "Scale", "Scenario", "ScenarioPool", "Slo",
-    "Slow", "Spot", "Storm", "open_scenario", "policy_from", "policy_of", "read_scenario",
+    "MODEL", "POOL", "Die", "Drain", "Expect", "Fault", "Flap", "Freeze", "Gateways", "GpuOutage", "Gpus", "Group",
+    "Http",    "Leave", "Loras", "MetricsOutage", "Network", "Policy", "RegionDark", "Runaway", "Scale", "Scenario",
+    "ScenarioPool", "Slo", "Slow", "Spot", "Storm", "open_scenario", "policy_from", "policy_of", "read_scenario",
 )  # fmt: skip
 """All of a scenario is read from here; what is tried and what goes wrong stand in files of their own."""
 
 Count = Annotated[int, Meta(ge=1)]
+MOST_GATEWAYS = 64
+
+
+class Http(Strict, frozen=True, kw_only=True):
+    """The engine's HTTP server, which takes one request after the other: requests that go together cost it less."""
+
+    request_s: Annotated[Seconds, doc("its work with a request, however many inputs that has")] = field(
+        default=0.0, name="request"
+    )
+    input_s: Annotated[Seconds, doc("and with each of its inputs")] = field(default=0.0, name="input")
 
 
 class Group(Strict, frozen=True, kw_only=True):
@@ -91,6 +101,7 @@ class Group(Strict, frozen=True, kw_only=True):
         Loras | None, doc("LoRA adapters that their engines hold; none: adapters are passed over, the model answers")
     ] = None
     gpus: Annotated[Gpus | None, doc("that their GPUs are read; none: nobody reads them")] = None
+    http: Annotated[Http | None, doc("what their HTTP servers have to do; none: requests cost them nothing")] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.cost, str) and self.cost not in PRESETS:
@@ -145,6 +156,24 @@ class Scale(ScaleSpec, frozen=True, kw_only=True):
     ] = False
 
 
+class Gateways(Strict, frozen=True, kw_only=True):
+    """Several gateways over the same fleet, each of which sees its own calls only. Requests come to them by lot, those
+    of a session all to one."""
+
+    count: Annotated[int, Meta(ge=1, le=MOST_GATEWAYS, description="how many")] = 2
+    seats: Annotated[
+        Literal["whole", "divided"],
+        doc("what each may have in flight at a replica. whole: as many as it has seats; divided: a part of them"),
+    ] = "whole"
+    limits: Annotated[
+        Literal["own", "shared"],
+        doc("`limits` of the policy. own: each counts for itself; shared: they hold for all, by leases of one store"),
+    ] = "own"
+    store_round_trip_s: Annotated[Seconds, doc("between a gateway and that store, there and back")] = field(
+        default=0.001, name="store_round_trip"
+    )
+
+
 class Slo(Strict, frozen=True, kw_only=True):
     """What a good answer is; refusals and failures never are one."""
 
@@ -179,6 +208,9 @@ class Scenario(Strict, frozen=True, kw_only=True):
     workload: Annotated[Spec, doc("what comes")]
     fleet: Annotated[tuple[Group, ...], Meta(min_length=1, description="groups of replicas")]
     policy: Policy = field(default_factory=Policy)
+    variants: Annotated[
+        dict[str, Policy], doc("name -> a policy that is tried beside `policy`, unless the command says what is tried")
+    ] = field(default_factory=dict)
     pools: Annotated[
         dict[str, ScenarioPool],
         doc("pools of the fleet and their models; none: one pool that serves whatever is asked for"),
@@ -192,6 +224,7 @@ class Scenario(Strict, frozen=True, kw_only=True):
     ] = ()
     clients: Annotated[Clients | None, doc("how clients behave; none: they wait for ever")] = None
     network: Network = field(default_factory=Network)
+    gateways: Annotated[Gateways | None, doc("several gateways; none: one, which sees all calls")] = None
     regions: Annotated[ClientRegions | None, doc("where replicas and clients are; none: `network` says how far")] = None
     scale: Annotated[Scale | None, doc("how the fleet scales itself; none: it does not")] = None
     slo: Slo = field(default_factory=Slo)
@@ -206,6 +239,8 @@ class Scenario(Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.scale is not None:
             _check_scale(self.scale, self.fleet)
+            if self.gateways is not None:
+                raise ValueError("a fleet that scales itself has one gateway here: leave out `gateways` or `scale`")
         _check_places(self.regions, self.fleet, self.faults)
         used = {group.pool: None for group in self.fleet}
         asked = [expect.model for expect in self.expect if expect.model is not None]

@@ -246,7 +246,8 @@ class File(Strict, frozen=True, kw_only=True):
     workers: Annotated[Annotated[int, Meta(ge=1, le=64)] | Literal["auto"], doc("processes that serve, each on a core of its own, under one parent that looks at replicas, scales and has the admin API; auto: as many as there are CPU cores. 1: one process does everything")] = 1
     auth: Annotated[Literal["keys", "none"] | None, doc("none: an open gateway even beyond loopback; left out: keys where there are any")] = None
     admin_key: Annotated[str | None, doc("key that the admin API asks for (plain, ${VARIABLE}, file:/path or 'sha256:…'); must be set for an admin address beyond loopback")] = None
-    keys: Annotated[tuple[KeyConf, ...], doc("API keys of clients; none: an open gateway, on loopback only")] = ()
+    keys: Annotated[tuple[KeyConf, ...], doc("API keys of clients; neither these nor a `keys_file`: an open gateway, on loopback only")] = ()
+    keys_file: Annotated[str | None, doc("file with further keys, which `penstock keys` makes, rotates and revokes: hashes and settings, JSON. A relative path is seen from this file's folder; none: there is none")] = None
     tenants: Annotated[tuple[TenantConf, ...], doc("tenants with several keys, or with limits of their own")] = ()
     tiers: Annotated[TiersSpec | None, doc("limits by tier; none: no tier is limited")] = None
     everybody: Annotated[AllowanceSpec | None, doc("what all tenants together may use; none: no limit")] = None
@@ -349,6 +350,9 @@ class ServerSpec(Strict, frozen=True, kw_only=True):
     """SHA-256 of a key, hex -> the key's name."""
     key_terms: dict[str, KeyTerms] = field(default_factory=dict)
     """SHA-256 of a key, hex -> its terms, where they are not the usual ones."""
+    keys_file: str | None = None
+    stored_keys: tuple[str, ...] | None = None
+    """SHA-256, hex, of those keys that the keys file holds; None: there is no such file."""
     open: bool = True
     """No key is asked for."""
     most_tokens: int | None = None
@@ -388,3 +392,5 @@ class Settings(Strict, frozen=True, kw_only=True):
     """Pools that start and stop replicas by themselves."""
     warnings: tuple[str, ...] = ()
     """What is allowed but unwise, for people."""
+    read_at_s: float = 0.0
+    """When its file was begun to be read, in seconds since 1970; 0: it comes from no file."""

@@ -59,7 +59,7 @@ def assemble(
         mistakes.say(("shared_limits", "store"), "expected a URL, like redis://host:6379/0")  # nor this
     spec = ServerSpec(
         listen=listen or ("127.0.0.1", 8080), admin=admin, metrics=metrics, admin_key_hash=admin_hash,
-        key_names=key_names, key_terms=key_terms, open=not file.keys, tls=file.tls,
+        key_names=key_names, key_terms=key_terms, open=not file.keys and file.keys_file is None, tls=file.tls,
         most_tokens=tenants.most_tokens("anonymous", "standard", None),
         trusted_proxies=_networks(file, mistakes),
         limits=file.limits, timeouts=file.timeouts, upstream=file.upstream, log=file.log, journal=file.journal,
@@ -95,11 +95,12 @@ def _check_collisions(addresses: dict[str, Address | None], mistakes: Mistakes) 
 def _check_auth(file: File, listen: Address | None, mistakes: Mistakes) -> None:
     if mistakes.any_below("keys") or mistakes.is_broken(("auth",)):
         return
-    if file.auth == "none" and file.keys:
+    asks = bool(file.keys) or file.keys_file is not None
+    if file.auth == "none" and asks:
         mistakes.say(("auth",), "with `none` nobody is asked for a key, and there are keys", "leave out one of the two")
-    if file.auth == "keys" and not file.keys:
+    if file.auth == "keys" and not asks:
         mistakes.say(("auth",), "there are no keys", "add some under `keys`, or write `auth: none`")
-    if file.auth is None and not file.keys and listen and not is_loopback(listen[0]):
+    if file.auth is None and not asks and listen and not is_loopback(listen[0]):
         hint = "add `keys`, bind 127.0.0.1, or write `auth: none` if everybody may call"
         mistakes.say(("listen",), f"{show_address(listen)} can be reached from outside, and there are no keys", hint)
 

@@ -86,6 +86,13 @@ class LookUp(Struct, frozen=True, tag=True, gc=False):
     key: str
 
 
+class Compare(Struct, frozen=True, tag=True, gc=False):
+    """Find the kept question of this frame that is most similar to the call's. Answered by Compared, in time."""
+
+    id: str
+    frame: str
+
+
 class Answer(Struct, frozen=True, tag=True, gc=False):
     """Give the client an answer that no attempt of its own brings. Answered by Began and Ended, or Failed, as attempt
     0; a Failed before Began: it is not to be had, and the call must be sent. A second Answer replaces the first, of
@@ -99,6 +106,8 @@ class Answer(Struct, frozen=True, tag=True, gc=False):
     age_s: float = 0.0
     """Hit: how long ago it was made."""
     rates: Rates | None = None
+    similarity: float | UnsetType = UNSET
+    """Hit: the answer was made for another question, which is so similar; unset: for the same."""
 
 
 class Adopt(Struct, frozen=True, tag=True, gc=False):
@@ -121,6 +130,8 @@ class Keep(Struct, frozen=True, tag=True, gc=False):
     found: bool = False
     """It was looked up: gateways share it already."""
     evicted: tuple[str, ...] = ()
+    frame: str | UnsetType = UNSET
+    """Questions of this frame in other words may have it; unset: none."""
 
 
 class Drop(Struct, frozen=True, tag=True, gc=False):
@@ -184,5 +195,19 @@ class Forget(Struct, frozen=True, tag=True, gc=False):
 
 
 Effect = (
-    Send | Carry | Cancel | Refuse | Record | Probe | Lease | Return | Forget | LookUp | Answer | Adopt | Keep | Drop
+    Send
+    | Carry
+    | Cancel
+    | Refuse
+    | Record
+    | Probe
+    | Lease
+    | Return
+    | Forget
+    | LookUp
+    | Compare
+    | Answer
+    | Adopt
+    | Keep
+    | Drop
 )

@@ -84,6 +84,16 @@ class LookedUp(Struct, frozen=True, tag=True, gc=False):
     """None: there is nothing, or nobody answered in time."""
 
 
+class Compared(Struct, frozen=True, tag=True, gc=False):
+    """The answer to a Compare, within a bounded time: the kept question that is most similar."""
+
+    id: str
+    key: str = ""
+    """Its answer's; empty: there is none, or nobody can tell."""
+    similarity: float = 0.0
+    """Cosine: 1 is the same."""
+
+
 class Invalidated(Struct, frozen=True, tag=True, gc=False):
     """Answers of these must not be given any more, nor those that are being made; with nothing named, all answers."""
 
@@ -182,6 +192,7 @@ Event = (
     | Failed
     | ClientGone
     | LookedUp
+    | Compared
     | Invalidated
     | FleetSeen
     | Probed

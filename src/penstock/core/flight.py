@@ -178,13 +178,15 @@ class Flight:
 class Sharing:
     """Calls that have one answer [C2]. One of them leads: its attempts are made. What follows has none of its own."""
 
-    __slots__ = ("followers", "keep", "key", "leader", "tags", "ttl_s")
+    __slots__ = ("followers", "frame", "keep", "key", "leader", "tags", "ttl_s")
 
     def __init__(self, key: str, leader: Flight, tags: tuple[str, ...], ttl_s: float) -> None:
         self.key = key
         self.leader = leader
         self.followers: dict[Flight, None] = {}
         """In the order in which they came."""
+        self.frame = ""
+        """Among which questions one in other words may stand for theirs; empty: none may."""
         self.tags = tags
         self.ttl_s = ttl_s
         self.keep = True

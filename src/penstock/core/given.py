@@ -5,17 +5,17 @@ Which answers may be used again, and under which key, is `cache`'s arithmetic. H
 calls: who leads and who follows, and what becomes of the others when one of them is over [C1, C2].
 """
 
-from typing import Literal
+from msgspec import UNSET, UnsetType
 
-from penstock.base.contents import CacheView
+from penstock.base.contents import CacheState, CacheView
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.rand import Rand
 from penstock.core.cache.cache import Cache
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.catalog import Catalog
 from penstock.core.doors import Doors
-from penstock.core.effects import Adopt, Answer, Drop, Effect, Keep, LookUp
-from penstock.core.events import Began, ClientGone, Ended, Failed, Invalidated, LookedUp
+from penstock.core.effects import Adopt, Answer, Compare, Drop, Effect, Keep, LookUp
+from penstock.core.events import Began, ClientGone, Compared, Ended, Failed, Invalidated, LookedUp
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight, Sharing
 from penstock.core.timers import Timers
@@ -96,6 +96,8 @@ class Given(Doors):
         sharing = cache.sharings.get(key) if entry is None and cache.spec.coalesce else None
         if entry is None and (sharing is None or not sharing.takes(flight)):
             return False
+        if sharing is not None and sharing.frame and not cache.frame(flight):
+            return False  # it wants no other question's answer, which that one may get
         if not held and self._limits.hold(flight, now, given=True) is not None:
             return False
         if entry is not None:
@@ -111,13 +113,25 @@ class Given(Doors):
         if looks and key in cache.sharings and cache.spec.coalesce:
             return False  # it is more urgent than those: it has nothing to do with them
         flight.sharing = cache.lead(key, flight)
-        if not looks or not cache.looks_up:
+        if not looks:
             return False
+        if not cache.looks_up:
+            return self._compares(flight, flight.sharing, out)
         flight.move("looking")
         out.append(LookUp(flight.call.id, key))
         return True
 
-    def _counts(self, flight: Flight, state: Literal["hit", "coalesced", "miss", "bypass"]) -> None:
+    @staticmethod
+    def _compares(flight: Flight, sharing: Sharing, out: list[Effect]) -> bool:
+        """Whether kept questions in other words are looked at before it is sent."""
+        if not sharing.frame or not sharing.keep:
+            return False
+        if flight.state != "looking":
+            flight.move("looking")
+        out.append(Compare(flight.call.id, sharing.frame))
+        return True
+
+    def _counts(self, flight: Flight, state: CacheState) -> None:
         """It is known what the cache has to do with it; what was known before was too early."""
         calls = {} if self.cache is None else self.cache.calls
         if flight.cache in calls:
@@ -126,14 +140,18 @@ class Given(Doors):
             calls[state] += 1
         flight.cache = state
 
-    def _hit(self, flight: Flight, key: str, age_s: float, out: list[Effect], now: float) -> None:
-        self._counts(flight, "hit")
+    def _hit(
+        self, flight: Flight, key: str, age_s: float, out: list[Effect], now: float,
+        similarity: float | UnsetType = UNSET,
+    ) -> None:  # fmt: skip
+        self._counts(flight, "hit" if similarity is UNSET else "similar")
         if flight.state != "given":
             flight.move("given")
         rates = None if flight.hold is None else self._limits.goes(flight, now)
-        out.append(Answer(flight.call.id, key, "hit", "", age_s, rates))
+        out.append(Answer(flight.call.id, key, "hit", "", age_s, rates, similarity))
         if self.trails is not None:
-            self.trails.given(flight, "hit", "", age_s, now)
+            how, of = ("hit", "") if similarity is UNSET else ("similar", f"{similarity:.4f}")
+            self.trails.given(flight, how, of, age_s, now)
 
     def _follow(self, flight: Flight, sharing: Sharing, out: list[Effect], now: float) -> None:
         self._counts(flight, "coalesced")
@@ -154,19 +172,41 @@ class Given(Doors):
         sharing, cache, found = flight.sharing, self.cache, event.found
         assert sharing is not None
         if cache is None or found is None or not sharing.keep or found.left_s <= 0 or not cache.index.takes(found.size):
-            flight.move("new")
-            self._enter(flight, out, now)
+            if cache is None or not self._compares(flight, sharing, out):
+                flight.move("new")
+                self._enter(flight, out, now)
             return
         sharing.tags, sharing.ttl_s = found.tags, found.left_s
         entry = cache.entry(sharing, found.size, now - found.age_s, now + found.left_s)
         evicted = cache.index.add(sharing.key, entry)
         out.append(Keep(
-            event.id, sharing.key, found.left_s, entry.tenant, entry.model, found.tags, True, evicted
+            event.id, sharing.key, found.left_s, entry.tenant, entry.model, found.tags, True, evicted,
+            sharing.frame or UNSET,
         ))  # fmt: skip
         cache.close(sharing)
         for each in (flight, *sharing.followers):
             each.sharing = None
             self._hit(each, sharing.key, found.age_s, out, now)
+
+    def compared(self, event: Compared, out: list[Effect], now: float) -> None:
+        """Kept questions in other words were looked at."""
+        flight, cache = self._flights.get(event.id), self.cache
+        if flight is None or flight.state != "looking":
+            return
+        sharing, entry = flight.sharing, None
+        assert sharing is not None
+        if cache is not None and event.key:
+            if cache.index.lapsed(event.key, now):
+                out.append(Drop((event.key,)))
+            entry = cache.alike(sharing, event.key, event.similarity, now)
+        if cache is None or entry is None:
+            flight.move("new")
+            self._enter(flight, out, now)
+            return
+        cache.close(sharing)
+        for each in (flight, *sharing.followers):
+            each.sharing = None
+            self._hit(each, event.key, now - entry.at, out, now, event.similarity)
 
     # ===== its answer comes =====
 
@@ -234,7 +274,8 @@ class Given(Doors):
         entry = cache.entry(sharing, size, now, now + sharing.ttl_s)
         evicted = cache.index.add(sharing.key, entry)
         out.append(Keep(
-            flight.call.id, sharing.key, sharing.ttl_s, entry.tenant, entry.model, sharing.tags, False, evicted
+            flight.call.id, sharing.key, sharing.ttl_s, entry.tenant, entry.model, sharing.tags, False, evicted,
+            sharing.frame or UNSET,
         ))  # fmt: skip
 
     def _unshare(self, flight: Flight, sharing: Sharing, outcome: str, status: int) -> None:
@@ -318,8 +359,8 @@ class Given(Doors):
             "deadline", "expected", "flow", "target", "target_attempts", "targets", "spared",
         ):  # fmt: skip
             setattr(heir, name, getattr(flight, name))
+        flight.attempt = 0  # who reads both rows would count its attempts, and what was relayed of them, twice
         flight.seat = flight.rival = flight.flow = None
         flight.hedge = ""
         flight.move("given")
-        if flight.hold is not None and heir.hold is not None and flight.hold.purse is heir.hold.purse:
-            flight.hold, heir.hold = heir.hold, flight.hold
+        self._limits.hand_over(flight, heir)

@@ -180,8 +180,9 @@ class LetIn(Step, frozen=True, gc=False, tag=True):
 
 
 class Given(Step, frozen=True, gc=False, tag=True):
-    """It has to do with the cache. `how`: hit (it gets a kept answer), coalesced (that of the call `of`), owner (the
-    attempts of `of`, which it has followed, are its own now), alone (what it was to get is not to be had)."""
+    """It has to do with the cache. `how`: hit (it gets a kept answer), similar (one to a question that is so similar:
+    `of`), coalesced (that of the call `of`), owner (the attempts of `of`, which it has followed, are its own now),
+    alone (what it was to get is not to be had)."""
 
     how: str
     of: str

@@ -43,12 +43,12 @@ def framed(kind: bytes, payload: bytes) -> bytes:
 
 def unframed(line: bytes) -> Record | None:
     """The record of a line without its line feed; None: it is damaged."""
-    kind, payload = line[9:10], line[10:]
+    record = line[9:]
     try:
-        right = int(line[:8], 16) == crc32(payload, crc32(kind))
+        right = int(line[:8], 16) == crc32(record)
     except ValueError:
         return None
-    return Record(kind, payload) if right and kind and line[8:9] == b" " else None
+    return Record(record[:1], record[1:]) if right and record and line[8:9] == b" " else None
 
 
 class Segments:
@@ -240,14 +240,12 @@ class Reader:
     def _take(self, data: bytes) -> None:
         self._at += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            record = unframed(line)
-            if record is None:
-                self.damaged += 1
-                self._damaged[self._number] = self._damaged.get(self._number, 0) + 1
-            else:
-                self._records.append(record)
-                self._taken += 1
+        records = [record for record in map(unframed, lines) if record is not None]
+        self._records += records
+        self._taken += len(records)
+        if damaged := len(lines) - len(records):
+            self.damaged += damaged
+            self._damaged[self._number] = self._damaged.get(self._number, 0) + damaged
 
     def _open_next(self, former: bool) -> bool:
         current = self._segments.committed[0]

@@ -20,6 +20,7 @@ from penstock.gateway.inbound import Inbound
 from penstock.gateway.packing import liked, may_change
 from penstock.gateway.plane import Plane
 from penstock.gateway.pool import Pool
+from penstock.gateway.question import Question
 from penstock.gateway.share import Share
 from penstock.gateway.shelf import Kept
 
@@ -29,7 +30,7 @@ _LENGTH = b"content-length: "
 class CachedExchange(Exchange):
     """One call."""
 
-    __slots__ = ("_headed", "_pace", "_word", "at", "epoch", "kept", "share")
+    __slots__ = ("_headed", "_pace", "_word", "at", "epoch", "kept", "question", "share")
 
     def __init__(
         self, plane: Plane, inbound: Inbound, id: str, head: Head, body: bytes, model: str, wants_usage: bool
@@ -41,6 +42,8 @@ class CachedExchange(Exchange):
         """Pieces that its client has got."""
         self.epoch: int | None = None
         """How new its answer is where gateways share them; None: nobody asked."""
+        self.question: Question | None = None
+        """Where it may be answered although it is in other words."""
         self._headed = False
         """The head of its answer went out."""
         self._word = b"bypass"
@@ -120,6 +123,8 @@ class CachedExchange(Exchange):
         self.release_body()
         self._word, self.kept = b"hit", kept
         lines = b"age: %d\r\n" % order.age_s
+        if order.similarity is not UNSET:
+            lines += b"x-penstock-cache-similarity: %.4f\r\n" % order.similarity
         if kept.delays_ms:
             self._headed = True
             self.plane.tell(Began(self.id, 0))

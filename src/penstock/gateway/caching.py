@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from penstock.base.contents import CacheView
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.events import Event, Invalidated
+from penstock.gateway.comparing import Comparer, missing
 from penstock.gateway.keeper import Keeper
 from penstock.gateway.shelf import Shelf
 
@@ -22,6 +23,7 @@ class Room(Protocol):
     keeper: Keeper
     shelf: Shelf
     cache: CacheSpec
+    similar: Comparer | None
 
 
 class Caching:
@@ -42,12 +44,14 @@ class Caching:
     def open(self, url: str | None) -> None:
         """Share answers by the store of this URL; None: there is none. Raises OSError where it or a package cannot be
         had; a store that is away is no error."""
+        if why := missing(self._room.cache.semantic):
+            raise OSError(why)
         if url is None:
             return
         try:
             from penstock.gateway.elsewhere import open_elsewhere
-        except ImportError as missing:
-            raise OSError(f"cache.redis: {missing.name} is missing: pip install 'penstock[redis]'") from None
+        except ImportError as error:
+            raise OSError(f"cache.redis: {error.name} is missing: pip install 'penstock[redis]'") from None
         room = self._room
         self.elsewhere = open_elsewhere(url, self._tell, room.shelf.found, lambda: room.cache.largest_bytes)
         room.keeper.elsewhere = self.elsewhere
@@ -70,15 +74,18 @@ class Caching:
 
     def metrics(self) -> dict[str, float]:
         """Family -> value, of the store."""
-        away = self.elsewhere
+        away, similar = self.elsewhere, self._room.similar
+        told: dict[str, float] = {} if similar is None else {"cache_embeddings_missed": similar.away}
         if away is None:
-            return {}
-        return {
+            return told
+        return told | {
             "cache_store_up": int(not away.away), "cache_store_hits": away.hits, "cache_store_misses": away.misses,
             "cache_store_errors": away.errors,
         }  # fmt: skip
 
     async def close(self) -> None:
-        """Let the store go."""
+        """Let the store go, and who compares questions."""
+        if self._room.similar is not None:
+            self._room.similar.close()
         if self.elsewhere is not None:
             await self.elsewhere.close()

@@ -50,7 +50,7 @@ class _Sampling(Struct, gc=False):
 _sampling = msgspec.json.Decoder(_Sampling).decode
 
 
-class _Twice(Exception):
+class Twice(Exception):
     """A key stands twice in one object."""
 
 
@@ -82,26 +82,26 @@ def _digest(body: bytes) -> str:
     """Of a body that was peeked at; empty: it has none."""
     try:
         plain = _in_order(body) if len(body) <= SHORT_BYTES else _top_in_order(body)
-    except (ValueError, RecursionError, _Twice):  # numbers with thousands of digits, for one
+    except (ValueError, RecursionError, Twice):  # numbers with thousands of digits, for one
         return ""
     return blake2b(plain, digest_size=16).hexdigest()
 
 
 def _in_order(body: bytes) -> bytes:
-    fields = _decode(body.decode())
+    fields = decode(body.decode())
     for name in IGNORED:
         fields.pop(name, None)
-    return _encode(fields).encode()
+    return encode(fields).encode()
 
 
 def _top_in_order(body: bytes) -> bytes:
-    """Raises _Twice where it is not certain that no key stands twice: only of a body without white space between its
+    """Raises Twice where it is not certain that no key stands twice: only of a body without white space between its
     values is that seen at once, by its length."""
     fields = _decode_top(body)
     members = {name: msgspec.json.encode(name) + b":" + value for name, value in fields.items()}
     if sum(map(len, members.values())) + len(members) + 1 != len(body.strip()):
         if len(body) > MOST_READ_BYTES:
-            raise _Twice
+            raise Twice
         return _in_order(body)
     return b"{%b}" % b",".join([members[name] for name in sorted(members) if name not in IGNORED])
 
@@ -109,10 +109,10 @@ def _top_in_order(body: bytes) -> bytes:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _Twice
+        raise Twice
     return found
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_once).decode
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+decode = json.JSONDecoder(object_pairs_hook=_once).decode
+encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _decode_top = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from penstock.core.effects import Adopt, Answer, Drop, Keep, LookUp
-from penstock.core.events import LookedUp
+from penstock.core.effects import Adopt, Answer, Compare, Drop, Keep, LookUp
+from penstock.core.events import Compared, LookedUp
 from penstock.gateway.cached import CachedExchange
+from penstock.gateway.comparing import Comparer
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.plane import Plane
 from penstock.gateway.shelf import Kept, Shelf
@@ -18,6 +19,8 @@ class Floor(Plane, Protocol):
 
     exchanges: dict[str, Exchange]
     shelf: Shelf
+    similar: Comparer | None
+    """None: questions in other words are other questions."""
 
 
 class Elsewhere(Protocol):
@@ -47,6 +50,7 @@ class Keeper:
             Keep: self._keep,
             Drop: self._drop,
             LookUp: self._look_up,
+            Compare: self._compare,
         }
 
     def _exchange(self, id: str) -> CachedExchange | None:
@@ -68,11 +72,11 @@ class Keeper:
             exchange.adopt()
 
     def _keep(self, order: Keep) -> None:
-        shelf = self._floor.shelf
-        shelf.drop(order.evicted)
+        shelf, similar = self._floor.shelf, self._floor.similar
+        exchange = self._exchange(order.id)
+        self._let_go(order.evicted)
         kept, epoch = shelf.found.pop(order.id, None), None
         if kept is None and not order.found:
-            exchange = self._exchange(order.id)
             epoch = None if exchange is None else exchange.epoch
             share = None if exchange is None else exchange.share
             kept = None if share is None or share.kept is None else replace(share.kept, tags=order.tags)
@@ -80,9 +84,23 @@ class Keeper:
             shelf.keep(order.key, kept)
             if self.elsewhere is not None and not order.found:
                 self.elsewhere.keep(order, kept, epoch)
+            if similar is not None and exchange is not None:
+                similar.keep(order, exchange.question)
 
     def _drop(self, order: Drop) -> None:
-        self._floor.shelf.drop(order.keys)
+        self._let_go(order.keys)
+
+    def _let_go(self, keys: tuple[str, ...]) -> None:
+        self._floor.shelf.drop(keys)
+        if keys and self._floor.similar is not None:
+            self._floor.similar.drop(keys)
+
+    def _compare(self, order: Compare) -> None:
+        similar, exchange = self._floor.similar, self._exchange(order.id)
+        if similar is None or exchange is None:
+            self._floor.tell(Compared(order.id))
+        else:
+            similar.compare(order, exchange.question)
 
     def _look_up(self, order: LookUp) -> None:
         exchange = self._exchange(order.id)

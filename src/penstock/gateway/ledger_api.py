@@ -93,17 +93,19 @@ class LedgerApi:
 
     async def calls(self, request: Request) -> Response:
         from penstock.adapters.stores.database import Away
-        from penstock.adapters.stores.history import Which, place
+        from penstock.adapters.stores.history import Which, place, user_named
 
         ledger = self._ledger()
-        asked = _Asked(request, "tenant", "key", "since", "before", "count")
+        asked = _Asked(request, "tenant", "key", "user", "since", "before", "count")
         before = asked.given("before")
         try:
             behind = None if before is None else place(before)
         except ValueError as wrong:
             raise RosterError(400, f"`before`: {wrong}") from None
         begins = None if asked.given("since") is None else round(asked.since() * 1e6)
-        which, most = Which(asked.given("tenant"), asked.given("key"), begins, None, behind), asked.count(50)
+        user = asked.given("user")
+        whose = None if user is None else user_named(user)
+        which, most = Which(asked.given("tenant"), asked.given("key"), begins, None, behind, whose), asked.count(50)
         try:
             page = await run_in_threadpool(ledger.pages.page, which, most, time.monotonic())
         except Away as away:

@@ -85,7 +85,8 @@ class Past:
         self.leases = joined.stores([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
         if last.cache is not None:
             self.cache = joined.caches(self.cache, [replace(last.cache, entries=0, bytes=0, leading=0, following=0)])
-        self.store = joined.stores([self.store, last.store | {"cache_store_up": 1}]) if last.store else self.store
+        up = {"cache_store_up": 1} if "cache_store_up" in last.store else {}
+        self.store = joined.stores([self.store, last.store | up]) if last.store else self.store
         counted = {name: count for name, count in last.counters.items() if name.endswith("_total")}
         self.counters = joined.summed([self.counters, counted])
         for replica in last.replicas:
@@ -182,7 +183,9 @@ class Parent(Gateway):
     def _told(self) -> Settings:
         """The settings as they hold, with the fleet, without what is the parent's alone."""
         settings = self.roster.effective()
-        server = replace(self.plane.server, listen=self.bound().server.listen, admin=None, metrics=None)
+        server = replace(
+            self.plane.server, listen=self.bound().server.listen, admin=None, metrics=None, stored_keys=None
+        )
         settings = replace(settings, server=server, sources=(), scaled=())
         return settings if self._lessor is None else self._lessor.shown(settings)
 

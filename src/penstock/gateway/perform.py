@@ -12,6 +12,7 @@ from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.benchmark import Benchmarks
 from penstock.gateway.carriage import Carriage
+from penstock.gateway.comparing import Comparer
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.keeper import Keeper
 from penstock.gateway.lessee import Lessee
@@ -34,6 +35,7 @@ class Stage(Plane, Protocol):
     """Groups of calls whose requests go as one, by id."""
     outbound: Outbound
     shelf: Shelf
+    similar: Comparer | None
     lessee: Lessee | None
     """The way to the store of shared limits; None: they are not shared."""
 

@@ -1,6 +1,8 @@
-"""Reload: the configuration file read again on SIGHUP, on a change of the file, or by the admin API.
+"""Reload: the configuration file read again on SIGHUP, on a change of it or of its keys file, or by the admin API.
 
-A file with mistakes changes nothing: they are logged, or told to who asked.
+A file with mistakes changes nothing: they are logged, or told to who asked. But for one thing: a key that its keys file
+does not hold any more is refused all the same, for who revokes one may not have to wait until others have put a
+configuration right.
 """
 
 import asyncio
@@ -8,8 +10,12 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from penstock.base.errors import ConfigError
 from penstock.config.diff import changes
+from penstock.config.key_store import parse, without
+from penstock.config.load import read_text
 from penstock.config.schema import Settings
 
 WATCH_S = 0.25
@@ -17,9 +23,12 @@ WATCH_S = 0.25
 is still being written is left alone: half a file may be a whole configuration."""
 READ_S = 30.0
 """How long reading may take; a network disk may hang for ever."""
+COARSE_S = 0.02
+"""By how much a file may have changed later than its time says."""
 log = logging.getLogger("penstock.gateway")
 
 _Mark = tuple[int, int, int, int]
+_NOT_THERE = (0, 0, 0, 0)
 
 
 class Reloader:
@@ -33,8 +42,8 @@ class Reloader:
         self._read = read
         self._apply = apply
         self._file = file
-        self._done = self._mark()
-        """What the file looked like when it was last read."""
+        self._done = None if self._changed_since(settings.read_at_s) else self._mark()
+        """What the files looked like when they were last read."""
         self._busy = asyncio.Lock()
 
     async def reload(self) -> list[str]:
@@ -49,6 +58,7 @@ class Reloader:
                     settings = await asyncio.get_running_loop().run_in_executor(None, self._read)
             except TimeoutError:
                 raise ConfigError([f"{self._file}: reading it took longer than {READ_S:g} s"]) from None
+            self._keep_keys(settings)
             said = changes(self.settings, settings)
             self._apply(settings)
             self.settings = settings
@@ -63,6 +73,7 @@ class Reloader:
         except ConfigError as wrong:
             for line in wrong.mistakes:
                 log.error("reload (%s) refused, the old configuration holds: %s", why, line)
+            await self._withdraw()
         except OSError as wrong:
             log.error("reload (%s) refused, the old configuration holds: %s", why, wrong)
         except Exception as bug:
@@ -80,11 +91,61 @@ class Reloader:
                 await self.try_reload("the file changed")
             before = mark
 
-    def _mark(self) -> _Mark | None:
+    def _keep_keys(self, new: Settings) -> None:
+        """A keys file that was there and is gone is rather a disk that is away than a wish to lock everybody out.
+        Raises ConfigError."""
+        old = self.settings.server
+        same = new.server.keys_file == old.keys_file
+        if same and old.stored_keys and new.server.stored_keys is None:
+            raise ConfigError([f"keys_file: {old.keys_file} is not there any more; the keys that it held still hold"])
+
+    async def _withdraw(self) -> None:
+        """Refuse the keys that the keys file does not hold any more, though the rest could not be taken."""
+        path = self.settings.server.keys_file
+        if path is None or not self.settings.server.stored_keys:
+            return
+        loop = asyncio.get_running_loop()
+        async with self._busy:
+            try:
+                async with asyncio.timeout(READ_S):
+                    store = parse(await loop.run_in_executor(None, read_text, path))
+            except (OSError, ValueError):  # what is wrong with it was told
+                return
+            server = without(self.settings.server, store)
+            if server is self.settings.server:
+                return
+            settings = replace(self.settings, server=server)
+            said = changes(self.settings, settings)
+            self._apply(settings)
+            self.settings = settings
+        for line in said:
+            log.warning("of that, this was taken all the same: %s", line)
+
+    def _changed_since(self, read_at_s: float) -> bool:
+        """Whether a file changed while the gateway started: a key that was revoked then would be taken for ever."""
+        files = [self._file, self.settings.server.keys_file] if read_at_s else []
+        for file in files:
+            try:
+                if file is not None and Path(file).stat().st_ctime >= read_at_s - COARSE_S:
+                    return True
+            except OSError:  # nobody has made it yet
+                continue
+        return False
+
+    def _mark(self) -> tuple[_Mark, _Mark] | None:
         if self._file is None:
             return None
         try:
-            stat = self._file.stat()
+            config = _mark_of(self._file)
         except OSError:  # between the two steps of an editor's replace
             return None
-        return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        keys = self.settings.server.keys_file
+        try:
+            return config, _NOT_THERE if keys is None else _mark_of(Path(keys))
+        except OSError:  # the first key is still to be made
+            return config, _NOT_THERE
+
+
+def _mark_of(file: Path) -> _Mark:
+    stat = file.stat()
+    return (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)

@@ -27,6 +27,7 @@ from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
 from penstock.gateway.cached import CachedExchange
 from penstock.gateway.carriage import Carriage
+from penstock.gateway.comparing import Comparer, comparer
 from penstock.gateway.content import content_of
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.grouping import alike
@@ -46,6 +47,7 @@ SWEEP_S = 0.1
 """How often deadlines are looked at; a time-out comes up to two of these late, never early."""
 ASK_USAGE = True
 """Whether streams are asked for their usage where the client does not: without it tokens can only be estimated."""
+_NO_PREFIX: tuple[int, ...] = ()
 _CLOSE_S = 2.0
 """How long clients may take to read a last answer once everything else has ended."""
 _MOST_TOLD = 128
@@ -100,6 +102,10 @@ class DataPlane:
         """Requests answered here without the Gate, by label."""
         self._connections: dict[Inbound, None] = {}
         self._prefix = os.urandom(4).hex() + name
+        self._serves = bool(name) or settings.server.workers == 1
+        """Not only workers do."""
+        self.similar: Comparer | None = None
+        """Who compares questions in other words; None: nobody."""
         self._numbers = itertools.count(1)
         self._accepted = 0
         self._requests = 0
@@ -137,6 +143,7 @@ class DataPlane:
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
         self.cache, self._caches = settings.gate.cache or CacheSpec(), settings.gate.cache is not None
+        self.similar = comparer(self, self.cache.semantic if self._serves else None)
         self._reads_prefix = any(reads_prefix(pool.strategy) for pool in settings.gate.pools)
         self._groups = any(pool.batching is not None for pool in settings.gate.pools)
         self._scrapes = {pool.name: pool.scrape for pool in settings.gate.pools}
@@ -265,8 +272,7 @@ class DataPlane:
         if self.buffered_bytes + len(body) > self.server.limits.buffered_bytes:
             raise Malformed("overloaded")
         route = head.route
-        prefix: tuple[int, ...] = ()
-        prompt_bytes, span = 0, (0, 0)
+        prefix, prompt_bytes, span = _NO_PREFIX, 0, (0, 0)
         guess = ATTACHED_TOKENS if route.body == "multipart" else guess_tokens(body)
         if route.prompt and self._reads_prefix:
             fields, prefix, prompt_bytes = peek_prompt(body)
@@ -281,13 +287,14 @@ class DataPlane:
             raise Malformed("bad_request", "The request must name a 'model'.", "model")
         _check_model(model, head.models)
         stream, options = fields.stream or False, fields.stream_options
-        wants_usage = (
-            stream and route.may_ask_usage and self._ask_usage and not (options is not None and options.include_usage)
-        )
+        told = options is not None and options.include_usage
+        wants_usage = stream and route.may_ask_usage and self._ask_usage and not told
         call_id = f"{self._prefix}-{next(self._numbers)}"
         content = self._content(head, body) if self._caches else None
         kind = Exchange if content is None else CachedExchange
         exchange = kind(self, inbound, call_id, head, body, model, wants_usage)
+        if self.similar is not None and content is not None and isinstance(exchange, CachedExchange):
+            content, exchange.question = self.similar.framed(content, head.path, body, self.cache)
         exchange.model_at = span
         self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
@@ -314,6 +321,11 @@ class DataPlane:
     def _content(self, head: Head, body: bytes) -> Content | None:
         """What the cache needs to know; HTTP/1.0 frames answers otherwise, and has none."""
         return None if head.http10 else content_of(head.path, body, head.wishes, self.cache)
+
+    def new_id(self) -> str:
+        """For a call of our own."""
+        self._requests += 1
+        return f"{self._prefix}-{next(self._numbers)}"
 
     def gave(self, call_id: str) -> bool:
         """Whether this process has given a request that id."""

@@ -18,8 +18,8 @@ CACHE = b"x-penstock-cache"
 TAGS = b"x-penstock-cache-tags"
 MOST_TAGS = 16
 _TAG = re.compile(rb"[A-Za-z0-9_.:/@-]{1,64}")
-_CACHE: Final[dict[bytes, Literal["use", "bypass", "refresh"]]] = {
-    b"use": "use", b"bypass": "bypass", b"refresh": "refresh",
+_CACHE: Final[dict[bytes, Literal["use", "similar", "bypass", "refresh"]]] = {
+    b"use": "use", b"similar": "similar", b"bypass": "bypass", b"refresh": "refresh",
 }  # fmt: skip
 _INDEX = {name.encode(): index for index, name in enumerate(PRIORITIES)}
 _NORMAL = PRIORITIES.index("normal")
@@ -36,7 +36,7 @@ class Wishes:
         """Index in PRIORITIES."""
         self.latency_s: float | None = None
         self.region = ""
-        self.cache: Literal["", "use", "bypass", "refresh"] = ""
+        self.cache: Literal["", "use", "similar", "bypass", "refresh"] = ""
         self.tags: tuple[str, ...] = ()
         """By which its answer can be invalidated, if it is kept."""
         self.mistake = ""

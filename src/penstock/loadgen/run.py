@@ -23,8 +23,10 @@ from penstock.workload.export import decimal_s
 from penstock.workload.prompts import Prompts
 from penstock.workload.request import NORMAL, Request
 
-Api = Literal["chat", "completions"]
-PATHS: dict[str, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+Api = Literal["chat", "completions", "embeddings"]
+PATHS: dict[str, str] = {
+    "chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings",
+}  # fmt: skip
 TICK_S = 0.2
 AHEAD = 64
 """Requests that are written before their time comes: a burst of long prompts must not make the generator late."""
@@ -109,9 +111,14 @@ def clip(request: Request, plan: Plan) -> Request:
 
 
 def body_of(request: Request, prompt: str, plan: Plan) -> bytes:
-    """The JSON of one request: exactly as many output tokens as the trace had, where the engine knows `ignore_eos`."""
+    """The JSON of one request: exactly as many output tokens as the trace had, where the engine knows `ignore_eos`; an
+    embedding has none, and no stream."""
+    model = plan.model or request.adapter or request.model or plan.default_model
+    if plan.api == "embeddings":
+        asked = {"model": model, "input": prompt} | ({"user": request.session} if request.session else {})
+        return msgspec.json.encode(asked)
     body: dict[str, object] = {
-        "model": plan.model or request.adapter or request.model or plan.default_model,
+        "model": model,
         "max_tokens": max(request.output_tokens, 1),
         "ignore_eos": True,
         "stream": plan.stream,

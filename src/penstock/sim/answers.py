@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from penstock.base.contents import Content
 from penstock.base.nouns import Usage
-from penstock.core.effects import Adopt, Answer, Cancel, Drop, Keep, LookUp, Record, Send
-from penstock.core.events import Began, Ended, Event, Failed, LookedUp
+from penstock.core.effects import Adopt, Answer, Cancel, Compare, Drop, Keep, LookUp, Record, Send
+from penstock.core.events import Began, Compared, Ended, Event, Failed, LookedUp
 from penstock.drive.kernel import Kernel
 from penstock.workload.request import Request
 
@@ -77,7 +77,10 @@ class Answers:
 
     def table(self) -> dict[type, Callable[[Any], None]]:
         """Orders, and what is done."""
-        return {Answer: self.answer, Adopt: self.adopt, Keep: self.keep, Drop: self.drop, LookUp: self.look_up}
+        return {
+            Answer: self.answer, Adopt: self.adopt, Keep: self.keep, Drop: self.drop, LookUp: self.look_up,
+            Compare: self.compare,
+        }  # fmt: skip
 
     def own(self, order: Attempt) -> Attempt:
         """An order about an attempt as engines know it."""
@@ -126,6 +129,10 @@ class Answers:
     def look_up(self, order: LookUp) -> None:
         """No gateways share anything here."""
         self._tell(LookedUp(order.id))
+
+    def compare(self, order: Compare) -> None:
+        """Nobody's words are known here."""
+        self._tell(Compared(order.id))
 
     def over(self, order: Record) -> None:
         """Nothing of a call may stay, but for those that follow it: they have its answer, or are told of another."""

@@ -17,9 +17,11 @@ from penstock.drive.kernel import Kernel
 from penstock.engine import words
 from penstock.engine.batcher import Batcher
 from penstock.sim.adapters import Shelf
+from penstock.sim.attempts import Attempt, Numbered
 from penstock.sim.benchmark import Benchmark
 from penstock.sim.dark import Darkness
 from penstock.sim.deadlines import Deadlines
+from penstock.sim.door import Door
 from penstock.sim.faults import plan
 from penstock.sim.places import Places
 from penstock.sim.prompts import own_text, seen_by_engine
@@ -30,22 +32,6 @@ Tell = Callable[[Event], None]
 LOST_S = 10.0
 """Until a connection over which nothing comes or goes any more is known to be lost, as the gateway has it."""
 _WOKE = words.Woke()
-
-
-class _Attempt:
-    """A connection that the gateway holds open for an answer."""
-
-    __slots__ = ("begun", "name", "order", "out", "way_s")
-
-    def __init__(self, name: str, order: Send, way_s: float) -> None:
-        self.name = name
-        self.order = order
-        self.way_s = way_s
-        """To the replica, one way."""
-        self.out = False
-        """The engine has made its first token."""
-        self.begun = False
-        """The gateway has heard of it."""
 
 
 class Engine:
@@ -67,12 +53,12 @@ class Engine:
         self._outside_s = group.modelled().outside_s
         self._kernel = kernel
         self._tell = tell
-        self._open: dict[str, _Attempt] = {}
+        self._open: dict[str, Attempt] = {}
         """The gateway's connections by attempt: nothing is told of one that it has closed."""
-        self._deadlines = Deadlines(kernel, self._in_time, self._too_late)
-        self._running: dict[str, _Attempt] = {}
+        self._deadlines = Deadlines(kernel, self._in_time, self._give_up)
+        self._running: dict[str, Attempt] = {}
         """What the engine works on."""
-        self._held: dict[str, _Attempt] = {}
+        self._held: dict[str, Attempt] = {}
         """The same of a frozen one."""
         self._benchmark: Benchmark | None = None
         card = None if group.gpus is None else group.gpus.card(group.cost)
@@ -89,6 +75,7 @@ class Engine:
     def _start(self) -> None:
         self.batcher = Batcher(self.group.engine(), each_token=False, histograms=False)
         self._armed, self._alarm = inf, self._alarm + 1
+        self._door = None if self.group.http is None else Door(self.group.http)
         if self.shelf is not None:
             self.shelf.restart()
         if self.slowed != 1.0:
@@ -114,10 +101,12 @@ class Engine:
 
     # ===== the gateway's side =====
 
-    def submit(self, order: Send, request: Request, number: int, way_s: float | None = None) -> None:
-        """An attempt is on its way, which takes so long; None: as long as it is for all."""
+    def submit(
+        self, order: Send, request: Request, number: int, way_s: float | None = None, more: tuple[Numbered, ...] = ()
+    ) -> Attempt:
+        """An attempt is on its way, which takes so long (None: as it is for all); `more` is in the same request."""
         now, way_s = self._kernel.now, self.way_s if way_s is None else way_s
-        attempt = _Attempt(f"{order.id}/{order.attempt}", order, way_s)
+        attempt = Attempt(order, way_s, ((request, number), *more))
         self._open[attempt.name] = attempt
         if order.first_byte_timeout_s != inf:
             self._deadlines.add(attempt, now + order.first_byte_timeout_s)
@@ -126,8 +115,9 @@ class Engine:
             known = now - self.dark_since >= LOST_S
             until = now + order.connect_timeout_s if known else self.dark_since + LOST_S
             self._kernel.at(until, self._lost, (attempt, "connect_timeout" if known else "closed_early"))
-            return
-        self._kernel.at(now + way_s + self._outside_s, self._arrive, (attempt, request, number))
+        else:
+            self._kernel.at(now + way_s + self._outside_s, self._arrive, attempt)
+        return attempt
 
     def abort(self, order: Cancel) -> None:
         """The gateway closes the connection; the engine learns of it in time."""
@@ -138,15 +128,12 @@ class Engine:
     def _hang_up(self, name: str) -> None:
         attempt = self._open.pop(name, None)
         if attempt is not None:
-            self._kernel.at(self._kernel.now + attempt.way_s + self._outside_s, self._stop, name)
+            self._kernel.at(self._kernel.now + attempt.way_s + self._outside_s, self._stop, attempt)
 
-    def _in_time(self, attempt: _Attempt) -> bool:
+    def _in_time(self, attempt: Attempt) -> bool:
         return attempt.begun or self._open.get(attempt.name) is not attempt
 
-    def _too_late(self, attempt: _Attempt) -> None:
-        self._give_up(attempt, "first_byte_timeout")
-
-    def _give_up(self, attempt: _Attempt, label: Label) -> None:
+    def _give_up(self, attempt: Attempt, label: Label = "first_byte_timeout") -> None:
         self._hang_up(attempt.name)
         self._hear(Failed(attempt.order.id, attempt.order.attempt, label))
 
@@ -161,11 +148,11 @@ class Engine:
         elif not isinstance(event, Began):
             self._ask(benchmark)
 
-    def probe(self, timeout_s: float = 5.0) -> None:
-        """A health probe is on its way."""
+    def probe(self, timeout_s: float = 5.0, tell: Tell | None = None) -> None:
+        """A health probe is on its way; who hears of it, where it is not everybody."""
         dark = self.dark_since is not None
         wait_s = timeout_s if dark else self.way_s
-        self._kernel.at(self._kernel.now + wait_s, self._tell, Probed(self.replica.id, ok=not (dark or self.dead)))
+        self._kernel.at(self._kernel.now + wait_s, tell or self._tell, Probed(self.replica.id, not (dark or self.dead)))
 
     def bench(self, order: Probe) -> None:
         """A benchmark begins."""
@@ -196,8 +183,7 @@ class Engine:
 
     # ===== the engine's side =====
 
-    def _arrive(self, what: tuple[_Attempt, Request, int]) -> None:
-        attempt, request, number = what
+    def _arrive(self, attempt: Attempt) -> None:
         if self.dark_since is not None:
             return
         if self.dead:
@@ -205,22 +191,32 @@ class Engine:
         elif self.frozen:
             self._held[attempt.name] = attempt
         else:
-            name, model = attempt.name, attempt.order.model
-            adapter = model if self.shelf is not None and model in self.adapters else ""
-            blocks = seen_by_engine(request, self.batcher.spec.block_size, adapter)
-            self._running[name] = attempt
-            own = own_text(number)
+            for name in attempt.names:
+                self._running[name] = attempt
+            if self._door is None:
+                self._work(attempt)
+            else:
+                self._kernel.at(self._door.through(len(attempt.names), self._kernel.now), self._work, attempt)
+
+    def _work(self, attempt: Attempt) -> None:
+        model = attempt.order.model
+        adapter = model if self.shelf is not None and model in self.adapters else ""
+        for name, (request, number) in zip(attempt.names, attempt.inputs):
+            if self._running.get(name) is not attempt:
+                continue  # it was stopped, or the engine was, since it arrived
+            blocks, own = seen_by_engine(request, self.batcher.spec.block_size, adapter), own_text(number)
             submit = words.Submit(name, request.prompt_tokens, request.output_tokens, blocks, "length", own)
             if self.shelf is None or not adapter:
                 self._turn(submit)
             else:
                 self.shelf.take(name, adapter, partial(self._turn, submit))
 
-    def _stop(self, name: str) -> None:
-        if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
-            self._turn(words.Abort(name))
-            if self.shelf is not None:
-                self.shelf.over(name)
+    def _stop(self, attempt: Attempt) -> None:
+        for name in attempt.names:
+            if self._held.pop(name, None) is None and self._running.pop(name, None) is not None:
+                self._turn(words.Abort(name))
+                if self.shelf is not None:
+                    self.shelf.over(name)
 
     def _perform(self, order: words.Order) -> None:
         attempt = self._running.get(order.id)
@@ -228,14 +224,18 @@ class Engine:
             return  # aborted
         sent = attempt.order
         if isinstance(order, words.Emit):
-            if order.first:
+            if order.first and attempt.streams:
                 attempt.out = True
                 self._answer(attempt, Began(sent.id, sent.attempt))
             return
         del self._running[order.id]
         if self.shelf is not None:
             self.shelf.over(order.id)
-        if isinstance(order, words.Finish):
+        if len(attempt.names) > 1:
+            if (told := attempt.took(order)) is not None:
+                self._stop(attempt)  # nobody waits for the others of a list that is refused
+                self._answer(attempt, told)
+        elif isinstance(order, words.Finish):
             usage = Usage(order.prompt_tokens, order.completion_tokens, order.cached_tokens)
             self._answer(attempt, Ended(sent.id, sent.attempt, 200, usage, order.completion_tokens))
         elif order.why == "queue_full":
@@ -243,11 +243,11 @@ class Engine:
         else:  # too long for this engine: the client's mistake, answered as one
             self._answer(attempt, Ended(sent.id, sent.attempt, 400))
 
-    def _answer(self, attempt: _Attempt, event: Began | Ended | Failed) -> None:
+    def _answer(self, attempt: Attempt, event: Began | Ended | Failed) -> None:
         """What has left the engine arrives, whatever becomes of it, unless its connection is closed by then."""
         self._kernel.at(self._kernel.now + attempt.way_s, self._answered, (attempt, event))
 
-    def _answered(self, what: tuple[_Attempt, Began | Ended | Failed]) -> None:
+    def _answered(self, what: tuple[Attempt, Began | Ended | Failed]) -> None:
         attempt, event = what
         if self._open.get(attempt.name) is not attempt:
             return
@@ -275,7 +275,7 @@ class Engine:
             self._close(self._running)
             self._close(self._held)
 
-    def _close(self, taken: dict[str, _Attempt]) -> None:
+    def _close(self, taken: dict[str, Attempt]) -> None:
         for attempt in taken.values():
             label: Label = "died_mid_answer" if attempt.out else "closed_early"
             self._answer(attempt, Failed(attempt.order.id, attempt.order.attempt, label))
@@ -318,7 +318,7 @@ class Engine:
             if attempt.out and self._open.get(name) is attempt:
                 self._kernel.at(self._kernel.now + attempt.order.idle_timeout_s, self._silent, attempt)
 
-    def _silent(self, attempt: _Attempt) -> None:
+    def _silent(self, attempt: Attempt) -> None:
         if attempt.name in self._held and self._open.get(attempt.name) is attempt:
             self._give_up(attempt, "idle_timeout")
 
@@ -349,7 +349,7 @@ class Engine:
         """Its region can be reached again."""
         self.dark_since = None
 
-    def _lost(self, what: tuple[_Attempt, Label]) -> None:
+    def _lost(self, what: tuple[Attempt, Label]) -> None:
         attempt, label = what
         if self._open.get(attempt.name) is attempt:
             self._give_up(attempt, label)

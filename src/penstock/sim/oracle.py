@@ -132,7 +132,8 @@ class LeastWork(Run):
 
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         """1 / (1 + seconds until all that a replica has, and this, is done). See `Scorer`."""
-        request = self._flying[call.id].request
+        flying = self._flying.get(call.id)  # a group has no entry: it is known by its size
+        request = Request(0, max(1, call.prompt_tokens), 0) if flying is None else flying.request
         return [1.0 / (1.0 + self._work_s(seat.id, call.model, request, now)) for seat in seats]
 
     def _work_s(self, name: str, model: str, request: Request, now: float) -> float:
@@ -148,9 +149,9 @@ class LeastWork(Run):
 
 
 def least_work(scenario: Scenario, requests: Iterable[Request], seed: int) -> Result:
-    """The numbers of one run with the scenario's queue, time-outs and health."""
+    """The numbers of one run with the scenario's queue, time-outs and health, by one gateway that sees all calls."""
     policy = replace(scenario.policy, strategy=LeastLoaded(), sticky=None)
-    return LeastWork(scenario, policy, requests, seed).go().result
+    return LeastWork(replace(scenario, gateways=None), policy, requests, seed).go().result
 
 
 def with_yardsticks(

@@ -70,12 +70,12 @@ class Readings:
         if not mute:
             del self._mutes[cause]
 
-    def scrape(self) -> None:
-        """Somebody reads its numbers."""
+    def scrape(self, tell: Callable[[Event], None] | None = None) -> None:
+        """Somebody reads its numbers, and hears of them; None: everybody does."""
         engine = self._engine
         silent = engine.dead or self.mute or engine.dark_since is not None
         told = Observed(self._name, None if silent else self._told())
-        self._kernel.at(self._kernel.now + engine.way_s, self._tell, told)
+        self._kernel.at(self._kernel.now + engine.way_s, tell or self._tell, told)
 
     def _told(self) -> EngineStats:
         lag_s, now = self._lag_s, self._kernel.now

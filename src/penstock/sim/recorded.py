@@ -20,7 +20,7 @@ from penstock.base.prefix import ENDS
 from penstock.base.rand import Rand
 from penstock.config.costs import Cost
 from penstock.config.scenarios import Group, Slo
-from penstock.core.effects import Effect, Record
+from penstock.core.effects import Carry, Effect, Record
 from penstock.core.events import Arrived, Event, FleetSeen, Observed, Reconfigured
 from penstock.core.spec import PoolSpec
 from penstock.drive.journal import Gap, Header
@@ -42,6 +42,8 @@ class Visit(NamedTuple):
     at: float
     call: Call
     row: CallRow | None
+    alike: str
+    """What it had in common with those that might have gone together with it; empty: nothing."""
 
 
 class Left(Struct, kw_only=True):
@@ -71,6 +73,8 @@ class Recorded:
         self._stats: dict[str, EngineStats] = {}
         self._places: dict[str, int] = {}
         """Calls that go on -> where they stand in `visits`."""
+        self._groups: dict[str, int] = {}
+        """How many calls went together, by their group."""
         for place, row in checked(lines, version):
             if isinstance(row, Header):
                 self._header(row, spec_of(row, place).pools)
@@ -115,7 +119,7 @@ class Recorded:
     def _turn(self, now: float, event: Event, orders: list[Effect]) -> None:
         if isinstance(event, Arrived):
             self._places[event.call.id] = len(self.visits)
-            self.visits.append(Visit(now, event.call, None))
+            self.visits.append(Visit(now, event.call, None, event.alike))
         elif isinstance(event, Observed):
             if event.stats is not None and event.stats.kv_tokens:
                 self._stats[event.replica] = event.stats
@@ -126,6 +130,8 @@ class Recorded:
         for order in orders:
             if isinstance(order, Record) and (place := self._places.pop(order.row.id, None)) is not None:
                 self.visits[place] = self.visits[place]._replace(row=order.row)
+            elif isinstance(order, Carry) and order.aboard:
+                self._groups.setdefault(order.id, len(order.aboard))
 
     def _sift(self) -> None:
         kept = []
@@ -166,18 +172,20 @@ class Recorded:
         """The calls as they came. The seed draws the lengths that nobody knows."""
         known, uniform = self._lengths(), Rand(seed).stream("lengths").random
         start = self.visits[0].at if self.visits else 0.0
-        for at, call, row in self.visits:
+        for at, call, row, alike in self.visits:
             tokens = _output_tokens(row)
-            if tokens is None:
+            if alike and call.path.endswith("/embeddings"):
+                tokens = 0
+            elif tokens is None:
                 longer = bisect_right(known, 0 if row is None else row.relayed_tokens)
                 tokens = known[min(longer + int(uniform() * (len(known) - longer)), len(known) - 1)]
                 tokens = min(tokens, call.max_tokens or tokens)
             usage = None if row is None else row.usage
             prompt = call.prompt_tokens if usage is None else usage.prompt_tokens
             yield Request(
-                round((at - start) * NS), max(1, prompt), max(1, tokens), seen(call), BLOCK_TOKENS, call.session,
-                call.tenant, priority=call.priority,
-                deadline_ns=None if call.latency_s is None else round(call.latency_s * NS),
+                round((at - start) * NS), max(1, prompt), tokens if alike else max(1, tokens), seen(call),
+                BLOCK_TOKENS, call.session, call.tenant, priority=call.priority,
+                deadline_ns=None if call.latency_s is None else round(call.latency_s * NS), alike=alike,
             )  # fmt: skip
 
     @property
@@ -203,7 +211,8 @@ class Recorded:
             if visit.row is not None:
                 kernel.at(visit.row.at + visit.row.latency_s - start, tally.over, visit.row)
         kernel.run()
-        return tally.result(fsum(replica.hourly_cost for replica in self.replicas))
+        hourly_cost = fsum(replica.hourly_cost for replica in self.replicas)
+        return tally.result(hourly_cost, 0, len(self._groups), sum(self._groups.values()))
 
 
 def _mistaken(row: CallRow) -> bool:

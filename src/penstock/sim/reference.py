@@ -25,8 +25,9 @@ meanwhile. All mistakes in it are told at once. [How to use it](../how-to/simula
   seen from the scenario's folder.
 - `policy` is what stands in a pool of the gateway's own file: a block that was tried here is copied there. Nothing is
   inherited from anywhere: what is left out has the gateway's default.
-- `penstock simulate --strategies`, `--compare`, `--replicas` and `--seeds` replace the scenario's own strategy, policy,
-  `count` and `seeds`; `--from-journal` replaces `workload` and `policy` by what was recorded.
+- `penstock simulate --strategies`, `--compare`, `--replicas`, `--gateways` and `--seeds` replace the scenario's own
+  strategy, policy (and its variants), `count` of the group and of `gateways`, and `seeds`; `--from-journal` replaces
+  `workload` and `policy` by what was recorded.
 
 ## Numbers that may be expected
 

@@ -29,6 +29,8 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("fairness", "fairness between tenants (Jain)", "number"),
     ("attempts", "attempts per request", "number"),
     ("adapter_loads", "LoRA adapters brought into memory", "count"),
+    ("grouped", "requests that went to an engine with others", "share"),
+    ("calls_per_group", "requests that went together, on average", "number"),
     ("cost", "cost of the fleet", "number"),
     ("cost_per_hour", "cost of the fleet an hour", "number"),
 )
@@ -57,7 +59,7 @@ OF_MODELS: tuple[tuple[str, str, str], ...] = (
     ("e2e_p95_s", "end to end, p95", "time"),
 )
 """The same for each model."""
-SHY = frozenset({"cost", "cost_per_hour", "gave_up", "client_retries", "adapter_loads"})
+SHY = frozenset({"cost", "cost_per_hour", "gave_up", "client_retries", "adapter_loads", "grouped", "calls_per_group"})
 """Not shown where they are nothing everywhere."""
 NOTE = "The best of a row stands out, with those that the seeds cannot tell from it; nothing does where all are alike."
 BESIDE = (

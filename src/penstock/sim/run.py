@@ -12,17 +12,19 @@ from msgspec import UNSET
 
 from penstock.base.nouns import Call, CallRow
 from penstock.base.rand import Rand
-from penstock.config.scenarios import MODEL, Policy, Scenario
-from penstock.core.effects import BENCHMARK, Adopt, Cancel, Effect, Forget, Probe, Record, Refuse, Send
+from penstock.config.scenarios import MODEL, Gateways, Policy, Scenario
+from penstock.core.effects import BENCHMARK, Adopt, Cancel, Carry, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import Arrived, Event, Woke
 from penstock.core.gate import Gate
 from penstock.core.scale.window import Window
 from penstock.drive.kernel import Kernel
 from penstock.drive.pump import Pump, raise_bug
 from penstock.sim.answers import Answers, content_of
+from penstock.sim.carriage import Carriages
 from penstock.sim.clients import AHEAD_S, Played
 from penstock.sim.cloud import Cloud, Engine
 from penstock.sim.digest import Digest
+from penstock.sim.gateways import Peers
 from penstock.sim.lifecycle import Lifecycle
 from penstock.sim.places import Places
 from penstock.sim.prompts import TOKEN_BYTES, seen_by_gateway
@@ -33,6 +35,8 @@ from penstock.sim.tally import Result, Tally
 from penstock.workload.request import Request
 
 PATH = "/v1/chat/completions"
+"""Of what is streamed to its client; the others come whole."""
+COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
 MOST_WAITING = 1_000_000
 WARM_UP_S = 1.0
 """Replicas are probed and read before the first arrival, as behind a gateway that has just started."""
@@ -69,17 +73,18 @@ class Run:
         self.places = None if regions is None else Places(regions, Rand(seed).child("places"))
         self.served = Served(scenario, policy)
         self._name = None if self.served.plain else self.served.name
-        self.gate = Gate(self.served.spec(policy, MOST_WAITING), Rand(seed).child("gate"))
-        self.pump: Pump[Event, Effect] = Pump(
-            self.gate, self._perform, self.kernel.clock, self.kernel.call_at, self._observe, Woke(), raise_bug
-        )
+        self.gate, self.pump = self._gates(scenario.gateways, policy, Rand(seed))
         spec, tell = scenario.clients, self.pump.tell
         luck = Rand(seed).child("clients")
         self.clients = None if spec is None else Played(spec, self.kernel, tell, self._ask, luck)
         heard = tell if self.clients is None else self.clients.heard
         self.answers = None if self.gate.spec.cache is None else Answers(self.kernel, heard)
+        heard = heard if self.answers is None else self.answers.heard
+        self._flying: dict[str, _Flying] = {}
+        grouping = any(pool.batching is not None for pool in self.served.pools)
+        self.carriages = Carriages(self._flying, heard) if grouping else None
         self.cloud = Cloud(
-            scenario.fleet, scenario.network, self.kernel, heard if self.answers is None else self.answers.heard,
+            scenario.fleet, scenario.network, self.kernel, heard if self.carriages is None else self.carriages.heard,
             self.places, self.served.adapters,
         )  # fmt: skip
         self.lifecycle = Lifecycle(self.cloud, self.kernel, tell)
@@ -92,7 +97,6 @@ class Run:
         self._faults = scenario.faults
         self.watcher: Watcher | None = None
         self._requests: Iterator[Request] = iter(requests)
-        self._flying: dict[str, _Flying] = {}
         self._number = 0
         self._exhausted = False
         self.watch: Callable[[float, Event, list[Effect]], None] | None = None
@@ -104,6 +108,18 @@ class Run:
         }  # fmt: skip
         if self.answers is not None:
             self._table |= self.answers.table() | {Adopt: self._adopt}
+        if self.carriages is not None:
+            self._table |= {Carry: self.carriages.carry}
+
+    def _gates(self, several: Gateways | None, policy: Policy, rand: Rand) -> tuple[Gate, Pump[Event, Effect] | Peers]:
+        """Who decides (of several, the first), and who is told."""
+        spec, kernel = self.served.spec(policy, MOST_WAITING), self.kernel
+        if several is not None:
+            luck = rand.child("gateways")
+            peers = Peers(several, spec, kernel, luck, self._perform, self._probe, self._observe)
+            return peers.gates[0], peers
+        gate = Gate(spec, rand.child("gate"))
+        return gate, Pump(gate, self._perform, kernel.clock, kernel.call_at, self._observe, Woke(), raise_bug)
 
     def watched(self, scenario: Scenario) -> "Run":
         """Itself, with somebody who watches how the fleet stands it."""
@@ -134,7 +150,8 @@ class Run:
         if not self._exhausted:
             self.kernel.run()
         hourly_cost = self.lifecycle.hourly_cost(self.tally.began_at or 0.0, self.tally.ended_at)
-        result = self.tally.result(hourly_cost, self.cloud.adapter_loads())
+        groups, calls = (0, 0) if self.carriages is None else (self.carriages.groups, self.carriages.calls)
+        result = self.tally.result(hourly_cost, self.cloud.adapter_loads(), groups, calls)
         stress = None if self.watcher is None else self.watcher.stress(result.duration_s)
         return Outcome(result, digesting.text() if digesting is not None else "", stress)
 
@@ -168,9 +185,12 @@ class Run:
         length = request.prompt_tokens * TOKEN_BYTES
         # by place: so many names would cost every request most of a microsecond (the order is Call's)
         model = MODEL if self._name is None else self._name(request)
+        path, streams, most = PATH, True, request.output_tokens  # type: tuple[str, bool, int | None]
+        if request.alike:  # what their parameters are, and what bounds they set, nobody says
+            path, streams, most = COMPLETIONS if request.output_tokens else EMBEDDINGS, False, None
         call = Call(
-            call_id, model, PATH, "", request.tenant or "anonymous", "", "", True, True,
-            request.priority, request.prompt_tokens, request.output_tokens, length,
+            call_id, model, path, "", request.tenant or "anonymous", "", "", streams, True,
+            request.priority, request.prompt_tokens, most, length,
             request.session, "", seen_by_gateway(request, number), length,
             None if request.deadline_ns is None else request.deadline_ns / 1e9, "standard", 1, origin,
             UNSET if self.answers is None else content_of(request),
@@ -179,7 +199,7 @@ class Run:
             self.tally.arrived()
         else:
             self.tally.client_retries += 1
-        self.pump.tell(Arrived(call))
+        self.pump.tell(Arrived(call, request.alike))
 
     # ===== orders =====
 
@@ -187,17 +207,29 @@ class Run:
         self._table[type(order)](order)
 
     def _send(self, order: Send) -> None:
-        request, number, asked, origin = self._flying[order.id]
         engine = self.cloud.engines[order.replica]
+        flying = self._flying.get(order.id)
+        if flying is None:
+            self._send_group(order, engine)
+            return
+        request, number, asked, origin = flying
         asked.append(engine)  # attempts count from 1
         if self.answers is not None:
             order = self.answers.own(order)
         way_s = None if self.places is None else self.places.way_s(origin, engine.replica.region)
         engine.submit(order, request, number, way_s)
 
+    def _send_group(self, order: Send, engine: Engine) -> None:
+        assert self.carriages is not None
+        origin = self._flying[self.carriages.first(order.id)].origin
+        way_s = None if self.places is None else self.places.way_s(origin, engine.replica.region)
+        self.carriages.send(order, engine, way_s)
+
     def _cancel(self, order: Cancel) -> None:
         if order.id.startswith(BENCHMARK):
             self.cloud.engines[order.id.removeprefix(BENCHMARK)].abort(order)
+        elif self.carriages is not None and order.id not in self._flying:
+            self.carriages.cancel(order)
         else:
             engine = self._flying[order.id].asked[order.attempt - 1]
             engine.abort(order if self.answers is None else self.answers.own(order))
@@ -223,12 +255,12 @@ class Run:
         if self._exhausted and not self._flying and (self.clients is None or not self.clients.pending):
             self.kernel.halt()  # probes and scrapes would go on for ever
 
-    def _probe(self, order: Probe) -> None:
+    def _probe(self, order: Probe, tell: Callable[[Event], None] | None = None) -> None:
         engine = self.cloud.engines[order.replica]
         if order.look == "health":
-            engine.probe(order.timeout_s)
+            engine.probe(order.timeout_s, tell)
         elif order.look == "stats":
-            engine.readings.scrape()
+            engine.readings.scrape(tell)
         elif order.look == "bench":
             engine.bench(order)
 

@@ -115,6 +115,10 @@ class Result(Struct, frozen=True, kw_only=True):
     """The mean over the duration."""
     adapter_loads: int
     """LoRA adapters that engines brought into their memory."""
+    grouped: float
+    """Share of all requests that went to an engine together with others."""
+    calls_per_group: float
+    """How many went together, on average; 0: none did."""
     outcomes: dict[str, int]
     replicas: dict[str, int]
     """Requests that ended at each."""
@@ -220,8 +224,8 @@ class Tally:
 
     # ===== the end =====
 
-    def result(self, hourly_cost: float, adapter_loads: int = 0) -> Result:
-        """All numbers. `hourly_cost` of the whole fleet."""
+    def result(self, hourly_cost: float, adapter_loads: int = 0, groups: int = 0, grouped: int = 0) -> Result:
+        """All numbers. `hourly_cost` of the whole fleet; `groups`: of calls that went together, of `grouped` in all."""
         duration_s = self.ended_at - (self.began_at or 0.0) or 1.0
         loads = list(self._replicas.values())
         ttft, e2e = Sketch(), Sketch()
@@ -245,6 +249,8 @@ class Tally:
             attempts=self._attempts / self._sent if self._sent else 0.0, cost=cost,
             cost_per_million_tokens=cost / self._output * 1e6 if self._output else 0.0,
             cost_per_hour=hourly_cost, adapter_loads=adapter_loads,
+            grouped=grouped / self.requests if self.requests else 0.0,
+            calls_per_group=grouped / groups if groups else 0.0,
             outcomes=dict(sorted(self._outcomes.items())), replicas=dict(self._replicas),
             points=self._points(hourly_cost), models=self._models.results(duration_s),
         )  # fmt: skip

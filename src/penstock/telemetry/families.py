@@ -137,7 +137,8 @@ FAMILIES: tuple[Family, ...] = (
     # the cache
     Family(
         "cache_calls", "counter", ("state",),
-        "Calls by what the cache had to do with them: hit, coalesced (another call's answer), miss, bypass.",
+        "Calls by what the cache had to do with them: hit, coalesced (another call's answer), miss, bypass, and with a "
+        "semantic cache similar (another question's).",
     ),
     Family("cache_entries", "gauge", (), "Answers that are kept in memory."),
     Family("cache_bytes", "gauge", (), "Bytes of them."),
@@ -149,6 +150,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("cache_store_hits", "counter", (), "Answers that were found there."),
     Family("cache_store_misses", "counter", (), "Times when there was none, or it did not answer in time."),
     Family("cache_store_errors", "counter", (), "Times when it did not answer, or with an error."),
+    Family("cache_embeddings_missed", "counter", (), "Times when a question got no embedding, and so was a miss."),
     Family("cache_following", "gauge", (), "Calls that wait for another call's answer."),
     # the ledger
     Family("ledger_rows", "counter", (), "Calls that were carried into the ledger's database."),

@@ -159,6 +159,10 @@ def _barred(step: Barred) -> str:
 def _given(step: Given) -> str:
     if step.how == "hit":
         return f"it gets an answer that was kept {seconds(step.age_s)} ago"
+    if step.how == "similar":
+        return (
+            f"it gets an answer that was kept {seconds(step.age_s)} ago, to a question in other words ({step.of} alike)"
+        )
     if step.how == "coalesced":
         return f"it gets the answer of the call {step.of}, which is the same"
     if step.how == "owner":

@@ -189,7 +189,7 @@ class CloseGaps(_OneOf, frozen=True, kw_only=True, tag="close_gaps"):
 
 
 class Label(_OneOf, frozen=True, kw_only=True, tag="label"):
-    """Other tenants, models, adapters, priorities or deadlines than the workload has, drawn for each request."""
+    """Other tenants, models, adapters, priorities, deadlines or kinds than the workload has, drawn for each request."""
 
     tenant: Annotated[Names | None, Meta(description="who asks; none: as it is")] = None
     model: Annotated[Names | None, Meta(description="the model asked for; none: as it is")] = None
@@ -198,13 +198,16 @@ class Label(_OneOf, frozen=True, kw_only=True, tag="label"):
     deadline_s: Annotated[Seconds | None, Meta(description="how long clients can wait; none: as it is")] = field(
         default=None, name="deadline"
     )
+    alike: Annotated[
+        Names | None, Meta(description="kinds of requests that differ in nothing but their input; none: as it is")
+    ] = None
 
     def __post_init__(self) -> None:
         check_priorities(self.priority)
 
     def stream(self, rand: Rand, read: Read) -> Iterator[Request]:
         """The requests, by arrival."""
-        named = (("tenant", self.tenant), ("model", self.model), ("adapter", self.adapter))
+        named = (("tenant", self.tenant), ("model", self.model), ("adapter", self.adapter), ("alike", self.alike))
         draw = {kind: names.sampler(rand.stream(f"label/{kind}")) for kind, names in named if names is not None}
         rank = self.priority.sampler(rand.stream("label/priority")) if self.priority is not None else None
         for request in self.of.stream(rand, read):

@@ -11,7 +11,7 @@ from penstock.workload.request import NORMAL, NS, Request
 
 COLUMNS = (
     "at_s", "prompt_tokens", "output_tokens", "blocks", "block_tokens", "session", "tenant", "model", "adapter",
-    "priority", "turn", "think_s", "deadline_s",
+    "priority", "turn", "think_s", "deadline_s", "alike",
 )  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def _cells(request: Request) -> dict[str, str]:
         str(request.turn or ""),
         decimal_s(request.think_ns) if request.think_ns else "",
         "" if deadline_ns is None else decimal_s(deadline_ns),
+        request.alike,
     )
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -234,6 +234,7 @@ def _penstock(row: _Row) -> Request:
         row.whole("turn", default=0),
         row.ns("think_s", default=0),
         None if deadline_ns < 0 else deadline_ns,
+        row.text("alike"),
     )
 
 

@@ -35,6 +35,9 @@ class Request(Struct, frozen=True, gc=False):
     `at_ns` is the arrival where answers take the time that the workload guessed."""
     deadline_ns: int | None = None
     """How long after its arrival the client can wait for the whole answer; None: it did not say."""
+    alike: str = ""
+    """What all requests share that differ in nothing but their one input, so that they may go to an engine together:
+    embeddings, or with tokens of an answer completions, which are not streamed. Empty: it goes alone, and is."""
 
     @property
     def at_s(self) -> float:

@@ -72,13 +72,20 @@ class Synthetic(Who, frozen=True, kw_only=True, tag="synthetic"):
         Meta(description="tokens of prompt and answer; default: medians and p90 of Azure's conversation trace of 2023"),
     ] = field(default_factory=Independent)
     shared: Annotated[Shared | None, Meta(description="system prompts before the prompts; none: none")] = None
+    alike: Annotated[
+        Names | None,
+        Meta(
+            description="kinds of requests that differ in nothing but their input and are not streamed: embeddings"
+            " where the answer has no tokens, else completions; none: each goes to an engine alone"
+        ),
+    ] = None
     block_tokens: BlockTokens = 64
 
     def stream(self, rand: Rand, read: Read) -> Iterator[Request]:
         """The requests, by arrival. Raises TraceError where a file is used."""
         times = islice(self.within(self.arrivals.times(rand.stream("arrivals"), read)), self.requests)
         pair = self.sizes.pairs(rand, read)
-        if self.shared is None and self.anonymous():
+        if self.shared is None and self.alike is None and self.anonymous():
             return _plain(times, pair)
         return self._dressed(times, pair, rand)
 
@@ -90,13 +97,14 @@ class Synthetic(Who, frozen=True, kw_only=True, tag="synthetic"):
     def _dressed(self, times: Iterator[int], pair: Pair, rand: Rand) -> Iterator[Request]:
         size, deadline_ns = self.block_tokens, self.deadline_ns()
         begin = beginnings(self.shared, rand, size)
-        for at_ns, (tenant, model, adapter, rank) in zip(times, self.labels(rand)):
+        kinds = _drawn(self.alike, rand, "alike")
+        for at_ns, (tenant, model, adapter, rank), alike in zip(times, self.labels(rand), kinds):
             leading, blocks = begin()
             prompt, output = pair()
             tokens = min(max(leading + prompt, 1), MAX_TOKENS)
             width = size if blocks else 0
             yield Request(
-                at_ns, tokens, output, blocks, width, "", tenant, model, adapter, rank, 0, 0, deadline_ns
+                at_ns, tokens, output, blocks, width, "", tenant, model, adapter, rank, 0, 0, deadline_ns, alike
             )  # fmt: skip
 
 

@@ -145,6 +145,30 @@ def test_what_was_used_before_is_told_once(segments: Segments, base: Database, t
     own.close()
 
 
+def test_what_comes_meanwhile_waits_for_the_next_look(
+    segments: Segments, base: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction a look, unless there are more rows than go into one; at the end what is left is written."""
+    (tmp_path / "db").mkdir()
+    monkeypatch.setattr("penstock.adapters.stores.clerk.LOOK_S", 3_600.0)
+    clerk, sizes = Clerk(segments, base, most=4), list[int]()
+    right = clerk._write
+
+    def write(records: Sequence[Record]) -> None:
+        sizes.append(len(records))
+        right(records)
+        if len(sizes) == 3:
+            fill(segments, call("late"))
+
+    clerk._write = write  # type: ignore[method-assign]
+    fill(segments, *(call(f"c{number}") for number in range(10)))
+    clerk.start()
+    until(lambda: clerk.written == 10, 5.0, lambda: "the rows")
+    assert clerk.stop(5.0)
+    assert sizes == [4, 4, 2, 1]
+    assert rows(base, "SELECT count(*) FROM calls") == [(11,)]
+
+
 @pytest.mark.slow
 def test_a_bug_does_not_end_it(segments: Segments, base: Database, tmp_path: Path) -> None:
     """What nobody thought of is told, and tried again until it works."""

@@ -45,9 +45,23 @@ def test_pages_have_every_call_once(base: Database) -> None:
     assert ids(base, Which(since=(MIDNIGHT + 1) * 10**6, until=(MIDNIGHT + 2) * 10**6), 9) == [["c7", "c6", "c5", "c4"]]
 
 
+def test_pages_of_an_end_user(base: Database) -> None:
+    """By the name that clients send, or the digest that rows show; who names none is nobody's."""
+    digest = history.user_named("jo")
+    assert history.user_named(digest) == digest == "a666b36ff5b87415"
+    write(base, call("j1", user=digest, at=MIDNIGHT + 1), call("j2", user=digest, at=MIDNIGHT + 9), call("x", user="y"))
+    assert ids(base, Which(user=digest), 1) == [["j2"], ["j1"]]
+    assert ids(base, Which(tenant="demo", user=digest, until=(MIDNIGHT + 2) * 10**6), 5) == [["j1"]]
+    assert ids(base, Which(user=""), 100) == [[]]
+
+
 @pytest.mark.parametrize(
-    "which", [Which(tenant="a", before=(1, 1)), Which(key="k", before=(1, 1)), Which(before=(1, 1))]
-)
+    "which",
+    [
+        Which(tenant="a", before=(1, 1)), Which(key="k", before=(1, 1)), Which(before=(1, 1)),
+        Which(user="0123abcd", before=(1, 1)),
+    ],
+)  # fmt: skip
 def test_a_page_is_found_by_an_index(base: Database, which: Which) -> None:
     """No scan of the table and no sorting, wherever the page is."""
     text = history.query(which).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})

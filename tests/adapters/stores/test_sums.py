@@ -4,7 +4,6 @@ from random import Random
 from typing import Any
 
 from penstock.adapters.stores.rows import call_values
-from penstock.adapters.stores.sketch import bucket_of
 from penstock.adapters.stores.sums import UNKNOWN, first_day, month_of, summed
 from penstock.base.entries import Entry
 from penstock.base.nouns import Usage
@@ -38,8 +37,10 @@ def test_a_line_for_each_of_those_who_called() -> None:
         (QUARTER - 1, "other", "demo", "tiny", 1, 3), (QUARTER, "demo", "demo", "tiny", 3, 31 + 11),
         (QUARTER + 1, "demo", "demo", "tiny", 1, 31),
     ]  # fmt: skip
-    bucket, first = bucket_of(latency), bucket_of(100_000)
-    assert found.spreads[("demo", TODAY, "tiny")] == ([bucket] * 2, [first] * 2)
+    assert found.spreads[("demo", TODAY, "tiny")] == ([latency] * 2, [100_000] * 2)
+    assert {type(number) for line in found.days for number in line[5:]} == {int}, (
+        "PostgreSQL takes no bool for a number"
+    )
 
 
 def test_invented_models_share_a_line() -> None:

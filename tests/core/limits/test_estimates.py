@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.limits.estimates import HIGHEST, MOST_CLASSES, Estimates
+from penstock.core.limits.estimates import HIGHEST, MOST_CLASSES, REMEMBERED, Estimates
 
 
 def test_what_is_unknown_is_taken_for_much() -> None:
@@ -30,6 +30,21 @@ def test_it_jumps_to_what_is_more() -> None:
     estimates = Estimates()
     estimates.learn("m", 30, 300)
     assert estimates.high("m", 30) == 300
+
+
+def test_a_run_of_one_kind_does_not_hide_another() -> None:
+    """Chats of twice the tokens of embeddings of that length: however many embeddings come in between, up to a hundred,
+    the next chat is held in full; when no chat has come for two hundred, it is forgotten."""
+    estimates = Estimates()
+    for between in (5, 20, 50, REMEMBERED):
+        estimates.learn("m", 50, 60)
+        for _ in range(between):
+            assert estimates.high("m", 50) >= 60
+            estimates.learn("m", 50, 30)
+        assert estimates.high("m", 50) >= 60
+    for _ in range(2 * REMEMBERED):
+        estimates.learn("m", 50, 30)
+    assert estimates.high("m", 50) <= 31
 
 
 def test_lengths_and_models_are_kept_apart() -> None:

@@ -39,15 +39,20 @@ class Clerk:
     """Reads segments, writes rows."""
 
     def __init__(
-        self, segments: Segments, database: Database, keep_s: float | None = None, others: Sequence[Written] = ()
-    ) -> None:
-        """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them."""
+        self, segments: Segments, database: Database, keep_s: float | None = None, others: Sequence[Written] = (),
+        most: int = BATCH,
+    ) -> None:  # fmt: skip
+        """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them. `most`: rows of
+        one transaction."""
         self._segments = segments
         self._reader = Joined([Reader(one) for one in (segments, *others)]) if others else Reader(segments)
         self._database = database
         self._writer = Writer(database)
+        self._most = most
         self._batch: list[Record] = []
         """Read, and not in the database yet."""
+        self._full = False
+        """The last batch was as large as may be: there is more."""
         self._keep_s = keep_s
         self._forget_at = 0.0
         self._migrated = False
@@ -93,7 +98,9 @@ class Clerk:
                 moved = False
             if closing_at is not None and (not moved or time.monotonic() > closing_at):
                 break
-            if not moved and not self._forgets():
+            # what came while it wrote waits for the next look: a transaction costs as much as a hundred rows
+            at_once = moved and (self._full or self.recall is not None)
+            if not at_once and not self._forgets():
                 self._wake.wait(self._pause_s if self.away else LOOK_S)
         self._reader.close()
         self._database.close()
@@ -105,9 +112,10 @@ class Clerk:
                 self._database.migrate()
                 self._migrated = True
             if not self._batch:
-                self._batch = self._reader.read(BATCH, self.recall is not None)
+                self._batch = self._reader.read(self._most, self.recall is not None)
             if not self._batch:
                 return self._recalls()
+            self._full = len(self._batch) >= self._most
             self._write(self._batch)
             self._batch = []
             self._reader.done()

@@ -6,11 +6,12 @@ costs the same wherever it is. Once a page is told the next one is read as well:
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from hashlib import blake2b
 from threading import Lock
 from typing import Any, Final
 
-from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, tuple_
+from msgspec import Struct, json, structs
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal_column, select, tuple_
 
 from penstock.adapters.stores.database import Away, Database
 from penstock.adapters.stores.rows import HOUR, MICROS, NANOS
@@ -25,6 +26,7 @@ CHUNK: Final = 5_000
 HOURS: Final = 500
 """In which the call of a client's id is looked for at once."""
 Row = dict[str, Any]
+_HEX: Final = frozenset("0123456789abcdef")
 _TIMES: Final = ("latency", "ttft", "queue")
 
 
@@ -38,6 +40,15 @@ class Which(Struct, frozen=True):
     until: int | None = None
     before: tuple[int, int] | None = None
     """Behind this place: `at` and `n` of the last call that was shown."""
+    user: str | None = None
+    """The digest of the end user that the client named."""
+
+
+def user_named(text: str) -> str:
+    """The digest of an end user by the name that clients send (as JSON has it without escapes), or by that digest."""
+    if len(text) == 16 and not set(text) - _HEX:
+        return text
+    return blake2b(json.encode(text), digest_size=8).hexdigest()
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -55,6 +66,8 @@ def query(which: Which, most: int = PAGE) -> Select[Any]:
         value = getattr(which, name)
         if value is not None:
             wanted.append(calls.c[name] == value)
+    if which.user is not None:  # who names none is not in the index, and databases must be told so
+        wanted += [calls.c.end_user == which.user, calls.c.end_user != literal_column("''")]
     if which.since is not None:
         wanted.append(calls.c.at >= which.since)
     if which.until is not None:
@@ -116,7 +129,7 @@ class Pages:
         """Read the page behind this one, and keep it for half a minute. A database that is away is none's concern."""
         if page.next is None:
             return
-        behind = Which(which.tenant, which.key, which.since, which.until, place(page.next))
+        behind = structs.replace(which, before=place(page.next))
         try:
             with self._database.reading() as connection:
                 following = page_of(connection, behind, most)

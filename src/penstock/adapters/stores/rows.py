@@ -56,7 +56,8 @@ def rows_of(records: Iterable[tuple[bytes, bytes]]) -> Batch:
 
 
 def call_values(entry: Entry) -> Values:
-    """A call as it stands in its table: the order is that of `COLUMNS`."""
+    """A call as it stands in its table: the order is that of `COLUMNS`. What is true or false is 1 or 0, which every
+    database takes: Python's driver of SQLite asks around for a microsecond before it takes a bool."""
     row = entry.row
     at = round(row.at * MICROS)
     ttft_s = row.ttft_s
@@ -65,10 +66,13 @@ def call_values(entry: Entry) -> Values:
         told = row.usage is not None and row.outcome == "ok" and row.status < 400
         used = row.usage if told else _NOTHING
         assert used is not None
+    client_id, model, path = row.client_id, row.model, row.path
+    if len(client_id) + len(model) + len(path) > MOST_TEXT or "\0" in f"{client_id}{model}{path}":
+        client_id, model, path = _text(client_id), _text(model), _text(path)
     return (
-        row.id, _text(row.client_id), at, row.tenant, row.key, _text(row.model), _text(row.path), row.pool,
-        row.replica, entry.region, row.outcome, row.status, row.stream, row.priority, row.attempts, row.hedge,
-        used.prompt_tokens, used.completion_tokens, used.cached_tokens, row.billed is not None,
+        row.id, client_id, at, row.tenant, row.key, model, path, row.pool, row.replica, entry.region, row.outcome,
+        row.status, +row.stream, row.priority, row.attempts, row.hedge,
+        used.prompt_tokens, used.completion_tokens, used.cached_tokens, +(row.billed is not None),
         round(row.cost * NANOS), round(row.latency_s * MICROS), None if ttft_s is None else round(ttft_s * MICROS),
         round(row.queue_s * MICROS), at // HOUR, row.user or "", row.cache or "",
     )  # fmt: skip

@@ -8,12 +8,12 @@ packed anew, and then is a few hundred bytes, however many values it has.
 
 import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from math import ceil, log
+from math import ceil
 from typing import Final
 
 FACTOR: Final = 1.05
-_LOG: Final = log(FACTOR)
 _COUNT_BITS: Final = 22
 _MOST_COUNT: Final = (1 << _COUNT_BITS) - 1
 _MOST_BUCKET: Final = (1 << 32 - _COUNT_BITS) - 1
@@ -22,9 +22,13 @@ LOOSE_BYTES: Final = 1024
 """A longer packed form is worth packing anew."""
 
 
+_BOUNDS: Final = [int(FACTOR**bucket) for bucket in range(_MOST_BUCKET)]
+"""The longest duration of each bucket but the last."""
+
+
 def bucket_of(micros: int) -> int:
     """The bucket of a duration in microseconds."""
-    return 0 if micros <= 1 else min(ceil(log(micros) / _LOG), _MOST_BUCKET)
+    return bisect_left(_BOUNDS, micros)
 
 
 def value_of(bucket: int) -> float:
@@ -32,12 +36,9 @@ def value_of(bucket: int) -> float:
     return 0.0 if bucket == 0 else 2 * FACTOR**bucket / (1 + FACTOR)
 
 
-def pack(buckets: Iterable[int]) -> bytes:
-    """The packed form of these values, given by their buckets."""
-    counts: dict[int, int] = {}
-    for bucket in buckets:
-        counts[bucket] = counts.get(bucket, 0) + 1
-    return _packed(counts)
+def pack(durations: Iterable[int]) -> bytes:
+    """The packed form of these values, in microseconds."""
+    return _little(array("I", [bisect_left(_BOUNDS, micros) << _COUNT_BITS | 1 for micros in durations])).tobytes()
 
 
 def add(packed: bytes, more: bytes) -> bytes:

@@ -63,6 +63,14 @@ calls = Table(
     Index("calls_at", "at", "n"),
     Index("calls_tenant", "tenant", "at", "n", "cost"),
     Index("calls_key", "key", "at", "n", "cost"),
+    Index(
+        "calls_user",
+        "end_user",
+        "at",
+        "n",
+        sqlite_where=text("end_user <> ''"),
+        postgresql_where=text("end_user <> ''"),
+    ),
 )
 """Every call, one row. `n` is the order in which they were written, `hour` that of `at`: ids of clients are as good as
 random, and an index of them alone is written to all over; by the hour it is written to at its end."""

@@ -7,6 +7,7 @@ id twice, the rows that are there already are left out of both, and the rest is 
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final
 
@@ -16,38 +17,45 @@ from sqlalchemy.dialects import postgresql, sqlite
 from penstock.adapters.stores import sketch
 from penstock.adapters.stores.database import Database
 from penstock.adapters.stores.rows import COLUMNS, OF_OVERHEADS, OF_UPKEEP, Batch, Values
-from penstock.adapters.stores.sums import Spread, Sums, summed
+from penstock.adapters.stores.sums import Spread, Sums, Times, summed
 from penstock.adapters.stores.tables import SUMMED, WHOSE, calls, days, months, overheads, quarters, spreads, upkeep
 
 TOGETHER: Final = 200
 """Rows of one statement, for SQLite. (A statement has room for 32,766 values.)"""
-_VALUES: Final = re.compile(r"(.*? VALUES )(\([?, ]+\))(.*)", re.DOTALL)
+_VALUES: Final = re.compile(r"(.*? )VALUES (\([?, ]+\))(.*)", re.DOTALL)
+_TYPED: Final = re.compile(r"(.*? )VALUES (\((?:%\(\w+\)s(?:::\w+)?(?:, )?)+\))(.*)", re.DOTALL)
 _MOST_ASKED: Final = 500
 """Names in one question."""
 _ID: Final = COLUMNS.index("id")
+_SPREADS: Final = "SELECT tenant, day, model, latency, ttft FROM spreads"
 
 
 class _Bulk:
-    """An INSERT of many rows, compiled once: SQLAlchemy's own way costs more than the database's work. SQLite gets
-    many rows in one statement: Python lets other threads run once for each, and the one that serves has enough of
-    being asked to."""
+    """An INSERT of many rows in one statement, compiled once: SQLAlchemy's own way costs more than the database's work.
+    SQLite gets some at a time, since Python lets other threads run once for each statement, and the one that serves has
+    enough of being asked to; PostgreSQL gets a list for each column."""
 
     def __init__(self, statement: ClauseElement, names: Sequence[str], dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=list(names))
         self._text = str(compiled)
         self._names = names
         self._by_place = dialect.positional
+        found = (_VALUES if self._by_place else _TYPED).fullmatch(self._text)
+        assert found is not None, self._text
+        head, row, tail = found.groups()
         if self._by_place:
             assert tuple(compiled.positiontup or ()) == tuple(names), "the order of the table's columns"  # type: ignore[attr-defined]
-            head, row, tail = _VALUES.fullmatch(self._text).groups()  # type: ignore[union-attr]
-            self._many = head + ", ".join([row] * TOGETHER) + tail
+            self._many = f"{head}VALUES {', '.join([row] * TOGETHER)}{tail}"
+        else:
+            lists = ", ".join(f"{value}[]" if "::" in value else value for value in row[1:-1].split(", "))
+            self._many = f"{head}SELECT * FROM unnest({lists}){tail}"
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Do it for all of them."""
         if not rows:
             return
         if not self._by_place:
-            connection.exec_driver_sql(self._text, [dict(zip(self._names, row)) for row in rows])
+            connection.exec_driver_sql(self._many, dict(zip(self._names, map(list, zip(*rows)))))
             return
         whole = len(rows) // TOGETHER * TOGETHER
         for at in range(0, whole, TOGETHER):
@@ -62,8 +70,10 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._dialect = dialect = database.engine.dialect
+        self._mark = "?" if database.is_sqlite else "%s"
         own: Any = (sqlite if database.is_sqlite else postgresql).insert
-        self._calls = _Bulk(insert(calls), COLUMNS, dialect)
+        self._calls = _Bulk(insert(calls), COLUMNS, dialect) if database.is_sqlite else None
+        """PostgreSQL gets them by COPY."""
         self._overheads = _Bulk(own(overheads).on_conflict_do_nothing(), OF_OVERHEADS, dialect)
         self._upkeep = _Bulk(own(upkeep).on_conflict_do_nothing(), OF_UPKEEP, dialect)
         self._days = self._adding(own, days, ("day", *WHOSE), SUMMED)
@@ -84,31 +94,31 @@ class Writer:
     def write(self, batch: Batch) -> int:
         """All of a batch, each row once; how many calls were new. Raises Away, and then nothing was written; or
         sqlalchemy's DataError or IntegrityError, where a row cannot be had at all."""
-        rows = batch.calls
-        sums = summed(rows)  # before anything is locked
+        sums = summed(batch.calls)  # before anything is locked
+        try:
+            with self._transaction() as connection:
+                return self._put(connection, batch, batch.calls, sums)
+        except exc.IntegrityError:  # some are there, or twice in it; a savepoint for each batch would cost it a tenth
+            with self._transaction() as connection:
+                rows = _unseen(connection, batch.calls)
+                return self._put(connection, batch, rows, summed(rows))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         with self._database.writing() as connection:
             if not self._database.is_sqlite:  # gateways take turns: what each adds is read and written back
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4712)")
-            if rows and not self._inserted(connection, rows):
-                rows = _unseen(connection, rows)
-                self._insert(connection, rows)
-                sums = summed(rows)
-            self._add(connection, sums)
-            self._overheads.run(connection, batch.overheads)
-            self._upkeep.run(connection, batch.upkeep)
+            yield connection
+
+    def _put(self, connection: Connection, batch: Batch, rows: Sequence[Values], sums: Sums) -> int:
+        self._insert(connection, rows)
+        self._add(connection, sums)
+        self._overheads.run(connection, batch.overheads)
+        self._upkeep.run(connection, batch.upkeep)
         return len(rows)
 
-    def _inserted(self, connection: Connection, rows: Sequence[Values]) -> bool:
-        """Put them all in; False: some are there, or twice in it, and then none was."""
-        try:
-            with connection.begin_nested():
-                self._insert(connection, rows)
-        except exc.IntegrityError:
-            return False
-        return True
-
     def _insert(self, connection: Connection, rows: Sequence[Values]) -> None:
-        if self._database.is_sqlite:
+        if self._calls is not None:
             self._calls.run(connection, rows)
         elif rows:
             self._database.copy(connection, calls.name, COLUMNS, rows)
@@ -117,7 +127,7 @@ class Writer:
         self._days.run(connection, sums.days)
         self._months.run(connection, sums.months)
         self._quarters.run(connection, sums.quarters)
-        self._spreads.run(connection, _spread(connection, sums.spreads))
+        self._spreads.run(connection, _spread(connection, sums.spreads, self._mark))
 
 
 def _unseen(connection: Connection, rows: Sequence[Values]) -> list[Values]:
@@ -136,9 +146,9 @@ def _parts(names: list[str]) -> Iterator[list[str]]:
 # ===== sketches: what is there, and what a batch adds =====
 
 
-def _spread(connection: Connection, added: dict[Spread, tuple[list[int], list[int]]]) -> list[Values]:
+def _spread(connection: Connection, added: dict[Spread, Times], mark: str) -> list[Values]:
     """Rows for `spreads`."""
-    there = _spreads_of(connection, added)
+    there = _spreads_of(connection, added, mark)
     changed: list[Values] = []
     for whose, (latency, ttft) in sorted(added.items()):
         before = there.get(whose, (b"", b""))
@@ -146,15 +156,15 @@ def _spread(connection: Connection, added: dict[Spread, tuple[list[int], list[in
     return changed
 
 
-def _spreads_of(connection: Connection, wanted: Iterable[Spread]) -> dict[Spread, tuple[bytes, bytes]]:
-    """Those of these tenants and days that are there."""
+def _spreads_of(connection: Connection, wanted: Iterable[Spread], mark: str) -> dict[Spread, tuple[bytes, bytes]]:
+    """Those of these tenants and days that are there; `mark` is where the driver puts a value."""
     tenants: dict[int, dict[str, None]] = {}
     for tenant, day, _ in wanted:
         tenants.setdefault(day, {})[tenant] = None
     found = {}
     for day, names in tenants.items():
         for part in _parts(list(names)):
-            query = spreads.select().where(spreads.c.day == day, spreads.c.tenant.in_(part))
-            for tenant, on, model, latency, ttft in connection.execute(query):
+            query = f"{_SPREADS} WHERE day = {mark} AND tenant IN ({', '.join([mark] * len(part))})"
+            for tenant, on, model, latency, ttft in connection.exec_driver_sql(query, (day, *part)):
                 found[tenant, on, model] = (latency, ttft)
     return found

@@ -2,7 +2,7 @@
 
 from penstock.base.contents import CacheState, CacheView
 from penstock.core.cache.index import Entry, Index, matches
-from penstock.core.cache.rules import Use, key_of, rule_of, use_of
+from penstock.core.cache.rules import Use, frame_of, key_of, rule_of, use_of
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.flight import Flight, Sharing
 
@@ -20,11 +20,15 @@ class Cache:
         self.sharings: dict[str, Sharing] = {}
         """Those that may be joined."""
         self.calls: dict[CacheState, int] = dict.fromkeys(("hit", "coalesced", "miss", "bypass"), 0)
+        if spec.semantic is not None:
+            self.calls["similar"] = 0
 
     def respec(self, spec: CacheSpec, looks_up: bool) -> tuple[str, ...]:
         """Other settings hold from now on; the keys of what is not kept any more."""
         old, self.spec, self.looks_up = self.spec, spec, looks_up
         self.index.spec = spec
+        if spec.semantic is not None:
+            self.calls.setdefault("similar", 0)
         if old.version != spec.version or old.isolate != spec.isolate:  # nobody would find them again
             return self.index.drop(None, None, None)
         return self.index.shrink()
@@ -47,7 +51,22 @@ class Cache:
         if (older := self.sharings.get(key)) is not None:
             older.keep = False  # it began before this one, and may end after it
         sharing = self.sharings[key] = Sharing(key, flight, content.tags if content else (), ttl_s)
+        sharing.frame = self.frame(flight)
         return sharing
+
+    def frame(self, flight: Flight) -> str:
+        """Among which questions one in other words may stand for its own; empty: none may."""
+        return "" if self.spec.semantic is None else frame_of(self.spec, flight.call, flight.targets[0])
+
+    def alike(self, sharing: Sharing, key: str, similarity: float, now: float) -> Entry | None:
+        """The answer of this key, if it may be given for a question that is so similar to its own."""
+        semantic, call = self.spec.semantic, sharing.leader.call
+        if semantic is None or not sharing.keep or not similarity >= semantic.threshold:
+            return None
+        entry = self.index.get(key, now)
+        if entry is None or entry.model != sharing.leader.targets[0].model:
+            return None
+        return None if self.spec.isolate and entry.tenant != call.tenant else entry
 
     @staticmethod
     def entry(sharing: Sharing, size: int, at: float, until: float) -> Entry:

@@ -39,8 +39,24 @@ def key_of(spec: CacheSpec, call: Call, target: Target) -> str:
     """A digest of all that changes the answer: two calls have the same key only where each may have the other's."""
     content = call.content
     assert content
+    return _digest(spec, call, target, content.digest)
+
+
+def frame_of(spec: CacheSpec, call: Call, target: Target) -> str:
+    """What it has in common with the calls whose answer it may have although their question is in other words; empty:
+    it may have none of that kind."""
+    content, semantic = call.content, spec.semantic
+    if semantic is None or not content or not content.frame:
+        return ""
+    rule = rule_of(spec, call, target.model) if spec.rules else None
+    mode = semantic.mode if rule is None or rule.semantic is None else rule.semantic
+    if mode == "off" or (mode == "asked" and content.wish != "similar"):
+        return ""
+    return _digest(spec, call, target, content.frame)
+
+
+def _digest(spec: CacheSpec, call: Call, target: Target, body: str) -> str:
     parts = (
-        spec.version, call.tenant if spec.isolate else None, call.path, target, call.stream, call.max_tokens,
-        content.digest,
+        spec.version, call.tenant if spec.isolate else None, call.path, target, call.stream, call.max_tokens, body,
     )  # fmt: skip
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()  # no two tuples of texts and numbers read the same

@@ -12,6 +12,8 @@ def _doc(text: str) -> Meta:
 
 
 Mode = Literal["off", "asked", "fixed", "all"]
+Words = Literal["off", "asked", "all"]
+"""Whose questions are compared with others in other words."""
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -27,6 +29,19 @@ class CacheRule(_Spec, frozen=True, kw_only=True):
     path: Annotated[str | None, _doc("path prefix, e.g. /v1/embeddings")] = None
     mode: Annotated[Mode, _doc("as the `mode` of the cache")] = "fixed"
     ttl_s: Annotated[Seconds | None, _doc("how long their answers are kept; none: as the cache's")] = field(default=None, name="ttl")
+    semantic: Annotated[Words | None, _doc("as the `mode` of `semantic`; none: as there")] = None
+
+
+class SemanticSpec(_Spec, frozen=True, kw_only=True):
+    """Kept answers are given also to questions in other words, by how similar their embeddings are [C4]. It can be wrong: docs/how-to/cache.md has measurements."""
+
+    mode: Annotated[Words, _doc("asked: only calls with `x-penstock-cache: similar` take part; all: every chat that the cache has to do with and that is text alone, without tools; off: none")] = "asked"
+    threshold: Annotated[float, Meta(gt=0, le=1, description="cosine similarity of two questions from which one may have the other's answer")] = 0.9
+    guard: Annotated[bool, _doc("only questions with the same numbers, units, quoted texts, negations, names and opposites (enable, disable) are compared: embeddings hardly see these")] = True
+    model: Annotated[str | None, _doc("a served model that is asked for embeddings, by /v1/embeddings, like any call; none: the small one that comes with the extra `semantic`")] = None
+    timeout_s: Annotated[Seconds, _doc("how long a call waits for an embedding of `model`; then it is a miss")] = field(default=0.3, name="timeout")
+    compared: Annotated[Count, Meta(le=100_000, description="questions that one is compared with at most: the last ones of its tenant, model and all around them")] = 1000
+    longest_bytes: Annotated[Bytes, _doc("a longer question is not compared; 8 KiB at most")] = field(default=512, name="longest")
 
 
 class CacheSpec(_Spec, frozen=True, kw_only=True):
@@ -43,3 +58,4 @@ class CacheSpec(_Spec, frozen=True, kw_only=True):
     coalesce: Annotated[bool, _doc("false: identical calls at the same time run each on its own")] = True
     charge: Annotated[Literal["none", "tokens"], _doc("what an answer costs that was not generated for its call: a request and no tokens, or what it would have cost")] = "none"
     replay_pace: Annotated[Literal["none", "recorded"], _doc("how fast a kept stream is given again: at once, or as fast as it came")] = "none"
+    semantic: Annotated[SemanticSpec | None, _doc("kept answers are given to questions in other words as well; needs the extra `semantic`; none: only to the same question")] = None

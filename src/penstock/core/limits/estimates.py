@@ -2,8 +2,9 @@
 
 The door only knows a prompt's bytes. A limit needs more than a good guess: what is held must not be less than what will
 be charged. So of every model and class of length two ratios to the guess are kept: the typical one, and a high one that
-begins at four (a token for every byte: hardly any prompt has more), jumps up with every higher ratio, and sinks by a
-quarter of its distance with every lower one.
+begins at four (a token for every byte: hardly any prompt has more), sinks by a quarter of its distance with every lower
+ratio, and is never below the highest of the last hundred: prompts of several kinds (code and prose, chats and
+embeddings) come mixed, and a run of one kind says nothing about the next of another.
 """
 
 from math import ceil
@@ -13,7 +14,32 @@ HIGHEST: Final = 4.0
 """The guess is a quarter of the bytes."""
 SINKS: Final = 0.25
 ALPHA: Final = 0.1
+REMEMBERED: Final = 100
+"""So many ratios at least, and at most twice as many, are remembered by their highest."""
 MOST_CLASSES: Final = 4096
+
+
+class _Class:
+    """What prompts of one model and length were, as multiples of what was guessed."""
+
+    __slots__ = ("_before", "_count", "_recent", "_sinking", "high", "typical")
+
+    def __init__(self, ratio: float) -> None:
+        self.high = self._sinking = HIGHEST
+        self.typical = ratio
+        self._recent = self._before = 0.0
+        self._count = 0
+
+    def learn(self, ratio: float) -> None:
+        """One was so."""
+        sinking = self._sinking
+        self._sinking = sinking = ratio if ratio >= sinking else sinking + SINKS * (ratio - sinking)
+        self._recent = max(self._recent, ratio)
+        self.high = max(sinking, self._recent, self._before)
+        self.typical += ALPHA * (ratio - self.typical)
+        self._count += 1
+        if self._count == REMEMBERED:
+            self._before, self._recent, self._count = self._recent, 0.0, 0
 
 
 class Estimates:
@@ -22,18 +48,18 @@ class Estimates:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], list[float]] = {}
-        """Model and class of length -> what prompts were as multiples of what was guessed: at most, and typically."""
+        self._known: dict[tuple[str, int], _Class] = {}
+        """By model and class of length."""
 
     def high(self, model: str, guess: int) -> int:
         """What is held for a prompt of that guess."""
         known = self._known.get((model, guess.bit_length()))
-        return ceil(guess * (HIGHEST if known is None else known[0]))
+        return ceil(guess * (HIGHEST if known is None else known.high))
 
     def typical(self, model: str, guess: int) -> int:
         """What is charged for it where the engine does not say."""
         known = self._known.get((model, guess.bit_length()))
-        return guess if known is None else round(guess * known[1])
+        return guess if known is None else round(guess * known.typical)
 
     def learn(self, model: str, guess: int, tokens: int) -> None:
         """An engine said how many they were."""
@@ -44,7 +70,5 @@ class Estimates:
         if known is None:
             if len(self._known) >= MOST_CLASSES:
                 self._known.clear()
-            known = self._known[key] = [HIGHEST, ratio]
-        high = known[0]
-        known[0] = ratio if ratio >= high else high + SINKS * (ratio - high)
-        known[1] += ALPHA * (ratio - known[1])
+            known = self._known[key] = _Class(ratio)
+        known.learn(ratio)

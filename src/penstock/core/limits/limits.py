@@ -238,6 +238,25 @@ class Limits:
             if len(self.room):
                 self.free(flight.call.tenant)
 
+    def hand_over(self, flight: Flight, heir: Flight) -> None:
+        """What is held for an answer is held for the call that has it from now on. Of limits that only the heir has
+        (its key's) it is taken as well, whether it fits or not: so much will be charged to them."""
+        mine, theirs = flight.hold, heir.hold
+        if theirs is None or not self.given_free:  # who has no limits holds nothing; else each holds all that it needs
+            return
+        if mine is not None and mine.purse is theirs.purse:
+            flight.hold, heir.hold = theirs, mine
+            return
+        if mine is None:
+            output = most_output(heir.call, theirs.purse.usual_output)
+            tokens, money = self._needs(heir, theirs.purse, output)
+        else:
+            output, tokens, money = mine.output, mine.tokens, mine.money
+            mine.settle(False, 0, 0)
+            flight.hold = Hold(mine.purse, 0, 0, 0)
+        theirs.settle(False, 0, 0)
+        heir.hold = Hold(theirs.purse, tokens, money, output)
+
     def release(self, flight: Flight, *, counts: bool = False) -> None:
         """Give back what it holds, but for the request itself where that `counts`."""
         hold = flight.hold
