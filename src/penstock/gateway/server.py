@@ -76,6 +76,8 @@ class DataPlane:
     cache: CacheSpec
     _caches: bool
     """There is a cache."""
+    lease_name = ""
+    """By which name it asks for leases; empty: any."""
 
     def __init__(
         self, settings: Settings, dialect_of: Callable[[str], Dialect], models: Callable[[], Iterable[str]],
@@ -125,8 +127,6 @@ class DataPlane:
         self.perform, self.keeper = performer.perform, performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
-        self.lease_name = ""
-        """By which name it asks for leases; empty: any."""
         self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self.apply(settings)
 
