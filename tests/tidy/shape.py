@@ -23,6 +23,7 @@ OWN_FOLDERS = ("agreement", "properties", "scenarios", "contracts", "e2e", "docs
 NO_TWIN: dict[str, str] = {
     "src/penstock/adapters/stores/migrations/versions/v0001_ledger.py": "adapters/stores/test_database.py migrates",
     "src/penstock/adapters/stores/migrations/versions/v0002_users.py": "contracts/test_ledgers.py migrates rows",
+    "src/penstock/adapters/stores/migrations/versions/v0003_histories.py": "adapters/stores/test_database.py migrates",
 }
 """Source file with logic -> why no test file of its own is right (what tests it instead)."""
 

@@ -109,16 +109,13 @@ class DataPlane:
         self.similar: Comparer | None = None
         """Who compares questions in other words; None: nobody."""
         self._numbers = itertools.count(1)
-        self._accepted = 0
-        self._requests = 0
+        self._accepted = self._requests = 0
         self._proxies: tuple[Any, ...] = ()
         self._probes: dict[str, ProbeSpec] = {}
         self._scrapes: dict[str, ScrapeSpec] = {}
         self._cookies: dict[str, bytes] = {}
-        self._groups = False
-        """A pool lets requests go together."""
-        self._reads_prefix = False
-        """A pool's strategy wants to know how prompts begin."""
+        self._groups = self._reads_prefix = False
+        """A pool lets requests go together; a pool's strategy wants to know how prompts begin."""
         self.shelf = Shelf()
         self._listeners: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None

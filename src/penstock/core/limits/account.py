@@ -226,8 +226,8 @@ class Hold:
     def settle(self, served: bool, tokens: int, money: int) -> None:
         """Charge this, and give back the rest."""
         if self.purse.noted:
-            noted = (1, self.tokens, self.money) if self.spent else (0, 0, 0)
-            self._note(int(served) - noted[0], tokens - noted[1], money - noted[2])
+            spent = (1, self.tokens, self.money) if self.spent else (0, 0, 0)
+            self._note(int(served) - spent[0], tokens - spent[1], money - spent[2])
         if not served:
             for bucket in self.requests:
                 bucket.change(-1, 0)
