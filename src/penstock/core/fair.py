@@ -122,7 +122,8 @@ class Fair:
         self._owed = 0.0
         """Seats times seconds that the reserve has left idle, less what it may."""
         self._per_owed = 0.0
-        """One by what it may owe at most; from half of that on the reserve is smaller, so that it does not come and go."""
+        """One by what it may owe at most; from half of that on the reserve is smaller, so that it does not come and
+        go."""
         self._now = 0.0
         """When it was last looked who holds how much."""
         self.respec(spec)

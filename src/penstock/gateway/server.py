@@ -78,6 +78,8 @@ class DataPlane:
     """There is a cache."""
     similar: Comparer | None = None
     """Who compares questions in other words; None: nobody."""
+    lease_name = ""
+    """By which name it asks for leases; empty: any."""
 
     def __init__(
         self, settings: Settings, dialect_of: Callable[[str], Dialect], models: Callable[[], Iterable[str]],
@@ -122,8 +124,6 @@ class DataPlane:
         self.perform, self.keeper = performer.perform, performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
-        self.lease_name = ""
-        """By which name it asks for leases; empty: any."""
         self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self.apply(settings)
 
