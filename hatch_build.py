@@ -1,8 +1,8 @@
 """A compiled wheel, for those who want one: the same sources, translated to C by mypyc where every request passes.
 
 `PENSTOCK_COMPILE=1 pip wheel .` (or `make compiled`) asks for it; it needs a C compiler and Python's headers, takes two
-minutes, and fits one version of Python on one kind of machine. Nothing else changes: what is not listed here stays as it
-is, and so does every wheel that is built without the variable.
+minutes, and fits one version of Python on one kind of machine. What is not listed here stays as it is, and so does every
+wheel that is built without the variable.
 """
 
 import json
@@ -21,8 +21,8 @@ FOLDERS = ("core", "core/cache", "core/limits", "core/route")
 FILES: tuple[str, ...] = (
     "base/machine.py", "base/rand.py",
     *(f"gateway/{name}.py" for name in (
-        "answers", "attempt", "booking", "cached", "exchange", "inbound", "lines", "outbound", "outbox", "perform",
-        "pool", "relay", "share", "splice", "verdict",
+        "answers", "attempt", "benchmark", "booking", "cached", "exchange", "inbound", "lines", "outbound", "outbox",
+        "perform", "pool", "relay", "share", "splice", "verdict",
     )),
     "telemetry/attempts.py", "telemetry/bookings.py", "telemetry/meter.py",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from math import inf
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -19,7 +19,6 @@ from penstock.base.nouns import Call
 from penstock.core.events import Arrived
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head
-from penstock.gateway.inbound import Inbound
 from penstock.gateway.paths import find
 from penstock.gateway.plane import Plane
 
@@ -83,6 +82,10 @@ class _Reader:
         """It will never be whole."""
         self._end(b"")
 
+    def unread_deadline(self, now: float) -> float:
+        """It reads at once."""
+        return inf
+
 
 class Asking:
     """Asks a model."""
@@ -106,7 +109,7 @@ class Asking:
         self._waiting[own] = (self._loop.call_later(self._timeout_s, self._late, own), told)
         body = msgspec.json.encode({"model": self._model, "input": text, "encoding_format": "float"})
         reader = _Reader(lambda answer: self._answered(own, answer))
-        exchange = Exchange(floor, cast("Inbound", reader), own, _head(), body, self._model, wants_usage=False)
+        exchange = Exchange(floor, reader, own, _head(), body, self._model, wants_usage=False)
         floor.exchanges[own] = exchange
         call = Call(
             own, self._model, PATH, tenant=TENANT, repeatable=True, prompt_tokens=len(text) // 4 + 1,

@@ -16,9 +16,8 @@ from penstock.core.events import Began, ClientGone, Ended, Failed
 from penstock.gateway.answers import last_event, rate_lines
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.head import Head
-from penstock.gateway.inbound import Inbound
 from penstock.gateway.packing import liked, may_change
-from penstock.gateway.plane import Plane
+from penstock.gateway.plane import Connection, Plane
 from penstock.gateway.pool import Pool
 from penstock.gateway.question import Question
 from penstock.gateway.share import Share
@@ -33,7 +32,7 @@ class CachedExchange(Exchange):
     __slots__ = ("_headed", "_pace", "_word", "at", "epoch", "kept", "question", "share")
 
     def __init__(
-        self, plane: Plane, inbound: Inbound, id: str, head: Head, body: bytes, model: str, wants_usage: bool
+        self, plane: Plane, inbound: Connection, id: str, head: Head, body: bytes, model: str, wants_usage: bool
     ) -> None:
         super().__init__(plane, inbound, id, head, body, model, wants_usage)
         self.share: Share | None = None

@@ -15,9 +15,8 @@ from penstock.core.events import ClientGone, Ended, Failed
 from penstock.gateway.answers import error_page, last_event, rate_lines, raw_page, without_rates
 from penstock.gateway.attempt import Attempt
 from penstock.gateway.head import Head
-from penstock.gateway.inbound import Inbound
 from penstock.gateway.packing import framed
-from penstock.gateway.plane import Client, Plane
+from penstock.gateway.plane import Client, Connection, Plane
 from penstock.gateway.pool import Pool
 from penstock.gateway.splice import with_model, with_most_tokens, with_usage
 
@@ -31,10 +30,10 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(
-        self, plane: Plane, inbound: Inbound, id: str, head: Head, body: bytes, model: str, wants_usage: bool
+        self, plane: Plane, inbound: Connection, id: str, head: Head, body: bytes, model: str, wants_usage: bool
     ) -> None:
         self.plane = plane
-        self.inbound: Inbound | None = inbound
+        self.inbound: Connection | None = inbound
         self.client: Client | None = inbound
         """Where attempts write: the same, but where several clients have one answer."""
         self.id = id
@@ -111,7 +110,7 @@ class Exchange:
             return
         self._refuse(inbound, label, status, detail, retry_after_s)
 
-    def _refuse(self, inbound: Inbound, label: Label, status: int, detail: str, retry_after_s: float | None) -> None:
+    def _refuse(self, inbound: Connection, label: Label, status: int, detail: str, retry_after_s: float | None) -> None:
         head = self.head
         keep = head.keep_alive and not self.plane.draining
         inbound.write(

@@ -44,6 +44,25 @@ class Client(Protocol):
         ...
 
 
+class Connection(Client, Protocol):
+    """The same, as a call in progress sees it: who asked, on a connection or from within."""
+
+    paused: bool
+    """It reads slowly: nothing more is to be written now."""
+
+    def answered(self, keep: bool) -> None:
+        """The answer has been written to its end; `keep`: another request may follow on the connection."""
+        ...
+
+    def cut(self, *, reset: bool) -> None:
+        """The answer that has begun will never be whole."""
+        ...
+
+    def unread_deadline(self, now: float) -> float:
+        """Until when it may take to read what was written."""
+        ...
+
+
 class Conversation(Protocol):
     """A call in progress, as its client's connection sees it."""
 
