@@ -1,8 +1,8 @@
 """A compiled wheel, for those who want one: the same sources, translated to C by mypyc where every request passes.
 
 `PENSTOCK_COMPILE=1 pip wheel .` (or `make compiled`) asks for it; it needs a C compiler and Python's headers, takes two
-minutes, and fits one version of Python on one kind of machine. What is not listed here stays as it is, and so does every
-wheel that is built without the variable.
+minutes, and fits one version of Python on one kind of machine. What is not listed here stays as it is, and so does
+every wheel that is built without the variable.
 """
 
 import json

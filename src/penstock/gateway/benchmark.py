@@ -129,8 +129,8 @@ class Benchmarks:
                 event = _judged(order.replica, bench, await _runs(pool, bench))
         except NoAnswer as wrong:
             event = Benched(order.replica, bench.number, detail=str(wrong))
-        except (OSError, ValueError) as wrong:  # a TimeoutError is an OSError
-            event = Benched(order.replica, bench.number, detail=type(wrong).__name__)
+        except (OSError, ValueError) as error:  # a TimeoutError is an OSError
+            event = Benched(order.replica, bench.number, detail=type(error).__name__)
         if event.ok:
             speed = "unknown" if event.tokens_per_s is None else f"{event.tokens_per_s:.1f}"
             log.info("benchmark of %s: first token after %.3f s, tokens/s: %s", order.replica, event.ttft_s, speed)
