@@ -75,7 +75,11 @@ async def replay(port: int, todo: list[Visit]) -> tuple[list[tuple[Visit, Answer
 
 
 def play(
-    load: Load, seed: int, flood: bool, shape: Callable[[Call], Call], from_s: float = FROM_S,
+    load: Load,
+    seed: int,
+    flood: bool,
+    shape: Callable[[Call], Call],
+    from_s: float = FROM_S,
     reserve: float | None = None,
 ) -> Told:
     """One story, with a gateway and engines of its own. Raises RuntimeError when a call fails."""

@@ -149,9 +149,15 @@ class Fair:
             flow = self._open(tenant, now)
         elif flow.tag < self._floor and tenant not in self._waiting:
             flow.tag = self._floor
-        flow.came = now
-        if flow is not self._latest:
-            self._another(flow)
+        return flow
+
+    def waits(self, tenant: str, arrived: float, now: float) -> Flow:
+        """As `flow`; that the call has arrived is noticed, unless it was before: calls are admitted again, too."""
+        flow = self.flow(tenant, now)
+        if arrived > flow.came:
+            flow.came = arrived
+            if flow is not self._latest:
+                self._another(flow)
         return flow
 
     def _open(self, tenant: str, now: float) -> Flow:
