@@ -207,8 +207,8 @@ def test_a_reserve_costs_what_it_may_and_then_rests() -> None:
 
 
 def test_one_tenant_alone_is_never_asked_what_it_holds() -> None:
-    """Until a second tenant sends something the pool keeps nobody from anything, though seats are counted all the while,
-    and once the other is gone that is so again."""
+    """Until a second tenant sends something the pool keeps nobody from anything, though seats are counted all the
+    while, and once the other is gone that is so again."""
     gate = house("a", seats=4)
     fair = gate._fleet.pools["main"].fair
     tell(gate, *[arrived(f"f{n}", tenant="flood") for n in range(6)], now=0.0)
