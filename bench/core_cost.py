@@ -54,10 +54,11 @@ class Fleet:
 
     def __init__(
         self, strategy: str, replicas: int, hedge: bool = False, explain: int = 0, prompts: Prompts = "none",
-        waiting: int = 0, limits: bool = False, shared: bool = False,
+        waiting: int = 0, limits: bool = False, shared: bool = False, tenants: int = 1,
     ) -> None:  # fmt: skip
         """`waiting`: so many calls wait all the time, because all seats are taken."""
         self._prompts = prompts
+        self._names = ["anonymous"] if tenants == 1 else [f"t{number}" for number in range(tenants)]
         self._rng = Random(1)
         self._documents = [chain([self._rng.randbytes(8192)])[0] for _ in range(64)]
         chosen = STRATEGIES.spec(strategy)()
@@ -121,7 +122,7 @@ class Fleet:
         arrived = Arrived(
             Call(
                 id=name, model="model", stream=True, prompt_tokens=100, max_tokens=50, prefix=self._prefix(),
-                prompt_bytes=8192,
+                prompt_bytes=8192, tenant=self._names[self._made % len(self._names)],
             )
         )  # fmt: skip
         if self._waiting:
@@ -170,10 +171,10 @@ class Fleet:
 
 def cost_us(
     strategy: str, replicas: int, calls: int, rounds: int, hedge: bool = False, explain: int = 0,
-    prompts: Prompts = "none", waiting: int = 0, limits: bool = False, shared: bool = False,
+    prompts: Prompts = "none", waiting: int = 0, limits: bool = False, shared: bool = False, tenants: int = 1,
 ) -> float:  # fmt: skip
     """Microseconds of one call's three facts: the mean of the fastest round."""
-    fleet = Fleet(strategy, replicas, hedge, explain, prompts, waiting, limits, shared)
+    fleet = Fleet(strategy, replicas, hedge, explain, prompts, waiting, limits, shared, tenants)
     for _ in range(calls // 4):
         fleet.turn()
     best = float("inf")
@@ -200,6 +201,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--hedge", action="store_true", help="the pool hedges: every call has an alarm")
     parser.add_argument("--limits", action="store_true", help="the tenant has limits on requests, tokens and money")
     parser.add_argument("--shared", action="store_true", help="the same, shared with others: by leases")
+    parser.add_argument("--tenants", type=int, default=1, help="so many tenants send by turns")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
     return parser.parse_args()
 
@@ -225,6 +227,7 @@ def main() -> None:
                     asked.waiting,
                     asked.limits,
                     asked.shared,
+                    asked.tenants,
                 ),
                 1,
             )

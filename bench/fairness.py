@@ -5,9 +5,10 @@ their seats busy, and a tenth that sends more than all seats can take. For each 
 first token, divided by what it is without the tenth, as the mean of the seeds:
 
 - first come: one queue for all;
-- fair: the defaults;
+- fair: fair turns alone, no seat stays free;
 - max_share ½, ¼: the same, and no tenant holds more than that share of the seats;
-- reserve ⅛, ¼: so many seats stay free for others while a tenant holds much;
+- default: a quarter of the seats stays free for others while a tenant holds much, and may cost 2 %;
+- reserve ⅛, ¼: so many seats stay free, whatever that costs;
 - oracle: the others' calls always go first, as though it were known beforehand who floods. Without cutting off running
   answers or keeping seats free there is hardly more to be had: what is above 1 there is the price of using all seats.
 """
@@ -154,14 +155,16 @@ LOADS = {
     "long answers, others 60 %": Load(0.60 * CAPACITY, 0.3 * CAPACITY, flood_output=(300, 600)),
     "long prompts, others 60 %": Load(0.60 * CAPACITY, 0.3 * CAPACITY, flood_prompt=(3000, 6000)),
 }
-LONG = QueueSpec(timeout_s=3600.0, max=1_000_000)
+DEFAULT = QueueSpec(timeout_s=3600.0, max=1_000_000)
+LONG = replace(DEFAULT, reserve=0.0)
 WAYS: dict[str, tuple[QueueSpec, Callable[[Call], Call]]] = {
     "first come": (LONG, _one_tenant),
     "fair": (LONG, _as_it_is),
     "max_share ½": (replace(LONG, max_share=0.5), _as_it_is),
     "max_share ¼": (replace(LONG, max_share=0.25), _as_it_is),
-    "reserve ⅛": (replace(LONG, reserve=0.125), _as_it_is),
-    "reserve ¼": (replace(LONG, reserve=0.25), _as_it_is),
+    "default": (DEFAULT, _as_it_is),
+    "reserve ⅛": (replace(LONG, reserve=0.125, reserve_cost=1.0), _as_it_is),
+    "reserve ¼": (replace(LONG, reserve=0.25, reserve_cost=1.0), _as_it_is),
     "oracle": (replace(LONG, ageing_s=0.0), _others_first),
 }
 

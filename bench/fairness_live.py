@@ -75,7 +75,12 @@ async def replay(port: int, todo: list[Visit]) -> tuple[list[tuple[Visit, Answer
 
 
 def play(
-    load: Load, seed: int, flood: bool, shape: Callable[[Call], Call], from_s: float = FROM_S, reserve: float = 0.0
+    load: Load,
+    seed: int,
+    flood: bool,
+    shape: Callable[[Call], Call],
+    from_s: float = FROM_S,
+    reserve: float | None = None,
 ) -> Told:
     """One story, with a gateway and engines of its own. Raises RuntimeError when a call fails."""
     todo = visits(load, seed, flood, shape)
@@ -85,7 +90,7 @@ def play(
             assert isinstance(engines, Emulators)
             replicas = [{"url": url, "engine": "vllm", "max_concurrent_requests": SEATS} for url in engines.urls]
             pool: dict[str, Any] = {"name": "p", "replicas": replicas, "strategy": "least_loaded"}
-            pool["queue"] = {"timeout": "1h", "reserve": reserve}
+            pool["queue"] = {"timeout": "1h"} if reserve is None else {"timeout": "1h", "reserve": reserve}
             keys = [{"name": name, "key": f"sk-{name}"} for name in NAMES]
             with ending(Gateway(folder, {"pools": [pool], "keys": keys, "log": {"access": False}})) as (gateway,):
                 assert isinstance(gateway, Gateway)
@@ -120,7 +125,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="python -m bench.fairness_live", description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--reserve", type=float, default=0.0, help="the queue's `reserve` beside the flood")
+    parser.add_argument("--reserve", type=float, help="the queue's `reserve` beside the flood; else the default")
     parser.add_argument("--out", type=Path, help="file that the numbers are appended to, as one JSON object")
     asked = parser.parse_args()
     rows: list[dict[str, float]] = []

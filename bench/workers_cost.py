@@ -8,8 +8,8 @@ itself grows with their number; how much quicker more cores are, shows a machine
 load. What they cost beyond one is what two processes on one core cost each other (caches, switches); what two workers
 cost beyond them is what being workers costs.
 
-With `--rate R` the load is an open loop instead, R requests a second for each worker, on any core: then nobody has more
-to do in a turn of its loop than another, and whether the work of a request grows with workers is seen best.
+With `--rate R` the load is an open loop instead, R requests a second for each worker, on any core: then nobody has
+more to do in a turn of its loop than another, and whether the work of a request grows with workers is seen best.
 """
 
 import argparse

@@ -26,7 +26,7 @@ SIZE = "a size: a number of bytes, or like 64KiB, 32MiB, 1GiB"
     [
         ("quue: {}", "quue (line 1): there is no such field here; did you mean `queue`?"),
         ("interval: 3s", "interval (line 1): there is no such field here; `interval` belongs in outliers or probe or scrape"),
-        ("queue: {colour: red}", "queue.colour (line 1): there is no such field here; its fields are timeout, order, within, weights, burst, max_share, reserve, share_idle, ageing, max, max_in_flight, max_bytes, max_per_tenant, max_per_priority, unavailable_wait, waiting_room, shed"),
+        ("queue: {colour: red}", "queue.colour (line 1): there is no such field here; its fields are timeout, order, within, weights, burst, max_share, reserve, reserve_cost, share_idle, ageing, max, max_in_flight, max_bytes, max_per_tenant, max_per_priority, unavailable_wait, waiting_room, shed"),
         ("admin: 8080", "admin (line 1): found the number 8080, expected a text or null; write it in quotes"),
         ("listen: null", "listen (line 1): found nothing, expected a text"),
         ("listen: [a]", "listen (line 1): found a list, expected a text"),

@@ -37,7 +37,10 @@ def take(pool: Pool, now: float = 0.0, owing: bool = False) -> str | None:
         return None
     line.order.served(head.flight, now)
     pool.drop(head.flight, "m")
-    pool.fair.charge(head.flight.call, now)
+    call = head.flight.call
+    flow = pool.fair.takes(call.tenant, now, now)
+    flow.returned()
+    pool.fair.charge(call, flow)
     return head.flight.call.id
 
 

@@ -41,7 +41,8 @@ STICKY = [
 ORDER: Any = {
     "order": st.sampled_from(["class", "class", "score"]), "within": st.sampled_from(["fifo", "edf"]),
     "weights": st.sampled_from([{}, {"t1": 4.0}]), "burst": st.sampled_from([0, 32]),
-    "max_share": st.sampled_from([1.0, 1.0, 0.5, 0.01]), "reserve": st.sampled_from([0.0, 0.0, 0.5]),
+    "max_share": st.sampled_from([1.0, 1.0, 0.5, 0.01]), "reserve": st.sampled_from([0.0, 0.25, 0.5]),
+    "reserve_cost": st.sampled_from([0.0, 0.02, 1.0]),
     "share_idle_s": st.sampled_from([0.0, 1.0, 5.0]),
     "ageing_s": st.sampled_from([0.0, 1.0, 5.0]), "max_in_flight": st.sampled_from([None, None, 2]),
     "max_per_priority": st.sampled_from([parts.PriorityBounds(), parts.PriorityBounds(batch=1)]),

@@ -120,11 +120,12 @@ class Books(ABC):
         if self.trails is not None:
             self.trails.sent(flight, pool, seat, now)
         seat.in_flight += 1
-        if pool.fair.caps and flight.flow is None:  # a hedge is not counted: it is made only where nobody waits
-            flight.flow = pool.fair.takes(flight.call.tenant, now)
+        flow = flight.flow
+        if flow is None:  # a hedge is not counted: it is made only where nobody waits
+            flow = flight.flow = pool.fair.takes(flight.call.tenant, flight.arrived, now)
         if flight.attempt == 1:
             pool.budget.deposit(now)
-            flight.expected = pool.fair.charge(flight.call, now)
+            flight.expected = pool.fair.charge(flight.call, flow)
         if flight.call.prefix and pool.pipeline.prefix is not None:
             flight.cached = pool.pipeline.prefix.sent(flight.call, model, seat)
         if pool.hedging is not None:
@@ -179,6 +180,8 @@ class Books(ABC):
         while pool is not None and pool.counts.calls:
             found = pool.next(now)
             if found is None:
+                if pool.fair.kept:
+                    self.watch_held(name, now)
                 return
             flight, seat = found
             if now >= flight.deadline:  # this fact overtook the alarm

@@ -217,6 +217,8 @@ class Doors(Rivals):
                     self._send(flight, pool, seat, out, now)
                     return
             if pool.usable(model) and self._wait(flight, index, pool, now) is None:
+                if pool.fair.kept:  # whoever was kept from a free seat may have it by now
+                    self.serve(name, out, now)
                 return
         refusal = self._wait(flight, 0, self._fleet.pools[targets[0].pool], now)
         if refusal is not None:

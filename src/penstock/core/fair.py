@@ -16,12 +16,14 @@ Fair turns alone cannot help a call that comes while all seats are taken: a runn
 keeps seats out of one tenant's hands for those who come, while others have come of late; what it costs is idle seats.
 A `reserve` does the same by what is left: the last seats are for others than a tenant that holds much and has had more
 than most, as trunk reservation keeps lines of a telephone exchange for the traffic that would suffer. The others may
-take them all, so it costs less work than a fixed share and helps more. Thresholds on each tenant's seats by how many
-are free (Choudhury, Hahne 1998) were tried and refused: while all wait they keep seats from everybody.
+take them all, so it costs less work than a fixed share and helps more; and what it may cost is bounded: seats that it
+leaves idle are counted, and where they have come to more than `reserve_cost` of all it rests. Thresholds on each
+tenant's seats by how many are free (Choudhury, Hahne 1998) were tried and refused: while all wait they keep seats from
+everybody. While only one tenant is about, all of this is one comparison a call.
 """
 
 from collections.abc import Container, Iterable
-from math import exp, fsum
+from math import exp, fsum, inf
 
 from penstock.base.nouns import Call
 from penstock.core.spec import QueueSpec
@@ -36,6 +38,10 @@ SHOWN_S = 60.0
 """Time in which served tokens fade to 1/e in the index of fairness."""
 MUCH = 1.5
 """Holding so many times an equal share of the seats is holding much."""
+COST_S = 20.0
+"""What a reserve leaves idle is counted over about so long: it may cost at once what it may cost in that time."""
+RECENT_S = 1.0
+"""A reserve is for those who have sent something so lately: seats are kept for calls that come now, not some time."""
 FEW = 1024
 """Tenants that are remembered without a second thought."""
 
@@ -43,7 +49,7 @@ FEW = 1024
 class Flow:
     """One tenant's account."""
 
-    __slots__ = ("_fair", "at", "held", "output", "tag", "tenant", "tokens", "weight")
+    __slots__ = ("_fair", "at", "came", "held", "output", "tag", "tenant", "tokens", "weight")
 
     def __init__(self, fair: "Fair", tenant: str, weight: float, tag: float, now: float) -> None:
         self.tenant = tenant
@@ -55,14 +61,17 @@ class Flow:
         self.tokens = 0.0
         """Tokens served, faded."""
         self.at = now
+        self.came = -inf
+        """When it last sent a call."""
         self.held = 0
-        """Seats that it holds; counted only where it may not have all."""
+        """Seats that it holds."""
         self._fair = fair
 
     @property
     def capped(self) -> bool:
-        """It holds all the seats that it may for now."""
-        return self._fair.is_capped(self)
+        """It holds all the seats that it may for now, and is kept from more."""
+        fair = self._fair
+        return fair.caps and fair.keep(self)
 
     def returned(self) -> None:
         """It holds one seat less."""
@@ -76,8 +85,9 @@ class Fair:
     """The accounts of a pool's tenants. Idle ones that nothing distinguishes from unknown ones are forgotten."""
 
     __slots__ = (
-        "_burst", "_floor", "_flows", "_idle_s", "_last", "_limit", "_mean", "_most", "_now", "_other", "_reserve",
-        "_seats", "_share", "_spare", "_virtual", "_waiting", "_weights", "caps", "held", "holders",
+        "_burst", "_cost", "_floor", "_flows", "_idle", "_idle_s", "_latest", "_limit", "_mean", "_most",
+        "_now", "_other", "_owed", "_per_owed", "_reserve", "_seats", "_share", "_spare", "_virtual", "_waiting",
+        "_weights", "bounds", "caps", "held", "holders", "kept",
     )  # fmt: skip
 
     def __init__(self, spec: QueueSpec, waiting: Container[str]) -> None:
@@ -98,11 +108,24 @@ class Fair:
         self._spare = -1
         """So many are left to who holds few."""
         self.held = self.holders = 0
-        """Seats that are taken, and tenants that hold some; counted only where a tenant may not have all."""
+        """Seats that are taken, and tenants that hold some."""
+        self._latest: Flow | None = None
+        """Whoever sent a call last."""
+        self._other: Flow | None = None
+        """The last one before that was somebody else."""
+        self.caps = False
+        """A tenant may have to wait beside a free seat: settings say so, and more than one are about."""
+        self.kept = False
+        """When it was last looked, somebody had to."""
+        self._idle = 0
+        """So many seats were free then, for the sake of the reserve."""
+        self._owed = 0.0
+        """Seats times seconds that the reserve has left idle, less what it may."""
+        self._per_owed = 0.0
+        """One by what it may owe at most; from half of that on the reserve is smaller, so that it does not come and
+        go."""
         self._now = 0.0
         """When it was last looked who holds how much."""
-        self._last = self._other = ("", float("-inf"))
-        """Who sent a call last and when; and the same of the last one before that was somebody else."""
         self.respec(spec)
 
     def __len__(self) -> int:
@@ -113,9 +136,10 @@ class Fair:
         self._weights = spec.weights
         self._burst = spec.burst
         self._share, self._idle_s = spec.max_share, spec.share_idle_s
-        self._reserve = spec.reserve
-        self.caps = (spec.max_share < 1.0 or spec.reserve > 0.0) and spec.order == "class"
-        """A tenant may have to wait beside a free seat."""
+        self._reserve, self._cost = spec.reserve, spec.reserve_cost
+        self.bounds = (spec.max_share < 1.0 or spec.reserve > 0.0) and spec.order == "class"
+        """A tenant may have to wait beside a free seat, once another is about."""
+        self.caps = self.bounds and self._other is not None
         for flow in self._flows.values():
             flow.weight = spec.weights.get(flow.tenant, 1.0)
 
@@ -123,9 +147,12 @@ class Fair:
         """The account of a tenant that begins to wait: what it did not use long ago counts no more."""
         flow = self._flows.get(tenant)
         if flow is None:
-            return self._open(tenant, now)
-        if flow.tag < self._floor and tenant not in self._waiting:
+            flow = self._open(tenant, now)
+        elif flow.tag < self._floor and tenant not in self._waiting:
             flow.tag = self._floor
+        flow.came = now
+        if flow is not self._latest:
+            self._another(flow)
         return flow
 
     def _open(self, tenant: str, now: float) -> Flow:
@@ -151,12 +178,9 @@ class Fair:
         tag = self._floor if flow is None else max(flow.tag, self._floor)
         return tag - self._virtual, self._weights.get(tenant, 1.0)
 
-    def charge(self, call: Call, now: float) -> float:
+    def charge(self, call: Call, flow: Flow) -> float:
         """A call is sent for the first time (later attempts are our misfortune, not the tenant's use). Returns the
         output tokens that it is expected to take."""
-        flow = self._flows.get(call.tenant)
-        if flow is None:
-            flow = self._open(call.tenant, now)
         output, most = flow.output, call.max_tokens
         if most is not None and most < output:
             output = most
@@ -183,43 +207,84 @@ class Fair:
         """The pool has so many seats now."""
         self._seats = seats
         self._most = max(1, int(self._share * seats + 1e-9))
-        self._spare = int(self._reserve * seats + 1e-9) if self._reserve else -1
+        self._spare = int(self._reserve * seats + 1e-9)
+        allowed = self._cost * seats * COST_S
+        self._per_owed = 1.0 / allowed if allowed and self._cost < 1.0 else 0.0
 
-    def came(self, tenant: str, now: float) -> bool:
-        """A tenant sent a call; whether it holds all that it may."""
-        if tenant != self._last[0]:
-            self._other = self._last
-        self._last = (tenant, now)
-        self.look(now)
-        flow = self._flows.get(tenant)
-        return flow is not None and flow.capped
-
-    def look(self, now: float) -> None:
-        """Whoever holds much is kept from more as of now."""
-        self._now = now
-
-    def is_capped(self, flow: Flow) -> bool:
-        """Whether a tenant holds all the seats that it may, while anybody else is about."""
-        if not self.caps or not flow.held:
-            return False
-        if flow.held < self._most and (
-            self._seats - self.held > self._spare
-            or flow.held * max(2, self.holders) < MUCH * self._seats
-            or flow.tag + flow.tag < self._floor + self._virtual
-        ):
-            return False
-        other = self._other if flow.tenant == self._last[0] else self._last
-        return self._now < other[1] + self._idle_s
-
-    def takes(self, tenant: str, now: float) -> Flow:
-        """A tenant gets a seat; give it back with `Flow.returned`."""
+    def takes(self, tenant: str, arrived: float, now: float) -> Flow:
+        """A tenant's call that arrived then gets a seat; give it back with `Flow.returned`."""
         flow = self._flows.get(tenant)
         if flow is None:
             flow = self._open(tenant, now)
         self.holders += not flow.held
         self.held += 1
         flow.held += 1
+        if arrived > flow.came:  # else it was seen when it began to wait
+            flow.came = arrived
+            if flow is not self._latest:
+                self._another(flow)
         return flow
+
+    def _another(self, flow: Flow) -> None:
+        """Not the tenant that sent the last call sends one."""
+        if self._latest is not None and self._latest.tenant != flow.tenant:
+            self._other = self._latest
+            self.caps = self.bounds
+        self._latest = flow
+
+    def keeps(self, tenant: str, now: float) -> bool:
+        """Whether a tenant whose call comes now holds all that it may. Only where `caps`."""
+        self._pass(now)
+        flow = self._flows.get(tenant)
+        return flow is not None and self.keep(flow)
+
+    def look(self, now: float) -> None:
+        """Whoever holds much is kept from more as of now."""
+        self._pass(now)
+        self.kept = False
+        self._idle = 0
+
+    def _pass(self, now: float) -> None:
+        """Time goes on: seats that were left idle are counted, and whoever is alone now is noticed."""
+        if self._owed or self._idle:
+            idle = min(self._idle, self._seats - self.held)
+            self._owed = max(0.0, self._owed + (idle - self._cost * self._seats) * (now - self._now))
+        self._now = now
+        latest, other = self._latest, self._other
+        if latest is None or other is None or now < other.came + self._idle_s:
+            return
+        if self.holders == (latest.held > 0):
+            self.caps = False
+
+    def keep(self, flow: Flow) -> bool:
+        """As `is_capped`, of a tenant that would have a seat now: if so, one is left free."""
+        if not self.is_capped(flow):
+            return False
+        self.kept = True
+        if flow.held < self._most:
+            self._idle = self._seats - self.held
+        return True
+
+    def is_capped(self, flow: Flow) -> bool:
+        """Whether a tenant holds all the seats that it may, while anybody else is about."""
+        if not self.caps or not flow.held or (flow.held < self._most and not self._reserved(flow)):
+            return False
+        return self._now < self._other_came(flow) + self._idle_s
+
+    def _other_came(self, flow: Flow) -> float:
+        """When somebody else last sent a call."""
+        latest = self._latest
+        other = self._other if latest is None or latest.tenant == flow.tenant else latest
+        return -inf if other is None else other.came
+
+    def _reserved(self, flow: Flow) -> bool:
+        """Whether the seats that are left are for others than this one, which has some."""
+        return (
+            0 < self._seats - self.held <= self._spare * min(1.0, 2.0 - 2.0 * self._owed * self._per_owed)
+            and flow.held * max(2, self.holders) >= MUCH * self._seats
+            and flow.tag + flow.tag >= self._floor + self._virtual
+            and self._now < self._other_came(flow) + RECENT_S
+        )
 
     def _tidy(self) -> None:
         """Forget idle tenants: those at the floor, and if too few of them are there all that are idle."""

@@ -114,7 +114,7 @@ class Pool:
             self.panic = look_for_panic(self.seats, self.spec.panic.below)
         if self.pins is not None:
             self.pins.stale = True
-        if self.fair.caps:
+        if self.fair.bounds:
             self.fair.seated(sum(seat.seats for seat in self.seats if seat.health.usable))
         self.pipeline.changed(self.seats)
         if self._ramp is not None:
@@ -208,7 +208,7 @@ class Pool:
     @property
     def holds_back(self) -> bool:
         """Whether calls may wait here beside a free seat, with no fact about calls to end that."""
-        return self.shed.active or self.fair.caps
+        return self.shed.active or self.fair.kept
 
     def patience_s(self, call: Call) -> float:
         """How long the call may wait: as the pool says, longer where a first replica must be started, and never longer
@@ -247,12 +247,10 @@ class Pool:
         """Whether the call may have a free seat at once: nobody is overtaken but those that are held back; who waits
         beside the line holds nobody up."""
         line = self.lines.get(model)
-        if self.fair.caps and self.fair.came(call.tenant, now):
+        if self.fair.caps and self.fair.keeps(call.tenant, now):
             return False
         if not self.shed.active:
-            if self.fair.caps:
-                return line is None or not line.order.open(NOBODY)
-            return line is None or not line.fresh
+            return line is None or not line.fresh or (self.fair.kept and not line.order.open(NOBODY))
         closed = self.shed.closed(self.seats, now)
         return not closed[call.priority] and (line is None or not line.order.open(closed))
 

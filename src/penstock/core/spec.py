@@ -62,8 +62,9 @@ class QueueSpec(_Spec, frozen=True, kw_only=True):
     weights: Annotated[dict[str, Annotated[float, Meta(gt=0)]], _doc("tenant -> its weight where tenants compete; 1 where none is given")] = field(default_factory=dict)
     burst: Annotated[NotNegative, _doc("average calls that a tenant which used less than its share may have served before the others")] = 32
     max_share: Annotated[float, Meta(gt=0, le=1, description="share of a pool's seats that one tenant may hold while others have sent something of late (at least one seat); 1: no such limit. Below 1 seats may stay free while that tenant waits. No effect with order: score")] = 1.0
-    reserve: Annotated[float, Meta(ge=0, lt=1, description="share of a pool's seats that stays free for others while a tenant holds half as many again as an equal share, and others have sent something of late; 0: none. No effect with order: score")] = 0.0
-    share_idle_s: Annotated[Seconds, _doc("with `max_share` below 1 or a `reserve`: once no other tenant has sent anything for so long, a tenant may hold all seats")] = field(default=5.0, name="share_idle")
+    reserve: Annotated[float, Meta(ge=0, lt=1, description="share of a pool's seats that stays free for others while a tenant that has had more than most holds half as many again as an equal share, and others have sent something in the last second; 0: none. No effect with order: score")] = 0.25
+    reserve_cost: Annotated[float, Meta(ge=0, le=1, description="share of a pool's seats that a reserve may leave idle in the mean, over some twenty seconds, while somebody waits for them; then it rests; 1: no such bound")] = 0.02
+    share_idle_s: Annotated[Seconds, _doc("with `max_share` below 1: once no other tenant has sent anything for so long, a tenant may hold all seats")] = field(default=5.0, name="share_idle")
     ageing_s: Annotated[Seconds, _doc("a priority (or score) that was passed over for so long gets every tenth seat until it moves; 0: never")] = field(default=5.0, name="ageing")
     max: Annotated[Count, _doc("calls that may wait in this pool; more get 429 with Retry-After at once")] = 10_000
     max_in_flight: Annotated[Count | None, _doc("calls in flight at all the pool's replicas together; more wait. None: as many as they have seats")] = None
