@@ -47,7 +47,7 @@ class Gateway:
         """Its process; 0: none of ours."""
         return self.process.pid if self.process else 0
 
-    def start(self, core: int, body: bytes) -> dict[str, float]:
+    def start(self, core: int | None, body: bytes) -> dict[str, float]:
         """Start it and wait for its first good answer. Raises RuntimeError when none comes."""
         if not self.command:
             return {}

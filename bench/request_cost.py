@@ -126,8 +126,8 @@ def main() -> None:
     """Measure and tell."""
     parser = argparse.ArgumentParser(prog="python -m bench.request_cost", description=__doc__)
     parser.add_argument("--sizes", default="small,8k", help=f"of {', '.join(SIZES)}")
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--turns", type=int, default=20, help=f"of {CONNECTIONS} requests in a round")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=1, help=f"of {CONNECTIONS} requests in a round")
     asked = parser.parse_args()
     for name in asked.sizes.split(","):
         found = uvloop.run(cost_us(SIZES[name], asked.rounds, asked.turns))

@@ -106,6 +106,35 @@ def rows(judged: Sequence[Judged], thresholds: Iterable[float] = THRESHOLDS) -> 
     return found
 
 
+def crossed(pairs: Sequence[Pair], vector: Callable[[str], Vector], threshold: float) -> tuple[int, list[str]]:
+    """Every question of the file with every other one that is not said to be the same, nor in a pair with it: how many
+    such there are, and those that the guard lets pass at the threshold, the most similar first, for people to judge."""
+    same: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        while same.setdefault(text, text) != text:
+            text = same[text]
+        return text
+
+    for pair in pairs:
+        root(pair.one), root(pair.other)
+        if pair.kind == "same":
+            same[root(pair.one)] = root(pair.other)
+    texts = sorted(same)
+    vectors, marks = [vector(text) for text in texts], [marks_of(text) for text in texts]
+    judged = {frozenset((pair.one, pair.other)) for pair in pairs}
+    count, passed = 0, list[tuple[float, str]]()
+    for at, text in enumerate(texts):
+        for before in range(at):
+            if root(text) == root(texts[before]) or frozenset((text, texts[before])) in judged:
+                continue
+            count += 1
+            similarity = float(vectors[at] @ vectors[before])
+            if similarity >= threshold and not differs(marks[at], marks[before]):
+                passed.append((similarity, f"{similarity:.3f} {texts[before]} | {text}"))
+    return count, [line for _, line in sorted(passed, reverse=True)]
+
+
 def fastest_us(work: Callable[[], object], count: int, rounds: int) -> float:
     """Microseconds of one of them, in the fastest round."""
     best = float("inf")
@@ -164,6 +193,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows there, one a line")
     parser.add_argument("--costs", action="store_true", help="microseconds as well")
     parser.add_argument("--wrong", type=float, metavar="THRESHOLD", help="the pairs that pass the guard wrongly there")
+    parser.add_argument("--crossed", type=float, metavar="THRESHOLD", help="all other pairs of the questions as well")
     asked = parser.parse_args()
     vector = embedder(Local())
     judged = judge(read_pairs(), vector)
@@ -174,6 +204,9 @@ def main() -> None:
     for one in sorted(judged, key=lambda one: -one.similarity) if asked.wrong is not None else ():
         if one.pair.kind != "same" and not one.mark and one.similarity >= asked.wrong:
             print(f"{one.similarity:.3f} {one.pair.kind}: {one.pair.one} | {one.pair.other}")
+    if asked.crossed is not None:
+        count, passed = crossed(read_pairs(), vector, asked.crossed)
+        print(f"Of {count:,} other pairs of these questions the guard lets {len(passed)} pass:", *passed, sep="\n")
     for name, us in costs(vector, 400, 9).items() if asked.costs else ():
         print(f"{name}: {us:.1f} µs")
 

@@ -4,8 +4,9 @@ import pytest
 
 pytest.importorskip("wordllama", reason="the extra `semantic` is not installed")
 
-from bench.semantic import Judged, Pair, embedder, judge, read_pairs, rows
+from bench.semantic import Judged, Pair, crossed, embedder, judge, read_pairs, rows
 from penstock.adapters.embedders.local import Local
+from penstock.core.cache.nearest import Vector, unit
 from penstock.core.cache.spec import SemanticSpec
 
 pytestmark = pytest.mark.slow
@@ -25,6 +26,21 @@ def test_hits_are_counted_by_what_the_pairs_are() -> None:
     assert (guarded.true_hits, guarded.false_hits, guarded.kinds) == (2, 1, {"topic": 1})
     assert guarded.precision == pytest.approx(2 / 3)
     assert rows(judged, (1.0,))[0].precision is None
+
+
+def test_all_other_pairs_are_looked_at() -> None:
+    """But for those that are the same by way of others, and those that are judged already."""
+    pairs = [
+        Pair("first", kind, *texts) for kind, *texts in [("same", "a", "b"), ("same", "b", "c"), ("topic", "a", "d d")]
+    ]
+
+    def vector(text: str) -> Vector:
+        found = unit((1.0, 0.0))
+        assert found is not None
+        return found
+
+    count, passed = crossed([*pairs, Pair("first", "number", "e 1", "e 2")], vector, 0.9)
+    assert (count, len(passed)) == (2 + 4 * 2, 2)
 
 
 def test_the_pairs_are_many_and_each_is_there_once() -> None:

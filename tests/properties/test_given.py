@@ -173,8 +173,8 @@ class Edge:
         semantic = self.gate.spec.cache is not None and self.gate.spec.cache.semantic is not None
         content = Content(
             rng.choice(["d1", "d2", "d3", "d4"] if semantic else ["d1", "d1", "d2", ""]), rng.random() < 0.9,
-            rng.choice(["", "", "", "refresh", "bypass"]),
-            rng.choice([(), ("t",)]), "f" if rng.random() < 0.9 else UNSET,
+            rng.choice(["", "", "", "refresh", "bypass"]), rng.choice([(), ("t",)]),
+            "f" if rng.random() < 0.9 else UNSET,
         )  # fmt: skip
         call = Call(
             f"c{number}", "m", tenant=rng.choice("xy"), key=rng.choice("ab"), stream=rng.random() < 0.8,

@@ -3,6 +3,7 @@ imported when somebody has it switched on: otherwise it costs nothing, also no m
 """
 
 import logging
+from functools import cache
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -80,7 +81,7 @@ def comparer(house: House, semantic: SemanticSpec | None) -> Comparer | None:
     if semantic is None:
         return None
     if why := missing(semantic):
-        log.error("%s; until then only the same questions are answered from the cache", why)
+        _complain(why)
         return None
     from penstock.gateway.similar import Similar
 
@@ -88,6 +89,12 @@ def comparer(house: House, semantic: SemanticSpec | None) -> Comparer | None:
         house.tell(event)  # which is attached later
 
     return Similar(semantic, _embedder(house, semantic), tell, house.shelf.kept)
+
+
+@cache
+def _complain(why: str) -> None:
+    """Once, although settings are applied again and again."""
+    log.error("%s; until then only the same questions are answered from the cache", why)
 
 
 def _embedder(house: House, semantic: SemanticSpec) -> Embedder:

@@ -76,6 +76,10 @@ class DataPlane:
     cache: CacheSpec
     _caches: bool
     """There is a cache."""
+    similar: Comparer | None = None
+    """Who compares questions in other words; None: nobody."""
+    lease_name = ""
+    """By which name it asks for leases; empty: any."""
 
     def __init__(
         self, settings: Settings, dialect_of: Callable[[str], Dialect], models: Callable[[], Iterable[str]],
@@ -104,8 +108,6 @@ class DataPlane:
         self._prefix = os.urandom(4).hex() + name
         self._serves = bool(name) or settings.server.workers == 1
         """Not only workers do."""
-        self.similar: Comparer | None = None
-        """Who compares questions in other words; None: nobody."""
         self._numbers = itertools.count(1)
         self._accepted = self._requests = 0
         self._proxies: tuple[Any, ...] = ()
@@ -122,8 +124,6 @@ class DataPlane:
         self.perform, self.keeper = performer.perform, performer.keeper
         self.tell: Callable[[Event], None] = _nobody
         self.lessee: Lessee | None = None
-        self.lease_name = ""
-        """By which name it asks for leases; empty: any."""
         self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self.apply(settings)
 

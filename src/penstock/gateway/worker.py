@@ -53,8 +53,12 @@ log = logging.getLogger("penstock.gateway")
 
 TICK_S = 0.025
 """How often it looks whether it lacks seats."""
-CALM_TICKS = 4
-"""So many looks pass between two reports while it lacks none."""
+CALM_S = 0.1
+"""How often it reports while it lacks none; and looks, while it has room: to wake is what a look costs most."""
+ROOM = 16
+"""It has room where so many more calls could be in flight at every replica."""
+_EARLY_S = 0.01
+"""An alarm may ring a little early."""
 ALONE_S = 5
 """How long it may take to end once its parent is gone."""
 
@@ -86,7 +90,9 @@ class Worker(Gateway):
         self._settled = self._shared = 0
         self._scaled: tuple[str, ...] = ()
         self._last: Report | None = None
-        self._ticks = 0
+        self._loop = asyncio.get_running_loop()
+        self._reported_at = self._seen_at = 0.0
+        """When it reported last, and when it looked at windows last."""
         self._ticker: asyncio.TimerHandle | None = None
         self.halted: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         """How long answers may take to finish, once it is told to end."""
@@ -204,16 +210,24 @@ class Worker(Gateway):
     # ===== what it tells =====
 
     def _tick(self) -> None:
-        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
-        self._ticks += 1
         self._report(False)
+        self._ticker = self._loop.call_later(self.pause_s(), self._tick)
+
+    def pause_s(self) -> float:
+        """How long until it looks next."""
+        busy, seats = self.gate.busy(), self._seats
+        roomy = (
+            seats and not self.gate.waiting() and all(most - busy.get(one, 0) >= ROOM for one, most in seats.items())
+        )
+        return CALM_S if roomy else TICK_S
 
     def _report(self, at_once: bool) -> None:
         """How things stand: at once where seats are lacking or something was applied, else now and then."""
-        busy, waiting = self.gate.busy(), self.gate.waiting()
+        busy, waiting, now = self.gate.busy(), self.gate.waiting(), self._loop.time()
         calm = not waiting and all(count < self._seats.get(name, 0) for name, count in busy.items())
-        if not at_once and calm and self._ticks % CALM_TICKS:
+        if not at_once and calm and now < self._reported_at + CALM_S - _EARLY_S:
             return
+        self._reported_at = now
         leaving = tuple(sorted(self.plane.outbound.pools.keys() - {one.id for one in self._settings.replicas}))
         report = Report(self._settled, self._shared, busy, waiting, leaving, self._windows())
         if report != self._last:
@@ -221,9 +235,9 @@ class Worker(Gateway):
             self._last = report
 
     def _windows(self) -> dict[str, Any]:
-        if not self._scaled or self._ticks % CALM_TICKS:
+        if not self._scaled or self._loop.time() < self._seen_at + CALM_S - _EARLY_S:
             return {} if self._last is None else self._last.windows
-        now = self.pump.now()
+        now, self._seen_at = self.pump.now(), self._loop.time()
         seen = {name: self.gate.window(name, now) for name in self._scaled}
         return {name: self.flow.fill(name, one, now) for name, one in seen.items() if one is not None}
 

@@ -1,7 +1,10 @@
 """Accounts keep what was used while their limits change; purses know all windows that pay."""
 
+from penstock.base.leases import Grant
 from penstock.core.limits.account import Account, Hold, Purse, Shape
+from penstock.core.limits.parts import Axis
 from penstock.core.limits.spec import RateSpec, ShapingSpec
+from tests.helpers.lessees import Paper
 
 
 def test_other_limits_keep_what_was_used() -> None:
@@ -68,3 +71,29 @@ def test_shaping_is_an_account_that_no_client_is_told_of() -> None:
     assert not purse.passes(0, 0, 1.0)
     assert shape.shown == "priority normal and model m"
     assert not shape.idle
+
+
+def test_what_calls_spend_stands_on_the_sheet() -> None:
+    """Not what waits, all that goes out, and in the end what was charged; the store is told no more than that."""
+    axis, sheet = Axis(), Paper()
+    axis.sheet = sheet
+    account = Account("tenant", "t", "", RateSpec(requests_per_day=9, tokens_per_day=100), axis)
+    purse = Purse([account], 1024)
+    requests, tokens = account.parts()
+    for part in (requests, tokens):
+        part.hear(Grant(part.name, part.limit, part.limit, part.limit, 0.0, 0.0), 0, 100.0, 5.0)
+        part.roll(5.0)
+    waits, goes, free = Hold(purse, 40, 0, 20), Hold(purse, 30, 0, 20), Hold(purse, 20, 0, 10)
+    goes.spend()
+    goes.spend()
+    free.spend()
+    assert sheet.cells == [2, 50]
+    assert requests.tell() == ((0, 2),)
+    goes.settle(True, 17, 0)
+    free.settle(False, 0, 0)
+    assert sheet.cells == [1, 17]
+    assert (requests.tell(), tokens.tell()) == (((0, -1),), ((0, 17),))
+    waits.settle(True, 0, 0)
+    assert sheet.cells == [2, 17]
+    assert (requests.tell(), tokens.tell()) == (((0, 1),), ())
+    assert not requests.untold()

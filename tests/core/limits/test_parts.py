@@ -2,6 +2,7 @@
 
 from penstock.base.leases import Grant
 from penstock.core.limits.parts import Axis, Money, Part, Slots
+from tests.helpers.lessees import Paper
 
 WHAT = "tokens per minute"
 
@@ -185,3 +186,24 @@ def test_money_is_money() -> None:
     """Budgets are told apart."""
     assert Money("budget per day", 5, Axis()).is_money
     assert not Part(WHAT, 5, Axis()).is_money
+
+
+def test_a_sheet_never_says_less_than_was_told() -> None:
+    """What waited for longer than the window is told in the end, and what a store has forgotten is told twice: both
+    stand on the sheet, so that it less what was told is what was not told yet."""
+    axis, sheet = Axis(), Paper()
+    axis.sheet = sheet
+    made = Part(WHAT, 100, axis)
+    made.open_row(("tenant", "t", ""))
+    made.hear(Grant(WHAT, 50, 50, 50, 0.0, 0.0), 0, 500.0, 10.0)
+    made.roll(10.0)
+    made.spend(made.take(6, 0), 6)
+    made.take(4, 0)
+    told = sum(amount for _, amount in made.tell())
+    assert (told, sheet.cells) == (6, [6])
+    made.tell_again(())
+    told += sum(amount for _, amount in made.tell())
+    assert (told, sheet.cells) == (12, [12])
+    made.roll(200.0)
+    told += sum(amount for _, amount in made.tell())
+    assert (told, sheet.cells) == (16, [16])

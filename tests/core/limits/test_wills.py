@@ -7,6 +7,8 @@ from penstock.core.limits.wills import Will
 TEAM: AccountKey = ("tenant", "team", "")
 REQUESTS = "requests per day"
 START = 86_400.0 * 3
+DAY = 288
+"""The stretch that this lies in."""
 
 
 def says(number: int, batch: int, *wants: Want) -> Question:
@@ -25,7 +27,7 @@ def test_what_was_not_spent_is_free_and_the_rest_is_used() -> None:
     """Forty were granted, four told as used, nine stand on the sheet: nine are used, and nothing is held."""
     book, will = LeaseBook(), Will()
     for question in (
-        says(1, 1, Want(REQUESTS, 100, due=40, least=1)), says(2, 2, Want(REQUESTS, 100, ((3, 4),), kept=36)),
+        says(1, 1, Want(REQUESTS, 100, due=40, least=1)), says(2, 2, Want(REQUESTS, 100, ((DAY, 4),), kept=36)),
     ):  # fmt: skip
         will.hear(question)
         book.exchange(question, START)
@@ -40,7 +42,7 @@ def test_a_message_that_nobody_may_have_heard_is_said_again_and_counts_once() ->
     """Whether the store has heard the last message or not, and however often the last word comes, the same is used."""
     for heard in (False, True):
         book, will = LeaseBook(), Will()
-        first, last = says(1, 1, Want(REQUESTS, 100, due=40, least=1)), says(2, 2, Want(REQUESTS, 100, ((3, 4),), 36))
+        first, last = says(1, 1, Want(REQUESTS, 100, due=40, least=1)), says(2, 2, Want(REQUESTS, 100, ((DAY, 4),), 36))
         will.hear(first)
         will.hear(last)
         book.exchange(first, START)
@@ -82,8 +84,8 @@ def test_calls_at_once_are_free() -> None:
 def test_messages_that_are_overtaken_are_forgotten() -> None:
     """As the store does: what they told comes again with a later one."""
     will = Will()
-    will.hear(says(2, 1, Want(REQUESTS, 100, ((3, 4),), 6)))
-    will.hear(says(1, 1, Want(REQUESTS, 100, ((3, 4),), 60)))
+    will.hear(says(2, 1, Want(REQUESTS, 100, ((DAY, 4),), 6)))
+    will.hear(says(1, 1, Want(REQUESTS, 100, ((DAY, 4),), 60)))
     first, last = will.last_words("dead", lambda account, what: 5)
     assert first.asks[0].wants[0].kept == 6
     assert [amount for _, amount in last.asks[0].wants[0].used] == [1]
