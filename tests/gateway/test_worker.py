@@ -17,7 +17,7 @@ from penstock.config.schema import Settings
 from penstock.core.events import Probed
 from penstock.gateway.channel import Channel
 from penstock.gateway.words import Answer, Ask, Begin, Down, Explained, Halt, Report, Settle, Shared, Snapshot, Told, Up
-from penstock.gateway.worker import Worker, own_part
+from penstock.gateway.worker import CALM_S, ROOM, TICK_S, Worker, own_part
 from tests.helpers.wire import Client, Engine, answer, request, run, until
 
 TEXT = """
@@ -131,6 +131,20 @@ def test_it_reports_at_once_what_holds() -> None:
             up.channel.tell(Settle(3, both))
             await until(lambda: up.last() == Report(3, 1, {}, {}), "the last")
             assert {seat.id: seat.health.seats for seat in worker.gate.pool("p").seats} == {"r": 0, "s": 0}
+
+    run(main)
+
+
+def test_it_looks_less_often_while_it_has_room() -> None:
+    """With so many free seats that none will be lacking soon it wakes every tenth of a second, else four times as
+    often."""
+
+    async def main() -> None:
+        async with working(settings_of()) as (worker, _):
+            assert worker.pause_s() == TICK_S
+            for number, seats, pause_s in ((1, ROOM - 1, TICK_S), (2, ROOM, CALM_S)):
+                worker.heard(Shared(number, {"r": seats}))
+                assert worker.pause_s() == pause_s
 
     run(main)
 

@@ -76,8 +76,8 @@ def index(rows: list[CallRow]) -> float:
 
 @pytest.mark.slow
 def test_a_tenant_at_ten_times_its_share_does_not_slow_the_others() -> None:
-    """With the settings that a pool has by default, over twenty seeds, the others' p95 TTFT stays within 10 % of
-    what it is without the flood; first come, first served, the same flood more than doubles it."""
+    """With the settings that a pool has by default, over twenty seeds, the others' p95 TTFT stays within 10 % of what
+    it is without the flood; first come, first served, the same flood more than doubles it."""
     fair, fifo, fair_index, fifo_index = [], [], [], []
     for seed in SEEDS:
         alone = others_p95_s(play(seed, flood=False))

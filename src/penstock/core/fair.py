@@ -122,8 +122,7 @@ class Fair:
         self._owed = 0.0
         """Seats times seconds that the reserve has left idle, less what it may."""
         self._per_owed = 0.0
-        """One by what it may owe at most; from half of that on the reserve is smaller, so that it does not come and
-        go."""
+        """One by what it may owe at most; from half of that on the reserve shrinks, and does not come and go."""
         self._now = 0.0
         """When it was last looked who holds how much."""
         self.respec(spec)
@@ -150,9 +149,15 @@ class Fair:
             flow = self._open(tenant, now)
         elif flow.tag < self._floor and tenant not in self._waiting:
             flow.tag = self._floor
-        flow.came = now
-        if flow is not self._latest:
-            self._another(flow)
+        return flow
+
+    def waits(self, tenant: str, arrived: float, now: float) -> Flow:
+        """As `flow`; that the call has arrived is noticed, unless it was before: calls are admitted again, too."""
+        flow = self.flow(tenant, now)
+        if arrived > flow.came:
+            flow.came = arrived
+            if flow is not self._latest:
+                self._another(flow)
         return flow
 
     def _open(self, tenant: str, now: float) -> Flow:
@@ -281,6 +286,7 @@ class Fair:
         """Whether the seats that are left are for others than this one, which has some."""
         return (
             0 < self._seats - self.held <= self._spare * min(1.0, 2.0 - 2.0 * self._owed * self._per_owed)
+            and flow.held >= self._spare  # of a hundred tenants two seats are more than an equal share, and not much
             and flow.held * max(2, self.holders) >= MUCH * self._seats
             and flow.tag + flow.tag >= self._floor + self._virtual
             and self._now < self._other_came(flow) + RECENT_S

@@ -279,7 +279,7 @@ class Pool:
         line = self.lines.get(model)
         if line is None:
             line = self.lines[model] = Line(self.spec.queue)
-        line.push(flight, self.fair.flow(flight.call.tenant, now), now)
+        line.push(flight, self.fair.waits(flight.call.tenant, flight.arrived, now), now)
 
     def _push_pinned(self, pins: Pins, flight: Flight, model: str, now: float) -> float | None:
         """Into its replica's line, if it has one; who was admitted before and finds it full is pinned no more."""
@@ -291,7 +291,7 @@ class Pool:
         if pin[0].queue_full(now):
             flight.loose = True
             return None
-        pins.push(flight, pin[0], self.fair.flow(flight.call.tenant, now), now)
+        pins.push(flight, pin[0], self.fair.waits(flight.call.tenant, flight.arrived, now), now)
         return pin[1]
 
     def unpin(self, flight: Flight, model: str, now: float) -> None:

@@ -210,24 +210,29 @@ class Worker(Gateway):
     # ===== what it tells =====
 
     def _tick(self) -> None:
-        roomy = self._report(False)
-        self._ticker = self._loop.call_later(CALM_S if roomy else TICK_S, self._tick)
+        self._report(False)
+        self._ticker = self._loop.call_later(self.pause_s(), self._tick)
 
-    def _report(self, at_once: bool) -> bool:
-        """How things stand: at once where seats are lacking or something was applied, else now and then. Whether it
-        will lack none soon."""
+    def pause_s(self) -> float:
+        """How long until it looks next."""
+        busy, seats = self.gate.busy(), self._seats
+        roomy = (
+            seats and not self.gate.waiting() and all(most - busy.get(one, 0) >= ROOM for one, most in seats.items())
+        )
+        return CALM_S if roomy else TICK_S
+
+    def _report(self, at_once: bool) -> None:
+        """How things stand: at once where seats are lacking or something was applied, else now and then."""
         busy, waiting, now = self.gate.busy(), self.gate.waiting(), self._loop.time()
         calm = not waiting and all(count < self._seats.get(name, 0) for name, count in busy.items())
-        roomy = calm and all(seats - busy.get(name, 0) >= ROOM for name, seats in self._seats.items())
         if not at_once and calm and now < self._reported_at + CALM_S - _EARLY_S:
-            return roomy
+            return
         self._reported_at = now
         leaving = tuple(sorted(self.plane.outbound.pools.keys() - {one.id for one in self._settings.replicas}))
         report = Report(self._settled, self._shared, busy, waiting, leaving, self._windows())
         if report != self._last:
             self._channel.tell(report)
             self._last = report
-        return roomy
 
     def _windows(self) -> dict[str, Any]:
         if not self._scaled or self._loop.time() < self._seen_at + CALM_S - _EARLY_S:
