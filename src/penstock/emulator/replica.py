@@ -9,7 +9,7 @@ from penstock.drive.pump import Pump, monotonic_clock
 from penstock.engine.batcher import Batcher, EngineSpec
 from penstock.engine.words import Abort, Emit, Event, Finish, Order, Slowed, Submit, WhyNot, Woke
 
-SEEN_KEPT = 10_000
+SEEN_KEPT = 100_000
 
 
 class Job(Struct, frozen=True):
