@@ -68,9 +68,16 @@ class Compiled(BuildHookInterface[Any]):
 
     PLUGIN_NAME = "custom"
 
+    def _asked(self) -> bool:
+        return os.environ.get("PENSTOCK_COMPILE") == "1"
+
+    def dependencies(self) -> list[str]:
+        """See hatchling. The types of what we import make the code fast, so it has to be there."""
+        return ["mypy>=1.14", "setuptools>=68", *self.metadata.core.dependencies] if self._asked() else []
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See hatchling. An editable install stays Python: its sources are meant to be changed."""
-        if os.environ.get("PENSTOCK_COMPILE") != "1" or version == "editable":
+        if not self._asked() or version == "editable":
             return
         self.folder = tempfile.TemporaryDirectory(prefix="penstock-compiled-")
         folder = Path(self.folder.name)

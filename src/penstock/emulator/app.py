@@ -239,7 +239,7 @@ class Emulator:
         return await self.show_faults(request)
 
     async def seen(self, request: Request) -> Response:
-        """GET /emulator/seen: the last 10,000 requests that the engine got: for whom, how they ended, their tokens."""
+        """GET /emulator/seen: the last 100,000 requests that the engine got: for whom, how they ended, their tokens."""
         return encoded(list(self.replica.seen))
 
     # ===== what they share =====
