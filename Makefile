@@ -64,6 +64,9 @@ format: $(STAMP) ## format the code and sort the imports
 types: $(STAMP) ## mypy, strict
 	@$(PY) -m mypy
 
+compiled: $(STAMP) ## a wheel for this machine in dist/, translated to C where every request passes (needs a C compiler)
+	@PENSTOCK_COMPILE=1 $(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 bench: $(BENCH_STAMP) ## CPU, latency and memory beside nginx and Envoy (bench/README.md); BENCH_ARGS="--reps 1"
 	@$(PY) -m bench run $(BENCH_ARGS)
 

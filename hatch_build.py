@@ -19,18 +19,18 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDERS = ("core", "core/cache", "core/limits", "core/route")
 """Rooms that are compiled as a whole: what decides."""
 FILES: tuple[str, ...] = (
-    "base/machine.py", "base/rand.py",
+    "base/machine.py", "base/prefix.py", "base/rand.py", "drive/pump.py",
     *(f"gateway/{name}.py" for name in (
-        "answers", "attempt", "benchmark", "booking", "cached", "exchange", "inbound", "lines", "outbound", "outbox",
-        "perform", "pool", "relay", "share", "splice", "verdict",
+        "answers", "attempt", "benchmark", "booking", "cached", "exchange", "head", "inbound", "lines", "outbound",
+        "outbox", "perform", "pool", "relay", "server", "share", "splice", "verdict",
     )),
     "telemetry/attempts.py", "telemetry/bookings.py", "telemetry/meter.py",
 )  # fmt: skip
 """What every request passes beside them."""
 SHAPE = "(Struct"
 """A module that has shapes of msgspec has to stay Python: it asks classes for their annotations, and C has none."""
-READS_NONE = "penstock/core/prefix.py"
-"""Its shape is never read or written."""
+READ_BY_NOBODY = ("penstock/core/prefix.py", "penstock/gateway/head.py")
+"""Their shapes are never read or written by msgspec."""
 
 _SETUP = """
 import json, sys
@@ -46,7 +46,7 @@ def modules(source: Path) -> list[str]:
     found = [path for folder in FOLDERS for path in sorted((source / "penstock" / folder).glob("*.py"))]
     found += [source / "penstock" / name for name in FILES]
     names = [str(path.relative_to(source)) for path in found if path.name != "__init__.py"]
-    return [name for name in names if name == READS_NONE or SHAPE not in (source / name).read_text()]
+    return [name for name in names if name in READ_BY_NOBODY or SHAPE not in (source / name).read_text()]
 
 
 def compiled(source: Path, folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import ipaddress
 import itertools
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -178,7 +179,9 @@ class DataPlane:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens."""
-        return [sock.getsockname()[:2] for listener in self._listeners for sock in listener.sockets]
+        # uvloop's is a list, whatever asyncio's types say
+        sockets: list[Iterable[socket.socket]] = [getattr(listener, "sockets", ()) for listener in self._listeners]
+        return [sock.getsockname()[:2] for each in sockets for sock in each]
 
     async def drain(self, timeout_s: float) -> None:
         """Stop: refuse new work with 503, let answers finish within the time, then cut them with a clear error.
