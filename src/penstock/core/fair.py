@@ -19,7 +19,7 @@ than most, as trunk reservation keeps lines of a telephone exchange for the traf
 take them all, so it costs less work than a fixed share and helps more; and what it may cost is bounded: seats that it
 leaves idle are counted, and where they have come to more than `reserve_cost` of all it rests. Thresholds on each
 tenant's seats by how many are free (Choudhury, Hahne 1998) were tried and refused: while all wait they keep seats from
-everybody. While only one tenant is about, all of this is one comparison a call.
+everybody. While only one tenant is about, only its seats are counted.
 """
 
 from collections.abc import Container, Iterable
