@@ -348,7 +348,7 @@ class GateMachine(Benching, RuleBasedStateMachine):
         if not hasattr(self, "gate"):
             return
         if self.gate.counts()["waiting"]:  # nobody starves: without any further fact whoever waits is served or expires
-            self.time_passes(121.0)  # a limit may let wait for some seconds, and then a pool's waiting room for a minute
+            self.time_passes(121.0)  # for a limit some seconds, and then a minute in a pool's waiting room
         assert self.gate.counts()["waiting"] == 0
         for call_id in list(self.open):
             self.tell(ClientGone(call_id))
