@@ -9,12 +9,12 @@ could be thought of.
 
 import argparse
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.cache_cost import fastest_us
 from penstock.adapters.embedders.local import Local
 from penstock.core.cache.marks import differs, marks_of
 from penstock.core.cache.nearest import Nearest, Vector, unit
@@ -133,17 +133,6 @@ def crossed(pairs: Sequence[Pair], vector: Callable[[str], Vector], threshold: f
             if similarity >= threshold and not differs(marks[at], marks[before]):
                 passed.append((similarity, f"{similarity:.3f} {texts[before]} | {text}"))
     return count, [line for _, line in sorted(passed, reverse=True)]
-
-
-def fastest_us(work: Callable[[], object], count: int, rounds: int) -> float:
-    """Microseconds of one of them, in the fastest round."""
-    best = float("inf")
-    for _ in range(rounds):
-        began = time.process_time()
-        for _ in range(count):
-            work()
-        best = min(best, (time.process_time() - began) / count)
-    return best * 1e6
 
 
 def costs(vector: Callable[[str], Vector], count: int, rounds: int) -> dict[str, float]:

@@ -2,26 +2,15 @@
 
 import logging
 import socket
-from collections.abc import Collection
 
 import pytest
 
 pytest.importorskip("wordllama", reason="the extra `semantic` is not installed")
 
+from bench.semantic import embedder
 from penstock.adapters.embedders.local import Local
-from penstock.core.cache.nearest import Vector, unit
 
 pytestmark = pytest.mark.slow
-
-
-def vector(local: Local, text: str) -> Vector:
-    """Which is told at once."""
-    found: list[Collection[float] | None] = []
-    local.embed(text, found.append)
-    assert found[0] is not None
-    told = unit(found[0])
-    assert told is not None
-    return told
 
 
 def test_it_tells_questions_apart_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +20,9 @@ def test_it_tells_questions_apart_without_a_network(monkeypatch: pytest.MonkeyPa
     before = root.level, list(root.handlers)
     local = Local()
     assert (root.level, list(root.handlers)) == before
-    asked = vector(local, "How do I reset my password?")
+    asked = embedder(local)("How do I reset my password?")
     assert len(asked) == 256
-    same, other = vector(local, "What is the way to reset my password?"), vector(local, "Why is the sky blue?")
+    same, other = embedder(local)("What is the way to reset my password?"), embedder(local)("Why is the sky blue?")
     assert float(asked @ same) > 0.9 > 0.5 > float(asked @ other)
     found: list[object] = []
     local.embed("", found.append)
@@ -44,5 +33,5 @@ def test_it_tells_questions_apart_without_a_network(monkeypatch: pytest.MonkeyPa
 def test_it_cannot_tell_a_thing_from_its_opposite() -> None:
     """Which is why there is a guard, and why it is off by default: the docs say so, and this is their sample."""
     local = Local()
-    enable, disable = (vector(local, f"How do I {word} two-factor authentication?") for word in ("enable", "disable"))
+    enable, disable = (embedder(local)(f"How do I {word} two-factor authentication?") for word in ("enable", "disable"))
     assert float(enable @ disable) > 0.85
