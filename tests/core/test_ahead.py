@@ -131,7 +131,7 @@ def test_nobody_passes_a_call_in_the_middle_that_was_overtaken_often_enough() ->
     """The first may still be passed, but not by who would pass the one behind it as well, for which it is enough."""
     machine = busy(PrefixAware(max_overtaken=2))
     wait(machine, "q2", "q3", "p2", "p3")
-    machine._calls._flights["q3"].overtaken = 2  # it waited elsewhere before
+    machine._calls.books.flights["q3"].overtaken = 2  # it waited elsewhere before
     assert served(machine) == ["q2", "q3", "p2", "p3"]
 
 

@@ -382,7 +382,7 @@ def test_a_call_that_goes_on_for_ever_is_bounded() -> None:
     """Its beginning and its last step are kept, and no more than the bound."""
     machine = remembering("a")
     machine.on(arrived("c1"), 1.0)
-    flight = machine._calls.find("c1")
+    flight = machine._calls.books.find("c1")
     assert flight is not None
     trails = Trails(ExplainSpec())
     for number in range(10_000):

@@ -12,7 +12,7 @@ from penstock.core.trails import Trails
 def measured(calls: int, replicas: int = 16) -> tuple[float, Trails]:
     """Bytes a remembered call takes by Python's own account, over so many, and the trails."""
     made = Fleet("adaptive", replicas, explain=calls)
-    trails = made.gate._calls.trails
+    trails = made.gate._calls.books.trails
     assert trails is not None
     gc.collect()
     tracemalloc.start()

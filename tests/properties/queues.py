@@ -40,7 +40,7 @@ def assert_work_goes_on(pool: Pool) -> None:
 
 def assert_counted(gate: Gate) -> None:
     """Waiting calls and held seats, counted one by one, are what the counts say; nobody stands in two lines."""
-    flights = gate._calls._flights.values()
+    flights = gate._calls.books.flights.values()
     for pool in gate._fleet.pools.values():
         pinned = {seat: list(line) for seat, line in pool.pins.lines.items()} if pool.pins is not None else {}
         ids = [flight.call.id for line in pool.lines.values() for flight in line]
@@ -58,12 +58,12 @@ def assert_counted(gate: Gate) -> None:
 
 def barred(gate: Gate) -> int:
     """How many wait before a limit."""
-    return sum(flight.state == "barred" for flight in gate._calls._flights.values())
+    return sum(flight.state == "barred" for flight in gate._calls.books.flights.values())
 
 
 def waited(gate: Gate, pool: str, now: float) -> bool:
     """Whether anybody waited in a pool's queue already before this turn."""
-    flights = gate._calls._flights.values()
+    flights = gate._calls.books.flights.values()
     return any(
         it.queued_at < now for it in flights if it.state == "queued" and it.targets[it.target].pool == pool
     )  # fmt: skip

@@ -316,7 +316,7 @@ class GateMachine(Benching, RuleBasedStateMachine):
         assert counts["seats_taken"] <= held
         seats = [*self.gate._fleet.seats.values(), *self.gate._fleet._leaving]
         assert sum(seat.in_flight for seat in seats) == held, "an attempt without its seat, or the reverse"
-        due = [call_id for call_id, flight in self.gate._calls._flights.items() if flight.hedge == "due"]
+        due = [call_id for call_id, flight in self.gate._calls.books.flights.items() if flight.hedge == "due"]
         assert due == [] or {call_id for call_id, _ in self.out} >= set(due)
         assert sorted(due) == sorted(key[1] for key in self.gate._timers._when if key[0] == "hedge")
 

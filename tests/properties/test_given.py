@@ -227,7 +227,7 @@ class Edge:
     def reads(self, id: str) -> None:
         """A client has got what it is given, once that is whole; or cannot have it."""
         how, _ = self.given[id]
-        if how == "coalesced" and self.gate._calls._flights[id].sharing is not None:  # it is not whole yet
+        if how == "coalesced" and self.gate._calls.books.flights[id].sharing is not None:  # it is not whole yet
             if self.rng.random() < 0.2:
                 del self.given[id]
                 self.tell(Failed(id, 0, "stale_connection"))

@@ -133,7 +133,7 @@ class World:
         assert not self.out
         assert not self.aboard
         assert not any(self.gate.counts().values()), self.gate.counts()
-        assert not self.gate._calls._kinds
+        assert not self.gate._calls._groups._kinds
 
 
 ONE = st.tuples(

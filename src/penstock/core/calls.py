@@ -1,67 +1,133 @@
-"""Calls: the life of every call from its arrival to its one record. A part of the Gate.
+"""Calls: what each fact about a call means. A part of the Gate; owns the parts that decide about calls.
 
-Says what each fact about a call means. What calls hold stands in `books`, what follows a failure in `chances`, two
-attempts at once in `rivals`, who may enter in `doors`. Replicas' health and membership are `fleet`'s business; which
-seat is best is the pool's.
+Read here what happens to a call, in order; how it is done stands in the part that is named:
+
+    doors      who may enter: limits, and who waits for them
+    given      whose answer may be another's: the cache, and calls that lead and follow
+    groups     calls that go to an engine together
+    dispatch   on to a replica, into a line, to the next target; who waits is served
+    rivals     two attempts at once
+    chances    what follows a failure
+    exits      every way out: refusals, and the one record
+    books      what calls hold meanwhile
+
+Each knows only those that it was made with. Replicas' health and membership are `fleet`'s business; which seat is best
+is the pool's.
 """
 
-from penstock.base.errors import REFUSALS, Label
+from penstock.base.rand import Rand
+from penstock.core.answers import Answers
+from penstock.core.books import Books
+from penstock.core.catalog import Catalog
+from penstock.core.chances import Chances
+from penstock.core.dispatch import Dispatch
+from penstock.core.doors import Doors
 from penstock.core.effects import Effect
-from penstock.core.events import Arrived, Began, ClientGone, Ended, Failed
+from penstock.core.events import Arrived, Began, ClientGone, Compared, Ended, Failed, LookedUp
+from penstock.core.exits import Exits
+from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight, Ride
+from penstock.core.given import Given
 from penstock.core.groups import Groups
+from penstock.core.limits.limits import Limits
+from penstock.core.load import Seat
+from penstock.core.rivals import Rivals
+from penstock.core.timers import Timers
 
 
-class Calls(Groups):
+class Calls:
     """The calls in flight and what happens to them. Every method that takes `out` appends its orders there."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_catalog", "_chances", "_exits", "_fleet", "_given", "_groups", "_limits", "_rivals", "answers", "books",
+        "dispatch", "doors",
+    )  # fmt: skip
+
+    def __init__(self, fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand) -> None:
+        self._fleet = fleet
+        self._catalog = catalog
+        limits = self._limits = Limits()
+        books = self.books = Books(fleet, timers, limits)
+        self.answers = Answers(limits)
+        self._groups = Groups(books, fleet, timers, self._go)
+        exits = self._exits = Exits(books, fleet, limits, self._groups, self.answers)
+        dispatch = self.dispatch = Dispatch(books, fleet, timers, exits)
+        self._chances = Chances(books, fleet, exits, dispatch, rand)
+        self._rivals = Rivals(books, fleet, dispatch, self._chances)
+        self.doors = Doors(books, timers, limits, catalog, exits, self._enter)
+        self._given = Given(books, limits, catalog, self.answers, exits, self.doors)
 
     # ===== a call arrives =====
 
     def arrived(self, event: Arrived, out: list[Effect], now: float) -> None:
-        call = event.call
-        flight = Flight(call, self.catalog.targets(call), now)
+        """Limits, then the cache, then others of its kind, then a replica."""
+        call, limits = event.call, self._limits
+        flight = Flight(call, self._catalog.targets(call), now)
         if event.alike:
             flight.ride = Ride(event.alike)
-        if call.id in self._flights:
-            self._refuse_unheld(flight, "duplicate_request_id", "", out, now)
+        if call.id in self.books.flights:
+            self._exits.turn_away(flight, "duplicate_request_id", "", out, now)
             return
-        refusal = self._limits.enter(call)
+        refusal = limits.enter(call)
         if refusal is not None:
-            self._refuse_unheld(flight, refusal, "", out, now)
-        elif self._limits.on and self._too_fast(flight, event.client, out, now):
+            self._exits.turn_away(flight, refusal, "", out, now)
+        elif limits.on and self.doors.too_fast(flight, event.client, out, now):
             pass
-        elif self.cache is not None and self._limits.on and self._given_at_once(flight, out, now):
+        elif self.answers.cache is not None and limits.on and self._given.answered_at_once(flight, out, now):
             flight.ride = None
-        elif not self._limits.on or self._admit(flight, out, now):
-            self._flights[call.id] = flight
+        elif not limits.on or self.doors.admit(flight, out, now):
+            self.books.flights[call.id] = flight
             self._enter(flight, out, now)
 
     def _enter(self, flight: Flight, out: list[Effect], now: float) -> None:
+        """It is in: who answers it?"""
         call = flight.call
         if not flight.targets:
             named = (
                 f"The model {call.model[:200]!r} does not exist here." if call.model else "The request names no model."
             )
-            self._refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
+            self._exits.refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
             return
-        if self.cache is not None:
-            given = self._given(flight, out, now)
+        if self.answers.cache is not None:
+            given = self._given.answered(flight, out, now)
             if given or flight.sharing is not None:
                 flight.ride = None  # an answer that others may have is asked for alone
             if given:
                 return
         flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(call)
-        if flight.ride is not None and self._gather(flight, flight.ride, out, now):
+        if flight.ride is not None and self._groups.gather(flight, flight.ride, out, now):
             return
-        self._dispatch(flight, out, now)
+        self.dispatch.go(flight, out, now)
+
+    def _go(self, flight: Flight, out: list[Effect], now: float) -> None:
+        """As `Dispatch.go`: `groups` is made before it."""
+        self.dispatch.go(flight, out, now)
+
+    def _alone(self, flight: Flight, out: list[Effect], now: float) -> None:
+        """It is in, and gets an answer of its own, whatever the cache holds."""
+        if not flight.targets:
+            self._exits.refuse(flight, "model_not_found", out, now)
+            return
+        flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(flight.call)
+        self.dispatch.go(flight, out, now)
+
+    def looked_up(self, event: LookedUp, out: list[Effect], now: float) -> None:
+        """What gateways share was asked."""
+        flight = self._given.looked_up(event, out, now)
+        if flight is not None:
+            self._enter(flight, out, now)
+
+    def compared(self, event: Compared, out: list[Effect], now: float) -> None:
+        """Kept questions in other words were looked at."""
+        flight = self._given.compared(event, out, now)
+        if flight is not None:
+            self._enter(flight, out, now)
 
     # ===== an attempt goes on =====
 
     def _current(self, call_id: str, attempt: int) -> Flight | None:
         """The flight of which this attempt runs; a fact about any other comes too late and means nothing."""
-        flight = self._flights.get(call_id)
+        flight = self.books.flights.get(call_id)
         if flight is None or flight.seat is None:
             return None
         if flight.number == attempt or (flight.rival is not None and flight.rival.number == attempt):
@@ -69,14 +135,15 @@ class Calls(Groups):
         return None
 
     def began(self, event: Began, out: list[Effect], now: float) -> None:
+        """The first content byte of an attempt, or of an answer that is given."""
         flight = self._current(event.id, event.attempt)
         if flight is not None and flight.state == "sent":
-            beaten = self._decide(flight, event.attempt, out, now) if flight.hedge else None
+            beaten = self._rivals.decide(flight, event.attempt, out, now) if flight.hedge else None
             self._begin(flight, now)
             if beaten is not None:
-                self.serve(beaten.pool, out, now)
+                self.dispatch.serve(beaten.pool, out, now)
         elif not event.attempt:
-            self._given_began(event, now)
+            self._given.began(event, now)
 
     def _begin(self, flight: Flight, now: float) -> None:
         seat, stream, took_s = flight.seat, flight.call.stream, now - flight.sent_at
@@ -89,22 +156,23 @@ class Calls(Groups):
             pool.hedging.took(stream, took_s)
 
     def ended(self, event: Ended, out: list[Effect], now: float) -> None:
+        """The whole answer: of an attempt, of a call's part of a group's, or one that is given."""
         flight = self._current(event.id, event.attempt)
         if flight is None:
             if event.attempt:
                 self._arrived_together(event, out, now)
             else:
-                self._given_ended(event, out, now)
+                self._given.ended(event, out, now)
             return
         if flight.state == "sent":
             if flight.hedge:
-                self._decide(flight, event.attempt, out, now)
+                self._rivals.decide(flight, event.attempt, out, now)
             self._begin(flight, now)
         seat = flight.seat
         assert seat is not None
         if seat.times_whole:
             seat.ended(now - flight.sent_at, now)
-        self._release(flight, out)
+        self.books.release(flight, out)
         self._fleet.succeeded(seat, now)
         usage = event.usage
         if usage is not None and (pool := self._fleet.pools.get(seat.pool)) is not None:
@@ -112,89 +180,111 @@ class Calls(Groups):
             if flight.call.prefix:
                 pool.cached(flight, usage, seat)
         if flight.sharing is not None:
-            self._kept(flight, flight.sharing, event, out, now)
-        self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
-        self.serve(seat.pool, out, now)
+            self.answers.keep(flight, flight.sharing, event, out, now)
+        self._exits.over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
+        self.dispatch.serve(seat.pool, out, now)
+
+    def _arrived_together(self, event: Ended, out: list[Effect], now: float) -> None:
+        seat = self._groups.arrived(event)
+        if seat is not None:
+            flight = self.books.flights[event.id]
+            flight.began = now
+            self._exits.over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
 
     def failed(self, event: Failed, out: list[Effect], now: float) -> None:
+        """An attempt has failed, or an answer that was to be given."""
         flight = self._current(event.id, event.attempt)
         if flight is None or flight.seat is None:
-            if not event.attempt:
-                self._given_failed(event, out, now)
+            if not event.attempt and (alone := self._given.failed(event, out, now)) is not None:
+                self._alone(alone, out, now)
             return
         if flight.rival is not None:
-            self._one_of_two_failed(flight, flight.rival, event, out, now)
+            self._rivals.failed(flight, flight.rival, event, out, now)
             return
         seat = flight.seat
-        self._release(flight, out)
-        self._learn(flight, seat, REFUSALS[event.label], event, now)
-        if flight.ride is not None and self._each_alone(flight, event, out, now):
-            pass
-        elif flight.began is None:
-            self._again(flight, seat, event, out, now)
-        else:
-            self._refuse(flight, event.label, out, now, tokens=event.relayed_tokens, replica=seat.id)
-        self.serve(seat.pool, out, now)
+        self.books.release(flight, out)
+        self._chances.failed(flight, seat, event, out, now)
+        self.dispatch.serve(seat.pool, out, now)
 
     def client_gone(self, event: ClientGone, out: list[Effect], now: float) -> None:
-        flight = self._flights.get(event.id)
-        if flight is None or (flight.sharing is not None and self._left(flight, flight.sharing, event, out, now)):
+        """Its client has left: stop what is done for it alone, and give back what it holds."""
+        flight = self.books.flights.get(event.id)
+        if flight is None or (flight.sharing is not None and self._given.left(flight, flight.sharing, event, out, now)):
             return
         seat = flight.seat
         if flight.state == "aboard":
             seat = self._get_off(flight, out, now)
-        self._stop_all(flight, out, now)
+        self._rivals.stop_all(flight, out, now)
         replica = seat.id if seat is not None else ""
-        self._let_go(flight, out, now)
-        self._over(flight, "client_gone", 499, None, event.relayed_tokens, out, now, replica)
+        self._exits.let_go(flight, out, now)
+        self._exits.over(flight, "client_gone", 499, None, event.relayed_tokens, out, now, replica)
         if seat is not None:
-            self.serve(seat.pool, out, now)
+            self.dispatch.serve(seat.pool, out, now)
+
+    def _get_off(self, flight: Flight, out: list[Effect], now: float) -> Seat | None:
+        """It leaves its group, of which nothing is wanted where it was the last. The seat where it was worked on."""
+        carrier, empty = self._groups.get_off(flight)
+        seat = carrier.seat
+        if empty:
+            self._rivals.stop_all(carrier, out, now)
+            self._exits.disband(carrier, out, now)
+        return seat
+
+    # ===== a turn ends =====
+
+    def let_in(self, out: list[Effect], now: float) -> None:
+        """Something may have come free for who waits at the doors; leaders may have ended without an answer. What is
+        done about either may lead to the other."""
+        doors, orphans = self.doors, self.answers.orphans
+        while doors.freed or orphans:
+            doors.let_in(out, now)
+            if orphans and (heir := self._given.bereave(out, now)) is not None:
+                self._alone(heir, out, now)
 
     # ===== time and settings =====
 
-    def lift_waiting(self, now: float) -> list[Flight]:
+    def rang(self, what: str, whom: str, out: list[Effect], now: float) -> bool:
+        """An alarm; False: it is none about calls."""
+        if what == "wait":
+            self.dispatch.waited(whom, out, now)
+        elif what == "pause":
+            self._chances.paused(whom, out, now)
+        elif what == "hedge":
+            self._rivals.hedge(whom, out, now)
+        elif what == "gather":
+            self._groups.gathered(whom, out, now)
+        elif what == "barred":
+            self.doors.barred_for_long(whom, out, now)
+        elif what == "room":
+            self.doors.rang(whom)
+        elif what == "leases":
+            self.doors.look_at_leases(now)
+        elif what == "held":
+            self.dispatch.look_again(whom, out, now)
+        else:
+            return False
+        return True
+
+    def lift_waiting(self, out: list[Effect], now: float) -> list[Flight]:
         """Take all waiting calls out of their lines, in the order of their arrival, to `readmit` them elsewhere."""
-        waiting = [flight for flight in self._flights.values() if flight.state in ("queued", "pausing", "gathering")]
+        states = ("queued", "pausing", "gathering")
+        waiting = [flight for flight in self.books.flights.values() if flight.state in states]
         for flight in waiting:
-            if flight.state == "queued":
-                self._unqueue(flight, now)
-            elif flight.state == "gathering":
-                self._scratch(flight)
-            else:
-                self._timers.cancel(("pause", flight.call.id))
+            self._exits.let_go(flight, out, now)
             flight.move("new")
         return waiting
 
     def readmit(self, flight: Flight, out: list[Effect], now: float) -> None:
-        flight.targets = self.catalog.targets(flight.call)
+        """Let a call that has waited before wait where it may go by the settings of now."""
+        flight.targets = self._catalog.targets(flight.call)
         flight.target_attempts = flight.spared = 0
         if not flight.targets:
-            self._refuse(flight, "model_not_found", out, now)
+            self._exits.refuse(flight, "model_not_found", out, now)
             return
         pools = self._fleet.pools
         usable = (index for index, (name, model) in enumerate(flight.targets) if pools[name].usable(model))
         flight.target = next(usable, 0)
         name, model = flight.targets[flight.target]
-        if self.trails is not None:
-            self.trails.moved(flight, "configuration", now)
-        self._enqueue(flight, pools[name], model, now)
-
-    def waited(self, call_id: str, out: list[Effect], now: float) -> None:
-        """A waiting call's time is over, unless a replica has become usable meanwhile and its deadline is ahead."""
-        flight = self._flights[call_id]
-        name, model = flight.targets[flight.target]
-        pool = self._fleet.pools[name]
-        usable = pool.usable(model)
-        if usable and now < flight.deadline:
-            self._timers.set(("wait", call_id), flight.deadline)
-            if flight.pin is not None:
-                pool.unpin(flight, model, now)
-                self.serve(name, out, now)
-            return
-        if not usable and now < flight.deadline and self._next_usable(flight) is not None:
-            self._unqueue(flight, now)
-            flight.move("new")
-            self._next_target(flight, out, now)
-            return
-        late: Label = "queue_timeout" if usable else "no_replica"
-        self._refuse(flight, flight.last or late, out, now)
+        if self.books.trails is not None:
+            self.books.trails.moved(flight, "configuration", now)
+        self.books.enqueue(flight, pools[name], model, now)

@@ -1,6 +1,7 @@
 """Which pool serves what a client asks for: rules by host and path, aliases, models, fallback chains [R7].
 
-Built anew from the spec and from what engines list; looking up is a dictionary access for all but the first of a kind.
+Worked out anew when the spec, or what engines list, has changed; looking up is a dictionary access for all but the
+first of a kind.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -41,6 +42,12 @@ class Catalog:
     ) -> None:
         """`listed`: pool name -> models that its replicas list, for the pools that name none themselves. `settled`: the
         pools whose replicas have all said what they serve."""
+        self.respec(spec, listed, settled)
+
+    def respec(
+        self, spec: GateSpec, listed: Mapping[str, Iterable[str]], settled: Collection[str] = frozenset()
+    ) -> None:
+        """This holds from now on."""
         self._spec = spec
         self._pools = {pool.name: pool for pool in spec.pools}
         self._serving: dict[str, list[str]] = {}

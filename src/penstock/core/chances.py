@@ -1,4 +1,5 @@
-"""Second chances: what becomes of a call whose attempt failed: another attempt, another target, or the end.
+"""Second chances: what becomes of a call whose attempt failed: another attempt, another target, or the end. A part of
+the Gate.
 
 Whether a failure may be followed by another attempt, and within which budget, is `attempts`' arithmetic.
 """
@@ -7,26 +8,31 @@ from penstock.base.errors import REFUSALS, Refusal
 from penstock.base.rand import Rand
 from penstock.core.attempts import MAX_PAUSE_S, may_repeat, pause_s, told
 from penstock.core.books import Books
+from penstock.core.dispatch import Dispatch
 from penstock.core.effects import Effect
 from penstock.core.events import Failed
-from penstock.core.fleet import Alarm, Fleet
+from penstock.core.exits import Exits
+from penstock.core.fleet import Fleet
 from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.pool import Pool
-from penstock.core.timers import Timers
 
 
-class Chances(Books):
-    """The books, and what happens to calls whose attempt failed."""
+class Chances:
+    """What follows a failure."""
 
-    __slots__ = ("_jitter",)
+    __slots__ = ("_books", "_dispatch", "_exits", "_fleet", "_jitter")
 
-    def __init__(self, fleet: Fleet, timers: Timers[Alarm], rand: Rand) -> None:
-        super().__init__(fleet, timers)
+    def __init__(self, books: Books, fleet: Fleet, exits: Exits, dispatch: Dispatch, rand: Rand) -> None:
+        self._books = books
+        self._fleet = fleet
+        self._exits = exits
+        self._dispatch = dispatch
         self._jitter = rand.stream("backoff")
 
-    def _learn(self, flight: Flight, seat: Seat, row: Refusal, event: Failed, now: float) -> None:
+    def learn(self, flight: Flight, seat: Seat, event: Failed, now: float) -> None:
         """What a failed attempt says of its replica, to all calls and to this one."""
+        row = REFUSALS[event.label]
         if row.blames_replica:
             self._fleet.failed(seat, now)
         if row.says_retry_after and row.retryable:
@@ -36,8 +42,32 @@ class Chances(Books):
         if row.blames_replica or row.says_retry_after or flight.target_attempts > 1:  # else it is well: once again
             flight.tried = (flight.tried or frozenset()) | {seat.id}
         flight.last = event.label
-        if self.trails is not None:
-            self.trails.lost(flight, seat.id, event, now)
+        if self._books.trails is not None:
+            self._books.trails.lost(flight, seat.id, event, now)
+
+    def failed(self, flight: Flight, seat: Seat, event: Failed, out: list[Effect], now: float) -> None:
+        """Its attempt has failed, and holds its seat no more: another one, or the end."""
+        self.learn(flight, seat, event, now)
+        ride = flight.ride
+        if ride is not None and ride.riders is not None and not (REFUSALS[event.label].unsent and flight.began is None):
+            self._each_alone(flight, event, out, now)
+        elif flight.began is None:
+            self._again(flight, seat, event, out, now)
+        else:
+            self._exits.refuse(flight, event.label, out, now, tokens=event.relayed_tokens, replica=seat.id)
+
+    def _each_alone(self, carrier: Flight, event: Failed, out: list[Effect], now: float) -> None:
+        """A group's attempt has failed, and an engine has seen it: each of its calls goes alone, at once."""
+        pool = self._fleet.pools.get(carrier.targets[carrier.target].pool)
+        at_replica_s = now - carrier.sent_at
+        for rider in self._exits.disband(carrier, out, now):
+            rider.deadline += at_replica_s
+            if REFUSALS[event.label].blames_replica:
+                rider.last = event.label
+            if pool is None:
+                self._exits.refuse(rider, event.label, out, now)
+            else:
+                self._dispatch.rejoin(rider, pool, out, now)
 
     def _again(self, flight: Flight, seat: Seat, event: Failed, out: list[Effect], now: float) -> None:
         """An attempt failed before its first byte: another attempt, another target, or the end."""
@@ -50,21 +80,19 @@ class Chances(Books):
             left = flight.target_attempts < spec.attempts + flight.spared
             if left and self._afford(flight, pool, row.free_failover, now):
                 if pool.untried(flight) or not pool.usable(flight.targets[flight.target].model):
-                    self._rejoin(flight, pool, out, now)  # to wait, or to a fallback, where nobody is usable
+                    self._dispatch.rejoin(flight, pool, out, now)  # to wait, or to a fallback, where nobody is usable
                 else:
-                    flight.move("pausing")
                     wait_s = max(pause_s(spec, flight.target_attempts, self._jitter), event.retry_after_s or 0.0)
-                    until = min(now + wait_s, flight.deadline)
-                    self._timers.set(("pause", flight.call.id), until)
-                    if self.trails is not None:
-                        self.trails.paused(flight, until, now)
+                    self._books.pause(flight, min(now + wait_s, flight.deadline), now)
                 return
-            if self._next_target(flight, out, now):
+            if self._dispatch.next_target(flight, out, now):
                 return
-        if self.trails is not None:
-            self.trails.gave_up(flight, pool, row, now)
+        if self._books.trails is not None:
+            self._books.trails.gave_up(flight, pool, row, now)
         label = told(event.label, pool is not None and pool.panic)
-        self._refuse(flight, label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id)
+        self._exits.refuse(
+            flight, label, out, now, status=event.status, retry_after_s=event.retry_after_s, replica=seat.id
+        )
 
     @staticmethod
     def _counts_as_none(flight: Flight, pool: Pool, row: Refusal) -> bool:
@@ -77,45 +105,17 @@ class Chances(Books):
             return pool.untried(flight)
         return row.free_failover and not row.blames_replica and not flight.free_used
 
-    def _afford(self, flight: Flight, pool: Pool, free: bool, now: float) -> bool:
+    @staticmethod
+    def _afford(flight: Flight, pool: Pool, free: bool, now: float) -> bool:
         if free and not flight.free_used:
             flight.free_used = True
             return True
         return pool.budget.withdraw(pool.spec.retries, now)
 
-    def _rejoin(self, flight: Flight, pool: Pool, out: list[Effect], now: float) -> None:
-        """Back for another attempt: at once where a seat is free, else beside the line. It was admitted before, so no
-        bound refuses it."""
-        model = flight.targets[flight.target].model
-        seat = pool.choose(flight.call, model, flight.tried, now)
-        if seat is not None:
-            self._send(flight, pool, seat, out, now)
-        elif pool.usable(model) or not self._next_target(flight, out, now):
-            self._enqueue(flight, pool, model, now)
-
-    def _next_usable(self, flight: Flight) -> int | None:
-        """The next fallback that has a usable replica."""
-        for index in range(flight.target + 1, len(flight.targets)):
-            pool = self._fleet.pools.get(flight.targets[index].pool)
-            if pool is not None and pool.usable(flight.targets[index].model):
-                return index
-        return None
-
-    def _next_target(self, flight: Flight, out: list[Effect], now: float) -> bool:
-        """Go on to the next fallback that has a usable replica; whether there was one."""
-        index = self._next_usable(flight)
-        if index is None:
-            return False
-        flight.target, flight.target_attempts, flight.spared = index, 0, 0
-        if self.trails is not None:
-            self.trails.moved(flight, "fallback", now)
-        self._rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)
-        return True
-
     def paused(self, call_id: str, out: list[Effect], now: float) -> None:
         """The pause before another attempt at a tried replica is over."""
-        flight = self._flights[call_id]
+        flight = self._books.flights[call_id]
         if now >= flight.deadline:
-            self._refuse(flight, flight.last or "queue_timeout", out, now)
+            self._exits.refuse(flight, flight.last or "queue_timeout", out, now)
             return
-        self._rejoin(flight, self._fleet.pools[flight.targets[flight.target].pool], out, now)
+        self._dispatch.rejoin(flight, self._fleet.pools[flight.targets[flight.target].pool], out, now)

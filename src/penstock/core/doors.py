@@ -1,35 +1,44 @@
-"""Doors: calls that their limits let in, keep waiting, or send away; and the way on. A part of the Gate.
+"""Doors: calls that their limits let in, keep waiting, or send away. A part of the Gate.
 
-Whether a call may pass, and what it holds then, is `limits`' arithmetic. Once it is in, it goes to a replica or into
-a line.
+Whether a call may pass, and what it holds then, is `limits`' arithmetic. What becomes of a call that is in is nobody's
+business here.
 """
 
-from abc import abstractmethod
+from collections.abc import Callable, Iterable
 
-from penstock.base.errors import Label
+from penstock.base.entries import Used
 from penstock.base.nouns import AccountView
-from penstock.base.rand import Rand
+from penstock.base.ports import Sheet
+from penstock.core.books import Books
 from penstock.core.catalog import Catalog
 from penstock.core.effects import Effect
 from penstock.core.events import Leased, LeaseLost
-from penstock.core.fleet import Alarm, Fleet
+from penstock.core.exits import Exits
+from penstock.core.fleet import Alarm
 from penstock.core.flight import Flight
 from penstock.core.limits.bars import Bar
 from penstock.core.limits.leases import TICK_S
+from penstock.core.limits.limits import Limits
 from penstock.core.limits.spec import LimitsSpec
-from penstock.core.pool import Pool
-from penstock.core.rivals import Rivals
 from penstock.core.timers import Timers
 
 
-class Doors(Rivals):
-    """The books, second chances, calls of which two attempts run, and calls that may not enter yet."""
+class Doors:
+    """Calls at the door, and those that may not enter yet."""
 
-    __slots__ = ("asking", "catalog", "freed")
+    __slots__ = ("_books", "_catalog", "_enter", "_exits", "_limits", "_timers", "asking", "freed")
 
-    def __init__(self, fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand) -> None:
-        super().__init__(fleet, timers, rand)
-        self.catalog = catalog
+    def __init__(
+        self, books: Books, timers: Timers[Alarm], limits: Limits, catalog: Catalog, exits: Exits,
+        enter: Callable[[Flight, list[Effect], float], None],
+    ) -> None:  # fmt: skip
+        """`enter`: what becomes of a call that has waited here and is in now."""
+        self._books = books
+        self._timers = timers
+        self._limits = limits
+        self._catalog = catalog
+        self._exits = exits
+        self._enter = enter
         self.freed = self._limits.freed
         """Tenants whose waiting calls may pass now: `let_in` asks, when a turn is over."""
         self.asking = self._limits.asking
@@ -38,6 +47,15 @@ class Doors(Rivals):
     def limit(self, spec: LimitsSpec | None) -> None:
         """These limits hold from now on."""
         self._limits.respec(spec)
+
+    def recall(self, used: Iterable[Used], served: Callable[[str], str]) -> None:
+        """So much of limits had been used before this process began."""
+        self._limits.recollection.take(used, served)
+        self._limits.recall()
+
+    def note_on(self, sheet: Sheet) -> None:
+        """See `Limits.note_on`."""
+        self._limits.note_on(sheet)
 
     # ===== limits that are shared with other processes =====
 
@@ -80,21 +98,21 @@ class Doors(Rivals):
 
     # ===== a call comes =====
 
-    def _too_fast(self, flight: Flight, client: str, out: list[Effect], now: float) -> bool:
+    def too_fast(self, flight: Flight, client: str, out: list[Effect], now: float) -> bool:
         """Count the call, whatever will answer it; whether its client sends too many, and is told so."""
         bar = self._limits.too_fast(flight.call, client, now)
         if bar is None:
             return False
-        if self.trails is not None:
-            self.trails.barred(flight, bar, False, now)
+        if self._books.trails is not None:
+            self._books.trails.barred(flight, bar, False, now)
         self._turn_away(flight, bar, out, now)
         return True
 
     def _turn_away(self, flight: Flight, bar: Bar, out: list[Effect], now: float) -> None:
         self._limits.leave(flight.call)
-        self._refuse_unheld(flight, bar.label, bar.detail(now), out, now, bar.retry_after_s(now))
+        self._exits.turn_away(flight, bar.label, bar.detail(now), out, now, bar.retry_after_s(now))
 
-    def _admit(self, flight: Flight, out: list[Effect], now: float) -> bool:
+    def admit(self, flight: Flight, out: list[Effect], now: float) -> bool:
         """Let the call in, or let it wait, or refuse it; whether it is in."""
         limits = self._limits
         if len(limits.room) and flight.targets and limits.room.busy(lane := limits.lane(flight)):
@@ -104,11 +122,12 @@ class Doors(Rivals):
         if bar is None:
             return True
         wait_s = self._patience_s(flight, bar)
-        waits = wait_s > 0 and self._waiting < self.max_waiting
-        if self.trails is not None:
-            self.trails.barred(flight, bar, waits, now)
+        waits = wait_s > 0 and self._books.waiting < self._books.max_waiting
+        if self._books.trails is not None:
+            self._books.trails.barred(flight, bar, waits, now)
         if waits:
-            self._bar(flight, bar, wait_s, now)
+            self._books.bar(flight, bar, wait_s, now)
+            self._watch_room(flight.call.tenant, now)
         else:
             self._turn_away(flight, bar, out, now)
         return False
@@ -116,16 +135,6 @@ class Doors(Rivals):
     @staticmethod
     def _patience_s(flight: Flight, bar: Bar) -> float:
         return bar.wait_s if flight.call.latency_s is None else min(bar.wait_s, flight.call.latency_s)
-
-    def _bar(self, flight: Flight, bar: Bar, wait_s: float, now: float) -> None:
-        flight.move("barred")
-        flight.bar = bar
-        flight.queued_at = now
-        self._flights[flight.call.id] = flight
-        self._waiting += 1
-        self._limits.room.push(flight, self._limits.lane(flight))
-        self._timers.set(("barred", flight.call.id), now + wait_s)
-        self._watch_room(flight.call.tenant, now)
 
     def _watch_room(self, tenant: str, now: float) -> None:
         """Ask again when a window may let the first of its lanes pass, though no fact about calls tells of it."""
@@ -162,14 +171,14 @@ class Doors(Rivals):
 
     def _try(self, flight: Flight, out: list[Effect], now: float) -> bool:
         """Ask once more for a call that waits; whether its place is free now."""
-        flight.targets = self.catalog.targets(flight.call)
+        flight.targets = self._catalog.targets(flight.call)
         bar = self._limits.hold(flight, now)
         if bar is None:
-            self._unbar(flight, now)
+            self._books.unbar(flight, now)
             flight.move("new")
             flight.bar = None
-            if self.trails is not None:
-                self.trails.let_in(flight, now)
+            if self._books.trails is not None:
+                self._books.trails.let_in(flight, now)
             self._enter(flight, out, now)
             return True
         if bar.wait_s > 0:
@@ -186,7 +195,7 @@ class Doors(Rivals):
 
     def barred_for_long(self, call_id: str, out: list[Effect], now: float) -> None:
         """It has waited as long as it may."""
-        flight = self._flights[call_id]
+        flight = self._books.flights[call_id]
         lane, bar = flight.lane, flight.bar
         assert lane is not None
         assert bar is not None
@@ -197,44 +206,4 @@ class Doors(Rivals):
             self._send_away(flight, next(known, bar), out, now)
 
     def _send_away(self, flight: Flight, bar: Bar, out: list[Effect], now: float) -> None:
-        self._refuse(flight, bar.label, out, now, bar.detail(now), retry_after_s=bar.retry_after_s(now))
-
-    # ===== on to a replica, or into a line =====
-
-    @abstractmethod
-    def _enter(self, flight: Flight, out: list[Effect], now: float) -> None:
-        """It is in: who answers it?"""
-
-    def _dispatch(self, flight: Flight, out: list[Effect], now: float) -> None:
-        """Send a new call, or let it wait; the first target that can do either now has it."""
-        targets = flight.targets
-        for index, (name, model) in enumerate(targets):
-            pool = self._fleet.pools[name]
-            if pool.may_pass(flight.call, model, now):
-                seat = pool.take(flight, model, now)
-                if seat is not None:
-                    flight.target = index
-                    self._send(flight, pool, seat, out, now)
-                    return
-            if pool.usable(model) and self._wait(flight, index, pool, now) is None:
-                if pool.fair.kept:  # whoever was kept from a free seat may have it by now
-                    self.serve(name, out, now)
-                return
-        refusal = self._wait(flight, 0, self._fleet.pools[targets[0].pool], now)
-        if refusal is not None:
-            self._refuse(flight, refusal, out, now)
-
-    def _wait(self, flight: Flight, target: int, pool: Pool, now: float) -> Label | None:
-        """Join the line of a target; why not, if it is full."""
-        model = flight.targets[target].model
-        refusal: Label | None = "queue_full" if self._waiting >= self.max_waiting else None
-        refusal = refusal or pool.refusal(flight, model, now)
-        if refusal is None and pool.refuses(flight.call, now):
-            refusal = "saturated"
-        if refusal is not None:
-            if self.trails is not None:
-                self.trails.refused(flight, pool, model, refusal, self._waiting, now)
-            return refusal
-        flight.target = target
-        self._enqueue(flight, pool, model, now)
-        return None
+        self._exits.refuse(flight, bar.label, out, now, bar.detail(now), retry_after_s=bar.retry_after_s(now))

@@ -158,6 +158,20 @@ class Flight:
         self.number, self.seat, self.sent_at = rival
         return other
 
+    def hand_over(self, heir: "Flight") -> None:
+        """The heir has its attempts from now on, and all that they have been through."""
+        heir.move(self.state)
+        heir.targets, heir.target = self.targets, self.target
+        heir.target_attempts, heir.spared = self.target_attempts, self.spared
+        heir.attempt, heir.number, heir.seat, heir.sent_at = self.attempt, self.number, self.seat, self.sent_at
+        heir.rival, heir.hedge, heir.hedged = self.rival, self.hedge, self.hedged
+        heir.tried, heir.free_used, heir.last = self.tried, self.free_used, self.last
+        heir.cached, heir.expected, heir.flow, heir.deadline = self.cached, self.expected, self.flow, self.deadline
+        self.attempt = 0  # who reads both rows would count its attempts, and what was relayed of them, twice
+        self.seat = self.rival = self.flow = None
+        self.hedge = ""
+        self.move("given")
+
     def row(
         self, outcome: str, status: int, usage: Usage | None, relayed_tokens: int, replica: str, now: float,
         billed: Usage | None = None,

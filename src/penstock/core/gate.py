@@ -55,25 +55,27 @@ class Gate:
         self._fleet = Fleet(self._timers, rand)
         self.spec = spec
         self.catalog = Catalog(spec, {})
-        self._calls = Calls(self._fleet, self._timers, self.catalog, rand)
+        calls = self._calls = Calls(self._fleet, self._timers, self.catalog, rand)
+        self._books = calls.books
+        self._doors = calls.doors
         self._respec(spec)
         self._handlers: dict[type, Callable[[Any, list[Effect], float], None]] = {
-            Arrived: self._calls.arrived,
-            Began: self._calls.began,
-            Ended: self._calls.ended,
-            Failed: self._calls.failed,
-            ClientGone: self._calls.client_gone,
-            LookedUp: self._calls.looked_up,
-            Compared: self._calls.compared,
-            Invalidated: self._calls.invalidated,
+            Arrived: calls.arrived,
+            Began: calls.began,
+            Ended: calls.ended,
+            Failed: calls.failed,
+            ClientGone: calls.client_gone,
+            LookedUp: calls.looked_up,
+            Compared: calls.compared,
+            Invalidated: calls.answers.invalidated,
             FleetSeen: self._fleet_seen,
             Probed: self._probed,
             Observed: self._observed,
             Metered: self._metered,
             Listed: self._listed,
             Benched: self._benched,
-            Leased: self._calls.leased,
-            LeaseLost: self._calls.lease_lost,
+            Leased: self._doors.leased,
+            LeaseLost: self._doors.lease_lost,
             Recalled: self._recalled,
             Reconfigured: self._reconfigured,
             Woke: self._woke,
@@ -85,10 +87,10 @@ class Gate:
         """See `base.machine.Machine`."""
         out: list[Effect] = []
         self._handlers[type(event)](event, out, now)
-        if self._calls.freed:
+        if self._doors.freed:
             self._calls.let_in(out, now)
-        if self._calls.asking:
-            self._calls.lease(out, now)
+        if self._doors.asking:
+            self._doors.lease(out, now)
         return out
 
     def next_wake(self) -> float | None:
@@ -98,7 +100,7 @@ class Gate:
     def note_on(self, sheet: Sheet) -> None:
         """Note there what calls spend of shared limits, from before the first call on: others can read it should this
         process die."""
-        self._calls.note_on(sheet)
+        self._doors.note_on(sheet)
 
     # ===== for people =====
 
@@ -125,11 +127,11 @@ class Gate:
 
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used, where there are limits."""
-        return self._calls.accounts(now)
+        return self._doors.accounts(now)
 
     def cached(self) -> CacheView | None:
         """The cache as it stands; None: there is none."""
-        return self._calls.cache_view()
+        return self._calls.answers.view()
 
     def pool(self, name: str) -> Pool:
         """A pool itself, for who wants to try another strategy than there is a name for. Raises KeyError."""
@@ -137,11 +139,11 @@ class Gate:
 
     def trails(self) -> Iterable[Trail]:
         """The ways of the last calls that are over, the last first."""
-        return () if self._calls.trails is None else self._calls.trails.newest()
+        return () if self._books.trails is None else self._books.trails.newest()
 
     def trail(self, id: str, now: float) -> Trail | None:
         """The way of a call, by its id or its client's, whether it goes on or is over; None: not remembered."""
-        flight, trails = self._calls.find(id), self._calls.trails
+        flight, trails = self._books.find(id), self._books.trails
         if trails is None:
             return None
         return trails.find(id) if flight is None else trails.live(flight, now)
@@ -152,7 +154,7 @@ class Gate:
 
     def counts(self) -> dict[str, int]:
         """What calls hold right now; all zero when none is in flight."""
-        return self._calls.counts()
+        return self._books.counts()
 
     def ready(self) -> bool:
         """Whether at least one replica could serve a call now."""
@@ -163,15 +165,15 @@ class Gate:
     def _fleet_seen(self, event: FleetSeen, out: list[Effect], now: float) -> None:
         self._fleet.seen(event.replicas, out, now)
         self._recatalog()
-        self._calls.serve_all(out, now)
+        self._calls.dispatch.serve_all(out, now)
 
     def _probed(self, event: Probed, out: list[Effect], now: float) -> None:
         if self._fleet.probed(event.replica, event.ok, now):
-            self._calls.serve_all(out, now)
+            self._calls.dispatch.serve_all(out, now)
 
     def _observed(self, event: Observed, out: list[Effect], now: float) -> None:
         if self._fleet.observed(event.replica, event.stats, now):
-            self._calls.serve_all(out, now)
+            self._calls.dispatch.serve_all(out, now)
 
     def _metered(self, event: Metered, out: list[Effect], now: float) -> None:
         self._fleet.metered(event.replica, event.gpus, now)
@@ -179,23 +181,23 @@ class Gate:
     def _listed(self, event: Listed, out: list[Effect], now: float) -> None:
         if self._fleet.listed(event.replica, event.models, now):
             self._recatalog()
-            self._calls.serve_all(out, now)
+            self._calls.dispatch.serve_all(out, now)
 
     def _benched(self, event: Benched, out: list[Effect], now: float) -> None:
         pool = self._fleet.benched(event, now)
         if pool is not None:
-            self._calls.serve(pool, out, now)
+            self._calls.dispatch.serve(pool, out, now)
 
     def _recatalog(self) -> None:
         pools = self._fleet.pools
         listed = {name: pool.models() for name, pool in pools.items()}
         settled = [name for name, pool in pools.items() if pool.settled()]
-        self.catalog = self._calls.catalog = Catalog(self.spec, listed, settled)
+        self.catalog.respec(self.spec, listed, settled)
 
     # ===== settings and time =====
 
     def _recalled(self, event: Recalled, out: list[Effect], now: float) -> None:
-        self._calls.recall(event.used, self.served)
+        self._doors.recall(event.used, self.served)
 
     def served(self, name: str) -> str:
         """The name by which limits know a model that a client may name otherwise."""
@@ -210,56 +212,39 @@ class Gate:
             else:
                 pools[pool.name] = Pool(pool, self._rand.child(pool.name))
         self.spec = spec
-        self._calls.max_waiting = spec.max_waiting
-        self._calls.limit(spec.limits)
-        self._calls.respec_cache(spec.cache, spec.shared_cache)
+        self._books.max_waiting = spec.max_waiting
+        self._doors.limit(spec.limits)
+        self._calls.answers.respec(spec.cache, spec.shared_cache)
         self._remember(spec.explain)
 
     def _remember(self, spec: ExplainSpec) -> None:
         """Keep the ways of so many calls from now on."""
-        trails = self._calls.trails
+        trails = self._books.trails
         if not spec.calls:
             trails = None
         elif trails is None:
             trails = Trails(spec)
         else:
             trails.spec = spec
-        self._calls.trails = trails
+        self._books.trails = trails
         for pool in self._fleet.pools.values():
             pool.take_notes(trails.notes if trails is not None else None)
 
     def _reconfigured(self, event: Reconfigured, out: list[Effect], now: float) -> None:
-        waiting = self._calls.lift_waiting(now)
+        waiting = self._calls.lift_waiting(out, now)
         self._respec(event.spec)
-        self._calls.recached(out)
-        self._calls.give_leases_back(out, now)
+        self._calls.answers.drop(out)
+        self._doors.give_leases_back(out, now)
         self._fleet.keep_pools({pool.name for pool in event.spec.pools}, out, now)
         self._recatalog()
         for flight in waiting:
             self._calls.readmit(flight, out, now)
-        self._calls.serve_all(out, now)
+        self._calls.dispatch.serve_all(out, now)
 
     def _woke(self, event: Woke, out: list[Effect], now: float) -> None:
         room = False
         for at, (what, whom) in self._timers.due(now):
-            if what == "wait":
-                self._calls.waited(whom, out, now)
-            elif what == "pause":
-                self._calls.paused(whom, out, now)
-            elif what == "hedge":
-                self._calls.hedge(whom, out, now)
-            elif what == "gather":
-                self._calls.gathered(whom, out, now)
-            elif what == "barred":
-                self._calls.barred_for_long(whom, out, now)
-            elif what == "room":
-                self._calls.rang(whom)
-            elif what == "leases":
-                self._calls.look_at_leases(now)
-            elif what == "held":
-                self._calls.serve(whom, out, now)
-                self._calls.watch_held(whom, now)
-            else:
+            if not self._calls.rang(what, whom, out, now):
                 room = self._fleet.rang(what, whom, out, at, now) or room
         if room:
-            self._calls.serve_all(out, now)
+            self._calls.dispatch.serve_all(out, now)

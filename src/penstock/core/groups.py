@@ -10,17 +10,16 @@ are of one tenant and one priority, so fairness and priorities are not touched. 
 well, each of its calls is tried alone: one bad input does not cost its neighbours anything but time.
 """
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
-from penstock.base.errors import REFUSALS
 from penstock.base.nouns import Call
-from penstock.base.rand import Rand
-from penstock.core.catalog import Catalog
-from penstock.core.effects import Aboard, Carry, Effect
-from penstock.core.events import Ended, Failed
+from penstock.core.books import Books
+from penstock.core.effects import Carry, Effect
+from penstock.core.events import Ended
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight, Kind, Ride
-from penstock.core.given import Given
 from penstock.core.load import Seat
 from penstock.core.spec import BatchingSpec
 from penstock.core.timers import Timers
@@ -29,19 +28,26 @@ PREFIX = "group/"
 """Of a group's id; the id of its first call follows."""
 
 
-class Groups(Given):
-    """The books, second chances, doors, answers of others, and calls that go together."""
+class Groups:
+    """Who waits for whom, and who goes with whom."""
 
-    __slots__ = ("_kinds",)
+    __slots__ = ("_books", "_fleet", "_go", "_kinds", "_timers")
 
-    def __init__(self, fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand) -> None:
-        super().__init__(fleet, timers, catalog, rand)
+    def __init__(
+        self, books: Books, fleet: Fleet, timers: Timers[Alarm], go: Callable[[Flight, list[Effect], float], None]
+    ) -> None:
+        """`go` sends a call or a group on its way. (It is handed in, because a call that cannot go ends, and of each
+        end these have to hear.)"""
+        self._books = books
+        self._fleet = fleet
+        self._timers = timers
+        self._go = go
         self._kinds: dict[tuple[object, ...], Kind] = {}
         """Those of which a call is here."""
 
     # ===== a call comes =====
 
-    def _gather(self, flight: Flight, ride: Ride, out: list[Effect], now: float) -> bool:
+    def gather(self, flight: Flight, ride: Ride, out: list[Effect], now: float) -> bool:
         """Let the call wait for others of its kind; False: it goes at once, alone."""
         pool, model = flight.targets[0]
         spec = self._fleet.pools[pool].spec.batching
@@ -68,9 +74,21 @@ class Groups(Given):
 
     def gathered(self, call_id: str, out: list[Effect], now: float) -> None:
         """The first of a kind has waited long enough for others."""
-        ride = self._flights[call_id].ride
+        ride = self._books.flights[call_id].ride
         if ride is not None and ride.kind is not None:
             self._depart(ride.kind, out, now)
+
+    def scratch(self, flight: Flight) -> None:
+        """It waits for others no more."""
+        ride = flight.ride
+        assert ride is not None
+        kind = ride.kind
+        assert kind is not None
+        flight.ride = None
+        first = kind.forming[0]
+        kind.forming.remove(flight)
+        if flight is first and (at := self._timers.cancel_at(("gather", flight.call.id))) is not None and kind.forming:
+            self._timers.set(("gather", kind.forming[0].call.id), at)
 
     def _depart(self, kind: Kind, out: list[Effect], now: float) -> None:
         """Those that have gathered go, together if there are several."""
@@ -81,81 +99,49 @@ class Groups(Given):
             flight.queue_s += now - flight.queued_at
         if len(flights) == 1:
             flights[0].move("new")
-            self._dispatch(flights[0], out, now)
+            self._go(flights[0], out, now)
             return
+        books = self._books
         carrier = _group(flights, kind, now)
-        self._flights[carrier.call.id] = carrier
+        books.flights[carrier.call.id] = carrier
         for flight in flights:
             assert flight.ride is not None
             flight.move("aboard")
             flight.ride.kind, flight.ride.carrier = None, carrier
-            if self.trails is not None:
-                self.trails.joined(flight, carrier.call.id, len(flights), now)
-        self._dispatch(carrier, out, now)
+            if books.trails is not None:
+                books.trails.joined(flight, carrier.call.id, len(flights), now)
+        self._go(carrier, out, now)
 
-    # ===== a group on its way =====
+    # ===== who gets off =====
 
-    def _load(self, flight: Flight, out: list[Effect], now: float) -> None:
-        ride = flight.ride
-        if ride is not None and ride.riders is not None:
-            rates = self._limits.goes
-            aboard = [
-                Aboard(rider.call.id, rider.queue_s + flight.queue_s, None if rider.hold is None else rates(rider, now))
-                for rider in ride.riders
-            ]
-            out.append(Carry(flight.call.id, tuple(aboard)))
-
-    def _arrived_together(self, event: Ended, out: list[Effect], now: float) -> None:
-        """An answer was split, and this call has its part. (Any other fact about a call that has no seat comes too late
-        and means nothing.)"""
-        flight = self._flights.get(event.id)
+    def arrived(self, event: Ended) -> Seat | None:
+        """An answer was split, and this call has its part: it has got off. Where it was worked on; None: it is on no
+        such way, so the fact comes too late and means nothing."""
+        flight = self._books.flights.get(event.id)
         carrier = None if flight is None or flight.ride is None else flight.ride.carrier
         if flight is None or carrier is None or carrier.seat is None or carrier.number != event.attempt:
-            return
-        seat = carrier.seat
+            return None
         self._take_off(flight, carrier)
-        flight.began = now
-        self._over(flight, "ok", event.status, event.usage, event.relayed_tokens, out, now, seat.id)
+        return carrier.seat
 
-    def _get_off(self, flight: Flight, out: list[Effect], now: float) -> Seat | None:
-        """Its client has left: its part is not wanted, and nothing of the group where it was the last. The seat where
-        it was worked on."""
+    def get_off(self, flight: Flight) -> tuple[Flight, bool]:
+        """Its client has left: its part is not wanted. The group that it went with, and whether that is empty now."""
         carrier = flight.ride.carrier if flight.ride is not None else None
         assert carrier is not None
-        seat = carrier.seat
         self._take_off(flight, carrier)
-        assert carrier.ride is not None
-        if not carrier.ride.riders:
-            self._stop_all(carrier, out, now)
-            self._unload(carrier, out, now)
-        return seat
+        return carrier, not _aboard(carrier)
 
-    def _each_alone(self, carrier: Flight, event: Failed, out: list[Effect], now: float) -> bool:
-        """A group's attempt has failed: each of its calls goes alone, at once, unless no engine has seen it: then it is
-        tried again like a call. Whether that is settled here."""
-        ride, row = carrier.ride, REFUSALS[event.label]
-        if ride is None or ride.riders is None or (row.unsent and carrier.began is None):
-            return False
-        pool = self._fleet.pools.get(carrier.targets[carrier.target].pool)
-        at_replica_s = now - carrier.sent_at
-        for rider in self._unload(carrier, out, now):
-            rider.deadline += at_replica_s
-            if row.blames_replica:
-                rider.last = event.label
-            if pool is None:
-                self._refuse(rider, event.label, out, now)
-            else:
-                self._rejoin(rider, pool, out, now)
-        return True
-
-    # ===== a group, or a call of a kind, is over =====
+    def disband(self, carrier: Flight, out: list[Effect], now: float) -> list[Flight]:
+        """The group is over and holds nothing any more; those that were aboard, each with what it has been through."""
+        riders = list(_aboard(carrier))
+        for rider in riders:
+            self._take_off(rider, carrier)
+        self.leave(carrier, out, now)
+        return riders
 
     def _take_off(self, rider: Flight, carrier: Flight) -> None:
         """It goes with the group no more, and has been through what the group has."""
-        assert rider.ride is not None
-        assert carrier.ride is not None
-        assert carrier.ride.riders is not None
-        carrier.ride.riders.remove(rider)
+        _aboard(carrier).remove(rider)
         rider.ride = None
         rider.attempt = rider.number = carrier.attempt
         rider.targets, rider.target = carrier.targets, carrier.target
@@ -163,28 +149,20 @@ class Groups(Given):
         rider.tried, rider.free_used = carrier.tried, carrier.free_used
         rider.queue_s += carrier.queue_s
         rider.sent_at = carrier.sent_at
-        if self.trails is not None:
-            self.trails.shared(rider, carrier)
+        if self._books.trails is not None:
+            self._books.trails.shared(rider, carrier)
 
-    def _unload(self, carrier: Flight, out: list[Effect], now: float) -> list[Flight]:
-        self._let_go(carrier, out, now)
-        ride = carrier.ride
-        assert ride is not None
-        assert ride.riders is not None
-        riders = list(ride.riders)
-        for rider in riders:
-            self._take_off(rider, carrier)
-        self._leave(carrier, out, now)
-        return riders
+    # ===== a group, or a call of a kind, is over =====
 
-    def _leave(self, flight: Flight, out: list[Effect], now: float) -> bool:
+    def leave(self, flight: Flight, out: list[Effect], now: float) -> bool:
+        """It is over: those who wait for it need not any more. Whether it was a group, which has no row."""
         ride = flight.ride
         assert ride is not None
         flight.ride = None
         riders, kind = ride.riders, ride.kind
         if riders is not None:
             flight.move("over")
-            del self._flights[flight.call.id]
+            del self._books.flights[flight.call.id]
             out.append(Carry(flight.call.id))
         if kind is not None:
             kind.out -= 1
@@ -195,16 +173,12 @@ class Groups(Given):
                     del self._kinds[kind.key]
         return riders is not None
 
-    def _scratch(self, flight: Flight) -> None:
-        ride = flight.ride
-        assert ride is not None
-        kind = ride.kind
-        assert kind is not None
-        flight.ride = None
-        first = kind.forming[0]
-        kind.forming.remove(flight)
-        if flight is first and (at := self._timers.cancel_at(("gather", flight.call.id))) is not None and kind.forming:
-            self._timers.set(("gather", kind.forming[0].call.id), at)
+
+def _aboard(carrier: Flight) -> list[Flight]:
+    """Those that go with this group."""
+    assert carrier.ride is not None
+    assert carrier.ride.riders is not None
+    return carrier.ride.riders
 
 
 def _suits(call: Call, model: str, spec: BatchingSpec) -> bool:
