@@ -60,6 +60,13 @@ def gate(*pools: PoolSpec, seed: int = 1, **fields: Any) -> Gate:
     return Gate(GateSpec(pools=pools or (pool(),), **fields), Rand(seed))
 
 
+def two_pools(**fields: Any) -> Gate:
+    """`main` serves m, `spare` serves n, and m falls back to n."""
+    made = gate(pool(**fields), pool("spare", models=("n",)), fallback={"m": ("n",)})
+    made.on(FleetSeen((replica("a"), replica("s", pool="spare"))), 0.0)
+    return made
+
+
 def house(*ids: str, seats: int = 1, **fields: Any) -> Gate:
     """A Gate of the pool `main` with these replicas in it; `fields` are the pool's."""
     made = gate(pool(**fields))

@@ -1,6 +1,6 @@
 """Playbooks of failed attempts: which may be followed by another, where, when, and within which budget."""
 
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -25,6 +25,7 @@ from tests.core.playbook import (
     send,
     sends,
     tell,
+    two_pools,
 )
 
 UPSTREAM: list[Label] = [label for label in get_args(Label) if REFUSALS[label].type == "upstream_error"]
@@ -287,38 +288,6 @@ def test_a_replicas_retry_after_reaches_the_client() -> None:
 # ===== fallback =====
 
 
-def two_pools(**fields: Any) -> Gate:
-    """`main` serves m, `spare` serves n, and m falls back to n."""
-    made = gate(pool(**fields), pool("spare", models=("n",)), fallback={"m": ("n",)})
-    made.on(FleetSeen((replica("a"), replica("s", pool="spare"))), 0.0)
-    return made
-
-
-def test_a_call_falls_back_where_its_model_has_no_usable_replica() -> None:
-    """With the first pool down the call goes to the fallback at once, under the fallback's model name."""
-    machine = gate(pool(), pool("spare", models=("n",)), fallback={"m": ("n",)})
-    machine.on(FleetSeen((replica("s", pool="spare"),)), 0.0)
-    assert machine.on(arrived("c1"), 0.0) == [send("c1", 1, "s", "n")]
-    assert machine.on(arrived("c2"), 0.0) == []
-    assert [view.queued for view in machine.pools(0.0)] == [0, 1]
-
-
-def test_a_call_waits_for_its_own_model_while_a_replica_of_it_is_usable() -> None:
-    """A busy first choice is waited for; the fallback is not for impatience."""
-    machine = two_pools()
-    tell(machine, arrived("c1"), arrived("c2"), now=0.0)
-    assert [view.queued for view in machine.pools(0.0)] == [1, 0]
-
-
-def test_a_full_first_choice_falls_back() -> None:
-    """Where the first choice's queue is full the fallback takes the call."""
-    machine = two_pools(queue=QueueSpec(max=1))
-    assert tell(machine, arrived("c1"), arrived("c2"), arrived("c3"), now=0.0) == [
-        send("c1", 1, "a"),
-        send("c3", 1, "s", "n"),
-    ]
-
-
 def test_a_call_that_failed_all_its_attempts_goes_on_to_the_fallback() -> None:
     """After the last attempt at its model a retryable call gets its attempts at the fallback, and the row says so."""
     machine = two_pools(retries=RetrySpec(attempts=1))
@@ -345,31 +314,11 @@ def test_the_last_failure_is_told_when_the_fallback_is_down_too() -> None:
     assert refusals(machine.on(Failed("c1", 1, "upstream_5xx"), 1.0)) == [("c1", "upstream_5xx", 502)]
 
 
-def test_where_nobody_can_serve_the_call_waits_for_its_first_choice() -> None:
-    """With every target down the call waits for its own model, and is sent when that comes up."""
-    machine = gate(pool(), pool("spare", models=("n",)), fallback={"m": ("n",)})
-    machine.on(arrived("c1"), 0.0)
-    assert machine.on(fleet("a"), 1.0) == [send("c1", 1, "a", queue_s=1.0)]
-
-
 def test_a_paused_call_whose_pool_went_down_goes_to_the_fallback() -> None:
     """When the pause before another attempt is over and no replica of the model is usable any more, the fallback is."""
     machine = two_pools(retries=RetrySpec(attempts=3, backoff_s=1.0, jitter=0.0), breaker=BreakerSpec(failures=1))
     machine.on(arrived("c1"), 0.0)
     assert machine.on(Failed("c1", 1, "connect_refused"), 0.5) == [send("c1", 2, "s", "n")]
-
-
-def test_a_call_that_waited_in_vain_goes_to_a_fallback_that_has_come_up() -> None:
-    """At the end of the wait for a model without any usable replica, a fallback that can serve meanwhile does."""
-    main = pool(breaker=BreakerSpec(failures=1, open_s=1000.0), retries=RetrySpec(attempts=1))
-    machine = gate(main, pool("spare", models=("n",)), fallback={"m": ("n",)})
-    machine.on(fleet("a"), 0.0)
-    tell(machine, arrived("c0"), Failed("c0", 1, "upstream_5xx"), now=0.0)
-    machine.on(arrived("c1"), 0.0)
-    assert machine.on(FleetSeen((replica("a"), replica("s", pool="spare"))), 1.0) == []
-    assert machine.on(Woke(), 10.0) == [send("c1", 1, "s", "n", queue_s=10.0)]
-    machine.on(Ended("c1", 1, 200), 11.0)
-    assert nothing_held(machine)
 
 
 # ===== jitter and determinism =====

@@ -6,7 +6,10 @@ import pytest
 
 from penstock.core.catalog import Target
 from penstock.core.flight import MOVES, Flight, State
-from tests.core.playbook import USED, call, record
+from penstock.core.health import Health
+from penstock.core.load import Seat
+from penstock.core.spec import BreakerSpec, ProbeSpec
+from tests.core.playbook import USED, call, record, replica
 
 
 def test_every_state_has_its_row_in_the_table() -> None:
@@ -58,3 +61,25 @@ def test_a_row_counts_from_the_arrival() -> None:
 def test_a_row_without_a_target_has_no_pool() -> None:
     """A call for an unknown model was meant for no pool."""
     assert Flight(call(), (), 0.0).row("model_not_found", 404, None, 0, "", 0.0).pool == ""
+
+
+def test_an_heir_has_the_attempts_and_remains_itself() -> None:
+    """What the attempts of a call have been through is the heir's, with their state and their seat; who it is, when it
+    came and how long it waited stays its own. The other one ends as one that was given an answer."""
+    flight, heir = Flight(call("c1"), (Target("main", "m"),), 1.0), Flight(call("c2"), (Target("spare", "n"),), 2.0)
+    seat, failed = Seat(replica("a"), Health(BreakerSpec(), ProbeSpec(), 1), 0), frozenset({"b"})
+    flight.seat, flight.attempt, flight.number, flight.target_attempts, flight.spared = seat, 3, 3, 3, 1
+    flight.tried, flight.last, flight.free_used, flight.hedge, flight.hedged = failed, "upstream_5xx", True, "won", 3
+    flight.sent_at, flight.deadline, flight.expected, flight.queue_s = 5.0, 31.0, 64.0, 4.0
+    flight.move("sent")
+    heir.queue_s = 0.5
+    heir.move("given")
+    flight.hand_over(heir)
+    assert (heir.state, heir.seat, heir.attempt, heir.number, heir.target_attempts) == ("sent", seat, 3, 3, 3)
+    assert (heir.spared, heir.tried, heir.last, heir.free_used) == (1, failed, "upstream_5xx", True)
+    assert (heir.hedge, heir.hedged, heir.sent_at, heir.deadline, heir.expected) == ("won", 3, 5.0, 31.0, 64.0)
+    assert heir.targets == flight.targets
+    assert (heir.call.id, heir.arrived, heir.queue_s) == ("c2", 2.0, 0.5)
+    left: State = flight.state
+    assert (left, flight.attempt, flight.hedge) == ("given", 0, "")
+    assert flight.running() == []
