@@ -7,7 +7,8 @@ from penstock.core.shed import saturation
 
 def pool_view(pool: Pool, now: float) -> PoolView:
     """A pool as it stands."""
-    waiting = [line.head_at() for line in pool.lines.values()]
+    pinned = () if pool.pins is None else pool.pins.lines.values()
+    waiting = [line.head_at() for line in (*pool.lines.values(), *pinned)]
     return PoolView(
         name=pool.spec.name,
         strategy=str(pool.spec.strategy.__struct_config__.tag),
