@@ -206,6 +206,16 @@ def test_a_reserve_costs_what_it_may_and_then_rests() -> None:
     assert taken[11:] == [4] * 49
 
 
+def test_asking_who_is_capped_keeps_nobody() -> None:
+    """It is asked for explanations, which decide nothing: only what a tenant is really kept from is noted as kept."""
+    gate = house("a", "b", seats=2, queue=HALF)
+    tell(gate, arrived("o0", tenant="other"), *[arrived(f"f{n}", tenant="flood") for n in range(2)], now=0.0)
+    fair = gate._fleet.pools["main"].fair
+    assert not fair.kept
+    assert (fair.capped("flood"), fair.capped("other"), fair.capped("nobody")) == (True, False, False)
+    assert not fair.kept
+
+
 def test_one_tenant_alone_is_never_asked_what_it_holds() -> None:
     """Until a second tenant sends something the pool keeps nobody from anything, though seats are counted all the
     while, and once the other is gone that is so again."""

@@ -67,9 +67,8 @@ class Flow:
         """Seats that it holds."""
         self._fair = fair
 
-    @property
-    def capped(self) -> bool:
-        """It holds all the seats that it may for now, and is kept from more."""
+    def kept(self) -> bool:
+        """Whether it would have a seat now and is kept from it, because it holds all that it may."""
         fair = self._fair
         return fair.caps and fair.keep(self)
 
@@ -173,9 +172,9 @@ class Fair:
         return output if most is None or most > output else most
 
     def capped(self, tenant: str) -> bool:
-        """Whether it was kept from more seats when it was last looked at, because it has its share."""
+        """Whether a tenant holds all the seats that it may, as of when it was last looked at. Keeps it from none."""
         flow = self._flows.get(tenant) if self.caps else None
-        return flow is not None and flow.capped
+        return flow is not None and self.is_capped(flow)
 
     def standing(self, tenant: str) -> tuple[float, float]:
         """How far a tenant's account is above (or below) where the pool has come, and its weight."""

@@ -138,7 +138,7 @@ class Band:
             place = None if lane is None else lane.entry
             if lane is None or place is None or place[1] != entry[1]:
                 heappop(heap)
-            elif flow.capped:
+            elif flow.kept():
                 heappop(heap)
                 lane.entry = None
                 self._parked.append(flow)
@@ -155,7 +155,7 @@ class Band:
             lane = self.lanes.get(flow.tenant)
             if lane is None or lane.entry is not None:
                 continue  # it left, or has begun to wait again
-            if flow.capped:
+            if flow.kept():
                 self._parked.append(flow)
             else:
                 self.join(flow, lane)
