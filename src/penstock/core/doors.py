@@ -78,12 +78,12 @@ class Doors:
     def leased(self, event: Leased, out: list[Effect], now: float) -> None:
         """The store has answered."""
         if self._limits.leases is not None:
-            self.freed += self._limits.leases.heard(event, now)
+            self.freed.extend(self._limits.leases.heard(event, now))
 
     def lease_lost(self, event: LeaseLost, out: list[Effect], now: float) -> None:
         """It has not."""
         if self._limits.leases is not None:
-            self.freed += self._limits.leases.lost(event, now)
+            self.freed.extend(self._limits.leases.lost(event, now))
 
     def give_leases_back(self, out: list[Effect], now: float) -> None:
         """Limits may have ceased to be shared."""

@@ -21,7 +21,7 @@ from penstock.core.spec import QueueSpec, StickySpec
 class Pins:
     """Which replica a call is pinned to, and the calls that wait for theirs."""
 
-    __slots__ = ("_around", "_by_model", "_hash_wait_s", "_queue", "_session_wait_s", "_sticky", "lines", "stale")
+    __slots__ = ("_around", "_hash_wait_s", "_pipeline", "_queue", "_session_wait_s", "_sticky", "lines", "stale")
 
     def __init__(self, spec: StickySpec | None, sticky: Sticky | None, pipeline: Pipeline, queue: QueueSpec) -> None:
         self._sticky = sticky
@@ -29,7 +29,7 @@ class Pins:
         """None: a session is a preference only."""
         self._around: Around | None = pipeline.placer
         self._hash_wait_s = self._around.pin_wait_s if self._around is not None else None
-        self._by_model = pipeline
+        self._pipeline = pipeline
         self._queue = queue
         self.lines: dict[Seat, Line] = {}
         self.stale = False
@@ -67,7 +67,7 @@ class Pins:
             self._sticky.forget(self._named(call, model), seat)
 
     def _named(self, call: Call, model: str) -> Call:
-        return replace(call, model=model) if self._by_model.by_model and call.model != model else call
+        return replace(call, model=model) if self._pipeline.by_model and call.model != model else call
 
     # ===== lines =====
 
