@@ -27,11 +27,11 @@ class Books:
 
     __slots__ = ("_fleet", "_limits", "_timers", "flights", "max_waiting", "trails", "waiting")
 
-    def __init__(self, fleet: Fleet, timers: Timers[Alarm], limits: Limits) -> None:
+    def __init__(self, flights: dict[str, Flight], fleet: Fleet, timers: Timers[Alarm], limits: Limits) -> None:
         self._fleet = fleet
         self._timers = timers
         self._limits = limits
-        self.flights: dict[str, Flight] = fleet.flights
+        self.flights = flights
         """Every call between its arrival and its end, and every group of calls, by id."""
         self.waiting = 0
         """Calls in the lines of all pools, and before limits."""

@@ -43,11 +43,14 @@ class Calls:
         "dispatch", "doors",
     )  # fmt: skip
 
-    def __init__(self, fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand) -> None:
+    def __init__(
+        self, flights: dict[str, Flight], fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand
+    ) -> None:
+        """`flights`: the table of calls in flight, empty yet."""
         self._fleet = fleet
         self._catalog = catalog
         limits = self._limits = Limits()
-        books = self.books = Books(fleet, timers, limits)
+        books = self.books = Books(flights, fleet, timers, limits)
         self.answers = Answers(limits)
         self._groups = Groups(books, fleet, timers, self._go)
         exits = self._exits = Exits(books, fleet, limits, self._groups, self.answers)

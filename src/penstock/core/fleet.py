@@ -4,6 +4,7 @@ Takes the facts that are about replicas rather than calls. Whoever asks it somet
 room may have appeared, because then waiting calls must be looked at again.
 """
 
+from collections.abc import Mapping
 from random import Random
 
 from penstock.base.nouns import WITHOUT_STATS, EngineStats, GpuReading, Replica, ReplicaView
@@ -33,17 +34,17 @@ SPREAD = 0.1
 class Fleet:
     """All seats, by id and by pool."""
 
-    __slots__ = ("_count", "_leaving", "_rng", "_timers", "benches", "flights", "pools", "seats")
+    __slots__ = ("_count", "_flights", "_leaving", "_rng", "_timers", "benches", "pools", "seats")
 
-    def __init__(self, timers: Timers[Alarm], rand: Rand) -> None:
+    def __init__(self, timers: Timers[Alarm], flights: Mapping[str, Flight], rand: Rand) -> None:
+        """`flights`: the calls in flight, which `books` writes; read once an interval, for who waits for long."""
+        self._flights = flights
         self._timers = timers
         self._rng: Random = rand.stream("looks")
         self._count = 0
         self._leaving: list[Seat] = []
         """Out of the fleet, with calls still in flight."""
         self.benches = Benches(timers)
-        self.flights: dict[str, Flight] = {}
-        """The calls in flight. `calls` keeps this table; here it is read once an interval, for who waits for long."""
         self.seats: dict[str, Seat] = {}
         self.pools: dict[str, Pool] = {}
 
@@ -172,7 +173,7 @@ class Fleet:
         """An interval of a pool's comparison is over: put out who did so much worse than the others."""
         pool = self.pools[name]
         spec = pool.spec.outliers
-        waiting = overdue(self.flights.values(), now) if spec.latency.enabled else {}
+        waiting = overdue(self._flights.values(), now) if spec.latency.enabled else {}
         chosen = pool.outliers.sweep(pool.seats, waiting)
         for seat, reason in chosen:
             self._changed(seat, seat.health.eject(True, reason), now)

@@ -37,6 +37,7 @@ from penstock.core.events import (
     Woke,
 )
 from penstock.core.fleet import Alarm, Fleet
+from penstock.core.flight import Flight
 from penstock.core.pool import Pool
 from penstock.core.scale.window import Window, window_of
 from penstock.core.spec import ExplainSpec, GateSpec
@@ -52,10 +53,11 @@ class Gate:
     def __init__(self, spec: GateSpec, rand: Rand) -> None:
         self._rand = rand
         self._timers: Timers[Alarm] = Timers()
-        self._fleet = Fleet(self._timers, rand)
+        flights: dict[str, Flight] = {}
+        self._fleet = Fleet(self._timers, flights, rand)
         self.spec = spec
         self.catalog = Catalog(spec, {})
-        calls = self._calls = Calls(self._fleet, self._timers, self.catalog, rand)
+        calls = self._calls = Calls(flights, self._fleet, self._timers, self.catalog, rand)
         self._books = calls.books
         self._doors = calls.doors
         self._respec(spec)
