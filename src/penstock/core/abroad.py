@@ -78,15 +78,20 @@ class Abroad(Doors):
         if not cache.beside:
             out.append(LookUp(call.id, sharing.key))
             return
-        sharing.asked = call.id
+        sharing.asked, sharing.looking = call.id, True
         sharing.asks += 1
         out.append(LookUp(call.id, sharing.key, call.priority))
 
     def _asks_again(self, flight: Flight, sharing: Sharing, out: list[Effect]) -> bool:
-        """What another worker was to bring is not to be had: whether somebody else may have it by now."""
+        """What another worker was to bring is not to be had, or who asked is over before there was an answer: whether
+        somebody else may have it by now."""
         cache = self.cache
-        if cache is None or not cache.beside or sharing.asked or sharing.asks >= MOST_ASKS or not sharing.keep:
+        if cache is None or not cache.beside or sharing.asks >= MOST_ASKS or not sharing.keep:
             return False
+        if sharing.asked:
+            if not sharing.looking:
+                return False
+            out.append(Release(sharing.key, sharing.asked, kept=False))
         self._asks(cache, flight, sharing, out)
         return True
 

@@ -182,8 +182,8 @@ class Sharing:
     them stands in for it."""
 
     __slots__ = (
-        "abroad", "asked", "asks", "brought", "followers", "frame", "keep", "kept", "key", "leader", "left", "tags",
-        "ttl_s",
+        "abroad", "asked", "asks", "brought", "followers", "frame", "keep", "kept", "key", "leader", "left",
+        "looking", "tags", "ttl_s",
     )  # fmt: skip
 
     def __init__(self, key: str, leader: Flight, tags: tuple[str, ...], ttl_s: float) -> None:
@@ -203,6 +203,8 @@ class Sharing:
         """The call for which other workers were asked last, while that holds."""
         self.asks = 0
         """How often."""
+        self.looking = False
+        """They have not answered yet."""
         self.brought = False
         """Another worker's call brings the answer: the leader only stands for those that are here."""
         self.abroad: dict[str, None] = {}

@@ -172,6 +172,7 @@ class Given(Abroad):
             return
         sharing, cache, found = flight.sharing, self.cache, event.found
         assert sharing is not None
+        sharing.looking = False
         if event.leader is not UNSET:
             sharing.asked = ""
             if sharing.keep and cache is not None:
