@@ -110,9 +110,7 @@ class GateMachine(Benching, RuleBasedStateMachine):
             self.recorded.add(row.id)
             self.open.pop(row.id, None)
             return
-        assert not isinstance(order, Lease | Return | Drop | Release | Hand), (
-            "no limit is shared, and there is no cache"
-        )
+        assert not isinstance(order, Lease | Return | Drop | Release | Hand), "no shared limits, no cache"
         assert order.id not in self.recorded, "an order after the record"
         if isinstance(order, Send):
             assert order.id not in self.begun, "another attempt after the first byte"

@@ -201,12 +201,8 @@ class Beside:
     def _answer(self, look: Look, leader: Leader) -> None:
         worker = leader.worker
         link = self._links.get(worker)
-        if (
-            link is None
-            or look.tries >= MOST_TRIES
-            or len(self._feeds) >= MOST_LINES
-            or self._loop.time() < link.alone_until
-        ):
+        stuck = link is not None and self._loop.time() < link.alone_until  # who waits for it may wait for ever
+        if link is None or stuck or look.tries >= MOST_TRIES or len(self._feeds) >= MOST_LINES:
             self._give_up(look)
         else:
             look.tries += 1

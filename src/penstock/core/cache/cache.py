@@ -91,9 +91,10 @@ class Cache:
 
     def view(self) -> CacheView:
         """For people."""
-        index = self.index
+        index, brought = self.index, sum(one.brought for one in self.sharings.values())
         return CacheView(
             entries=len(index), bytes=index.bytes, calls={str(state): count for state, count in self.calls.items()},
             kept=index.kept, evicted=index.evictions, expired=index.expired, invalidated=index.invalidated,
-            leading=len(self.sharings), following=sum(len(one.followers) for one in self.sharings.values()),
+            leading=len(self.sharings) - brought,
+            following=brought + sum(len(one.followers) for one in self.sharings.values()),
         )  # fmt: skip
