@@ -3,7 +3,9 @@
 Read here what happens to a call, in order; how it is done stands in the part that is named:
 
     doors      who may enter: limits, and who waits for them
-    given      whose answer may be another's: the cache, and calls that lead and follow
+    given      whose answer may be another's: kept ones, and those of calls that lead
+    heirs      what becomes of calls that have one answer when one of them is over
+    abroad     answers in common with other workers
     groups     calls that go to an engine together
     dispatch   on to a replica, into a line, to the next target; who waits is served
     rivals     two attempts at once
@@ -16,6 +18,7 @@ is the pool's.
 """
 
 from penstock.base.rand import Rand
+from penstock.core.abroad import Abroad
 from penstock.core.answers import Answers
 from penstock.core.books import Books
 from penstock.core.catalog import Catalog
@@ -23,12 +26,13 @@ from penstock.core.chances import Chances
 from penstock.core.dispatch import Dispatch
 from penstock.core.doors import Doors
 from penstock.core.effects import Effect
-from penstock.core.events import Arrived, Began, ClientGone, Compared, Ended, Failed, LookedUp
+from penstock.core.events import Arrived, Began, ClientGone, Compared, Ended, Failed, LookedUp, Unwanted
 from penstock.core.exits import Exits
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight, Ride
 from penstock.core.given import Given
 from penstock.core.groups import Groups
+from penstock.core.heirs import Heirs
 from penstock.core.limits.limits import Limits
 from penstock.core.load import Seat
 from penstock.core.rivals import Rivals
@@ -39,8 +43,8 @@ class Calls:
     """The calls in flight and what happens to them. Every method that takes `out` appends its orders there."""
 
     __slots__ = (
-        "_catalog", "_chances", "_exits", "_fleet", "_given", "_groups", "_limits", "_rivals", "answers", "books",
-        "dispatch", "doors",
+        "_abroad", "_catalog", "_chances", "_exits", "_fleet", "_given", "_groups", "_heirs", "_limits", "_rivals",
+        "answers", "books", "dispatch", "doors",
     )  # fmt: skip
 
     def __init__(
@@ -51,14 +55,16 @@ class Calls:
         self._catalog = catalog
         limits = self._limits = Limits()
         books = self.books = Books(flights, fleet, timers, limits)
-        self.answers = Answers(limits)
+        self._abroad = Abroad()
+        self.answers = Answers(limits, self._abroad)
         self._groups = Groups(books, fleet, timers, self._go)
         exits = self._exits = Exits(books, fleet, limits, self._groups, self.answers)
         dispatch = self.dispatch = Dispatch(books, fleet, timers, exits)
         self._chances = Chances(books, fleet, exits, dispatch, rand)
         self._rivals = Rivals(books, fleet, dispatch, self._chances)
         self.doors = Doors(books, timers, limits, catalog, exits, self._enter)
-        self._given = Given(books, limits, catalog, self.answers, exits, self.doors)
+        self._heirs = Heirs(books, limits, catalog, self.answers, self._abroad, exits, self.doors)
+        self._given = Given(books, limits, self.answers, self._abroad, exits, self._heirs)
 
     # ===== a call arrives =====
 
@@ -115,7 +121,7 @@ class Calls:
         self.dispatch.go(flight, out, now)
 
     def looked_up(self, event: LookedUp, out: list[Effect], now: float) -> None:
-        """What gateways share was asked."""
+        """Other workers, and what gateways share, were asked."""
         flight = self._given.looked_up(event, out, now)
         if flight is not None:
             self._enter(flight, out, now)
@@ -125,6 +131,12 @@ class Calls:
         flight = self._given.compared(event, out, now)
         if flight is not None:
             self._enter(flight, out, now)
+
+    def unwanted(self, event: Unwanted, out: list[Effect], now: float) -> None:
+        """Another worker follows one of these calls no more."""
+        gone = self._abroad.unwanted(event)
+        if gone is not None:
+            self.client_gone(gone, out, now)
 
     # ===== an attempt goes on =====
 
@@ -212,7 +224,7 @@ class Calls:
     def client_gone(self, event: ClientGone, out: list[Effect], now: float) -> None:
         """Its client has left: stop what is done for it alone, and give back what it holds."""
         flight = self.books.flights.get(event.id)
-        if flight is None or (flight.sharing is not None and self._given.left(flight, flight.sharing, event, out, now)):
+        if flight is None or (flight.sharing is not None and self._heirs.left(flight, flight.sharing, event, out, now)):
             return
         seat = flight.seat
         if flight.state == "aboard":
@@ -241,7 +253,7 @@ class Calls:
         doors, orphans = self.doors, self.answers.orphans
         while doors.freed or orphans:
             doors.let_in(out, now)
-            if orphans and (heir := self._given.bereave(out, now)) is not None:
+            if orphans and (heir := self._heirs.bereave(out, now)) is not None:
                 self._alone(heir, out, now)
 
     # ===== time and settings =====

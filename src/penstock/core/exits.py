@@ -102,7 +102,7 @@ class Exits:
             books.trails.over(flight, row)
         out.append(Record(row))
         if flight.sharing is not None:
-            self._answers.unshare(flight, flight.sharing, outcome, status)
+            self._answers.unshare(flight, flight.sharing, outcome, status, out)
 
     def _retry_after_s(self, flight: Flight, now: float) -> float:
         """When it may be worth trying again: after the line has moved on, by the pace of the last seconds."""

@@ -34,6 +34,8 @@ from penstock.core.events import (
     Probed,
     Recalled,
     Reconfigured,
+    Unwanted,
+    Wanted,
     Woke,
 )
 from penstock.core.fleet import Alarm, Fleet
@@ -68,6 +70,8 @@ class Gate:
             Failed: calls.failed,
             ClientGone: calls.client_gone,
             LookedUp: calls.looked_up,
+            Wanted: calls.answers.wanted,
+            Unwanted: calls.unwanted,
             Compared: calls.compared,
             Invalidated: calls.answers.invalidated,
             FleetSeen: self._fleet_seen,
@@ -216,7 +220,7 @@ class Gate:
         self.spec = spec
         self._books.max_waiting = spec.max_waiting
         self._doors.limit(spec.limits)
-        self._calls.answers.respec(spec.cache, spec.shared_cache)
+        self._calls.answers.respec(spec.cache, spec.shared_cache, spec.beside)
         self._remember(spec.explain)
 
     def _remember(self, spec: ExplainSpec) -> None:

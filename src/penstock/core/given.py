@@ -2,21 +2,20 @@
 Gate.
 
 Which answers may be used again, and under which key, is `cache`'s arithmetic. Here is what that means for the lives of
-calls: who leads and who follows, and what becomes of the others when one of them is over [C1, C2].
+calls: who leads and who follows [C1, C2]; what becomes of the others when one of them is over stands in `heirs`.
 """
 
 from msgspec import UNSET, UnsetType
 
-from penstock.base.errors import REFUSALS, Label
+from penstock.core.abroad import Abroad
 from penstock.core.answers import Answers
 from penstock.core.books import Books
 from penstock.core.cache.cache import Cache
-from penstock.core.catalog import Catalog
-from penstock.core.doors import Doors
-from penstock.core.effects import Adopt, Answer, Compare, Drop, Effect, Keep, LookUp
-from penstock.core.events import Began, ClientGone, Compared, Ended, Failed, LookedUp
+from penstock.core.effects import Answer, Compare, Drop, Effect, Keep
+from penstock.core.events import Began, Compared, Ended, Failed, Found, LookedUp
 from penstock.core.exits import Exits
 from penstock.core.flight import Flight, Sharing
+from penstock.core.heirs import Heirs
 from penstock.core.limits.limits import Limits
 
 
@@ -24,17 +23,17 @@ class Given:
     """Calls that get an answer which is not made for them. What returns a call or None returns the one that is to go on
     now, because it is to have an answer of its own after all."""
 
-    __slots__ = ("_answers", "_books", "_catalog", "_doors", "_exits", "_limits")
+    __slots__ = ("_abroad", "_answers", "_books", "_exits", "_heirs", "_limits")
 
     def __init__(
-        self, books: Books, limits: Limits, catalog: Catalog, answers: Answers, exits: Exits, doors: Doors
+        self, books: Books, limits: Limits, answers: Answers, abroad: Abroad, exits: Exits, heirs: Heirs
     ) -> None:
         self._books = books
         self._limits = limits
-        self._catalog = catalog
         self._answers = answers
+        self._abroad = abroad
         self._exits = exits
-        self._doors = doors
+        self._heirs = heirs
 
     # ===== a call comes =====
 
@@ -88,10 +87,9 @@ class Given:
         flight.sharing = cache.lead(key, flight)
         if not looks:
             return False
-        if not cache.looks_up:
+        if not cache.looks_up and not cache.beside:
             return self._compares(flight, flight.sharing, out)
-        flight.move("looking")
-        out.append(LookUp(flight.call.id, key))
+        self._abroad.asks(cache, flight, flight.sharing, out)
         return True
 
     @staticmethod
@@ -118,24 +116,33 @@ class Given:
             self._books.trails.given(flight, how, of, age_s, now)
 
     def _follow(self, flight: Flight, sharing: Sharing, out: list[Effect], now: float) -> None:
-        self._answers.counts(flight, "coalesced")
-        flight.move("given")
         flight.sharing = sharing
         sharing.followers[flight] = None
-        leader = sharing.leader.call.id
+        self._joins(flight, sharing, sharing.leader.call.id, out, now)
+
+    def _joins(self, flight: Flight, sharing: Sharing, leader: str, out: list[Effect], now: float) -> None:
+        self._answers.counts(flight, "coalesced")
+        flight.move("given")
         rates = None if flight.hold is None else self._limits.goes(flight, now)
         out.append(Answer(flight.call.id, sharing.key, "coalesced", leader, 0.0, rates))
         if self._books.trails is not None:
             self._books.trails.given(flight, "coalesced", leader, 0.0, now)
 
     def looked_up(self, event: LookedUp, out: list[Effect], now: float) -> Flight | None:
-        """What gateways share was asked."""
+        """Other workers, and what gateways share, were asked."""
         flight = self._books.flights.get(event.id)
         if flight is None or flight.state != "looking":
             return None
         sharing, cache, found = flight.sharing, self._answers.cache, event.found
         assert sharing is not None
-        if cache is None or found is None or not sharing.keep or found.left_s <= 0 or not cache.index.takes(found.size):
+        sharing.looking = False
+        if event.leader is not UNSET:
+            sharing.asked = ""
+            if sharing.keep and cache is not None:
+                sharing.brought = True
+                self._joins(flight, sharing, event.leader, out, now)
+                return None
+        if cache is None or found is None or not sharing.keep or not self._may_keep(cache, found):
             if cache is not None and self._compares(flight, sharing, out):
                 return None
             flight.move("new")
@@ -148,10 +155,20 @@ class Given:
             sharing.frame or UNSET,
         ))  # fmt: skip
         cache.close(sharing)
+        sharing.kept = True
         for each in (flight, *sharing.followers):
             each.sharing = None
             self._hit(each, sharing.key, found.age_s, out, now)
+        self._abroad.dissolve(sharing, out, "hit")
         return None
+
+    def _may_keep(self, cache: Cache, found: Found) -> bool:
+        """Not where it is too old; nor where it comes from a worker that does not know yet what is out of use."""
+        return (
+            found.left_s > 0
+            and cache.index.takes(found.size)
+            and (found.mark is UNSET or found.mark >= self._abroad.mark)
+        )  # fmt: skip
 
     def compared(self, event: Compared, out: list[Effect], now: float) -> Flight | None:
         """Kept questions in other words were looked at."""
@@ -171,6 +188,7 @@ class Given:
         for each in (flight, *sharing.followers):
             each.sharing = None
             self._hit(each, event.key, now - entry.at, out, now, event.similarity)
+        self._abroad.dissolve(sharing, out, "similar")
         return None
 
     # ===== its answer comes =====
@@ -195,6 +213,9 @@ class Given:
         flight = self._books.flights.get(event.id)
         if flight is None or flight.state != "given":
             return None
+        if flight.sharing is not None and flight.sharing.leader is flight:
+            self._heirs.not_brought(flight, flight.sharing, event, out, now)
+            return None
         if flight.began is not None:
             self._exits.refuse(flight, event.label, out, now, tokens=event.relayed_tokens)
             return None
@@ -203,75 +224,4 @@ class Given:
             flight.sharing = None
         if self._books.trails is not None:
             self._books.trails.given(flight, "alone", "", 0.0, now)
-        return flight if self._begin_anew(flight, out, now) else None
-
-    def _begin_anew(self, flight: Flight, out: list[Effect], now: float) -> bool:
-        """It has held what it takes to be given an answer, and needs one of its own; False: its limits do not let it
-        pass now, or ever."""
-        self._answers.counts(flight, "miss")
-        flight.move("new")
-        flight.targets = self._catalog.targets(flight.call)
-        if not self._limits.on:
-            return True
-        self._limits.release(flight)
-        del self._books.flights[flight.call.id]
-        if not self._doors.admit(flight, out, now):
-            return False
-        self._books.flights[flight.call.id] = flight
-        return True
-
-    # ===== one of several is over =====
-
-    def bereave(self, out: list[Effect], now: float) -> Flight | None:
-        """A leader has ended without an answer: what becomes of its followers. What failed it fails all, where it was a
-        replica's fault and it has had all its chances. Where it was the leader's own (its client left, its limits, its
-        priority), the next one leads."""
-        sharing, outcome, status, leader = self._answers.orphans.pop(0)
-        row = REFUSALS.get(outcome)
-        followers = sharing.followers
-        if row is not None and (row.blames_replica or row.type == "upstream_error"):
-            label: Label = outcome  # type: ignore[assignment]
-            for follower in list(followers):
-                follower.sharing = None
-                self._exits.refuse(follower, label, out, now, status=status)
-            followers.clear()
-            return None
-        while followers:
-            heir = next(iter(followers))
-            del followers[heir]
-            heir.sharing = None
-            out.append(Adopt(leader, heir.call.id))
-            leader = heir.call.id
-            if self._books.trails is not None:
-                self._books.trails.given(heir, "alone", "", 0.0, now)
-            if not self._begin_anew(heir, out, now):
-                continue  # it waits for its limits, alone
-            sharing.leader = heir
-            heir.sharing = sharing
-            if self._answers.cache is not None and sharing.keep and sharing.key not in self._answers.cache.sharings:
-                self._answers.cache.sharings[sharing.key] = sharing
-            return heir
-        return None
-
-    def left(self, flight: Flight, sharing: Sharing, event: ClientGone, out: list[Effect], now: float) -> bool:
-        """Its client has left: where others wait for what is being made for it, the next of them has it from now on;
-        whether it is so."""
-        if sharing.leader is not flight or not sharing.followers or flight.state not in ("sent", "begun"):
-            return False
-        heir = next(iter(sharing.followers))
-        del sharing.followers[heir]
-        out.append(Adopt(flight.call.id, heir.call.id))
-        replica = "" if flight.seat is None else flight.seat.id
-        if self._books.trails is not None:
-            self._books.trails.given(heir, "owner", flight.call.id, 0.0, now)
-        if flight.hedge == "due":
-            self._books.unwatch(flight)
-        if flight.state == "begun" and heir.began is None:
-            heir.began = now
-        flight.hand_over(heir)
-        self._limits.hand_over(flight, heir)
-        sharing.leader = heir
-        heir.sharing, flight.sharing = sharing, None
-        self._answers.counts(heir, "miss")
-        self._exits.over(flight, "client_gone", 499, None, event.relayed_tokens, out, now, replica)
-        return True
+        return flight if self._heirs.begin_anew(flight, out, now) else None
