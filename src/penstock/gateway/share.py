@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from penstock.adapters.wire.response import ResponseHead
 from penstock.base.nouns import Usage
@@ -19,11 +19,10 @@ from penstock.gateway.answers import without_rates
 from penstock.gateway.packing import may_change
 from penstock.gateway.shelf import Kept, may_keep
 
-if TYPE_CHECKING:
-    from penstock.gateway.handed import Feed
-
 PATIENCE_S: Final = 1.0
 """How long the others wait for a client that is too far behind, until it has caught up."""
+FAR_PATIENCE_S: Final = 0.5
+"""The same where another worker brings the answer: for that one this whole worker is a client that may be cut."""
 _EVENT_ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n", b"\r\r\r\n", b"\n\n", b"\r\n\r\n", b"\r\r")
 """How a piece ends behind which an event can follow."""
 
@@ -42,6 +41,14 @@ class Bringer(Protocol):
 
     def resume(self) -> None:
         """They have caught up."""
+        ...
+
+
+class Far(Protocol):
+    """Another worker, which brings the answer."""
+
+    def stop(self) -> None:
+        """Nobody here wants it any more."""
         ...
 
 
@@ -82,7 +89,7 @@ class Share:
     def __init__(self, owner: Reader, spec: CacheSpec) -> None:
         self.owner = owner
         """Whose attempts bring it."""
-        self.feed: Feed | None = None
+        self.feed: Far | None = None
         """Where another worker does; then that is the owner."""
         self.readers: dict[Reader, None] = {owner: None}
         self.paused = 0
@@ -163,7 +170,9 @@ class Share:
         self._spread()
         if self._drop(self._lowest()) or self._timer is not None:
             return
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._lose_patience)
+        self._timer = asyncio.get_running_loop().call_later(
+            PATIENCE_S if self.feed is None else FAR_PATIENCE_S, self._lose_patience
+        )
         self._steer()
 
     def _lowest(self) -> int:
