@@ -1,7 +1,8 @@
 """The Gate: every fact enters here and goes through the parts in a fixed order; it owns them.
 
-limits → catalog → queue → route → (an attempt) → health → limits. What happens to a call stands in `calls`, what is
-known of replicas in `fleet`; this file says which of them hears what, and keeps the one clockwork of alarms.
+catalog → limits → cache → groups → route, else queue → (an attempt) → health → limits. What happens to a call stands in
+`calls`, what is known of replicas in `fleet`; this file says which of them hears what, and keeps the one clockwork of
+alarms.
 """
 
 from collections.abc import Callable, Iterable
