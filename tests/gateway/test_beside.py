@@ -14,8 +14,6 @@ from tests.helpers.caching import ASKED_AS_STREAM as STREAM
 from tests.helpers.neighbours import Neighbour, neighbours
 from tests.helpers.wire import DONE, END, SSE_HEAD, answer, chunk, request, run, until
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(params=[1, 2], ids=["register here", "register there"])
 def keeper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -290,6 +288,7 @@ def test_what_is_put_out_of_use_is_not_taken_from_who_has_not_heard(tmp_path: Pa
     run(main)
 
 
+@pytest.mark.slow
 def test_a_slow_client_elsewhere_does_not_stop_the_others(tmp_path: Path) -> None:
     """An answer of many times what is held: clients that read get all of it, at both workers; one that does not read is
     cut, or gets all of it later."""
