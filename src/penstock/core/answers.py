@@ -85,11 +85,19 @@ class Answers:
             return
         if targets[flight.target].model != targets[0].model or not cache.index.takes(size):
             return
-        entry = cache.entry(sharing, size, now, now + sharing.ttl_s)
+        self.put(cache, flight, sharing, size, 0.0, False, out, now)
+
+    @staticmethod
+    def put(
+        cache: Cache, flight: Flight, sharing: Sharing, size: int, age_s: float, shared: bool, out: list[Effect],
+        now: float,
+    ) -> None:  # fmt: skip
+        """Keep this call's answer, which is so old. `shared`: other gateways can have it already."""
+        entry = cache.entry(sharing, size, now - age_s, now + sharing.ttl_s)
         evicted = cache.index.add(sharing.key, entry)
         sharing.kept = True
         out.append(Keep(
-            flight.call.id, sharing.key, sharing.ttl_s, entry.tenant, entry.model, sharing.tags, False, evicted,
+            flight.call.id, sharing.key, sharing.ttl_s, entry.tenant, entry.model, sharing.tags, shared, evicted,
             sharing.frame or UNSET,
         ))  # fmt: skip
 

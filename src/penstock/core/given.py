@@ -11,7 +11,7 @@ from penstock.core.abroad import Abroad
 from penstock.core.answers import Answers
 from penstock.core.books import Books
 from penstock.core.cache.cache import Cache
-from penstock.core.effects import Answer, Compare, Drop, Effect, Keep
+from penstock.core.effects import Answer, Compare, Drop, Effect
 from penstock.core.events import Began, Compared, Ended, Failed, Found, LookedUp
 from penstock.core.exits import Exits
 from penstock.core.flight import Flight, Sharing
@@ -148,18 +148,8 @@ class Given:
             flight.move("new")
             return flight
         sharing.tags, sharing.ttl_s = found.tags, found.left_s
-        entry = cache.entry(sharing, found.size, now - found.age_s, now + found.left_s)
-        evicted = cache.index.add(sharing.key, entry)
-        out.append(Keep(
-            event.id, sharing.key, found.left_s, entry.tenant, entry.model, found.tags, True, evicted,
-            sharing.frame or UNSET,
-        ))  # fmt: skip
-        cache.close(sharing)
-        sharing.kept = True
-        for each in (flight, *sharing.followers):
-            each.sharing = None
-            self._hit(each, sharing.key, found.age_s, out, now)
-        self._abroad.dissolve(sharing, out, "hit")
+        self._answers.put(cache, flight, sharing, found.size, found.age_s, True, out, now)
+        self._all_hit(cache, sharing, sharing.key, found.age_s, out, now)
         return None
 
     def _may_keep(self, cache: Cache, found: Found) -> bool:
@@ -184,12 +174,19 @@ class Given:
         if cache is None or entry is None:
             flight.move("new")
             return flight
-        cache.close(sharing)
-        for each in (flight, *sharing.followers):
-            each.sharing = None
-            self._hit(each, event.key, now - entry.at, out, now, event.similarity)
-        self._abroad.dissolve(sharing, out, "similar")
+        self._all_hit(cache, sharing, event.key, now - entry.at, out, now, event.similarity)
         return None
+
+    def _all_hit(
+        self, cache: Cache, sharing: Sharing, key: str, age_s: float, out: list[Effect], now: float,
+        similarity: float | UnsetType = UNSET,
+    ) -> None:  # fmt: skip
+        """The call that asked before it was sent, and all that follow it, get a kept answer."""
+        cache.close(sharing)
+        for each in (sharing.leader, *sharing.followers):
+            each.sharing = None
+            self._hit(each, key, age_s, out, now, similarity)
+        self._abroad.dissolve(sharing, out, "hit")
 
     # ===== its answer comes =====
 
