@@ -5,6 +5,7 @@ Read here what happens to a call, in order; how it is done stands in the part th
     doors      who may enter: limits, and who waits for them
     given      whose answer may be another's: kept ones, and those of calls that lead
     heirs      what becomes of calls that have one answer when one of them is over
+    answers    which are kept, and which calls wait for one
     abroad     answers in common with other workers
     groups     calls that go to an engine together
     dispatch   on to a replica, into a line, to the next target; who waits is served
