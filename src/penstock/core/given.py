@@ -178,6 +178,7 @@ class Given(Abroad):
             if sharing.keep and cache is not None:
                 sharing.brought = True
                 self._joins(flight, sharing, event.leader, out, now)
+                self._dissolve(sharing, out, "brought")  # whoever follows it from elsewhere finds that leader as well
                 return
         if cache is None or found is None or not sharing.keep or not self._may_keep(cache, found):
             if cache is None or not self._compares(flight, sharing, out):
