@@ -139,6 +139,14 @@ def test_nobody_follows_one_that_follows() -> None:
     assert following().on(Wanted("3/1", key(), 2), 0.1) == [Hand("3/1", "none")]
 
 
+def test_who_has_joined_one_that_follows_in_the_end_asks_again() -> None:
+    """It came while others were asked here; so nobody waits in a ring."""
+    machine = worker()
+    tell(machine, asked("c1"), Wanted("2/1", key(), 2), now=0.0)
+    orders = machine.on(LookedUp("c1", None, "far"), 0.1)
+    assert orders == [Answer("c1", key(), "coalesced", "far"), Hand("2/1", "none")]
+
+
 def test_the_last_client_here_leaves_and_others_go_on() -> None:
     """The attempt is made to its end for other workers, is charged as it is, and is kept."""
     machine = leading()

@@ -141,6 +141,7 @@ class Given:
             if sharing.keep and cache is not None:
                 sharing.brought = True
                 self._joins(flight, sharing, event.leader, out, now)
+                self._abroad.dissolve(sharing, out, "brought")  # who follows it elsewhere finds that leader as well
                 return None
         if cache is None or found is None or not sharing.keep or not self._may_keep(cache, found):
             if cache is not None and self._compares(flight, sharing, out):

@@ -29,7 +29,7 @@ SILENCE_S: Final = 3.0
 DIAL_S: Final = 0.02
 """Between two tries to reach a worker that does not listen (yet); longer and longer, to at most `DIAL_MOST_S`."""
 DIAL_MOST_S: Final = 0.5
-MOST_TRIES: Final = 3
+MOST_TRIES: Final = 8
 """Workers that were named and do not have it; then it is sent."""
 
 
