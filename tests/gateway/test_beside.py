@@ -213,7 +213,7 @@ def test_the_leaders_worker_dies(tmp_path: Path, begun: bool) -> None:
 
 def flights(one: Neighbour) -> list[Any]:
     """Its calls that go on."""
-    return list(one.house.gateway.gate._calls._flights.values())
+    return list(one.house.gateway.gate._calls.books.flights.values())
 
 
 def test_replicas_fail_for_all(tmp_path: Path) -> None:

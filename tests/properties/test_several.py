@@ -95,7 +95,7 @@ def at_rest(world: World) -> None:
         assert not any(worker.gate.counts().values())
         held = (worker.calls, worker.running, worker.looks, worker.lent, worker.joined, worker.asked, worker.answers)
         assert not any(held)
-        assert not worker.gate._calls._follows
+        assert not worker.gate._calls._abroad._follows
         assert len(worker.register) == 0
         view = worker.gate.cached()
         assert view is not None

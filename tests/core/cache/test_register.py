@@ -1,8 +1,5 @@
 """The register of leaders: one leads, others are told who, and what it holds is bounded."""
 
-import pytest
-
-from penstock.core.cache import register
 from penstock.core.cache.register import NOBODY, Leader, Register, keepers_of
 
 ONE, TWO, THREE = Leader(1, "c1"), Leader(2, "c2"), Leader(3, "c3")
@@ -59,11 +56,9 @@ def test_a_worker_that_ended_has_nothing() -> None:
     assert [book.ask(key, THREE) for key in "klm"] == [NOBODY, NOBODY, TWO]
 
 
-def test_what_it_holds_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_holds_is_bounded() -> None:
     """Beyond so many leaders nobody hears of one, and of those who keep something the oldest is forgotten."""
-    monkeypatch.setattr(register, "MOST_LEADS", 2)
-    monkeypatch.setattr(register, "MOST_KEPT", 2)
-    book = Register()
+    book = Register(most_leads=2, most_kept=2)
     assert [book.ask(key, ONE) for key in "klm"] == [NOBODY] * 3
     assert [book.ask(key, TWO) for key in "klm"] == [ONE, ONE, NOBODY]
     for key in "kln":

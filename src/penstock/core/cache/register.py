@@ -30,9 +30,11 @@ NOBODY: Final = Leader(0)
 class Register:
     """The keys of one worker."""
 
-    __slots__ = ("_kept", "_leads")
+    __slots__ = ("_kept", "_leads", "_most_kept", "_most_leads")
 
-    def __init__(self) -> None:
+    def __init__(self, most_leads: int = MOST_LEADS, most_kept: int = MOST_KEPT) -> None:
+        self._most_leads = most_leads
+        self._most_kept = most_kept
         self._leads: dict[str, Leader] = {}
         self._kept: OrderedDict[str, int] = OrderedDict()
 
@@ -51,7 +53,7 @@ class Register:
                 self._kept.move_to_end(key)
                 return Leader(keeper)
         self._kept.pop(key, None)
-        if leader is not None or len(self._leads) < MOST_LEADS:
+        if leader is not None or len(self._leads) < self._most_leads:
             self._leads[key] = asker
         return NOBODY
 
@@ -62,7 +64,7 @@ class Register:
         if kept:
             self._kept[key] = asker.worker
             self._kept.move_to_end(key)
-            if len(self._kept) > MOST_KEPT:
+            if len(self._kept) > self._most_kept:
                 self._kept.popitem(last=False)
 
     def gone(self, worker: int) -> None:
