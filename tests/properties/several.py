@@ -227,11 +227,11 @@ class Worker:
         if look is not None and look.line is not None:
             self.hang_up(look.line)
         keeper = self.asked.pop(order.id, 0)
-        there = self.world.workers.get(keeper)
-        if there is not None:
-            asker = Leader(self.number, order.id)
-            over = lambda: there.register.release(order.key, asker, order.kept)  # noqa: E731
-            over() if there is self else self.world.post(self, there, over)
+        there, asker = self.world.workers.get(keeper), Leader(self.number, order.id)
+        if there is self:
+            self.register.release(order.key, asker, order.kept)
+        elif there is not None:
+            self.world.post(self, there, lambda: there.register.release(order.key, asker, order.kept))
 
     # ===== answers of others =====
 
