@@ -1,13 +1,17 @@
 # The gateway as a container: the wheel and its locked dependencies, a user without rights, nothing else.
 #   docker build -t penstock . && docker run --rm -p 8080:8080 -v ./penstock.yaml:/etc/penstock/penstock.yaml:ro penstock
+# What every request passes is compiled (docs/how-to/operate.md); --build-arg COMPILE=0 leaves it as Python.
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
+ARG COMPILE=1
+ENV PENSTOCK_COMPILE=${COMPILE}
 WORKDIR /src
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/penstock
 COPY requirements-image.txt ./
 RUN /opt/penstock/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-image.txt
-COPY requirements-dev.txt pyproject.toml README.md LICENSE NOTICE ./
+COPY requirements-dev.txt pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY src ./src
 # The build tools come from the same lock, into an environment that stays behind.
 RUN python -m venv /opt/build \

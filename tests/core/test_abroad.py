@@ -1,5 +1,7 @@
 """Playbooks of calls that have one answer over several workers: who leads here, and who stands in for calls here."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -303,7 +305,7 @@ def test_limits_hold_where_a_call_came() -> None:
     """A call that gets another worker's answer counts as a request and uses no tokens."""
     limits = LimitsSpec(tenants={"anonymous": AllowanceSpec(requests_per_minute=3, tokens_per_minute=100)})
     machine = worker(limits=limits)
-    told = {"prompt_tokens": 5, "max_tokens": 50}
+    told: dict[str, Any] = {"prompt_tokens": 5, "max_tokens": 50}
     tell(machine, asked("c1", **told), LookedUp("c1", None, "far"), Ended("c1", 0, 200, USED), now=0.0)
     tell(machine, asked("c2", **told), LookedUp("c2", None, "far"), Ended("c2", 0, 200, USED), now=0.0)
     (account,) = [view for view in machine.accounts(0.0) if view.kind == "tenant"]

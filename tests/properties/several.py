@@ -1,24 +1,16 @@
-"""Several workers without sockets: Gates, registers, and words that are under way for as long as somebody likes.
+"""A worker of several without sockets: a Gate, a register, and an edge that performs orders as the real one does. What
+it knows of the others it knows by words alone."""
 
-It performs orders as the edge does. What each worker knows of the others it knows by words alone; a worker may die with
-all that it knows.
-"""
-
-from collections import deque
 from collections.abc import Callable
-from random import Random
-from typing import Any
+from typing import Any, Protocol
 
-from penstock.base.contents import Content
 from penstock.base.errors import Label
 from penstock.base.nouns import Call, Usage
 from penstock.base.rand import Rand
 from penstock.core.cache.register import NOBODY, Leader, Register, keepers_of
 from penstock.core.effects import Adopt, Answer, Cancel, Drop, Effect, Hand, Keep, LookUp, Record, Refuse, Release, Send
 from penstock.core.events import (
-    Arrived,
     Began,
-    ClientGone,
     Ended,
     Event,
     Failed,
@@ -27,12 +19,27 @@ from penstock.core.events import (
     LookedUp,
     Unwanted,
     Wanted,
-    Woke,
 )
 from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec
 from penstock.gateway.beside import MOST_TRIES
 from tests.core.playbook import replica
+
+
+class Ground(Protocol):
+    """What is around a worker: time, settings, the others, and how words get there."""
+
+    spec: GateSpec
+    isolate: bool
+    now: float
+    numbers: int
+    sent: int
+    ended: list[tuple[str, str, str]]
+    workers: "dict[int, Worker]"
+
+    def post(self, sender: "Worker", to: "Worker", what: Callable[[], None], line: "Line | None" = None) -> None:
+        """It arrives some time, behind what was said before on the same line."""
+        ...
 
 
 class Answering:
@@ -68,7 +75,7 @@ class Look:
 class Worker:
     """One life."""
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(self, world: "Ground", number: int) -> None:
         self.world, self.number = world, number
         self.gate = Gate(world.spec, Rand(number))
         self.register = Register()
@@ -227,11 +234,11 @@ class Worker:
         if look is not None and look.line is not None:
             self.hang_up(look.line)
         keeper = self.asked.pop(order.id, 0)
-        there = self.world.workers.get(keeper)
-        if there is not None:
-            asker = Leader(self.number, order.id)
-            over = lambda: there.register.release(order.key, asker, order.kept)  # noqa: E731
-            over() if there is self else self.world.post(self, there, over)
+        there, asker = self.world.workers.get(keeper), Leader(self.number, order.id)
+        if there is self:
+            self.register.release(order.key, asker, order.kept)
+        elif there is not None:
+            self.world.post(self, there, lambda: there.register.release(order.key, asker, order.kept))
 
     # ===== answers of others =====
 
@@ -354,84 +361,3 @@ class Worker:
         """Calls whose client could get the end of an answer now."""
         whole = [id for id, mine in self.answers.items() if mine.whole and id in self.calls]
         return [*whole, *self.hits]
-
-
-class World:
-    """All of them."""
-
-    def __init__(self, spec: GateSpec, count: int, seed: int, isolate: bool) -> None:
-        self.spec, self.isolate = spec, isolate
-        self.rng = Random(seed)
-        self.now = 0.0
-        self.numbers = self.sent = 0
-        self.ended: list[tuple[str, str, str]] = []
-        self.mail: dict[object, deque[tuple[Worker, Worker, Callable[[], None]]]] = {}
-        self.workers: dict[int, Worker] = {}
-        for number in range(1, count + 1):
-            self.begin(number)
-
-    def begin(self, number: int) -> None:
-        """A worker begins a life."""
-        self.workers[number] = Worker(self, number)
-        self.workers[number].wanted = {}
-
-    def post(self, sender: Worker, to: Worker, what: Callable[[], None], line: Line | None = None) -> None:
-        """It arrives some time, behind what was said before on the same line."""
-        way = line if line is not None else (sender, to)
-        self.mail.setdefault((way, to), deque()).append((sender, to, what))
-
-    def deliver(self) -> bool:
-        """One word arrives."""
-        if not self.mail:
-            return False
-        way = self.rng.choice(list(self.mail))
-        _, to, what = self.mail[way].popleft()
-        if not self.mail[way]:
-            del self.mail[way]
-        if not to.dead:
-            what()
-        return True
-
-    def die(self, number: int) -> None:
-        """A worker dies, and another begins; what was asked of it, or was to come from it, will not."""
-        gone = self.workers[number]
-        gone.dead = True
-        self.begin(number)
-        for ways in self.mail.values():
-            for entry in [entry for entry in ways if gone in entry[:2]]:
-                ways.remove(entry)
-        self.mail = {way: ways for way, ways in self.mail.items() if ways}
-        for other in self.workers.values():
-            other.register.gone(number)
-            for line in [line for line in other.lent.values() if line.asker is gone]:
-                other.left(line)
-            for look in list(other.looks.values()):
-                if look.line is not None and look.line.lender is gone and not look.line.over:
-                    other.lost(look.line, "stale_connection")
-                elif other.asked.get(look.order.id) == number and (look.line is None or look.line.over):
-                    other.ask(look)
-            for mine in {id(each): each for each in other.answers.values()}.values():
-                if mine.line is not None and mine.line.lender is gone and not mine.line.over:
-                    other.lost(mine.line, "stale_connection")
-
-    def arrives(self, worker: Worker, number: int, content: Content, **fields: Any) -> None:
-        """A call."""
-        call = Call(f"c{number}", "m", prompt_tokens=5, max_tokens=10, content=content, **fields)
-        worker.calls[call.id] = call
-        worker.tell(Arrived(call))
-
-    def wakes(self) -> None:
-        """Alarms ring."""
-        for worker in self.workers.values():
-            wake = worker.gate.next_wake()
-            if wake is not None and wake <= self.now:
-                worker.tell(Woke())
-
-    def leaves(self, worker: Worker, id: str) -> None:
-        """A client does."""
-        mine = worker.answers.get(id)
-        if mine is not None:
-            mine.readers.pop(id, None)
-            if not mine.readers and mine.line is not None:
-                worker.hang_up(mine.line)
-        worker.tell(ClientGone(id, 1))

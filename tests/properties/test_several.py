@@ -13,7 +13,8 @@ from penstock.core.events import Ended, Invalidated
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec
 from penstock.core.spec import GateSpec
 from tests.core.playbook import pool
-from tests.properties.several import Worker, World
+from tests.properties.several import Worker
+from tests.properties.worlds import World
 
 FAILURES: tuple[Label, ...] = ("upstream_5xx", "closed_early", "upstream_busy", "connect_refused")
 LIMITS = LimitsSpec(tenants={"x": AllowanceSpec(tokens_per_minute=60, requests_per_minute=40, concurrency=6)})
