@@ -27,6 +27,8 @@ from penstock.core.events import (
     Probed,
     Recalled,
     Reconfigured,
+    Unwanted,
+    Wanted,
     Woke,
 )
 from penstock.core.gate import Gate
@@ -50,8 +52,13 @@ ONE_OF_EACH: list[Event] = [
     Recalled((Used("acme", "web", "m", -60.0, 3, 400), Used("acme", "web", "m", 0.0, day=5, month=7))),
     Reconfigured(GateSpec(pools=(pool(),), fallback={"m": ("n",)})),
     LookedUp("c1", Found(100, 1.5, 60.0, ("t",))),
+    LookedUp("c1", Found(100, 1.5, 60.0, ("t",), 3)),
+    LookedUp("c1", None, "c0"),
+    Wanted("1/7", "k", 2),
+    Unwanted("1/7"),
     Compared("c1", "k", 0.93),
     Invalidated(tag="t", tenant="x"),
+    Invalidated(mark=4),
     Woke(),
 ]
 

@@ -93,3 +93,11 @@ def test_a_cache_is_divided() -> None:
     parts = [split(spec, index, 3).cache for index in range(3)]
     assert sum(part.entries for part in parts if part is not None) == 10
     assert [(part.memory_bytes, part.largest_bytes) for part in parts if part is not None] == [(349525, 349525)] * 3
+
+
+def test_workers_with_a_cache_are_beside_each_other() -> None:
+    """Not where there is one, or none, or where identical calls are to run each on its own."""
+    spec = replace(SPEC, cache=CacheSpec())
+    alone = replace(SPEC, cache=CacheSpec(coalesce=False))
+    assert split(spec, 0, 2).beside
+    assert not any(each.beside for each in (split(spec, 0, 1), split(SPEC, 0, 2), split(alone, 0, 2)))

@@ -142,9 +142,9 @@ def test_tenants_do_not_share_and_tags_put_out_of_use(start: Start, engines: lis
     run(main)
 
 
-def test_workers_keep_their_own_and_forget_together(start: Start, engines: list[str]) -> None:
-    """With two workers an engine is asked twice at most; the admin API adds them up, and what it puts out of use
-    neither of them gives any more."""
+def test_workers_have_what_one_keeps_and_forget_together(start: Start, engines: list[str]) -> None:
+    """With two workers an engine is asked once, or twice where they do not know each other yet; the admin API adds them
+    up, and what it puts out of use neither of them gives any more."""
     gateway = start({"pools": [pool(engines[0])], "cache": {}, "workers": 2})
     body = question("workers", 3, stream=False)
 
@@ -157,7 +157,8 @@ def test_workers_keep_their_own_and_forget_together(start: Start, engines: list[
             view = await said(gateway.admin_port, "/admin/cache")
             assert sum(view["calls"].values()) == 40 * times
             status, done = await order(gateway, "POST", "/admin/cache/invalidate", {"all": True})
-            assert (status, done["invalidated"]) == (200, got["miss"])
+            assert status == 200
+            assert 1 <= done["invalidated"] <= 2
 
     run(main, 60.0)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-from penstock.core.effects import Adopt, Answer, Drop, Keep, LookUp
+from penstock.core.effects import Adopt, Answer, Drop, Hand, Keep, LookUp, Release
 from penstock.core.events import LookedUp
 from penstock.gateway.keeper import Elsewhere, Floor, Keeper
 from penstock.gateway.shelf import Kept, Shelf
@@ -55,6 +55,8 @@ def test_orders_about_calls_that_are_over_mean_nothing() -> None:
         Answer("c", "k", "coalesced", "d"),
         Adopt("c", "d"),
         Keep("c", "k", 1, "", ""),
+        Release("k", "c", True),
+        Hand("1/1", "none"),
     ):
         perform(keeper, order)
     assert (ground.facts, ground.shelf.kept) == ([], {})

@@ -12,7 +12,7 @@ from penstock.base.nouns import EngineStats
 from penstock.config.load import load
 from penstock.config.schema import Settings
 from penstock.core.effects import Probe
-from penstock.core.events import FleetSeen, Observed, Probed, Woke
+from penstock.core.events import FleetSeen, Invalidated, Observed, Probed, Woke
 from penstock.core.scale.window import ReplicaSeen, Window
 from penstock.gateway.parent import Gathered, Parent, Past
 from penstock.gateway.words import Explained, Report, Snapshot
@@ -101,7 +101,7 @@ def test_looks_are_counted_once() -> None:
 
 def test_what_a_new_worker_is_told() -> None:
     """A replica that is well counts as probed well, though its last probe failed; engines' last numbers go along; what
-    has left the fleet is forgotten."""
+    has left the fleet is forgotten; and how often something was put out of use it must know."""
 
     async def main() -> None:
         parent = Parent(settings())
@@ -116,6 +116,9 @@ def test_what_a_new_worker_is_told() -> None:
         assert parent.known() == [Probed("gpu1", False, "late"), seen]
         parent.roster.remove("gpu1")
         assert parent.known() == []
+        for _ in range(2):
+            parent.pump.tell(Invalidated(tag="prices"))
+        assert parent.known() == [Invalidated(mark=2)]
 
     run(main)
 

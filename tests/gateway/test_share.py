@@ -44,6 +44,9 @@ class Reader:
             self.at = self.share.end
             self.share.moved()
 
+    def watched(self, now: float) -> None:
+        pass
+
     def cut(self) -> None:
         self.lost = True
         self.share.leave(self, paused=self.slow)

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from penstock.config.schema import ServerSpec, Settings
+from penstock.core.events import Invalidated
 from penstock.gateway.words import Begin, Learnt, Snapshot
 from penstock.gateway.workers import Workers, reserved
 from tests.helpers.wire import run
@@ -43,7 +44,7 @@ class _Home:
     def begin(self, worker: int) -> Begin:
         return Begin(worker, 2, 1, Settings(server=ServerSpec(listen=("127.0.0.1", self._port), admin=None)))
 
-    def known(self) -> list[Learnt]:
+    def known(self) -> list[Learnt | Invalidated]:
         return []
 
     def ended(self, worker: int, killed: bool) -> None:

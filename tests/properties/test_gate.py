@@ -18,7 +18,7 @@ from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Call, EngineStats, Replica, Usage
 from penstock.base.rand import Rand
 from penstock.core import spec as parts
-from penstock.core.effects import Cancel, Drop, Effect, Forget, Lease, Probe, Record, Refuse, Return, Send
+from penstock.core.effects import Cancel, Effect, Forget, Probe, Record, Refuse, Send
 from penstock.core.events import (
     Arrived,
     Began,
@@ -97,7 +97,7 @@ class GateMachine(Benching, RuleBasedStateMachine):
             self.recorded.add(row.id)
             self.open.pop(row.id, None)
             return
-        assert not isinstance(order, Lease | Return | Drop), "no limit is shared here, and there is no cache"
+        assert isinstance(order, Send | Cancel | Refuse), "no limit is shared here, and there is no cache"
         assert order.id not in self.recorded, "an order after the record"
         if isinstance(order, Send):
             assert order.id not in self.begun, "another attempt after the first byte"

@@ -120,7 +120,7 @@ PAGE = render(
     lambda: {
         family.name: 1
         for family in FAMILIES
-        if family.name.startswith(("ledger_", "lease_", "cache_store_", "cache_embeddings_"))
+        if family.name.startswith(("ledger_", "lease_", "cache_store_", "cache_workers_", "cache_embeddings_"))
     },
     lambda: {family.name: {"1": 1, "2": 0} for family in FAMILIES if family.name.startswith("worker_")},
     cache=CACHED,

@@ -282,10 +282,10 @@ class Books(ABC):
             self.trails.over(flight, row)
         out.append(Record(row))
         if flight.sharing is not None:
-            self._unshare(flight, flight.sharing, outcome, status)
+            self._unshare(flight, flight.sharing, outcome, status, out)
 
     @abstractmethod
-    def _unshare(self, flight: Flight, sharing: Sharing, outcome: str, status: int) -> None:
+    def _unshare(self, flight: Flight, sharing: Sharing, outcome: str, status: int, out: list[Effect]) -> None:
         """It is over: what becomes of those that have one answer with it."""
 
     # ===== calls that go together: `groups` =====

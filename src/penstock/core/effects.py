@@ -80,10 +80,44 @@ class Refuse(Struct, frozen=True, tag=True, gc=False):
 
 
 class LookUp(Struct, frozen=True, tag=True, gc=False):
-    """Ask for the answer of this key where gateways share them. Answered by LookedUp, in bounded time."""
+    """Ask for the answer of this key: other workers, where there are any, and the store that gateways share. Answered
+    by LookedUp, in bounded time."""
 
     id: str
     key: str
+    priority: int | UnsetType = UNSET
+    """How urgent the call is, for other workers; unset: they are not asked."""
+
+
+class Release(Struct, frozen=True, tag=True, gc=False):
+    """Other workers are asked about this key for nothing any more: the call that asked, or who took its place, is over,
+    and nobody here leads with it."""
+
+    key: str
+    id: str
+    """The call that the LookUp was for."""
+    kept: bool
+    """Its answer is kept here."""
+
+
+class Hand(Struct, frozen=True, tag=True, gc=False):
+    """Give another worker, which asked by this name, what it wants."""
+
+    by: str
+    how: Literal["hit", "coalesced", "none", "failed"]
+    """hit: the kept answer; coalesced: what the call `of` gets, as it comes; none: it is not to be had (any more), and
+    its calls may do better; failed: nor will they get one, for what failed the call here would fail them."""
+    key: str = ""
+    of: str = ""
+    age_s: float = 0.0
+    left_s: float = 0.0
+    """Hit: how long it may still be given."""
+    tags: tuple[str, ...] = ()
+    mark: int = 0
+    """Hit: of so many Invalidated this worker has heard."""
+    label: Label | UnsetType = UNSET
+    """Failed: why."""
+    status: int = 0
 
 
 class Compare(Struct, frozen=True, tag=True, gc=False):
@@ -205,6 +239,8 @@ Effect = (
     | Return
     | Forget
     | LookUp
+    | Release
+    | Hand
     | Compare
     | Answer
     | Adopt

@@ -74,14 +74,34 @@ class Found(Struct, frozen=True, gc=False):
     left_s: float
     """How long it may still be given."""
     tags: tuple[str, ...] = ()
+    mark: int | UnsetType = UNSET
+    """Another worker had it, which had heard of so many Invalidated; unset: it comes from the store."""
 
 
 class LookedUp(Struct, frozen=True, tag=True, gc=False):
-    """The answer to a LookUp: what gateways share was asked, within a bounded time."""
+    """The answer to a LookUp: other workers, and what gateways share, were asked, within a bounded time."""
 
     id: str
     found: Found | None = None
     """None: there is nothing, or nobody answered in time."""
+    leader: str | UnsetType = UNSET
+    """The call of another worker that runs, and whose answer this one can have; unset: there is none."""
+
+
+class Wanted(Struct, frozen=True, tag=True, gc=False):
+    """Another worker has calls that want the answer of this key, and asks by this name. Answered in this turn by
+    Hand."""
+
+    by: str
+    key: str
+    priority: int
+    """The most urgent of them."""
+
+
+class Unwanted(Struct, frozen=True, tag=True, gc=False):
+    """It does not want it any more, or is gone. Not told where all of the answer has been handed."""
+
+    by: str
 
 
 class Compared(Struct, frozen=True, tag=True, gc=False):
@@ -100,6 +120,8 @@ class Invalidated(Struct, frozen=True, tag=True, gc=False):
     tag: str | None = None
     model: str | None = None
     tenant: str | None = None
+    mark: int | UnsetType = UNSET
+    """How many there have been with it, where several workers are told; unset: there is one."""
 
 
 class FleetSeen(Struct, frozen=True, tag=True):
@@ -192,6 +214,8 @@ Event = (
     | Failed
     | ClientGone
     | LookedUp
+    | Wanted
+    | Unwanted
     | Compared
     | Invalidated
     | FleetSeen

@@ -176,9 +176,15 @@ class Flight:
 
 
 class Sharing:
-    """Calls that have one answer [C2]. One of them leads: its attempts are made. What follows has none of its own."""
+    """Calls that have one answer [C2]. One of them leads: its attempts are made. What follows has none of its own.
 
-    __slots__ = ("followers", "frame", "keep", "key", "leader", "tags", "ttl_s")
+    Where there are several workers, the leader of one may have followers at others; and at each of these the first of
+    them stands in for it."""
+
+    __slots__ = (
+        "abroad", "asked", "asks", "brought", "followers", "frame", "keep", "kept", "key", "leader", "left",
+        "looking", "tags", "ttl_s",
+    )  # fmt: skip
 
     def __init__(self, key: str, leader: Flight, tags: tuple[str, ...], ttl_s: float) -> None:
         self.key = key
@@ -191,8 +197,27 @@ class Sharing:
         self.ttl_s = ttl_s
         self.keep = True
         """Its answer may be kept; no longer where it was invalidated while it was made."""
+        self.kept = False
+        """It is."""
+        self.asked = ""
+        """The call for which other workers were asked last, while that holds."""
+        self.asks = 0
+        """How often."""
+        self.looking = False
+        """They have not answered yet."""
+        self.brought = False
+        """Another worker's call brings the answer: the leader only stands for those that are here."""
+        self.abroad: dict[str, None] = {}
+        """The names by which other workers follow."""
+        self.left: int | None = None
+        """Its leader's client has left, with so many tokens, and others have its answer: it goes on for them."""
 
     def takes(self, flight: Flight) -> bool:
         """Whether this call may join: not where it would wait behind the leader in a line of less urgent calls."""
+        return self.hurries or self.leader.call.priority <= flight.call.priority
+
+    @property
+    def hurries(self) -> bool:
+        """Its leader waits in no line, as far as is known."""
         leader = self.leader
-        return leader.state in ("sent", "begun", "looking") or leader.call.priority <= flight.call.priority
+        return leader.state in ("sent", "begun", "looking") or (self.brought and leader.began is not None)

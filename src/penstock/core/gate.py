@@ -34,6 +34,8 @@ from penstock.core.events import (
     Probed,
     Recalled,
     Reconfigured,
+    Unwanted,
+    Wanted,
     Woke,
 )
 from penstock.core.fleet import Alarm, Fleet
@@ -64,6 +66,8 @@ class Gate:
             Failed: self._calls.failed,
             ClientGone: self._calls.client_gone,
             LookedUp: self._calls.looked_up,
+            Wanted: self._calls.wanted,
+            Unwanted: self._calls.unwanted,
             Compared: self._calls.compared,
             Invalidated: self._calls.invalidated,
             FleetSeen: self._fleet_seen,
@@ -212,7 +216,7 @@ class Gate:
         self.spec = spec
         self._calls.max_waiting = spec.max_waiting
         self._calls.limit(spec.limits)
-        self._calls.respec_cache(spec.cache, spec.shared_cache)
+        self._calls.respec_cache(spec.cache, spec.shared_cache, spec.beside)
         self._remember(spec.explain)
 
     def _remember(self, spec: ExplainSpec) -> None:

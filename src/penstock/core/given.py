@@ -2,49 +2,47 @@
 Gate.
 
 Which answers may be used again, and under which key, is `cache`'s arithmetic. Here is what that means for the lives of
-calls: who leads and who follows, and what becomes of the others when one of them is over [C1, C2].
+calls: who leads and who follows [C1, C2]; what becomes of the others when one of them is over stands in `heirs`.
 """
+
+from abc import abstractmethod
 
 from msgspec import UNSET, UnsetType
 
 from penstock.base.contents import CacheState, CacheView
-from penstock.base.errors import REFUSALS, Label
 from penstock.base.rand import Rand
+from penstock.core.abroad import Abroad
 from penstock.core.cache.cache import Cache
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.catalog import Catalog
-from penstock.core.doors import Doors
-from penstock.core.effects import Adopt, Answer, Compare, Drop, Effect, Keep, LookUp
-from penstock.core.events import Began, ClientGone, Compared, Ended, Failed, Invalidated, LookedUp
+from penstock.core.effects import Answer, Compare, Drop, Effect, Keep
+from penstock.core.events import Began, Compared, Ended, Failed, Found, Invalidated, LookedUp
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight, Sharing
 from penstock.core.timers import Timers
 
 
-class Given(Doors):
+class Given(Abroad):
     """The calls in flight, and the answers that they have in common."""
 
-    __slots__ = ("_dropped", "_orphans", "cache")
+    __slots__ = ("_dropped",)
 
     def __init__(self, fleet: Fleet, timers: Timers[Alarm], catalog: Catalog, rand: Rand) -> None:
         super().__init__(fleet, timers, catalog, rand)
-        self.cache: Cache | None = None
-        self._orphans: list[tuple[Sharing, str, int, str]] = []
-        """Those whose leader ended without an answer, how, and its id: `let_in` decides about them as the turn ends."""
         self._dropped: tuple[str, ...] = ()
 
     # ===== settings, and for people =====
 
-    def respec_cache(self, spec: CacheSpec | None, looks_up: bool) -> None:
+    def respec_cache(self, spec: CacheSpec | None, looks_up: bool, beside: bool) -> None:
         """This cache holds from now on. What is being made goes on."""
         if spec is None:
             if self.cache is not None:
                 self._dropped += self.cache.invalidate(None, None, None)
             self.cache = None
         elif self.cache is None:
-            self.cache = Cache(spec, looks_up)
+            self.cache = Cache(spec, looks_up, beside)
         else:
-            self._dropped += self.cache.respec(spec, looks_up)
+            self._dropped += self.cache.respec(spec, looks_up, beside)
         self._limits.given_free = spec is None or spec.charge == "none"
 
     def recached(self, out: list[Effect]) -> None:
@@ -59,6 +57,8 @@ class Given(Doors):
 
     def invalidated(self, event: Invalidated, out: list[Effect], now: float) -> None:
         """Some answers must not be given any more."""
+        if event.mark is not UNSET:
+            self._mark = event.mark
         keys = () if self.cache is None else self.cache.invalidate(event.tag, event.model, event.tenant)
         if keys:
             out.append(Drop(keys))
@@ -115,10 +115,9 @@ class Given(Doors):
         flight.sharing = cache.lead(key, flight)
         if not looks:
             return False
-        if not cache.looks_up:
+        if not cache.looks_up and not cache.beside:
             return self._compares(flight, flight.sharing, out)
-        flight.move("looking")
-        out.append(LookUp(flight.call.id, key))
+        self._asks(cache, flight, flight.sharing, out)
         return True
 
     @staticmethod
@@ -154,24 +153,34 @@ class Given(Doors):
             self.trails.given(flight, how, of, age_s, now)
 
     def _follow(self, flight: Flight, sharing: Sharing, out: list[Effect], now: float) -> None:
-        self._counts(flight, "coalesced")
-        flight.move("given")
         flight.sharing = sharing
         sharing.followers[flight] = None
-        leader = sharing.leader.call.id
+        self._joins(flight, sharing, sharing.leader.call.id, out, now)
+
+    def _joins(self, flight: Flight, sharing: Sharing, leader: str, out: list[Effect], now: float) -> None:
+        self._counts(flight, "coalesced")
+        flight.move("given")
         rates = None if flight.hold is None else self._limits.goes(flight, now)
         out.append(Answer(flight.call.id, sharing.key, "coalesced", leader, 0.0, rates))
         if self.trails is not None:
             self.trails.given(flight, "coalesced", leader, 0.0, now)
 
     def looked_up(self, event: LookedUp, out: list[Effect], now: float) -> None:
-        """What gateways share was asked."""
+        """Other workers, and what gateways share, were asked."""
         flight = self._flights.get(event.id)
         if flight is None or flight.state != "looking":
             return
         sharing, cache, found = flight.sharing, self.cache, event.found
         assert sharing is not None
-        if cache is None or found is None or not sharing.keep or found.left_s <= 0 or not cache.index.takes(found.size):
+        sharing.looking = False
+        if event.leader is not UNSET:
+            sharing.asked = ""
+            if sharing.keep and cache is not None:
+                sharing.brought = True
+                self._joins(flight, sharing, event.leader, out, now)
+                self._dissolve(sharing, out, "brought")  # whoever follows it from elsewhere finds that leader as well
+                return
+        if cache is None or found is None or not sharing.keep or not self._may_keep(cache, found):
             if cache is None or not self._compares(flight, sharing, out):
                 flight.move("new")
                 self._enter(flight, out, now)
@@ -184,9 +193,19 @@ class Given(Doors):
             sharing.frame or UNSET,
         ))  # fmt: skip
         cache.close(sharing)
+        sharing.kept = True
         for each in (flight, *sharing.followers):
             each.sharing = None
             self._hit(each, sharing.key, found.age_s, out, now)
+        self._dissolve(sharing, out, "hit")
+
+    def _may_keep(self, cache: Cache, found: Found) -> bool:
+        """Not where it is too old; nor where it comes from a worker that does not know yet what is out of use."""
+        return (
+            found.left_s > 0
+            and cache.index.takes(found.size)
+            and (found.mark is UNSET or found.mark >= self._mark)
+        )  # fmt: skip
 
     def compared(self, event: Compared, out: list[Effect], now: float) -> None:
         """Kept questions in other words were looked at."""
@@ -207,6 +226,7 @@ class Given(Doors):
         for each in (flight, *sharing.followers):
             each.sharing = None
             self._hit(each, event.key, now - entry.at, out, now, event.similarity)
+        self._dissolve(sharing, out, "similar")
 
     # ===== its answer comes =====
 
@@ -228,6 +248,9 @@ class Given(Doors):
         flight = self._flights.get(event.id)
         if flight is None or flight.state != "given":
             return
+        if flight.sharing is not None and flight.sharing.leader is flight:
+            self._not_brought(flight, flight.sharing, event, out, now)
+            return
         if flight.began is not None:
             self._refuse(flight, event.label, out, now, tokens=event.relayed_tokens)
             return
@@ -238,6 +261,10 @@ class Given(Doors):
             self.trails.given(flight, "alone", "", 0.0, now)
         if self._begin_anew(flight, out, now):
             self._goes(flight, out, now)
+
+    @abstractmethod
+    def _not_brought(self, flight: Flight, sharing: Sharing, event: Failed, out: list[Effect], now: float) -> None:
+        """Another worker does not bring (the rest of) the answer that this one stood for."""
 
     def _begin_anew(self, flight: Flight, out: list[Effect], now: float) -> bool:
         """It has held what it takes to be given an answer, and needs one of its own; False: its limits do not let it
@@ -261,106 +288,3 @@ class Given(Doors):
             return
         flight.deadline = now + self._fleet.pools[flight.targets[0].pool].patience_s(flight.call)
         self._dispatch(flight, out, now)
-
-    # ===== one of several is over =====
-
-    def _kept(self, flight: Flight, sharing: Sharing, event: Ended, out: list[Effect], now: float) -> None:
-        """The answer is whole: keep it, if it may be. That of a fallback is another model's."""
-        cache, size, targets = self.cache, event.kept_bytes, flight.targets
-        if cache is None or not size or not sharing.keep or sharing.leader is not flight or event.status != 200:
-            return
-        if targets[flight.target].model != targets[0].model or not cache.index.takes(size):
-            return
-        entry = cache.entry(sharing, size, now, now + sharing.ttl_s)
-        evicted = cache.index.add(sharing.key, entry)
-        out.append(Keep(
-            flight.call.id, sharing.key, sharing.ttl_s, entry.tenant, entry.model, sharing.tags, False, evicted,
-            sharing.frame or UNSET,
-        ))  # fmt: skip
-
-    def _unshare(self, flight: Flight, sharing: Sharing, outcome: str, status: int) -> None:
-        """See `Books`. Whose leader has its whole answer get it as fast as they read, whatever else happens."""
-        flight.sharing = None
-        if sharing.leader is not flight:
-            del sharing.followers[flight]
-            return
-        if self.cache is not None:
-            self.cache.close(sharing)
-        if outcome == "ok":
-            for follower in sharing.followers:
-                follower.sharing = None
-        elif sharing.followers:
-            self._orphans.append((sharing, outcome, status, flight.call.id))
-            self.freed.append(flight.call.tenant)  # so that `let_in` is called when the turn is over
-
-    def let_in(self, out: list[Effect], now: float) -> None:
-        """See `Doors`; and those whose leader has ended without an answer."""
-        while self.freed or self._orphans:
-            super().let_in(out, now)
-            if self._orphans:
-                self._bereave(*self._orphans.pop(0), out, now)
-
-    def _bereave(self, sharing: Sharing, outcome: str, status: int, leader: str, out: list[Effect], now: float) -> None:
-        """What failed the leader fails all, where it was a replica's fault and it has had all its chances. Where it
-        was the leader's own (its client left, its limits, its priority), the next one leads."""
-        row = REFUSALS.get(outcome)
-        followers = sharing.followers
-        if row is not None and (row.blames_replica or row.type == "upstream_error"):
-            label: Label = outcome  # type: ignore[assignment]
-            for follower in list(followers):
-                follower.sharing = None
-                self._refuse(follower, label, out, now, status=status)
-            followers.clear()
-            return
-        while followers:
-            heir = next(iter(followers))
-            del followers[heir]
-            heir.sharing = None
-            out.append(Adopt(leader, heir.call.id))
-            leader = heir.call.id
-            if self.trails is not None:
-                self.trails.given(heir, "alone", "", 0.0, now)
-            if not self._begin_anew(heir, out, now):
-                continue  # it waits for its limits, alone
-            sharing.leader = heir
-            heir.sharing = sharing
-            if self.cache is not None and sharing.keep and sharing.key not in self.cache.sharings:
-                self.cache.sharings[sharing.key] = sharing
-            self._goes(heir, out, now)
-            return
-
-    def _left(self, flight: Flight, sharing: Sharing, event: ClientGone, out: list[Effect], now: float) -> bool:
-        """Its client has left: where others wait for what is being made for it, the next of them has it from now on;
-        whether it is so."""
-        if sharing.leader is not flight or not sharing.followers or flight.state not in ("sent", "begun"):
-            return False
-        heir = next(iter(sharing.followers))
-        del sharing.followers[heir]
-        out.append(Adopt(flight.call.id, heir.call.id))
-        replica = "" if flight.seat is None else flight.seat.id
-        if self.trails is not None:
-            self.trails.given(heir, "owner", flight.call.id, 0.0, now)
-        self._hand_over(flight, heir, now)
-        sharing.leader = heir
-        heir.sharing, flight.sharing = sharing, None
-        self._counts(heir, "miss")
-        self._over(flight, "client_gone", 499, None, event.relayed_tokens, out, now, replica)
-        return True
-
-    def _hand_over(self, flight: Flight, heir: Flight, now: float) -> None:
-        """All that has to do with the attempts that run."""
-        if flight.hedge == "due":
-            self._unwatch(flight)
-        heir.move(flight.state)
-        if flight.state == "begun" and heir.began is None:
-            heir.began = now
-        for name in (
-            "attempt", "number", "seat", "rival", "sent_at", "hedge", "hedged", "tried", "free_used", "last", "cached",
-            "deadline", "expected", "flow", "target", "target_attempts", "targets", "spared",
-        ):  # fmt: skip
-            setattr(heir, name, getattr(flight, name))
-        flight.attempt = 0  # who reads both rows would count its attempts, and what was relayed of them, twice
-        flight.seat = flight.rival = flight.flow = None
-        flight.hedge = ""
-        flight.move("given")
-        self._limits.hand_over(flight, heir)

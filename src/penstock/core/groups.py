@@ -20,7 +20,7 @@ from penstock.core.effects import Aboard, Carry, Effect
 from penstock.core.events import Ended, Failed
 from penstock.core.fleet import Alarm, Fleet
 from penstock.core.flight import Flight, Kind, Ride
-from penstock.core.given import Given
+from penstock.core.heirs import Heirs
 from penstock.core.load import Seat
 from penstock.core.spec import BatchingSpec
 from penstock.core.timers import Timers
@@ -29,7 +29,7 @@ PREFIX = "group/"
 """Of a group's id; the id of its first call follows."""
 
 
-class Groups(Given):
+class Groups(Heirs):
     """The books, second chances, doors, answers of others, and calls that go together."""
 
     __slots__ = ("_kinds",)

@@ -307,3 +307,5 @@ class GateSpec(_Spec, frozen=True, kw_only=True):
     """Which answers are given again; None: none, and it costs nothing."""
     shared_cache: bool = False
     """Gateways share answers: who asks for one may be told."""
+    beside: bool = False
+    """There are other workers: identical calls at the same time may have one answer with theirs."""

@@ -29,6 +29,7 @@ def split(spec: GateSpec, index: int, count: int) -> GateSpec:
         max_waiting=part(spec.max_waiting, index, count), explain=explain,
         limits=None if spec.limits is None else _limits(spec.limits, index, count),
         cache=None if spec.cache is None else _cache(spec.cache, index, count),
+        beside=spec.cache is not None and spec.cache.coalesce,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from penstock.core.effects import Answer, Send
 from penstock.core.events import Began, ClientGone, Ended, Failed
 from penstock.gateway.answers import last_event, rate_lines
 from penstock.gateway.exchange import Exchange
+from penstock.gateway.handed import Feed
 from penstock.gateway.head import Head
 from penstock.gateway.packing import liked, may_change
 from penstock.gateway.plane import Connection, Plane
@@ -66,20 +67,22 @@ class CachedExchange(Exchange):
             self._word = b"miss" if order.cache == "miss" else b"bypass"
         else:
             self._word = b"miss"
-            self._lead()
+            self.lead()
         super().send(order, pool)
 
-    def _lead(self) -> Share:
+    def lead(self) -> Share:
+        """What its attempts bring is for others as well."""
         share = self.share
         if share is None:
             share = self.share = Share(self, self.plane.cache)
+        share.owner = self
         self.client = share
         return share
 
     def follow(self, order: Answer, leader: "CachedExchange | None") -> None:
         """Get what another call gets."""
         self._word, self.rates = b"coalesced", order.rates
-        share = None if leader is None or leader.over else leader.share or leader._lead()
+        share = None if leader is None else leader.shared()
         if share is None or not share.join(self):
             self.plane.tell(Failed(self.id, 0, "stale_connection"))
             return
@@ -87,10 +90,25 @@ class CachedExchange(Exchange):
         if share.response is not None:
             share.spread()
 
+    def shared(self) -> Share | None:
+        """What others get with it; None: it is over."""
+        return None if self.over else self.share or self.lead()
+
+    def follow_abroad(self, order: Answer, feed: Feed | None) -> None:
+        """Get what a call of another worker gets, and those here that follow this one with it."""
+        self._word, self.rates = b"coalesced", order.rates
+        if feed is None or self.over:
+            self.plane.tell(Failed(self.id, 0, "stale_connection"))
+        else:
+            feed.bring(self.lead(), self.id)
+
     def adopt(self) -> None:
         """What is made for the one that it has followed is for this one from now on."""
         share = self.share
         if share is None:
+            return
+        if isinstance(share.owner, Feed):
+            share.owner.call = self.id
             return
         old = share.owner
         share.owner = self
@@ -255,7 +273,8 @@ class CachedExchange(Exchange):
             size = share.ended(ended.status, ended.usage, ended.relayed_tokens)
             ended = replace(ended, kept_bytes=UNSET if size is None else size)
             inbound = self.inbound
-            self._take(share)
+            if inbound is not None:
+                self._take(share)
             share.leave(self, paused=inbound is not None and inbound.paused)
             if share.readers:
                 share.spread()
@@ -264,7 +283,7 @@ class CachedExchange(Exchange):
     def answer_instead(self, status: int, payload: bytes) -> None:
         """See Exchange."""
         share = self.share
-        if share is None or len(share.readers) == 1:
+        if share is None or list(share.readers) == [self]:
             super().answer_instead(status, payload)
             self._headed = True
             return
@@ -347,6 +366,11 @@ class CachedExchange(Exchange):
                 self._replay()
         else:
             super().resume()
+
+    def watched(self, now: float) -> None:
+        """See `share.Reader`."""
+        if self.inbound is None:
+            self.expire(now)
 
     def expire(self, now: float) -> float:
         """See Exchange. An attempt is watched although its owner's client reads slowly, as long as others read."""

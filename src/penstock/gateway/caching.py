@@ -1,5 +1,5 @@
-"""The cache as one part of a gateway: its numbers for people, what they put out of use, and the store that gateways
-share. What of that needs the extra `redis` is imported when somebody has one.
+"""The cache as one part of a gateway: its numbers for people, what they put out of use, other workers, and the store
+that gateways share. What of that needs the extra `redis` is imported when somebody has one.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from penstock.base.contents import CacheView
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.events import Event, Invalidated
+from penstock.gateway.beside import Beside
 from penstock.gateway.comparing import Comparer, missing
 from penstock.gateway.keeper import Keeper
 from penstock.gateway.shelf import Shelf
@@ -40,6 +41,8 @@ class Caching:
         self._tell = tell
         self._room = room
         self.elsewhere: Elsewhere | None = None
+        self.beside: Beside | None = None
+        """The other workers; None: there are none."""
 
     def open(self, url: str | None) -> None:
         """Share answers by the store of this URL; None: there is none. Raises OSError where it or a package cannot be
@@ -73,9 +76,11 @@ class Caching:
         return count, await self.elsewhere.invalidate(What(what.tag, what.model, what.tenant))
 
     def metrics(self) -> dict[str, float]:
-        """Family -> value, of the store."""
+        """Family -> value, of the store and of other workers."""
         away, similar = self.elsewhere, self._room.similar
         told: dict[str, float] = {} if similar is None else {"cache_embeddings_missed": similar.away}
+        if self.beside is not None:
+            told |= self.beside.metrics()
         if away is None:
             return told
         return told | {
@@ -87,5 +92,7 @@ class Caching:
         """Let the store go, and who compares questions."""
         if self._room.similar is not None:
             self._room.similar.close()
+        if self.beside is not None:
+            await self.beside.close()
         if self.elsewhere is not None:
             await self.elsewhere.close()

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
-from penstock.core.effects import Adopt, Answer, Compare, Drop, Keep, LookUp
+from penstock.core.effects import Adopt, Answer, Compare, Drop, Hand, Keep, LookUp, Release
 from penstock.core.events import Compared, LookedUp
+from penstock.gateway.beside import Beside
 from penstock.gateway.cached import CachedExchange
 from penstock.gateway.comparing import Comparer
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.plane import Plane
+from penstock.gateway.share import Share
 from penstock.gateway.shelf import Kept, Shelf
 
 
@@ -41,6 +44,8 @@ class Keeper:
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self.elsewhere: Elsewhere | None = None
+        self.beside: Beside | None = None
+        """The other workers; None: there are none."""
 
     def table(self) -> dict[type, Callable[[Any], None]]:
         """Orders, and what is done."""
@@ -50,6 +55,8 @@ class Keeper:
             Keep: self._keep,
             Drop: self._drop,
             LookUp: self._look_up,
+            Release: self._release,
+            Hand: self._hand,
             Compare: self._compare,
         }
 
@@ -63,6 +70,8 @@ class Keeper:
             return
         if order.how == "hit":
             exchange.give(order, self._floor.shelf.kept.get(order.key))
+        elif self.beside is not None and (feed := self.beside.joined(order.id)) is not None:
+            exchange.follow_abroad(order, feed)
         else:
             exchange.follow(order, self._exchange(order.of))
 
@@ -103,6 +112,25 @@ class Keeper:
             similar.compare(order, exchange.question)
 
     def _look_up(self, order: LookUp) -> None:
+        """Other workers first: what they have need not be carried over a network."""
+        if self.beside is None or order.priority is UNSET:
+            self._look_elsewhere(order)
+        else:
+            self.beside.look_up(order, lambda: self._look_elsewhere(order))
+
+    def _release(self, order: Release) -> None:
+        if self.beside is not None:
+            self.beside.release(order)
+
+    def _hand(self, order: Hand) -> None:
+        if self.beside is not None:
+            self.beside.lending.hand(order, lambda: self._share(order.of))
+
+    def _share(self, call: str) -> Share | None:
+        exchange = self._exchange(call)
+        return None if exchange is None else exchange.shared()
+
+    def _look_elsewhere(self, order: LookUp) -> None:
         exchange = self._exchange(order.id)
         if self.elsewhere is None or exchange is None:
             self._floor.tell(LookedUp(order.id))

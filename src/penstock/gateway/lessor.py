@@ -37,6 +37,7 @@ TRIES = 1200
 """Ten minutes."""
 _PREFIX = "penstock-"
 _SHEET = "sheet-"
+_BESIDE = "worker-"
 
 
 class _Heir:
@@ -164,6 +165,11 @@ class Lessor:
 def sheet_of(url: str, peer: str) -> str:
     """Where a worker has its sheet that asks at this URL by this name."""
     return str(Path(url.removeprefix(SOCKET)).with_name(f"{_SHEET}{peer}"))
+
+
+def beside_of(url: str, worker: int) -> str:
+    """Where a worker whose leases come from this URL listens for the other workers."""
+    return str(Path(url.removeprefix(SOCKET)).with_name(f"{_BESIDE}{worker}"))
 
 
 class Recall:

@@ -41,6 +41,8 @@ APPLIED_S = 2.0
 """How long an answer to a reload waits for the last worker to have it."""
 _LEARNT = (Probed, Observed, Metered, Listed)
 _WELL = ("healthy", "busy", "overloaded")
+_AS_NOW = {"cache_store_up": 1, "cache_workers_linked": 0}
+"""What of a store is no count: one that is gone says nothing of it."""
 _UNEXPLAINED: tuple[Unexplained, ...] = ("forgotten", "unknown", "off")
 """Which answer of several workers says most."""
 
@@ -85,7 +87,7 @@ class Past:
         self.leases = joined.stores([self.leases, last.leases | {"lease_store_up": 1}]) if last.leases else self.leases
         if last.cache is not None:
             self.cache = joined.caches(self.cache, [replace(last.cache, entries=0, bytes=0, leading=0, following=0)])
-        up = {"cache_store_up": 1} if "cache_store_up" in last.store else {}
+        up = {name: value for name, value in _AS_NOW.items() if name in last.store}
         self.store = joined.stores([self.store, last.store | up]) if last.store else self.store
         counted = {name: count for name, count in last.counters.items() if name.endswith("_total")}
         self.counters = joined.summed([self.counters, counted])
@@ -113,6 +115,8 @@ class Parent(Gateway):
         seed: int | None = None,
     ) -> None:  # fmt: skip
         self._last: dict[tuple[type, str], Learnt] = {}
+        self._marks = 0
+        """How often something was put out of use."""
         self._past = Past()
         self._fresh: asyncio.Task[None] | None = None
         self._held: list[socket.socket] = []
@@ -189,10 +193,12 @@ class Parent(Gateway):
         settings = replace(settings, server=server, sources=(), scaled=())
         return settings if self._lessor is None else self._lessor.shown(settings)
 
-    def known(self) -> list[Learnt]:
+    def known(self) -> list[Learnt | Invalidated]:
         """See `workers.Home.known`."""
         well = [Probed(one.id, True) for one in self.gate.replicas(self.pump.now()) if one.state in _WELL]
-        found: list[Learnt] = [*well]
+        found: list[Learnt | Invalidated] = [*well]
+        if self._marks:  # it has nothing yet, but must know how often
+            found.append(Invalidated(mark=self._marks))
         sure = {one.replica for one in well}
         return found + [fact for fact in self._last.values() if type(fact) is not Probed or fact.replica not in sure]
 
@@ -210,7 +216,8 @@ class Parent(Gateway):
             self._last[type(event), event.replica] = event
             self.workers.learnt(event)
         elif isinstance(event, Invalidated):
-            self.workers.learnt(event)
+            self._marks += 1
+            self.workers.learnt(replace(event, mark=self._marks))
         elif isinstance(event, Recalled):
             self._recall.tell(event.used, self.gate.served, now)
 

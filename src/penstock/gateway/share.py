@@ -16,20 +16,50 @@ from penstock.adapters.wire.response import ResponseHead
 from penstock.base.nouns import Usage
 from penstock.core.cache.spec import CacheSpec
 from penstock.gateway.answers import without_rates
-from penstock.gateway.attempt import Attempt
 from penstock.gateway.packing import may_change
 from penstock.gateway.shelf import Kept, may_keep
 
 PATIENCE_S: Final = 1.0
 """How long the others wait for a client that is too far behind, until it has caught up."""
+FAR_PATIENCE_S: Final = 0.5
+"""The same where another worker brings the answer: for that one this whole worker is a client that may be cut."""
 _EVENT_ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n", b"\r\r\r\n", b"\n\n", b"\r\n\r\n", b"\r\r")
 """How a piece ends behind which an event can follow."""
 
 
-class Reader(Protocol):
-    """A client that gets the answer."""
+class Bringer(Protocol):
+    """What brings the answer: an attempt, or another worker."""
 
-    winner: Attempt | None
+    @property
+    def relayed_tokens(self) -> int:
+        """Events with content so far."""
+        ...
+
+    def pause(self) -> None:
+        """Its clients read slowly."""
+        ...
+
+    def resume(self) -> None:
+        """They have caught up."""
+        ...
+
+
+class Far(Protocol):
+    """Another worker, which brings the answer."""
+
+    def stop(self) -> None:
+        """Nobody here wants it any more."""
+        ...
+
+
+class Reader(Protocol):
+    """A client that gets the answer; or what owns it and reads nothing."""
+
+    @property
+    def winner(self) -> Bringer | None:
+        """What brings the answer, where it is the owner and it has begun."""
+        ...
+
     deadline: float
     at: int
     """Pieces that it has got."""
@@ -42,12 +72,16 @@ class Reader(Protocol):
         """What comes next for it is not held any more."""
         ...
 
+    def watched(self, now: float) -> None:
+        """Where its own client is gone, nobody else looks at the time-outs of its attempts."""
+        ...
+
 
 class Share:
     """One answer. To the attempt that brings it, it is the client."""
 
     __slots__ = (
-        "_due", "_holds", "_most_bytes", "_timer", "_times", "end", "first", "framing",
+        "_due", "_holds", "_most_bytes", "_timer", "_times", "end", "feed", "first", "framing",
         "kept", "origin", "owner", "paused", "pieces", "readers", "response", "size", "status", "tokens", "usage",
         "whole", "zipped",
     )  # fmt: skip
@@ -55,6 +89,8 @@ class Share:
     def __init__(self, owner: Reader, spec: CacheSpec) -> None:
         self.owner = owner
         """Whose attempts bring it."""
+        self.feed: Far | None = None
+        """Where another worker does; then that is the owner."""
         self.readers: dict[Reader, None] = {owner: None}
         self.paused = 0
         """Readers that read slowly."""
@@ -108,7 +144,7 @@ class Share:
         self.owner.pull()
         if self.size > self._most_bytes:
             self._make_room()
-        elif len(self.readers) > 1:
+        elif len(self.readers) != 1 or self.owner not in self.readers:
             self.spread()
 
     def spread(self) -> None:
@@ -116,6 +152,10 @@ class Share:
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._spread)
+
+    def spread_now(self) -> None:
+        """The same at once."""
+        self._spread()
 
     def _spread(self) -> None:
         self._due = False
@@ -130,7 +170,9 @@ class Share:
         self._spread()
         if self._drop(self._lowest()) or self._timer is not None:
             return
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._lose_patience)
+        self._timer = asyncio.get_running_loop().call_later(
+            PATIENCE_S if self.feed is None else FAR_PATIENCE_S, self._lose_patience
+        )
         self._steer()
 
     def _lowest(self) -> int:
@@ -204,6 +246,8 @@ class Share:
             self.paused -= paused
             self.moved()
             self._steer()
+            if self.feed is not None and not self.readers:
+                self.feed.stop()
 
     def pauses(self) -> None:
         """A reader reads slowly."""
@@ -222,12 +266,16 @@ class Share:
 
     # ===== to be kept =====
 
-    def ended(self, status: int, usage: Usage | None, tokens: int) -> int | None:
-        """It is whole; its size if it can be kept, else None."""
+    def finished(self, status: int, usage: Usage | None, tokens: int) -> None:
+        """It is whole."""
         self.whole, self.status, self.usage, self.tokens = True, status, usage, tokens
         if self._timer is not None:  # nothing more comes, so nobody need be cut for what does
             self._timer.cancel()
             self._timer = None
+
+    def ended(self, status: int, usage: Usage | None, tokens: int) -> int | None:
+        """It is whole; its size if it can be kept, else None."""
+        self.finished(status, usage, tokens)
         response = self.response
         if status != 200 or self.first or response is None or response.encoded:
             return None

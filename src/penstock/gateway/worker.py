@@ -25,11 +25,12 @@ from penstock.base.nouns import Replica
 from penstock.config.schema import LimitSpec, Settings
 from penstock.core.events import FleetSeen, Reconfigured
 from penstock.core.split import part, pins, split
+from penstock.gateway.beside import Beside
 from penstock.gateway.booking import Booking
 from penstock.gateway.build import Gateway, known_secrets
 from penstock.gateway.channel import Channel
 from penstock.gateway.files import raise_open_files
-from penstock.gateway.lessor import sheet_of, tidy_up
+from penstock.gateway.lessor import beside_of, sheet_of, tidy_up
 from penstock.gateway.server import DataPlane
 from penstock.gateway.words import (
     Answer,
@@ -115,6 +116,7 @@ class Worker(Gateway):
                 self._booking = Booking(self.server.ledger, self._number, self._of, self.plane.outbox)
                 self._booking.fleet(self._settings.replicas)
             self._open_sheet()
+            await self._open_beside()
             await self.plane.start(reuse_port=True)
         except OSError:
             await self.stop()
@@ -128,6 +130,14 @@ class Worker(Gateway):
         if url is not None and peer:
             self._sheet = LeaseSheet(sheet_of(url, peer))
             self.gate.note_on(self._sheet)
+
+    async def _open_beside(self) -> None:
+        url = self.server.lease_store
+        if url is not None and self._of > 1:
+            self.caching.beside = self.plane.keeper.beside = Beside(
+                self._number, self._of, lambda worker: beside_of(url, worker), self.plane
+            )
+            await self.caching.beside.start()
 
     async def _drain(self, within_s: float) -> None:
         await self.plane.drain(self.halted.result() if self.halted.done() else within_s)

@@ -60,7 +60,7 @@ class Home(Protocol):
         """The first word to a worker."""
         ...
 
-    def known(self) -> list[Learnt]:
+    def known(self) -> list[Learnt | Invalidated]:
         """What a worker that is new must be told of the fleet."""
         ...
 

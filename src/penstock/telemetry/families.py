@@ -150,6 +150,11 @@ FAMILIES: tuple[Family, ...] = (
     Family("cache_store_hits", "counter", (), "Answers that were found there."),
     Family("cache_store_misses", "counter", (), "Times when there was none, or it did not answer in time."),
     Family("cache_store_errors", "counter", (), "Times when it did not answer, or with an error."),
+    Family("cache_workers_linked", "gauge", (), "Other workers that workers can ask, all together."),
+    Family("cache_workers_asked", "counter", (), "Times when a worker asked another who leads with a key."),
+    Family("cache_workers_late", "counter", (), "Times when one did not answer in time."),
+    Family("cache_workers_followed", "counter", (), "Answers that a worker got from another while they were made."),
+    Family("cache_workers_fetched", "counter", (), "Answers that a worker got from another that kept them."),
     Family("cache_embeddings_missed", "counter", (), "Times when a question got no embedding, and so was a miss."),
     Family("cache_following", "gauge", (), "Calls that wait for another call's answer."),
     # the ledger

@@ -46,7 +46,7 @@ def _gone(path: str) -> None:
     Path(path).unlink(missing_ok=True)
 
 
-def _bound(path: str) -> socket.socket:
+def bound(path: str) -> socket.socket:
     """A socket that only this user can connect to, from its first moment on."""
     _gone(path)
     made = socket.socket(socket.AF_UNIX)
@@ -72,7 +72,7 @@ class LeaseServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=_bound(self._path))
+        self._server = await asyncio.start_unix_server(self._serve, sock=bound(self._path))
 
     async def close(self) -> None:
         """Answer no more."""

@@ -10,12 +10,14 @@ from penstock.core.flight import Flight, Sharing
 class Cache:
     """What is kept, and what is being made for more than one."""
 
-    __slots__ = ("calls", "index", "looks_up", "sharings", "spec")
+    __slots__ = ("beside", "calls", "index", "looks_up", "sharings", "spec")
 
-    def __init__(self, spec: CacheSpec, looks_up: bool) -> None:
+    def __init__(self, spec: CacheSpec, looks_up: bool, beside: bool = False) -> None:
         self.spec = spec
         self.looks_up = looks_up
         """Gateways share answers."""
+        self.beside = beside
+        """There are other workers."""
         self.index = Index(spec)
         self.sharings: dict[str, Sharing] = {}
         """Those that may be joined."""
@@ -23,9 +25,9 @@ class Cache:
         if spec.semantic is not None:
             self.calls["similar"] = 0
 
-    def respec(self, spec: CacheSpec, looks_up: bool) -> tuple[str, ...]:
+    def respec(self, spec: CacheSpec, looks_up: bool, beside: bool = False) -> tuple[str, ...]:
         """Other settings hold from now on; the keys of what is not kept any more."""
-        old, self.spec, self.looks_up = self.spec, spec, looks_up
+        old, self.spec, self.looks_up, self.beside = self.spec, spec, looks_up, beside
         self.index.spec = spec
         if spec.semantic is not None:
             self.calls.setdefault("similar", 0)
@@ -89,9 +91,10 @@ class Cache:
 
     def view(self) -> CacheView:
         """For people."""
-        index = self.index
+        index, brought = self.index, sum(one.brought for one in self.sharings.values())
         return CacheView(
             entries=len(index), bytes=index.bytes, calls={str(state): count for state, count in self.calls.items()},
             kept=index.kept, evicted=index.evictions, expired=index.expired, invalidated=index.invalidated,
-            leading=len(self.sharings), following=sum(len(one.followers) for one in self.sharings.values()),
+            leading=len(self.sharings) - brought,
+            following=brought + sum(len(one.followers) for one in self.sharings.values()),
         )  # fmt: skip
