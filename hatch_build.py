@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDERS = ("core", "core/cache", "core/limits", "core/route")
 """Rooms that are compiled as a whole: what decides."""
 FILES: tuple[str, ...] = (
-    "base/machine.py", "base/prefix.py", "base/rand.py", "drive/pump.py",
+    "base/machine.py", "base/prefix.py", "base/rand.py", "drive/pump.py", "drive/segments.py",
     *(f"gateway/{name}.py" for name in (
         "answers", "attempt", "benchmark", "booking", "cached", "exchange", "head", "inbound", "lines", "outbound",
         "outbox", "perform", "pool", "relay", "server", "share", "splice", "verdict",

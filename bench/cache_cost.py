@@ -19,6 +19,7 @@ from penstock.core.events import Arrived, Ended, Event, FleetSeen, Probed
 from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec, PoolSpec
 from penstock.gateway.content import content_of
+from penstock.gateway.peek import peek
 from penstock.gateway.wishes import Wishes
 
 SIZES = (200, 2_000, 20_000, 200_000)
@@ -95,7 +96,9 @@ def main() -> None:
     for size in SIZES:
         body, wishes = body_of(size), Wishes()
         count = max(20, asked.count * 200 // size)
-        us = fastest_us(partial(content_of, "/v1/chat/completions", body, wishes, SPEC), count, asked.rounds)
+        us = fastest_us(
+            partial(content_of, "/v1/chat/completions", body, peek(body), wishes, SPEC), count, asked.rounds
+        )
         print(f"digest of a body of {len(body):,} bytes: {us:.1f} µs")
     off, on = House(None), House(SPEC)
     on.tell(Ended(on.arrives("known"), 1, 200, USAGE, 50, kept_bytes=1000))

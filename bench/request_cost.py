@@ -4,12 +4,17 @@ A whole Gateway as `bench/penstock.yaml` describes it, but its connections lead 
 a client's connection, what goes to a replica is answered at once with the same bytes, and the turn's writes are thrown
 away. So it is everything but the kernel and the event loop: heads, body, decisions, journal, metrics, answer. The
 fastest of several rounds is kept; under `valgrind --tool=callgrind` two runs of different length tell the instructions.
+
+`--accounted`: in turn with the same where every call is held against limits and a budget, and written into a ledger's
+journal before its answer leaves (`bench/accounted.yaml`). The clerk, which carries rows into the database beside, does
+not run: `bench.ledger_cost` measures it.
 """
 
 import argparse
 import asyncio
 import gc
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,9 +26,11 @@ from penstock.config.load import load_file
 from penstock.core.events import FleetSeen, Probed
 from penstock.gateway.build import Gateway
 from penstock.gateway.inbound import Inbound
+from penstock.gateway.ledger import open_ledger
 from penstock.gateway.pool import Upstream
 
 SIZES = {"small": 0, "8k": 8_000, "400k": 400_000}
+PLAINLY, ACCOUNTED = "penstock.yaml", "accounted.yaml"
 CONNECTIONS = 64
 _JSON = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"mock-model","choices":[{"index":0,"message":'
@@ -60,9 +67,13 @@ class Nowhere(asyncio.Transport):
 class Bench:
     """A gateway with clients and idle connections to its replicas."""
 
-    def __init__(self) -> None:
-        settings = load_file(Path(__file__).parent / "penstock.yaml", os.environ)
+    def __init__(self, file: str = PLAINLY, ledger: str = "") -> None:
+        """`ledger`: the folder of the one that the file wants."""
+        settings = load_file(Path(__file__).parent / file, {**os.environ, "LEDGER": ledger})
         self.gateway = Gateway(settings, seed=1)
+        if settings.server.ledger is not None:
+            self.gateway.ledger = open_ledger(settings.server.ledger, self.gateway.plane.outbox, time.time)
+            self.gateway.journal.observers.append(self.gateway.ledger.observe)
         self.gateway.pump.tell(FleetSeen(settings.replicas))
         for replica in settings.replicas:
             self.gateway.pump.tell(Probed(replica.id, ok=True))
@@ -105,9 +116,13 @@ def request_of(size: int) -> bytes:
     ))  # fmt: skip
 
 
-async def cost_us(size: int, rounds: int, turns: int) -> float:
+async def cost_us(size: int, rounds: int, turns: int, file: str = PLAINLY) -> float:
     """Microseconds of CPU for a request: the mean of the fastest of so many rounds."""
-    bench, request = Bench(), request_of(size)
+    with tempfile.TemporaryDirectory() as folder:
+        return _cost_us(Bench(file, folder), request_of(size), rounds, turns)
+
+
+def _cost_us(bench: Bench, request: bytes, rounds: int, turns: int) -> float:
     bench.round(request)
     gc.collect()
     best = float("inf")
@@ -128,10 +143,13 @@ def main() -> None:
     parser.add_argument("--sizes", default="small,8k", help=f"of {', '.join(SIZES)}")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--turns", type=int, default=1, help=f"of {CONNECTIONS} requests in a round")
+    parser.add_argument("--accounted", action="store_true", help="beside it with limits, a budget and a ledger")
+    parser.add_argument("--repeats", type=int, default=1)
     asked = parser.parse_args()
-    for name in asked.sizes.split(","):
-        found = uvloop.run(cost_us(SIZES[name], asked.rounds, asked.turns))
-        print(f"{name:>6}: {found:6.1f} µs")
+    files = (PLAINLY, ACCOUNTED) if asked.accounted else (PLAINLY,)
+    for name in asked.sizes.split(",") * asked.repeats:
+        found = [uvloop.run(cost_us(SIZES[name], asked.rounds, asked.turns, file)) for file in files]
+        print(f"{name:>6}: {', '.join(f'{one:6.1f} µs' for one in found)}", flush=True)
 
 
 if __name__ == "__main__":

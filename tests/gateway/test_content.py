@@ -3,18 +3,30 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.adapters.wire.malformed import Malformed
 from penstock.base.contents import Content
 from penstock.core.cache.spec import CacheRule, CacheSpec
 from penstock.gateway.content import COMPUTED, DRAWN, MOST_BYTES, content_of
 from penstock.gateway.paths import ROUTES
+from penstock.gateway.peek import Fields, peek
 from penstock.gateway.wishes import CACHE, TAGS, Wishes
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
+RAW = json.dumps(BODY).encode()
+
+
+def seen(raw: bytes) -> Fields:
+    """What is seen of a body; of one that is refused, what would make it worth a digest."""
+    try:
+        return peek(raw)
+    except Malformed:
+        return Fields(temperature=msgspec.Raw(b"0"))
 
 
 def content(body: Any = None, path: str = CHAT, spec: CacheSpec | None = None, wish: bytes = b"") -> Content | None:
@@ -23,7 +35,7 @@ def content(body: Any = None, path: str = CHAT, spec: CacheSpec | None = None, w
     if wish:
         wishes.read(CACHE, wish)
     raw = body if isinstance(body, bytes) else json.dumps(BODY if body is None else body).encode()
-    return content_of(path, raw, wishes, spec or CacheSpec())
+    return content_of(path, raw, seen(raw), wishes, spec or CacheSpec())
 
 
 def digest(body: Any, **how: Any) -> str:
@@ -117,7 +129,8 @@ def test_any_value_matters_and_its_form_does_not(value: Any) -> None:
     [
         ({"temperature": 0}, True), ({"temperature": 0.0}, True), ({"seed": 7}, True), ({}, False),
         ({"temperature": 1}, False), ({"temperature": None}, False), ({"temperature": "0"}, False),
-        ({"temperature": 0.7, "seed": 7}, True), ({"text": '"temperature": 0'}, False),
+        ({"temperature": 0.7, "seed": 7}, True), ({"text": '"temperature": 0'}, False), ({"seed": None}, False),
+        ({"seed": True}, False), ({"seed": 1.5}, False), ({"temperature": False}, False), ({"temperature": []}, False),
     ],
 )  # fmt: skip
 def test_a_request_determines_its_answer_where_nothing_is_drawn(fields: dict[str, Any], fixed: bool) -> None:
@@ -161,8 +174,8 @@ def test_wishes_and_tags_travel_along() -> None:
     wishes = Wishes()
     wishes.read(CACHE, b"Refresh")
     wishes.read(TAGS, b"a, b:1,a")
-    found = content_of(CHAT, json.dumps(BODY).encode(), wishes, CacheSpec())
+    found = content_of(CHAT, RAW, seen(RAW), wishes, CacheSpec())
     assert found is not None
     assert (found.wish, found.tags) == ("refresh", ("a", "b:1"))
     wishes.read(CACHE, b"bypass")
-    assert content_of(CHAT, json.dumps(BODY).encode(), wishes, CacheSpec()) == Content("")
+    assert content_of(CHAT, RAW, seen(RAW), wishes, CacheSpec()) == Content("")

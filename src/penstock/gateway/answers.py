@@ -20,7 +20,10 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 RETRY_AFTER_S = 1.0
 """What `Retry-After` says where nobody knows better."""
 _RATES = re.compile(rb"^x-ratelimit-[^\r]*\r\n", re.MULTILINE)
-_RATE = b"x-ratelimit-%b: %b\r\n"
+_REQUEST_RATES, _TOKEN_RATES = (
+    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%b\r\n" % (of, of, of)
+    for of in (b"requests", b"tokens")
+)
 
 
 def packed_page(status: int, body: Any, spec: CompressionSpec | None, head: Head) -> bytes:
@@ -75,14 +78,10 @@ def rate_lines(rates: Rates) -> bytes:
     lines = b""
     if rates.limit_requests is not None:
         reset = duration(rates.reset_requests_s or 0.0).encode()
-        lines = _RATE % (b"limit-requests", b"%d" % rates.limit_requests)
-        lines += _RATE % (b"remaining-requests", b"%d" % (rates.remaining_requests or 0))
-        lines += _RATE % (b"reset-requests", reset)
+        lines = _REQUEST_RATES % (rates.limit_requests, rates.remaining_requests or 0, reset)
     if rates.limit_tokens is not None:
         reset = duration(rates.reset_tokens_s or 0.0).encode()
-        lines += _RATE % (b"limit-tokens", b"%d" % rates.limit_tokens)
-        lines += _RATE % (b"remaining-tokens", b"%d" % (rates.remaining_tokens or 0))
-        lines += _RATE % (b"reset-tokens", reset)
+        lines += _TOKEN_RATES % (rates.limit_tokens, rates.remaining_tokens or 0, reset)
     return lines
 
 

@@ -11,10 +11,10 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from penstock.base.contents import Content
 from penstock.core.cache.spec import CacheSpec
+from penstock.gateway.peek import Fields
 from penstock.gateway.wishes import Wishes
 
 MOST_BYTES: Final = 1 << 20
@@ -42,40 +42,26 @@ IGNORED: Final = (
 _NO_CONTENT: Final = Content("")
 
 
-class _Sampling(Struct, gc=False):
-    temperature: float | None = None
-    seed: int | None = None
-
-
-_sampling = msgspec.json.Decoder(_Sampling).decode
-
-
 class Twice(Exception):
     """A key stands twice in one object."""
 
 
-def content_of(path: str, body: bytes, wishes: Wishes, spec: CacheSpec) -> Content | None:
-    """What the cache needs to know; None: nothing of this path is ever cached."""
+def content_of(path: str, body: bytes, fields: Fields, wishes: Wishes, spec: CacheSpec) -> Content | None:
+    """What the cache needs to know; None: nothing of this path is ever cached. `fields`: what was seen of the body."""
     drawn = path in DRAWN
     if not drawn and path not in COMPUTED:
         return None
     wish = wishes.cache
     if wish == "bypass" or len(body) > MOST_BYTES:
         return _NO_CONTENT
-    fixed = not drawn or _is_fixed(body)
-    if not fixed and not wish and spec.mode != "all" and not any(rule.mode == "all" for rule in spec.rules):
+    fixed = not drawn or fields.fixed
+    if not fixed and not wish and spec.mode != "all" and not (spec.rules and _some_all(spec)):
         return _NO_CONTENT
     return Content(_digest(body), fixed, wish, wishes.tags)
 
 
-def _is_fixed(body: bytes) -> bool:
-    if b'"temperature"' not in body and b'"seed"' not in body:
-        return False
-    try:
-        found = _sampling(body)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return found.temperature == 0 or found.seed is not None
+def _some_all(spec: CacheSpec) -> bool:
+    return any(rule.mode == "all" for rule in spec.rules)
 
 
 def _digest(body: bytes) -> str:

@@ -68,6 +68,15 @@ class Fields(Struct, gc=False):
     stream_options: StreamOptions | None = None
     user: msgspec.Raw = msgspec.Raw()
     """As it stands there, whatever it is: a hint, over which no request is refused."""
+    temperature: msgspec.Raw = msgspec.Raw()
+    seed: msgspec.Raw = msgspec.Raw()
+    """The same of both: engines say what is wrong with them."""
+
+    @property
+    def fixed(self) -> bool:
+        """The same request has the same answer: nothing is drawn, or from a seed that the request names."""
+        seed, temperature = self.seed, self.temperature
+        return bool(seed and type(_plain(seed)) is int) or bool(temperature and _plain(temperature) == 0)
 
     def most_tokens(self) -> int | None:
         """Tokens that one answer may have; None: the body does not say."""
@@ -104,6 +113,16 @@ class Prompted(Fields, gc=False):
         )  # fmt: skip
 
 
+def _plain(raw: msgspec.Raw) -> float | None:
+    """A number that was told; None: it is none."""
+    try:
+        number: float | None = _number(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return number
+
+
+_number = msgspec.json.Decoder(int | float | None).decode
 _decode = msgspec.json.Decoder(Fields).decode
 _decode_prompted = msgspec.json.Decoder(Prompted).decode
 

@@ -290,7 +290,7 @@ class DataPlane:
         told = options is not None and options.include_usage
         wants_usage = stream and route.may_ask_usage and self._ask_usage and not told
         call_id = f"{self._prefix}-{next(self._numbers)}"
-        content = self._content(head, body) if self._caches else None
+        content = self._content(head, body, fields) if self._caches else None
         kind = Exchange if content is None else CachedExchange
         exchange = kind(self, inbound, call_id, head, body, model, wants_usage)
         if self.similar is not None and content is not None and isinstance(exchange, CachedExchange):
@@ -318,9 +318,9 @@ class DataPlane:
             )
         )  # fmt: skip
 
-    def _content(self, head: Head, body: bytes) -> Content | None:
+    def _content(self, head: Head, body: bytes, fields: Fields) -> Content | None:
         """What the cache needs to know; HTTP/1.0 frames answers otherwise, and has none."""
-        return None if head.http10 else content_of(head.path, body, head.wishes, self.cache)
+        return None if head.http10 else content_of(head.path, body, fields, head.wishes, self.cache)
 
     def new_id(self) -> str:
         """For a call of our own."""

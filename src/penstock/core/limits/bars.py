@@ -1,6 +1,6 @@
 """Bars: why a call may not pass now, and when it may. Worked out only for calls that may not: it may take its time."""
 
-from math import inf
+from math import ceil, inf
 from typing import NamedTuple
 
 from penstock.base.errors import Label
@@ -52,17 +52,20 @@ def _shown(number: float) -> str:
     return f"{number:,.6f}".rstrip("0").rstrip(".")
 
 
+_OF_A_SECOND = ("s", *(f".{millis:03}".rstrip("0") + "s" for millis in range(1, 1000)))
+"""How a number of seconds ends, by the milliseconds beyond: every answer says it, and formats cost a microsecond."""
+
+
 def duration(seconds: float) -> str:
     """A time as OpenAI writes it in its headers and errors: 12ms, 1s, 6m0s, 2h0m0s. Rounded up to a millisecond."""
-    millis = -int(-seconds * 1000 // 1)
+    millis = ceil(seconds * 1000)
     if millis < 1000:
         return f"{millis}ms"
-    whole, rest = divmod(millis, 1000)
-    minutes, whole = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{whole}.{rest:03}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{hours}h{minutes}m{text}"
+    whole = millis // 1000
+    minutes = whole // 60
+    text = f"{whole % 60}{_OF_A_SECOND[millis % 1000]}"
+    if minutes >= 60:
+        return f"{minutes // 60}h{minutes % 60}m{text}"
     return f"{minutes}m{text}" if minutes else text
 
 
