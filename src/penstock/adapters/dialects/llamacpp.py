@@ -8,7 +8,7 @@ Source: llama.cpp, tools/server/README.md; its kv_cache_usage_ratio is in older 
 
 import msgspec
 
-from penstock.adapters.dialects.generic import known_names, listed_models
+from penstock.adapters.dialects.generic import known_names
 from penstock.adapters.exposition import Page
 from penstock.base.nouns import EngineStats
 
@@ -33,7 +33,17 @@ class _Router(msgspec.Struct):
     data: list[_Model]
 
 
+class _Named(msgspec.Struct):
+    id: str
+    aliases: list[str] = []
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Named]
+
+
 _pages = msgspec.json.Decoder(list[_Slot] | _Router)
+_listings = msgspec.json.Decoder(_Listing)
 
 
 class Llamacpp:
@@ -53,21 +63,26 @@ class Llamacpp:
         if body.lstrip()[:1] in (b"[", b"{"):
             return _from_json(body)
         page = Page(body)
+        computed, cached = page.count("llamacpp:prompt_tokens_total"), page.count("llamacpp:prompt_tokens_cached_total")
         stats = EngineStats(
             running=page.count("llamacpp:requests_processing"),
             waiting=page.count("llamacpp:requests_deferred"),
             kv_usage=page.share("llamacpp:kv_cache_usage_ratio"),
+            prefix_queries=None if cached is None or computed is None else cached + computed,
+            prefix_hits=None if computed is None else cached,
         )
         if stats == EngineStats():
             raise ValueError("not a llama.cpp metrics page")
         return stats
 
     def models(self, body: bytes) -> tuple[str, ...]:
-        """The names on its models page: one (a path, unless --alias names it), or all that a router can load.
-
-        Raises ValueError.
-        """
-        return listed_models(body)
+        """The names on its models page: of its one model (a file's, unless --alias names it), or of all that a router
+        can load; and the other names by which each may be called. Raises ValueError."""
+        try:
+            page = _listings.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a list of models: {error}") from None
+        return known_names([name for model in page.data for name in (model.id, *model.aliases)])
 
 
 def _from_json(body: bytes) -> EngineStats:
