@@ -3,11 +3,12 @@
     python -m tests.helpers.tiny_gguf tiny.gguf
     llama-server -m tiny.gguf --alias tiny --metrics --parallel 2 --ctx-size 32768 --port 8081
 
-What it says is noise; how the server speaks does not depend on that. A token is one byte, so that prompts have as many
-tokens as bytes. The format: ggml-org/ggml, docs/gguf.md.
+What it says is noise, of letters alone and without an end; how the server speaks does not depend on that. A token is
+one byte, so that prompts have as many tokens as bytes. The format: ggml-org/ggml, docs/gguf.md.
 """
 
 import random
+import string
 import struct
 import sys
 from array import array
@@ -15,9 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 WIDTH, LAYERS, HEADS, INNER, CONTEXT = 256, 4, 4, 512, 32768
-SPECIALS = ("<unk>", "<s>", "</s>")
-_UNKNOWN, _CONTROL, _BYTE = 2, 3, 6
-"""Kinds of tokens."""
+_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+TOKENS = (
+    ("<unk>", _UNKNOWN), ("<s>", _CONTROL), ("</s>", _CONTROL), *((f"<0x{byte:02X}>", _BYTE) for byte in range(256)),
+    *((letter, _NORMAL) for letter in string.ascii_letters),
+)  # fmt: skip
+"""Every token and its kind. The last are what it says."""
 _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 _ALIGNMENT = 32
 
@@ -44,8 +48,6 @@ def _list(kind: int, values: list[bytes]) -> tuple[int, bytes]:
 
 def _facts() -> dict[str, tuple[int, bytes]]:
     """What the file says of the model and its tokens."""
-    names = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256))]
-    kinds = [_UNKNOWN, _CONTROL, _CONTROL, *[_BYTE] * 256]
     plain: dict[str, str | int | float | bool] = {
         "general.architecture": "llama", "general.name": "tiny", "llama.context_length": CONTEXT,
         "llama.embedding_length": WIDTH, "llama.block_count": LAYERS, "llama.feed_forward_length": INNER,
@@ -56,22 +58,31 @@ def _facts() -> dict[str, tuple[int, bytes]]:
     }  # fmt: skip
     return {
         **{name: _value(told) for name, told in plain.items()},
-        "tokenizer.ggml.tokens": _list(_STRING, [_string(name) for name in names]),
-        "tokenizer.ggml.scores": _list(_FLOAT32, [struct.pack("<f", 0.0)] * len(names)),
-        "tokenizer.ggml.token_type": _list(_INT32, [struct.pack("<i", kind) for kind in kinds]),
+        "tokenizer.ggml.tokens": _list(_STRING, [_string(name) for name, _ in TOKENS]),
+        "tokenizer.ggml.scores": _list(_FLOAT32, [struct.pack("<f", 0.0)] * len(TOKENS)),
+        "tokenizer.ggml.token_type": _list(_INT32, [struct.pack("<i", kind) for _, kind in TOKENS]),
     }
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
     """Every tensor, its fastest dimension first."""
-    vocabulary = len(SPECIALS) + 256
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (WIDTH, vocabulary), "output_norm.weight": (WIDTH,)}
+    words = (WIDTH, len(TOKENS))
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": words, "output.weight": words}
+    shapes["output_norm.weight"] = (WIDTH,)
     for layer in range(LAYERS):
         shapes |= {f"blk.{layer}.{name}_norm.weight": (WIDTH,) for name in ("attn", "ffn")}
         shapes |= {f"blk.{layer}.attn_{name}.weight": (WIDTH, WIDTH) for name in ("q", "k", "v", "output")}
         shapes |= {f"blk.{layer}.ffn_{name}.weight": (WIDTH, INNER) for name in ("gate", "up")}
         shapes[f"blk.{layer}.ffn_down.weight"] = (INNER, WIDTH)
     return shapes
+
+
+def _weights(name: str, size: int, rand: random.Random) -> "array[float]":
+    if name.endswith("norm.weight"):
+        return array("f", [1.0] * size)
+    mute = size - WIDTH * len(string.ascii_letters) if name == "output.weight" else 0
+    most = 0.5 if mute else 0.1
+    return array("f", [0.0] * mute + [rand.uniform(-most, most) for _ in range(size - mute)])
 
 
 def _pad(out: BinaryIO) -> None:
@@ -93,8 +104,7 @@ def write(path: Path, seed: int = 0) -> None:
             offset += -(-sizes[name] * 4 // _ALIGNMENT) * _ALIGNMENT
         for name, size in sizes.items():
             _pad(out)
-            ones = name.endswith("norm.weight")
-            array("f", [1.0] * size if ones else [rand.uniform(-0.1, 0.1) for _ in range(size)]).tofile(out)
+            _weights(name, size, rand).tofile(out)
 
 
 if __name__ == "__main__":
