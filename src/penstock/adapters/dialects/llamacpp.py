@@ -1,10 +1,13 @@
 """The dialect of llama.cpp's llama-server: /health, and whichever page of its own numbers it was told to offer.
 
-It offers three. /metrics (started with --metrics): requests processing and deferred. /slots (on by default): which are
-busy, not how many requests wait. /models of a router (llama-server started without a model): which models are in
-memory; there /metrics answers for one model only. `stats` understands them all, by their form; /metrics is asked.
-Source: llama.cpp, tools/server/README.md; its kv_cache_usage_ratio is in older servers alone.
+It offers three. /metrics (started with --metrics): requests processing and deferred, and prompt tokens computed and
+cached. /slots (on by default): which are busy, not how many requests wait. /models of a router (llama-server started
+without a model): which models are in memory; there /metrics answers for one model only. `stats` understands them all,
+by their form; /metrics is asked. Source: a real server, 0.5.0-dev of October 2026 (commit 0c1e570), and its README;
+kv_cache_usage_ratio is in older servers alone, and prompt_tokens_cached_total in newer ones.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,15 +27,6 @@ class _Status(msgspec.Struct):
     value: str
 
 
-class _Model(msgspec.Struct):
-    id: str
-    status: _Status
-
-
-class _Router(msgspec.Struct):
-    data: list[_Model]
-
-
 class _Named(msgspec.Struct):
     id: str
     aliases: list[str] = []
@@ -40,6 +34,14 @@ class _Named(msgspec.Struct):
 
 class _Listing(msgspec.Struct):
     data: list[_Named]
+
+
+class _Model(_Named, kw_only=True):
+    status: _Status
+
+
+class _Router(msgspec.Struct):
+    data: list[_Model]
 
 
 _pages = msgspec.json.Decoder(list[_Slot] | _Router)
@@ -82,7 +84,7 @@ class Llamacpp:
             page = _listings.decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"not a list of models: {error}") from None
-        return known_names([name for model in page.data for name in (model.id, *model.aliases)])
+        return _names(page.data)
 
 
 def _from_json(body: bytes) -> EngineStats:
@@ -92,4 +94,8 @@ def _from_json(body: bytes) -> EngineStats:
         raise ValueError(f"neither slots nor models of a llama.cpp server: {error}") from None
     if isinstance(page, list):
         return EngineStats(running=sum(slot.is_processing for slot in page))
-    return EngineStats(loaded=known_names([model.id for model in page.data if model.status.value == _LOADED]))
+    return EngineStats(loaded=_names([model for model in page.data if model.status.value == _LOADED]))
+
+
+def _names(models: Sequence[_Named]) -> tuple[str, ...]:
+    return known_names([name for model in models for name in (model.id, *model.aliases)])
