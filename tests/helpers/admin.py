@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from penstock.config.load import load
 from penstock.config.schema import Settings
-from penstock.gateway.admin import build_admin
+from penstock.gateway.admin.admin import build_admin
 from penstock.gateway.build import Gateway
 
 CONFIG = """

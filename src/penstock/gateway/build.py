@@ -27,19 +27,19 @@ from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.core.scale.window import Window
 from penstock.drive.journal import FileSink, Header, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
-from penstock.gateway.admin import build_admin, build_metrics
-from penstock.gateway.caching import Caching
-from penstock.gateway.discovery import Discovery
-from penstock.gateway.gpus import GpuWatch, parse_pushed
+from penstock.gateway.admin.admin import build_admin, build_metrics
+from penstock.gateway.admin.side import SideDoor
+from penstock.gateway.cache.caching import Caching
+from penstock.gateway.fleet.discovery import Discovery
+from penstock.gateway.fleet.gpus import GpuWatch, parse_pushed
+from penstock.gateway.fleet.identify import Identifier
+from penstock.gateway.fleet.roster import Roster
 from penstock.gateway.held import settled
-from penstock.gateway.identify import Identifier
 from penstock.gateway.ledger import Ledger, open_ledger
-from penstock.gateway.lessee import give_back
+from penstock.gateway.processes.lessee import give_back
 from penstock.gateway.reload import Reloader
-from penstock.gateway.roster import Roster
 from penstock.gateway.scaling import Scaling
 from penstock.gateway.server import DataPlane
-from penstock.gateway.side import SideDoor
 from penstock.telemetry.explain import explain, newest
 from penstock.telemetry.explained import Explanation, Short, Unexplained
 from penstock.telemetry.logs import AccessLog, set_up
