@@ -47,7 +47,7 @@ class Rig:
         """How it is refused; no file has changed then."""
         before = self.file.read_bytes() if self.file.exists() else None
         with pytest.raises(RosterError) as wrong:
-            asyncio.run(work())  # type: ignore[arg-type]
+            asyncio.run(work())
         assert before == (self.file.read_bytes() if self.file.exists() else None)
         return wrong.value.status, str(wrong.value)
 
