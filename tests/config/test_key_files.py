@@ -11,7 +11,7 @@ import pytest
 from penstock.base.errors import ConfigError
 from penstock.config import key_files
 from penstock.config.key_files import change, change_checked, mistakes_in, read_store, where
-from penstock.config.key_store import KeyStore, StoredHash, StoredKey, changed, created, rotated, written
+from penstock.config.key_store import KeyStore, StoredHash, StoredKey, changed, created, revoked, rotated, written
 
 NOW = "2027-01-15T08:00:00Z"
 
@@ -135,16 +135,51 @@ def test_it_grows_no_larger_than_gateways_read(tmp_path: Path, monkeypatch: pyte
 
 
 def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody else changes it, a change waits, and gives up in the end."""
+    """While somebody else changes it, a change waits, and gives up in the end; that of the first key as well."""
     monkeypatch.setattr(key_files, "TRIES", 2)
     monkeypatch.setattr(key_files, "TRY_S", 0.001)
     path = tmp_path / "keys.json"
+    for locked in (tmp_path, path):
+        handle = os.open(locked, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match="somebody else is changing"):
+            add(path, locked.name)
+        os.close(handle)
+        add(path, locked.name)
+
+
+def test_who_may_not_read_the_file_hinders_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody who sees a folder can lock it: a key must be revocable all the same. The file is opened, and so locked,
+    by those only who may read it."""
+    monkeypatch.setattr(key_files, "TRIES", 1)
+    monkeypatch.setattr(key_files, "TRY_S", 0.001)
+    path = tmp_path / "keys.json"
+    add(path, "a")
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(TimeoutError, match="somebody else is changing"):
-        add(path, "a")
+    change(path, lambda store: revoked(store, "a", 1.9e9))
     os.close(handle)
+    assert read_store(path).keys[0].revoked is not None
+
+
+def test_a_file_that_is_replaced_while_it_is_waited_for_is_locked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """The lock of a file that is gone is nobody's: the change is made to the one that is there."""
+    path, seen = tmp_path / "keys.json", 0
     add(path, "a")
+    real = fcntl.flock
+
+    def slow(handle: int, how: int) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:  # another change comes first
+            add(path, "b", "b" * 64)
+        real(handle, how)
+
+    monkeypatch.setattr(key_files.fcntl, "flock", slow)
+    add(path, "c", "c" * 64)
+    assert [one.name for one in read_store(path).keys] == ["a", "b", "c"]
 
 
 def _adds(path: Path, names: list[str]) -> None:

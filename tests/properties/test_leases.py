@@ -257,6 +257,7 @@ def test_without_a_store_what_is_configured_happens(away: str, most: int) -> Non
     """Refuse: 503 with a time to come back; local: a quarter of what was set aside. When the store is back, it hears of
     what was used meanwhile, and all of the rest can be used."""
     world = World(spec(away=away, requests_per_hour=1000), 2)
+    world.pass_s(6.0)
     world.arrive(0, "first")
     world.pass_s(3.0)
     world.end("first", PROMPT, ANSWER)

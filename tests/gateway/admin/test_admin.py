@@ -156,7 +156,7 @@ def test_what_is_not_there(method: str, path: str, status: int, code: str, allow
         ({**NEW, "url": "http://evil.example\r\nhost: x"}, 400, "bad_config", "neither spaces"),
         ({**NEW, "url": 5}, 400, "bad_config", "url"),
         ({**NEW, "seats": 5}, 400, "bad_config", "seats"),
-        ({**NEW, "weight": float("nan")}, 400, "bad_config", "weight"),
+        ({**NEW, "weight": 0}, 400, "bad_config", "weight"),
         ({**NEW, "max_concurrent_requests": 0}, 400, "bad_config", "max_concurrent_requests"),
         ({**NEW, "headers": {"host": "evil.example"}}, 400, "bad_config", "the gateway writes this header itself"),
         ({**NEW, "headers": {"x-a": "b\r\nx-c: d"}}, 400, "bad_config", "on one line"),
@@ -287,6 +287,20 @@ def test_any_json_is_answered(bodies: list[Any]) -> None:
         msgspec.json.encode(rig.gateway.replica_views())
 
     over(test)
+
+
+@pytest.mark.parametrize("wrong", [rb'"\ud800"', b"NaN", b"Infinity", b"[" * 100_000, b"1e999", b"\xff"])
+def test_what_is_no_json_is_refused(wrong: bytes) -> None:
+    """Half a character, numbers that are none, and nests without end: 400, before anything has been made of them."""
+
+    async def test(rig: Rig) -> None:
+        body = b'{"pool": "p", "url": "http://127.0.0.1:11", "models": [' + wrong + b"]}"
+        for path in ("/admin/fleet", "/admin/cache/invalidate"):
+            answer = await rig.ask("POST", path, body)
+            assert (answer.status, answer.code) == (400, "bad_request")
+        assert rig.ids == ["a/b:c", "127.0.0.1:10"]
+
+    over(test, CONFIG + "cache: {}\n")
 
 
 def test_config_errors_are_lists() -> None:

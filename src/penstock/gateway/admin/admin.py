@@ -7,7 +7,6 @@ that carry a foreign `Origin`, or a `Host` that is a name other than localhost (
 
 import asyncio
 import hmac
-import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
@@ -149,8 +148,8 @@ async def body_of(request: Request) -> Any:
     except TimeoutError:
         raise RosterError(408, f"the body did not arrive within {BODY_S:g} s") from None
     try:
-        return json.loads(bytes(data) or b"{}")
-    except (ValueError, RecursionError) as wrong:
+        return msgspec.json.decode(bytes(data) or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise RosterError(400, f"the body is not JSON: {wrong}") from None
 
 

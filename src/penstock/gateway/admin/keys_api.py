@@ -1,7 +1,7 @@
 """The keys' part of the admin API: who may call, and keys made, changed, rotated and revoked.
 
-A secret is in the answer to who made it, and nowhere else. Whoever changes keys must have shown the admin key: that the
-request comes from this machine is not enough to become a client.
+A secret is in the answer to who made it, and nowhere else. Whoever asks must have shown the admin key: that a request
+comes from this machine is not enough to become a client, or to see how the hashes of others begin.
 """
 
 import time
@@ -60,6 +60,7 @@ class KeysApi:
 
     async def page(self, request: Request) -> Response:
         """Keys by name, so many."""
+        self._who(request)
         given = dict(request.query_params)
         unknown = [name for name in given if name not in ("after", "count")]
         if unknown:
@@ -74,6 +75,7 @@ class KeysApi:
 
     async def show(self, request: Request) -> Response:
         """One, with its limits and what is used of them."""
+        self._who(request)
         await self._desk.fresh()
         name = request.path_params["name"]
         return _json({"keys": await self._desk.key_ring.rows(self._desk.account_views(), name)})
@@ -118,8 +120,8 @@ class KeysApi:
         """Who asks, for the log. Raises RosterError where it is somebody without the admin key."""
         if self._desk.admin_key_hash() is None:
             raise RosterError(
-                403, "Keys are changed over the admin API only where it asks for a key: set `admin_key` in the "
-                "configuration. `penstock keys` changes the keys file without one.",
+                403, "Keys are shown and changed over the admin API only where it asks for a key: set `admin_key` in "
+                "the configuration. `penstock keys` does so without one.",
             )  # fmt: skip
         where = "somebody" if request.client is None else f"{request.client.host}:{request.client.port}"
         actor = request.headers.get(ACTOR, "")[:MOST_ACTOR]
