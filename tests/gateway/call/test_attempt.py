@@ -13,6 +13,7 @@ from tests.helpers.wire import (
     CLOSE,
     DONE,
     END,
+    HANG,
     ROLE,
     SSE_HEAD,
     USAGE,
@@ -276,3 +277,12 @@ def test_a_slow_reader_is_held_by_backpressure() -> None:
             assert len(found.body) == len(event("a") + DONE) + count * (60_000 + 8)
 
     run(main)
+
+
+def test_a_body_that_cannot_be_spliced_is_the_clients_mistake() -> None:
+    """Known only when it is to be sent: the replica is not blamed, and nothing waits for a time-out."""
+    body = b'{"model":"m","stream":true,"x":1,"x":2,"messages":["\\u0041",' + b"[]," * 30_000 + b"[]]}"
+    got, facts, (engine,) = call([HANG], body=body)
+    assert got.status == 400
+    assert only(facts, Failed).label == "bad_request"
+    assert not engine.got

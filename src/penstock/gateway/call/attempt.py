@@ -6,6 +6,7 @@ from typing import Protocol
 
 from penstock.adapters.wire import sse
 from penstock.adapters.wire.bodies import FramingError
+from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END
 from penstock.adapters.wire.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead
 from penstock.adapters.wire.usage import TAIL_BYTES, usage_in
@@ -121,7 +122,11 @@ class Attempt:
         conn.attempt = self
         self.phase = WAITING
         self._since = exchange.plane.tick
-        body = exchange.request(self.order)
+        try:
+            body = exchange.request(self.order)
+        except Malformed:
+            self.fail("bad_request", 400)
+            return
         request_id = exchange.head.client_id or exchange.id
         if self.number > 1:
             request_id = f"{request_id}-{self.number}"  # engines refuse an id that they may still be working on
