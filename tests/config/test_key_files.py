@@ -10,8 +10,8 @@ import pytest
 
 from penstock.base.errors import ConfigError
 from penstock.config import key_files
-from penstock.config.key_files import change, mistakes_in, read_store, where
-from penstock.config.key_store import KeyStore, StoredHash, StoredKey, created, written
+from penstock.config.key_files import change, change_checked, mistakes_in, read_store, where
+from penstock.config.key_store import KeyStore, StoredHash, StoredKey, changed, created, rotated, written
 
 NOW = "2027-01-15T08:00:00Z"
 
@@ -60,6 +60,38 @@ def test_a_change_replaces_the_file(tmp_path: Path) -> None:
     assert [one.name for one in read_store(path).keys] == ["a", "b"]
     assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_ino != before) == (0o640, True)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_one_that_was_killed_left_hinders_nobody(tmp_path: Path) -> None:
+    """Half a file by a process of the same number, as all have in containers, is put aside; a link that somebody put
+    there is not followed."""
+    path, other = tmp_path / "keys.json", tmp_path / f".keys.json.{os.getpid()}.new"
+    other.write_text("half")
+    add(path, "a")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    other.symlink_to(elsewhere)
+    add(path, "b", "b" * 64)
+    assert [one.name for one in read_store(path).keys] == ["a", "b"]
+    assert elsewhere.read_text() == "mine"
+    assert sorted(tmp_path.iterdir()) == [elsewhere, path]
+
+
+def test_a_change_is_held_against_the_configuration(tmp_path: Path) -> None:
+    """What would be a mistake by it is not written. One that was there before does not hinder, though by the change its
+    entry is another one; it is counted."""
+    config, path = tmp_path / "penstock.yaml", tmp_path / "keys.json"
+    config.write_text("pools: [{name: p, models: [m], replicas: [{url: 'http://a:1'}]}]\nkeys_file: keys.json\n")
+    add(path, "a")
+    place = where(config, {})
+    with pytest.raises(ConfigError, match="no pool serves a model 'x'"):
+        change_checked(place, path, {}, lambda store: changed(store, "a", {"models": ("x",)}))
+    assert read_store(path).keys[0].models is None
+    assert change_checked(place, path, {}, lambda store: changed(store, "a", {"models": ("m",)}))[1] == 0
+    change(path, lambda store: created(store, key("b", "b" * 64, models=("x",)), {}))
+    after, before = change_checked(place, path, {}, lambda store: rotated(store, "a", "c" * 64, 1.9e9, 60.0))
+    assert (len(after.keys[0].hashes), before) == (2, 1)
+    assert read_store(path) == after
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

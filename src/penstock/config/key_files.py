@@ -6,6 +6,7 @@ still where the disk is full. Who changes it has locked its folder: the file its
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from penstock.config.load import MOST_READ, load, read_text
 from penstock.config.mistakes import Mistakes
 
 MODE = 0o600
+_ENTRY = re.compile(r"^keys\[\d+\]")
 TRIES = 50
 """To get the lock; between two of them passes the next."""
 TRY_S = 0.1
@@ -99,6 +101,32 @@ def change(path: Path, edit: Callable[[KeyStore], KeyStore]) -> KeyStore:
     return after
 
 
+def change_checked(
+    place: Where, file: Path, environment: Mapping[str, str], edit: Callable[[KeyStore], KeyStore]
+) -> tuple[KeyStore, int]:
+    """The same, but not where the configuration would have a mistake by it that it has not now. Also, how many mistakes
+    it has as seen from here: a gateway for which it has them takes no new key. Raises as `change` does."""
+    before: list[str] = []
+
+    def held(store: KeyStore) -> KeyStore:
+        after = edit(store)
+        wrong = mistakes_in(place.config, environment, file, after)
+        if wrong:
+            before.extend(mistakes_in(place.config, environment, file, store))
+            known = set(map(_wherever, before))
+            new = [text for text in wrong if _wherever(text) not in known]
+            if new:
+                raise ConfigError(new)
+        return after
+
+    return change(file, held), len(before)
+
+
+def _wherever(mistake: str) -> str:
+    """The same mistake, whichever entry of the list the key is now: it says the key's name as well."""
+    return _ENTRY.sub("keys[]", mistake)
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -120,6 +148,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _replace(path: Path, data: bytes) -> None:
     """The file as a whole, with the mode and, where that is allowed, the owner that it had."""
     other = path.with_name(f".{path.name}.{os.getpid()}.new")
+    other.unlink(missing_ok=True)  # of one that was killed here: in a container all have the same number
     try:
         handle = os.open(other, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
         with os.fdopen(handle, "wb") as file:

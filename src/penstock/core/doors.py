@@ -67,11 +67,13 @@ class Doors:
             if ("leases", "") not in self._timers and leases.busy():
                 self._timers.set(("leases", ""), now + TICK_S)
 
-    def look_at_leases(self, now: float) -> None:
+    def look_at_leases(self, out: list[Effect], now: float) -> None:
         """Time passes: some go back, some are asked for again."""
         leases = self._limits.leases
         if leases is not None:
             leases.tick(now)
+            if leases.silent(now) and not leases.asking:
+                leases.order(out, now)
             if leases.busy():
                 self._timers.set(("leases", ""), now + TICK_S)
 

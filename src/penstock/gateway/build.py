@@ -35,6 +35,7 @@ from penstock.gateway.fleet.gpus import GpuWatch, parse_pushed
 from penstock.gateway.fleet.identify import Identifier
 from penstock.gateway.fleet.roster import Roster
 from penstock.gateway.held import settled
+from penstock.gateway.key_ring import KeyRing
 from penstock.gateway.ledger import Ledger, open_ledger
 from penstock.gateway.processes.lessee import give_back
 from penstock.gateway.reload import Reloader
@@ -85,6 +86,7 @@ class Gateway:
         outbound = self.plane.outbound
         self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
+        self.key_ring = KeyRing(self.reloader, self.take_keys)
         self._started = settings
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
@@ -350,6 +352,10 @@ class Gateway:
     async def reload(self) -> list[str]:
         """Read the file again; what changed."""
         return await self.reloader.reload()
+
+    async def take_keys(self) -> tuple[bool, bool]:
+        """The keys file was changed here: take it; whether that went well, and whether all workers have it."""
+        return await self.reloader.take_keys(), True
 
 
 def known_secrets(settings: Settings) -> list[str]:

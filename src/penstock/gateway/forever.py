@@ -37,7 +37,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     impatient = asyncio.Event()
-    reloads: set[asyncio.Task[None]] = set()
+    reloads: set[asyncio.Task[bool]] = set()
 
     def stop() -> None:
         (impatient if stopping.is_set() else stopping).set()

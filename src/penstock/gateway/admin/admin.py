@@ -28,16 +28,21 @@ from penstock.base.nouns import AccountView, PoolView, Replica, ReplicaView, Sou
 from penstock.config.schema import Access
 from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.gateway.admin.cache_api import CacheApi
+from penstock.gateway.admin.keys_api import KeysApi
 from penstock.gateway.admin.ledger_api import LedgerApi
 from penstock.gateway.cache.caching import Caching
 from penstock.gateway.fleet.roster import Roster, RosterError
+from penstock.gateway.key_ring import KeyRing
 from penstock.gateway.ledger import Ledger
 from penstock.telemetry.explained import Explanation, Short, Unexplained
 
 MAX_BODY_BYTES = 1 << 20
 BODY_S = 30.0
 """How long a body may take."""
-CODES = {404: "not_found", 408: "request_timeout", 409: "conflict", 413: "body_too_large"}
+CODES = {
+    403: "forbidden", 404: "not_found", 408: "request_timeout", 409: "conflict", 413: "body_too_large",
+    503: "unavailable",
+}  # fmt: skip
 FILTERS = ("model", "tenant", "replica", "outcome")
 UNEXPLAINED = {
     "off": (404, "Calls are not remembered here: set `explain.calls`."),
@@ -55,6 +60,7 @@ class Desk(Protocol):
     roster: Roster
     ledger: Ledger | None
     caching: Caching
+    key_ring: KeyRing
 
     def replica_views(self) -> list[ReplicaView]: ...
     def pool_views(self) -> list[PoolView]: ...
@@ -78,7 +84,7 @@ class Desk(Protocol):
 
 def error(status: int, message: str, code: str, **headers: str) -> JSONResponse:
     """An error in the shape of the data port's errors."""
-    kinds = {401: "authentication_error", 403: "permission_error", 500: "internal_error"}
+    kinds = {401: "authentication_error", 403: "permission_error", 500: "internal_error", 503: "service_unavailable"}
     kind = kinds.get(status, "invalid_request_error")
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return JSONResponse(body, status, headers=headers)
@@ -182,6 +188,7 @@ class _Api:
                 for path, ask in LedgerApi(lambda: self._desk.ledger).handlers().items()
             ),
             *CacheApi(lambda: self._desk.caching, body_of).routes(_said),
+            *KeysApi(self._desk, body_of).routes(_said),
         ]
 
     async def fleet(self, request: Request) -> Response:

@@ -122,13 +122,14 @@ class Lessor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def shown(self, settings: Settings) -> Settings:
-        """The settings by which a worker asks it."""
+        """The settings by which a worker asks it. What a gateway may serve without the store is divided among them."""
         server, limits = replace(settings.server, lease_store=self.url), settings.gate.limits
-        if limits is None or limits.shared is not None or not limited(limits):
+        if limits is None or not (limits.shared is not None or limited(limits)):
             return replace(settings, server=server)
-        return replace(
-            settings, server=server, gate=replace(settings.gate, limits=replace(limits, shared=SharedSpec()))
-        )
+        shared = SharedSpec()
+        if limits.shared is not None:
+            shared = replace(limits.shared, share=limits.shared.share / server.workers)
+        return replace(settings, server=server, gate=replace(settings.gate, limits=replace(limits, shared=shared)))
 
     def begin(self, worker: int) -> str:
         """A worker begins a life: the name by which it asks."""

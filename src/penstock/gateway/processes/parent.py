@@ -245,6 +245,11 @@ class Parent(Gateway):
         await self.workers.settled(APPLIED_S)
         return said
 
+    async def take_keys(self) -> tuple[bool, bool]:
+        """See `Gateway.take_keys`."""
+        read, _ = await super().take_keys()
+        return read, await self.workers.settled(APPLIED_S)
+
     # ===== for scaling =====
 
     def window(self, pool: str) -> Window | None:

@@ -1,11 +1,12 @@
-"""What `penstock keys list` and `show` tell of a key: its settings, its state, and what is used of its limits."""
+"""What `penstock keys list` and the admin API tell of keys: settings, state, and what is used of their limits. Of a
+secret they tell how its hash begins.
+"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 
 from msgspec import Struct, field
 from msgspec.structs import replace
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from penstock.base.nouns import AccountView
 from penstock.config.key_store import KeyStore, StoredKey, moment
@@ -66,11 +67,27 @@ class Row(Struct, frozen=True, kw_only=True):
 
 def rows_of(settings: Settings, store: KeyStore, accounts: list[AccountView] | None, now_s: float) -> list[Row]:
     """All keys: the configuration's, then those of the keys file. `accounts`: as a gateway that runs told them."""
-    server = settings.server
+    return _with_limits(_all(settings.server, store, now_s), settings, accounts)
+
+
+def page_of(
+    settings: Settings, store: KeyStore, accounts: list[AccountView] | None, now_s: float, after: str, count: int
+) -> tuple[list[Row], str | None]:
+    """So many keys by name, those after a name, and after which one the next page begins; None: it was the last.
+    Entries of one name stand on one page."""
+    wanted = sorted((row for row in _all(settings.server, store, now_s) if row.name > after), key=lambda row: row.name)
+    page: list[Row] = []
+    for _, rows in groupby(wanted, key=lambda row: row.name):
+        if len(page) >= count:
+            return _with_limits(page, settings, accounts), page[-1].name
+        page += rows
+    return _with_limits(page, settings, accounts), None
+
+
+def _all(server: ServerSpec, store: KeyStore, now_s: float) -> list[Row]:
     stored = set(server.stored_keys or ())
     rows = [_written(server, digest, now_s) for digest in server.key_names if digest not in stored]
-    rows += [_stored(server, key, now_s) for key in store.keys]
-    return [_with_limits(row, settings.gate.limits, accounts) for row in rows]
+    return rows + [_stored(server, key, now_s) for key in store.keys]
 
 
 def _written(server: ServerSpec, digest: str, now_s: float) -> Row:
@@ -103,14 +120,21 @@ def _stored(server: ServerSpec, key: StoredKey, now_s: float) -> Row:
 # ===== limits =====
 
 
-def _with_limits(row: Row, spec: LimitsSpec | None, accounts: list[AccountView] | None) -> Row:
-    if row.state == "revoked":
-        return row
-    found: dict[tuple[str, str, str], Limit] = {}
-    for limit in _configured(row, spec, told=accounts is not None):
-        found[limit.of, limit.model, limit.what] = limit
+def _with_limits(rows: list[Row], settings: Settings, accounts: list[AccountView] | None) -> list[Row]:
+    spec = settings.gate.limits
+    told: dict[tuple[str, str], list[AccountView]] = {}
     for account in accounts or ():
-        if (account.kind, account.name) in (("key", row.name), ("tenant", row.tenant)) or account.kind == "everybody":
+        name = "" if account.kind == "everybody" else account.name
+        told.setdefault((account.kind, name), []).append(account)
+    return [row if row.state == "revoked" else _limited(row, spec, None if accounts is None else told) for row in rows]
+
+
+def _limited(row: Row, spec: LimitsSpec | None, told: Mapping[tuple[str, str], list[AccountView]] | None) -> Row:
+    found: dict[tuple[str, str, str], Limit] = {}
+    for limit in _configured(row, spec, told=told is not None):
+        found[limit.of, limit.model, limit.what] = limit
+    for whose in (("key", row.name), ("tenant", row.tenant), ("everybody", "")):
+        for account in (told or {}).get(whose, ()):
             for limit in _told(account):
                 found[limit.of, limit.model, limit.what] = limit
     return replace(row, limits=list(found.values()))
@@ -147,66 +171,3 @@ def _told(account: AccountView) -> Iterable[Limit]:
             of=account.kind, what=AT_ONCE, model=account.model, limit=account.concurrency, used=account.in_flight,
             left=max(0, account.concurrency - account.in_flight),
         )  # fmt: skip
-
-
-# ===== for people =====
-
-
-def rows_table(rows: list[Row]) -> Table:
-    """Keys, one a line."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("key", "tenant", "tier", "priority up to", "models", "expires", "state", "used", "hash begins"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(
-            row.name, row.tenant, row.tier, row.priority_ceiling, models_text(row.models), _until(row.expires),
-            state_text(row), _nearest(row.limits), ", ".join(one.hash_begins for one in reversed(row.secrets)),
-        )  # fmt: skip
-    return table
-
-
-def limits_table(limits: list[Limit]) -> Table:
-    """Limits, one a line."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("limit of", "for", "what", "limit", "used", "left"):
-        table.add_column(name, justify="right" if name in ("limit", "used", "left") else "left")
-    for one in limits:
-        table.add_row(
-            "this key" if one.of == "key" else "its tenant" if one.of == "tenant" else "everybody",
-            one.model or "all models", one.what, _number(one.limit), _number(one.used), _number(one.left),
-        )  # fmt: skip
-    return table
-
-
-def models_text(models: list[str] | None) -> str:
-    """What a key may ask for."""
-    return "all" if models is None else ", ".join(models) or "none"
-
-
-def state_text(row: Row) -> str:
-    """The state, and until when or since when."""
-    if row.state == "rotating":
-        ends = max(one.until for one in row.secrets if one.until is not None)
-        return f"rotating: an older one until {_short(ends)}"
-    return f"revoked {_short(row.revoked)}" if row.revoked is not None else row.state
-
-
-def _nearest(limits: list[Limit]) -> str:
-    """The limit of which the least share is left."""
-    told = [one for one in limits if one.left is not None and one.limit]
-    if not told:
-        return ""
-    one = min(told, key=lambda one: (one.left or 0) / one.limit)
-    return f"{_number(one.used)} of {_number(one.limit)} {one.what}"
-
-
-def _until(at: str | None) -> str:
-    return "never" if at is None else _short(at)
-
-
-def _short(at: str) -> str:
-    return f"{at[:10]} {at[11:16]} UTC"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
