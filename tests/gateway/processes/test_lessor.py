@@ -11,7 +11,7 @@ from penstock.adapters.stores.lease_sheet import LeaseSheet
 from penstock.adapters.stores.lessors import SOCKET, lessor_of
 from penstock.base.entries import Used
 from penstock.base.leases import Ask, Question, Want
-from penstock.config.schema import Settings
+from penstock.config.schema import ServerSpec, Settings
 from penstock.core.limits.book import LeaseBook
 from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, SharedSpec
 from penstock.core.spec import GateSpec
@@ -84,14 +84,17 @@ def test_a_worker_that_is_killed_has_a_last_word() -> None:
 
 
 def test_what_gateways_share_is_asked_as_they_say() -> None:
-    """Limits that are shared with other gateways keep their own settings; only the way to the store is another."""
+    """Limits that are shared with other gateways keep their settings; only the way to the store is another, and what
+    the gateway serves without it is divided among its workers."""
 
     async def main() -> None:
         lessor = Lessor(LeaseMemory(LeaseBook(), time.time))
-        shared = LimitsSpec(everybody=AllowanceSpec(requests_per_minute=10), shared=SharedSpec(away="local"))
+        shared = LimitsSpec(everybody=AllowanceSpec(requests_per_minute=10), shared=SharedSpec(away="local", share=0.5))
         shown = lessor.shown(Settings(gate=GateSpec(limits=shared)))
         assert shown.gate.limits == shared
         assert shown.server.lease_store == lessor.url
+        two = Settings(gate=GateSpec(limits=shared), server=ServerSpec(workers=2))
+        assert lessor.shown(two).gate.limits == replace(shared, shared=SharedSpec(away="local", share=0.25))
         await lessor.close()
 
     run(main)
