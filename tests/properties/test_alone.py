@@ -29,7 +29,9 @@ def world_of(processes: int = 3, share: float = 0.0, wills: bool = False, **allo
         shared=shared,
     )
     spec = GateSpec(pools=(pool(retries=RetrySpec(attempts=1)),), limits=limits)
-    return World(spec, processes, wills=wills)
+    world = World(spec, processes, wills=wills)
+    world.pass_s(6.0)  # who has just started waits for so long
+    return world
 
 
 def calls(world: World, at: int, count: int, over_s: float = 0.0, quick: bool = True) -> None:

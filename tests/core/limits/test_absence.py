@@ -15,7 +15,7 @@ def absence(away: str = "local", **more: float) -> Absence:
     made.heard(990.0, 0.0, 990.0)
     made.heard(992.0, 0.0, 992.0)
     made._within.clear()
-    made.heard_at = 1000.0
+    made.heard_at, made.new_until = 1000.0, 995.0
     return made
 
 
@@ -68,6 +68,7 @@ def test_a_process_that_is_new_may_have_missed_something(missed: bool) -> None:
         made.lost(1000.0)
     made.heard(1010.0, 0.0, 1010.5)
     assert made.within(MINUTE) == (1071.0 if missed else 1010.5 + RETURN_S)
+    assert (made.room(MINUTE, 100, 0, 1015.4), made.room(MINUTE, 100, 5, 1016.0)) == (0, 20 if missed else 100)
 
 
 def test_who_refuses_has_nothing_to_be_careful_of() -> None:

@@ -195,7 +195,7 @@ def test_back_it_stays_within_its_share() -> None:
     want = made.want((), 30, 60, False, 20.0)
     assert (want.least, want.due, want.ahead) == (0, 25, 0)
     made.hear(Grant(WHAT, 60, 60, 60, 0.0, 61.0), 0, 23.0, 20.0)
-    assert (made.within, made.room(20.0), made.room(25.0)) == (25.0, 25, 100)
+    assert (made.room(20.0), made.room(25.0), made.room_at(20.0)) == (25, 100, 25.0)
     assert made.balance == 25
     made.over(1, 20.0)
     made.take(10, 0)

@@ -6,7 +6,8 @@ before the store went is not known here, and counts as used until none of it cou
 - at first, only what was set aside: a part of each limit that the store never grants to anybody;
 - then this process's share of the limit: by now all others have no more than theirs;
 - back: what the store grants, but within the share, until all the others must have told what they used meanwhile. Who
-  was away for longer than a window stays within it for another one: some may have died with what they knew.
+  was away for longer than a window stays within it for another one: some may have died with what they knew. A process
+  that is new waits for so long.
 
 That holds where the store is away for all. A process that is cut off alone, for longer than a window, is not known to
 the others, which go on with all of the limit.
@@ -37,7 +38,7 @@ def counts_until(span: Span, at: float, ahead: float) -> float:
 class Absence:
     """What this process knows of the store's being away; all its accounts share it."""
 
-    __slots__ = ("_within", "back_at", "heard_at", "since", "spec")
+    __slots__ = ("_within", "back_at", "heard_at", "new_until", "since", "spec")
 
     def __init__(self, spec: SharedSpec) -> None:
         self.spec = spec
@@ -47,6 +48,9 @@ class Absence:
         """When it was found to be away; None: it is there, for all that is known."""
         self.back_at = -inf
         """When it was there again last."""
+        self.new_until = -inf
+        """Until when nothing is used: in the place of a process that is new another may just have died, whose use
+        somebody is about to tell."""
         self._within: dict[str, float] = {}
         """Limit -> until when this process stays within its share of it."""
 
@@ -63,6 +67,8 @@ class Absence:
     def heard(self, sent_at: float, ahead: float, now: float) -> None:
         """It did, what was said then."""
         missed = self.since is not None
+        if self.local and self.heard_at == -inf:
+            self.new_until = now + RETURN_S
         if self.local and (missed or now > self.heard_at + self.spec.lease_s):
             for what in LIMITS:
                 span, end = span_of(what), now + RETURN_S
@@ -98,6 +104,12 @@ class Absence:
     def share(self, limit: int) -> int:
         """What of a limit is this process's own."""
         return int(self.spec.share * limit)
+
+    def room(self, what: str, limit: int, used: int, now: float) -> int:
+        """How much of a limit it may have at most, where so much was used here."""
+        if now < self.new_until:
+            return 0
+        return limit if now >= self.within(what) else max(0, self.share(limit) - used)
 
     def own_aside(self, limit: int) -> int:
         """What of it is so at once: nothing where it has never heard the store, for one that was here before it may

@@ -310,8 +310,16 @@ class Leases:
 
     def silent(self, now: float) -> bool:
         """Whether the store is to be asked only whether it is there."""
-        pause_s = AGAIN_S if self.away else min(BEAT_S, self.spec.lease_s / 3)
-        return self.axis.absence.local and not self.under_way and now >= self._sent_at + pause_s
+        return self.axis.absence.local and not self.under_way and now >= self._sent_at + self._beat_s()
+
+    def _beat_s(self) -> float:
+        return AGAIN_S if self.away else min(BEAT_S, self.spec.lease_s / 3)
+
+    def pause_s(self, now: float) -> float:
+        """Until there is something to look at again."""
+        if self._active:
+            return TICK_S
+        return AGAIN_S if self.under_way else max(TICK_S, self._sent_at + self._beat_s() - now)
 
     def tick(self, now: float) -> None:
         """Look at all leases: what goes back, what is to be told, who asks once more."""
@@ -370,7 +378,7 @@ def _bar(account: Account, part: Part, need: int, at: float, wait_s: float) -> B
 
 def _within_share(account: Account, part: Part, need: int, now: float) -> Bar:
     """It was without the store, as others may still be: until all have been heard it stays within its share."""
-    at = max(now + TICK_S, min(part.within, part.alone_until(now)))
+    at = max(now + TICK_S, part.room_at(now))
     return _bar(account, part, need, at, account.spec.wait_s if at <= now + account.spec.wait_s else 0.0)
 
 

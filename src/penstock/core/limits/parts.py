@@ -310,16 +310,14 @@ class Part(Gauge):
         """What was taken here and counts."""
         return sum(bucket.used for bucket in self._buckets)
 
-    @property
-    def within(self) -> float:
-        """Until when no more than our share is used, whatever is granted."""
-        return self._axis.absence.within(self.name)
+    def room_at(self, now: float) -> float:
+        """When there may be more."""
+        absence = self._axis.absence
+        return absence.new_until if now < absence.new_until else min(absence.within(self.name), self.alone_until(now))
 
     def room(self, now: float) -> int:
         """What may be had of the store, as far as our share bounds it."""
-        if now >= self.within:
-            return self.limit
-        return max(0, self._axis.absence.share(self.limit) - self.used_here())
+        return self._axis.absence.room(self.name, self.limit, self.used_here(), now)
 
     def go_alone(self, now: float) -> None:
         """The store is away: from now on what is certain is served without it."""
