@@ -1,5 +1,6 @@
 """Attempts at replicas: what they send, and the exact name of everything that can go wrong."""
 
+import asyncio
 import gzip
 import json
 import socket
@@ -13,6 +14,7 @@ from tests.helpers.wire import (
     CLOSE,
     DONE,
     END,
+    HANG,
     ROLE,
     SSE_HEAD,
     USAGE,
@@ -274,5 +276,60 @@ def test_a_slow_reader_is_held_by_backpressure() -> None:
             assert inbound.transport.get_write_buffer_size() < 1 << 20
             found = await client.answer()
             assert len(found.body) == len(event("a") + DONE) + count * (60_000 + 8)
+
+    run(main)
+
+
+def test_a_body_that_cannot_be_spliced_is_the_clients_mistake() -> None:
+    """Known only when it is to be sent: the replica is not blamed, and nothing waits for a time-out."""
+    body = b'{"model":"m","stream":true,"x":1,"x":2,"messages":["\\u0041",' + b"[]," * 30_000 + b"[]]}"
+    got, facts, engines = call([HANG], body=body)
+    assert got.status == 400
+    assert only(facts, Failed).label == "bad_request"
+    assert not engines[0].got
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+@pytest.mark.parametrize("framing", ["", "content-length: 0\r\n", "transfer-encoding: chunked\r\n"])
+def test_an_answer_without_content_has_no_framing(kind: str, framing: str) -> None:
+    """A 204 ends with its head, whatever the engine says or sends: nothing stands before the next answer."""
+
+    async def main() -> None:
+        head = f"HTTP/1.1 204 No Content\r\ncontent-type: {kind}\r\n{framing}\r\n".encode()
+        rest = b"0\r\n\r\n" if "chunked" in framing else b""
+        async with Engine([[head + rest]]) as engine, serving(engine) as rig, Client(rig.port) as client:
+            client.send(request(STREAM))
+            await until(lambda: bool(rig.gate.told(Ended)))
+            client.send(request(b"{"))
+            reader = client.reader
+            first = await reader.readuntil(b"\r\n\r\n")
+            assert first.startswith(b"HTTP/1.1 204 ")
+            assert b"content-length" not in first
+            assert b"transfer-encoding" not in first
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 400 ")
+
+    run(main)
+
+
+def test_an_answer_that_begins_while_its_client_does_not_read_waits() -> None:
+    """An earlier answer still stands in the way: the replica of the next one is not read from until it has gone."""
+
+    async def main() -> None:
+        go, on = asyncio.Event(), asyncio.Event()
+        script: Script = [go, SSE_HEAD + chunk(event("a")), on, chunk(DONE), END]
+        async with Engine([script]) as engine, serving(engine) as rig, Client(rig.port) as client:
+            client.send(request(STREAM))
+            await until(lambda: bool(engine.got))
+            (inbound,) = rig.plane._connections
+            inbound.pause_writing()
+            go.set()
+            await rig.gate.begun.wait()
+            (exchange,) = rig.plane.exchanges.values()
+            assert exchange.winner is not None
+            assert exchange.winner.conn is not None
+            assert not exchange.winner.conn.transport.is_reading()
+            inbound.resume_writing()
+            on.set()
+            assert (await client.answer()).body == event("a") + DONE
 
     run(main)

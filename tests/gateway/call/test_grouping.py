@@ -176,3 +176,17 @@ def test_parts_keep_order_and_sum_however_the_engine_orders_them(sizes: list[int
     assert parts is not None
     assert [json.loads(part.body)["data"][0]["embedding"][0] for part in parts] == list(range(len(sizes)))
     assert sum(part.usage.prompt_tokens for part in parts if part.usage) == tokens
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        b'{"prompt_tokens":4,"prompt_tokens_details":"x"}',
+        b'{"prompt_tokens":4,"input_tokens":-1}',
+        b'{"prompt_tokens":4,"x":%b}' % (b"[" * 5000 + b"]" * 5000),
+        b'{"prompt_tokens":%b}' % (b"9" * 30),
+    ],
+)
+def test_a_usage_that_makes_no_sense_takes_nothing_apart(usage: bytes) -> None:
+    """Each call is then asked alone; none is left waiting over an exception."""
+    assert parts_of(b'{"data":[{"index":0},{"index":1}],"usage":%b}' % usage, [1, 1]) is None

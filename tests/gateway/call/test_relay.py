@@ -271,3 +271,14 @@ def test_json_that_ends_with_its_connection_must_be_json() -> None:
     half = PlainRelay(JSON_ENDLESS, http10=False, hold=True)
     half.feed(b'{"a":1', 0)
     assert half.close() is None
+
+
+def test_an_error_is_put_in_between_events_only() -> None:
+    """While a large event goes out in pieces, reads that bring no piece of it change nothing about that."""
+    relay = EventRelay(CHUNKED, http10=False, strip=False)
+    pieces = event("a"), b"data: " + b"x" * MAX_EVENT_BYTES, b"x", b"\n\n"
+    between = []
+    for piece in pieces:
+        relay.feed(chunk(piece), 0)
+        between.append(relay.can_take_event)
+    assert between == [True, False, False, True]

@@ -26,6 +26,7 @@ class FakeTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("10.0.0.9", 1)})
         self.out = b""
+        self.reading = True
 
     def write(self, data: Any) -> None:
         """Keep it."""
@@ -53,10 +54,12 @@ class FakeTransport(asyncio.Transport):
         """Nothing to do."""
 
     def pause_reading(self) -> None:
-        """Nothing to do."""
+        """Noted."""
+        self.reading = False
 
     def resume_reading(self) -> None:
-        """Nothing to do."""
+        """Noted."""
+        self.reading = True
 
 
 def feed(rig: Rig, pieces: list[bytes]) -> tuple[list[Any], bytes]:
@@ -375,5 +378,22 @@ def test_limits_are_the_configurations() -> None:
             client.send(request(body))
             assert (await client.answer()).status == 200
             assert engine.got[0].body == body
+
+    run(main)
+
+
+def test_a_client_that_does_not_read_is_not_read_from_for_ever() -> None:
+    """While answers wait for it, what it sends on is bounded, and goes on when it has read them."""
+
+    async def main() -> None:
+        async with serving() as rig:
+            inbound, transport = Inbound(rig.plane), FakeTransport()
+            inbound.connection_made(transport)
+            inbound.pause_writing()
+            inbound.data_received(get("/health") * 4000)
+            held = transport.reading
+            inbound.resume_writing()
+            assert (held, transport.reading) == (False, True)
+            inbound.connection_lost(None)
 
     run(main)

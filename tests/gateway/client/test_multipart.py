@@ -57,3 +57,50 @@ def test_what_is_no_proper_form_is_refused(kind: bytes, body: bytes) -> None:
     with pytest.raises(Malformed) as caught:
         peek_form(kind, body)
     assert caught.value.label == "bad_request"
+
+
+HIDDEN = {
+    "a name within a file's name": b'filename="; name=foo"; name="model"',
+    "two names": b'name=foo; name="model"',
+    "a name in another alphabet": b"name*=utf-8''model",
+    "an escape": b'name="mod\\el"',
+    "a quote that ends nothing": b'filename="a\\"; name=foo; x=\\""; name="model"',
+    "two lines": b'name="foo"\r\nContent-Disposition: form-data; name="model"',
+    "a fold": b'x=y\r\n ; name="model"',
+    "a bare line feed": b'x=y;\nname="model"',
+    "words between": b'x=y z; name="model"',
+}
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_a_name_is_read_in_one_way_or_refused(what: str) -> None:
+    """A key that may ask for one model only cannot hide the name of another one from us."""
+    body = b"--xyz\r\nContent-Disposition: form-data; %b\r\n\r\nevil\r\n" % HIDDEN[what]
+    with pytest.raises(Malformed):
+        peek_form(TYPE, part(b"model", b"good") + body + b"--xyz--")
+
+
+def test_a_name_on_another_line_of_the_head_is_none() -> None:
+    """Only the disposition names a part."""
+    body = b'--xyz\r\nX: a; name="model"\r\nContent-Disposition: form-data; name="foo"\r\n\r\nw\r\n--xyz--'
+    assert peek_form(TYPE, body).model is None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"multipart/form-data; boundary=xyz; boundary=abc",
+        b'multipart/form-data; x="; boundary=abc"; boundary=xyz; boundary*=y',
+        b"multipart/form-databoundary=xyz",
+    ],
+)
+def test_there_is_one_boundary(kind: bytes) -> None:
+    """Two readers cannot take different ones."""
+    with pytest.raises(Malformed):
+        peek_form(kind, part(b"model", b"w") + b"--xyz--")
+
+
+def test_a_boundary_within_another_parameter_is_none() -> None:
+    """What is quoted is no parameter."""
+    kind = b'multipart/form-data; x="; boundary=abc"; boundary=xyz'
+    assert peek_form(kind, part(b"model", b"w") + b"--xyz--").model == "w"

@@ -2,8 +2,11 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.adapters.wire.malformed import Malformed
 from penstock.base.prefix import chain
@@ -147,6 +150,27 @@ def test_top_level_keys_are_found_with_their_values() -> None:
     found = [(name, json.loads(body[start:end])) for name, start, end in top_level(body)]
     assert found == list(json.loads(body).items())
     assert top_level(b"{}") == []
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", '"', "\\\\", '"model":', "}{", "é"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", 'b"', "é"]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.slow
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["a", 'b"', "é", "\\\\", "model"]), VALUES), st.booleans(), st.booleans())
+def test_top_level_keys_are_those_of_a_parser(members: dict[str, Any], escapes: bool, twice: bool) -> None:
+    """Whatever stands within the values and however it is spelled, with a key given twice as well: that goes another
+    way."""
+    text = json.dumps(members, ensure_ascii=escapes, indent=1 if escapes else None)
+    if twice:
+        text = '{"x":1,"x":12' + ("," if members else "") + text[1:]
+    body = text.encode()
+    found = [(name, json.loads(body[start:end])) for name, start, end in top_level(body)]
+    assert found == [("x", 1), ("x", 12)][: 2 * twice] + list(members.items())
 
 
 @pytest.mark.parametrize(

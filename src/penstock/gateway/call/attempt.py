@@ -6,6 +6,7 @@ from typing import Protocol
 
 from penstock.adapters.wire import sse
 from penstock.adapters.wire.bodies import FramingError
+from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END
 from penstock.adapters.wire.response import MAX_HEAD_BYTES, UNTIL_CLOSE, ResponseHead
 from penstock.adapters.wire.usage import TAIL_BYTES, usage_in
@@ -38,41 +39,36 @@ class Owner(Protocol):
     @property
     def client(self) -> Client | None:
         """The client's connection; None: it has left."""
-        ...
+
+    @property
+    def slow(self) -> bool:
+        """The client has yet to read what was written before."""
 
     @property
     def gzip(self) -> bool | None:
         """Whoever gets it takes it compressed; None: several get it, each as he likes."""
-        ...
 
     @property
     def http10(self) -> bool:
         """Whoever gets it knows no chunks."""
-        ...
 
     def request(self, order: Send) -> bytes:
         """The body to send."""
-        ...
 
     def release_body(self) -> None:
         """No other attempt will be made."""
-        ...
 
     def answer_head(self, response: ResponseHead, framing: bytes) -> bytes:
         """The answer's head, as the client gets it."""
-        ...
 
     def answer_instead(self, status: int, payload: bytes) -> None:
         """A plain answer in place of a stream."""
-        ...
 
     def answered(self, ended: Ended) -> None:
         """The answer was relayed to its end."""
-        ...
 
     def failed(self, attempt: "Attempt", label: Label, status: int, retry_after_s: float | None) -> None:
         """The attempt ended otherwise."""
-        ...
 
 
 class Attempt:
@@ -121,7 +117,11 @@ class Attempt:
         conn.attempt = self
         self.phase = WAITING
         self._since = exchange.plane.tick
-        body = exchange.request(self.order)
+        try:
+            body = exchange.request(self.order)
+        except Malformed:
+            self.fail("bad_request", 400)
+            return
         request_id = exchange.head.client_id or exchange.id
         if self.number > 1:
             request_id = f"{request_id}-{self.number}"  # engines refuse an id that they may still be working on
@@ -241,7 +241,7 @@ class Attempt:
         if response.status != 200 and not self._is_answer(response, data, end):
             return
         have = len(data) - end
-        if response.content_type == b"text/event-stream" and not response.encoded:
+        if response.content_type == b"text/event-stream" and response.length and not response.encoded:
             self._pending = b""
             self._hold_in(EventRelay(response, http10=self.exchange.http10, strip=self.exchange.wants_usage), data, end)
         elif response.length != have or have > HOLD_WHOLE_BYTES:
@@ -305,6 +305,8 @@ class Attempt:
                 self._finish(body.used(), surplus=body.surplus)
             else:
                 self._watch()
+                if self.exchange.slow:
+                    self.pause()
 
     def _answer(self, body: bytes) -> None:
         """The whole answer is here: that it began is not told apart from its end."""

@@ -61,6 +61,7 @@ class Carriage:
     """One group on its way."""
 
     gzip: bool | None = None
+    slow = False
     http10 = True
     """Pieces of an answer come without the marks of chunks."""
     wants_usage = False

@@ -154,6 +154,12 @@ class Exchange:
             self.body = None
 
     @property
+    def slow(self) -> bool:
+        """The client has yet to read what was written before."""
+        inbound = self.inbound
+        return inbound is not None and inbound.paused and self.client is inbound
+
+    @property
     def gzip(self) -> bool | None:
         """The client takes an answer compressed."""
         return self.head.gzip

@@ -94,14 +94,18 @@ def parts_of(answer: bytes, weights: Sequence[int]) -> list[Part] | None:
     """The answer to so many inputs, taken apart in their order; `weights` say how large each was. None: it is not of
     the known shape, or not for so many."""
     try:
-        members = _decode_members(answer)
-        name = "data" if "data" in members else "choices"
-        items = _in_order(_decode_items(members[name]), len(weights))
-        if items is None:
-            return None
-        usages = _usages(members.get("usage"), items, weights, name)
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, ValueError):
+        return _parts(answer, weights)
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, ValueError, RecursionError):
         return None
+
+
+def _parts(answer: bytes, weights: Sequence[int]) -> list[Part] | None:
+    members = _decode_members(answer)
+    name = "data" if "data" in members else "choices"
+    items = _in_order(_decode_items(members[name]), len(weights))
+    if items is None:
+        return None
+    usages = _usages(members.get("usage"), items, weights, name)
     parts = []
     for number, (item, usage) in enumerate(zip(items, usages, strict=True)):
         whole: dict[str, Any] = {**members, name: [msgspec.Raw(item)]}

@@ -118,7 +118,7 @@ class PlainRelay:
         self._pieces.clear()
         self.begun = True
         self._tail.add(body)
-        self.framing = b"content-length: %d\r\n" % len(body)
+        self.framing = b"content-length: %d\r\n" % len(body) if self.response.status != 204 else b""
         return body
 
     def close(self) -> bytes | None:
@@ -163,7 +163,7 @@ class EventRelay:
         self.failure = b""
         """The error event with which the stream began: it never was an answer."""
         self.framing = _CHUNKED if self._chunked else b""
-        self.can_take_event = False
+        self.can_take_event = True
         """What came out ends with a whole event: an error event can follow."""
         self.relayed_tokens = 0
 
@@ -252,7 +252,8 @@ class EventRelay:
     def _pass(self, payload: bytes, *, between_chunks: bool) -> bytes:
         """Whole events as the client gets them."""
         self._held = b""
-        self.can_take_event = True
+        if payload:
+            self.can_take_event = True
         if len(self._pending) > MAX_EVENT_BYTES:
             payload += self._pending
             self._pending = b""

@@ -1,8 +1,7 @@
 """Changing a request's body in place: the model's name, the wish for usage, the longest answer. Every other byte stays
-as it came."""
+as it came. Where a body can only be read by the exact scan and is too complex for it, they raise Malformed."""
 
 import re
-from typing import Any
 
 import msgspec
 
@@ -28,10 +27,18 @@ def with_usage(body: bytes) -> bytes:
         return _before_all(body, b'"stream_options":{"include_usage":true}')
     for name, start, end in top_level(body):
         if name == "stream_options":
-            options: dict[str, Any] = msgspec.json.decode(body[start:end]) or {}
-            options["include_usage"] = True
-            return body[:start] + msgspec.json.encode(options) + body[end:]
+            return body[:start] + _asking(body[start:end]) + body[end:]
     return _before_all(body, b'"stream_options":{"include_usage":true}')
+
+
+def _asking(options: bytes) -> bytes:
+    """The stream's options, whatever else they say, with the wish for usage."""
+    if not options.startswith(b"{"):
+        return b'{"include_usage":true}'  # null
+    told = [(start, end) for name, start, end in top_level(options) if name == "include_usage"]
+    for start, end in reversed(told):
+        options = options[:start] + b"true" + options[end:]
+    return options if told else _before_all(options, b'"include_usage":true')
 
 
 def with_most_tokens(body: bytes, name: bytes, tokens: int) -> bytes:

@@ -168,6 +168,8 @@ def _read_headers(head: Head, parsed: RequestHead, peer: Peer, server: ServerSpe
         elif name == b"content-encoding":
             encoded = value.lower() not in (b"", b"identity")
         elif name == b"content-type":
+            if head.content_type:
+                head.refusal = ("bad_http", "Content-Type must be given once.")
             head.content_type = value
         elif name.startswith(b"x-penstock-"):
             head.wishes.read(name, value)

@@ -85,7 +85,9 @@ class Inbound:
             else:
                 self._buffer = data
                 self.deadline = self.plane.tick + self.plane.timeouts.request_head_s
-            if not self._running:
+            if self.paused:
+                self._hold_back()
+            elif not self._running:
                 self.run()
         elif state == BODY:
             self._take_body(data, 0)
@@ -93,13 +95,17 @@ class Inbound:
                 self.run()
         elif state == BUSY:
             self._buffer += data
-            if len(self._buffer) > MAX_AHEAD_BYTES and not self._ahead_paused:
-                self._ahead_paused = True
-                self.transport.pause_reading()
+            self._hold_back()
         elif state == LINGER:
             self._taken += len(data)
             if self._taken > LINGER_BYTES:
                 self.transport.abort()
+
+    def _hold_back(self) -> None:
+        """Take no more in than so much that cannot be turned to now."""
+        if len(self._buffer) > MAX_AHEAD_BYTES and not self._ahead_paused:
+            self._ahead_paused = True
+            self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client closed its side. With a request under way it has left; half-open clients are not waited for."""
@@ -132,7 +138,7 @@ class Inbound:
         self._unread = 0
         if self.exchange is not None:
             self.exchange.resume()
-        elif self.state == HEAD and not self._running:
+        elif self.state in (HEAD, BODY) and not self._running:
             self._go_on()
 
     # ===== requests =====
@@ -326,7 +332,7 @@ class Inbound:
         if self._buffer:
             self.deadline = self.plane.tick + self.plane.timeouts.request_head_s
             self.run()
-        if self._ahead_paused and self.state in (HEAD, BODY):
+        if self._ahead_paused and not self.paused and self.state in (HEAD, BODY):
             self._ahead_paused = False
             self.transport.resume_reading()
 

@@ -10,8 +10,14 @@ from penstock.gateway.client.peek import MAX_MODEL_CHARS
 _MAX_PARTS = 64
 _MAX_PART_HEAD = 4 << 10
 _MAX_VALUE = 4 << 10
-_BOUNDARY = re.compile(rb';[ \t]*boundary=(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
-_NAME = re.compile(rb';[ \t]*name=(?:"([^"\r\n]*)"|([^\s;"]+))', re.IGNORECASE)
+_MAX_BOUNDARY = 70
+_PARAMETER = re.compile(
+    rb'[ \t]*+;[ \t]*+([^\x00-\x20"=;\x7f]++)=(?:"((?:[^"\\\r\n]|\\[^"\r\n])*+)"|([^\x00-\x20";\x7f]++))[ \t]*+'
+)
+"""A quote behind a backslash ends a value for some readers and not for others, so there is none."""
+_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)")
+_FORM_DATA = re.compile(rb"[ \t]*+form-data(?=[ \t;]|$)", re.IGNORECASE)
+_BROKEN = "The multipart body is malformed."
 
 
 class Form(Struct, gc=False):
@@ -25,10 +31,11 @@ class Form(Struct, gc=False):
 
 def peek_form(content_type: bytes, body: bytes) -> Form:
     """The inspected fields. Raises Malformed (400) where the body is no such form or gives a field twice."""
-    found = _BOUNDARY.search(content_type)
-    if not content_type.lower().startswith(b"multipart/form-data") or found is None:
+    media = b"multipart/form-data"
+    boundary = _parameter(content_type, len(media), b"boundary") if content_type.lower().startswith(media) else None
+    if not boundary or len(boundary) > _MAX_BOUNDARY:
         raise Malformed("bad_request", "The body must be multipart/form-data with a boundary.")
-    values = _values(b"--" + (found[1] or found[2]), body)
+    values = _values(b"--" + boundary, body)
     form = Form(stream=_one(values, b"stream", body).lower() in (b"true", b"1"))
     if b"model" in values:
         try:
@@ -39,6 +46,40 @@ def peek_form(content_type: bytes, body: bytes) -> Form:
             raise Malformed("bad_request", "The model's name is too long.", "model")
         form.model_at = values[b"model"][0]
     return form
+
+
+def _parameter(line: bytes, at: int, wanted: bytes) -> bytes | None:
+    """A parameter's value; None: there is none. What two readers could read differently is refused: the engine must
+    find the same fields as we."""
+    value: bytes | None = None
+    while at < len(line):
+        found = _PARAMETER.match(line, at)
+        name = found[1].lower() if found is not None else b""
+        if found is None or name == wanted + b"*" or (name == wanted and value is not None):
+            raise Malformed("bad_request", _BROKEN)
+        if name == wanted:
+            value = found[3] if found[2] is None else found[2]
+            if b"\\" in value:
+                raise Malformed("bad_request", _BROKEN)
+        at = found.end()
+    return value
+
+
+def _name(head: bytes) -> bytes | None:
+    """The name that a part's head gives it; None: none."""
+    dispositions = []
+    for line in head.split(b"\r\n")[1:]:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise Malformed("bad_request", _BROKEN)
+        if found[1].lower() == b"content-disposition":
+            dispositions.append(found[2])
+    if not dispositions:
+        return None
+    kind = _FORM_DATA.match(dispositions[0])
+    if len(dispositions) > 1 or kind is None:
+        raise Malformed("bad_request", _BROKEN)
+    return _parameter(dispositions[0], kind.end(), b"name")
 
 
 def _one(values: dict[bytes, list[tuple[int, int]]], name: bytes, body: bytes) -> bytes:
@@ -56,7 +97,7 @@ def _one(values: dict[bytes, list[tuple[int, int]]], name: bytes, body: bytes) -
 def _values(delimiter: bytes, body: bytes) -> dict[bytes, list[tuple[int, int]]]:
     """Where the value of each part stands, by its name."""
     values: dict[bytes, list[tuple[int, int]]] = {}
-    broken = Malformed("bad_request", "The multipart body is malformed.")
+    broken = Malformed("bad_request", _BROKEN)
     at = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
     if at == 1:
         raise broken
@@ -70,8 +111,8 @@ def _values(delimiter: bytes, body: bytes) -> dict[bytes, list[tuple[int, int]]]
         end = body.find(b"\r\n" + delimiter, head_end + 2)
         if end < 0:
             raise broken
-        name = _NAME.search(body, at, head_end)
+        name = _name(body[at:head_end])
         if name is not None:
-            values.setdefault(name[1] or name[2] or b"", []).append((min(head_end + 4, end), end))
+            values.setdefault(name, []).append((min(head_end + 4, end), end))
         at = end + 2
     raise Malformed("bad_request", "The multipart body has too many parts.")

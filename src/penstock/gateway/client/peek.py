@@ -32,6 +32,8 @@ _MAX_STEPS = 20_000
 """Braces, brackets and strings that the exact scan looks at; some 10 ms."""
 _STRUCTURE = re.compile(rb'["{}\[\]]')
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_MEMBER = re.compile(rb'[ \t\r\n]*+[{,][ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+:[ \t\r\n]*+')
+_AFTER_MEMBERS = re.compile(rb"[ \t\r\n]*+(?:\{[ \t\r\n]*+)?\}")
 _ATTACHED = re.compile(rb";base64,[A-Za-z0-9+/=_-]*+")
 _BYTES_PER_TOKEN = 4
 ATTACHED_TOKENS = 1024
@@ -122,6 +124,7 @@ def _plain(raw: msgspec.Raw) -> float | None:
     return number
 
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _number = msgspec.json.Decoder(int | float | None).decode
 _decode = msgspec.json.Decoder(Fields).decode
 _decode_prompted = msgspec.json.Decoder(Prompted).decode
@@ -244,8 +247,32 @@ def _check_keys(body: bytes) -> None:
 
 
 def top_level(body: bytes) -> list[tuple[str, int, int]]:
-    """The keys of a valid JSON object, in order, each with where its value begins and ends (white space behind it
-    included). Raises Malformed when the body is too complex to look at in bounded time."""
+    """The keys of a valid JSON object, in order, each with where its value begins and ends. Raises Malformed when keys
+    are given twice and the body is too complex to look at in bounded time."""
+    found = _walk(body)
+    return _scan(body) if found is None else found
+
+
+def _walk(body: bytes) -> list[tuple[str, int, int]] | None:
+    """The same, value by value as the decoder has found them, however complex; None: a key is given twice, of which the
+    decoder tells the last. (A whole value is no beginning of another one but where both are numbers, and behind those
+    no member would follow.)"""
+    try:
+        values = _members(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    keys: list[tuple[str, int, int]] = []
+    at = 0
+    for name, raw in values.items():
+        found = _MEMBER.match(body, at)
+        if found is None or not body.startswith(raw, found.end()) or _text(found[1]) != name:
+            return None
+        at = found.end() + len(raw)
+        keys.append((name, found.end(), at))
+    return keys if _AFTER_MEMBERS.match(body, at) else None
+
+
+def _scan(body: bytes) -> list[tuple[str, int, int]]:
     keys: list[tuple[str, int, int]] = []
     at = body.find(b"{") + 1
     depth = 1
