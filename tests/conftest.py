@@ -14,7 +14,7 @@ settings.register_profile(
 settings.load_profile("penstock")
 
 # Settings of the person who runs the tests must not reach the configurations under test.
-_OF_TESTS = ("PENSTOCK_REAL_ENGINES", "PENSTOCK_DATA")
+_OF_TESTS = ("PENSTOCK_REAL_ENGINES", "PENSTOCK_LLAMA_SERVER", "PENSTOCK_DATA")
 for _name in [name for name in os.environ if name.startswith("PENSTOCK_") and name not in _OF_TESTS]:
     del os.environ[_name]
 

@@ -1,4 +1,4 @@
-"""Engines by what they say of themselves, on pages in the forms that each project documents."""
+"""Engines by what they say of themselves, on pages of real ones (vLLM, llama.cpp) and in forms that are documented."""
 
 import json
 from pathlib import Path
@@ -28,9 +28,11 @@ TGI = page(
     model_id="bigscience/bloom-560m", model_dtype="float16", max_concurrent_requests=128, max_best_of=2,
     max_input_tokens=1024, max_total_tokens=2048, version="3.3.4", sha=None, docker_label=None,
 )  # fmt: skip
-PROPS = page(
-    default_generation_settings={"id": 0, "n_ctx": 8192, "params": {"temperature": 0.8}}, total_slots=4,
-    model_path="/m.gguf", chat_template="…", build_info="b6000-abcdef",
+PROPS = (DATA / "llamacpp_0_5_props.json").read_bytes()
+ROUTER_PROPS = page(
+    role="router", max_instances=1, models_autoload=True, model_alias="llama-server", model_path="none",
+    default_generation_settings={"params": None, "n_ctx": 0}, ui_settings={}, build_info="b1-0c1e570",
+    cors_proxy_enabled=False,
 )  # fmt: skip
 
 
@@ -40,15 +42,16 @@ PROPS = page(
         ((DATA / "vllm_0_32_models.json").read_bytes(), "vllm"),
         (listing(owned_by="sglang", max_model_len=131072), "sglang"),
         (listing(owned_by="Triton Inference Server"), "triton"),
-        ((DATA / "llamacpp_models.json").read_bytes(), "llamacpp"),
-        ((DATA / "llamacpp_router_models.json").read_bytes(), "generic"),
+        ((DATA / "llamacpp_0_5_models.json").read_bytes(), "llamacpp"),
+        ((DATA / "llamacpp_0_5_router_models.json").read_bytes(), "llamacpp"),
+        ((DATA / "llamacpp_router_documented.json").read_bytes(), "generic"),
         (listing(owned_by="library"), "generic"),
         (listing(owned_by=7), "generic"),
         (listing(), "generic"),
         (page(data=[]), "generic"),
         (page(data=["x"]), "generic"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_the_list_of_models_is_signed(models: bytes, found: Engine) -> None:
     """By the engine's own name, where it writes one; otherwise it could be anybody."""
@@ -69,7 +72,8 @@ def test_the_list_of_models_may_tell_the_longest_context() -> None:
         ("vllm", page(version="0.32.0"), EngineAbout(engine="vllm", version="0.32.0")),
         ("sglang", SGLANG, EngineAbout(engine="sglang", version="0.5.10", seats=256)),
         ("tgi", TGI, EngineAbout(engine="tgi", version="3.3.4", max_model_len=2048, seats=128)),
-        ("llamacpp", PROPS, EngineAbout(engine="llamacpp", version="b6000-abcdef", max_model_len=8192, seats=4)),
+        ("llamacpp", PROPS, EngineAbout(engine="llamacpp", version="b1-0c1e570", max_model_len=32768, seats=2)),
+        ("llamacpp", ROUTER_PROPS, EngineAbout(engine="llamacpp", version="b1-0c1e570")),
         ("ollama", page(version="0.12.3"), EngineAbout(engine="ollama", version="0.12.3")),
     ],
 )

@@ -49,7 +49,6 @@ BEFORE: dict[str, tuple[Script, str, int]] = {
     "a redirect": ([answer(b"", 302, extra="location: http://evil/\r\n")], "bad_response", 502),
     "not modified": ([b"HTTP/1.1 304 X\r\n\r\n"], "bad_response", 502),
     "500": ([answer(b'{"secret":"insides"}', 500)], "upstream_5xx", 502),
-    "501": ([answer(b"", 501)], "upstream_5xx", 502),
     "502": ([answer(b"", 502)], "upstream_5xx", 502),
     "504": ([answer(b"", 504)], "upstream_5xx", 502),
     "500 without an end": ([b"HTTP/1.1 500 X\r\n\r\noh", HANG], "upstream_5xx", 502),

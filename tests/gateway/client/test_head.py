@@ -89,6 +89,14 @@ def test_what_travels_on() -> None:
     assert (head.client_id, head.gzip, head.expect) == ("id", True, True)
 
 
+def test_a_stream_that_an_engine_would_keep_is_not_named_there() -> None:
+    """llama-server goes on with a stream named by X-Conversation-Id when its client leaves, and a second client of that
+    name ends it; a session may be named by that header all the same."""
+    lines = "X-Conversation-Id: mine\r\n"
+    assert b"conversation" not in read(lines).forward
+    assert read(lines, server=ServerSpec(session_headers=("x-conversation-id",))).session == session_of(b"mine")
+
+
 def test_only_trusted_proxies_are_believed() -> None:
     """Their X-Forwarded-For is continued; anybody else's is replaced."""
     lines = "X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\nX-Forwarded-Proto: http\r\n"

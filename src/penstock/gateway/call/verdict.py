@@ -12,6 +12,8 @@ def verdict(status: int) -> Label | None:
     """The failure that a status of a replica is; None: it is an answer, whose status the client gets."""
     if 200 <= status < 300:
         return None
+    if status == 501:  # what a replica never offers (embeddings, with a model of chats) is no failure of it
+        return None
     if status in (401, 403, 407):
         return "upstream_auth"
     if status == 429:

@@ -33,6 +33,8 @@ _NOT_FORWARDED = frozenset((
     b"x-forwarded-port", b"forwarded", b"x-real-ip", b"via",
     # secrets of the client that the replica has no business with
     b"authorization", b"x-api-key", b"api-key", b"cookie",
+    # llama-server keeps the stream that it names: it would go on without its client, and end another's of that name
+    b"x-conversation-id",
     # a compressed answer could not be read, nor a request
     b"accept-encoding", b"content-encoding",
 ))  # fmt: skip
