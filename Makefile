@@ -50,7 +50,7 @@ test-fast: $(STAMP) ## only the tests under a quarter of a second
 test-slow: $(STAMP) ## only the slow tests
 	@$(PY) -m pytest -m "slow and not real_engine" $(PYTEST_ARGS)
 
-test-real: $(STAMP) ## only the tests against real engines (PENSTOCK_REAL_ENGINES="http://a:1 http://b:2")
+test-real: $(STAMP) ## only the tests against real engines (PENSTOCK_REAL_ENGINES="http://a:1 http://b:2", PENSTOCK_LLAMA_SERVER=/path/of/llama-server)
 	@$(PY) -m pytest -m real_engine $(PYTEST_ARGS)
 
 lint: $(STAMP) ## format check and ruff
