@@ -21,15 +21,17 @@ FOLDERS = ("core", "core/cache", "core/limits", "core/route")
 FILES: tuple[str, ...] = (
     "base/machine.py", "base/prefix.py", "base/rand.py", "drive/pump.py", "drive/segments.py",
     *(f"gateway/{name}.py" for name in (
-        "answers", "attempt", "benchmark", "booking", "cached", "exchange", "head", "inbound", "lines", "outbound",
-        "outbox", "perform", "pool", "relay", "server", "share", "splice", "verdict",
+        "outbox", "perform", "server",
+        "client/head", "client/inbound",
+        "call/answers", "call/attempt", "call/benchmark", "call/exchange", "call/relay", "call/splice", "call/verdict",
+        "cache/cached", "cache/share", "fleet/lines", "fleet/outbound", "fleet/pool", "processes/booking",
     )),
     "telemetry/attempts.py", "telemetry/bookings.py", "telemetry/meter.py",
 )  # fmt: skip
 """What every request passes beside them."""
 SHAPE = "(Struct"
 """A module that has shapes of msgspec has to stay Python: it asks classes for their annotations, and C has none."""
-READ_BY_NOBODY = ("penstock/core/prefix.py", "penstock/gateway/head.py")
+READ_BY_NOBODY = ("penstock/core/prefix.py", "penstock/gateway/client/head.py")
 """Their shapes are never read or written by msgspec."""
 
 _SETUP = """

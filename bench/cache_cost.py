@@ -18,9 +18,9 @@ from penstock.core.cache.spec import CacheSpec
 from penstock.core.events import Arrived, Ended, Event, FleetSeen, Probed
 from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec, PoolSpec
-from penstock.gateway.content import content_of
-from penstock.gateway.peek import peek
-from penstock.gateway.wishes import Wishes
+from penstock.gateway.cache.content import content_of
+from penstock.gateway.client.peek import peek
+from penstock.gateway.client.wishes import Wishes
 
 SIZES = (200, 2_000, 20_000, 200_000)
 SPEC = CacheSpec()

@@ -25,9 +25,9 @@ from bench.scenarios import PLAIN, long_body
 from penstock.config.load import load_file
 from penstock.core.events import FleetSeen, Probed
 from penstock.gateway.build import Gateway
-from penstock.gateway.inbound import Inbound
+from penstock.gateway.client.inbound import Inbound
+from penstock.gateway.fleet.pool import Upstream
 from penstock.gateway.ledger import open_ledger
-from penstock.gateway.pool import Upstream
 
 SIZES = {"small": 0, "8k": 8_000, "400k": 400_000}
 PLAINLY, ACCOUNTED = "penstock.yaml", "accounted.yaml"

@@ -18,7 +18,7 @@ from bench.cache_cost import fastest_us
 from penstock.adapters.embedders.local import Local
 from penstock.core.cache.marks import differs, marks_of
 from penstock.core.cache.nearest import Nearest, Vector, unit
-from penstock.gateway.question import question_of
+from penstock.gateway.cache.question import question_of
 
 QUESTIONS = Path(__file__).parent / "questions.tsv"
 THRESHOLDS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98)

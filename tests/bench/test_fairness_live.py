@@ -7,7 +7,7 @@ import pytest
 from bench.fairness import FROM_S, visits
 from bench.fairness_live import FLOOD, NAMES, WAVES, body, judged
 from penstock.base.nouns import Call
-from penstock.gateway.peek import guess_tokens
+from penstock.gateway.client.peek import guess_tokens
 from penstock.loadgen.answer import Answer
 from tests.helpers.arena import Visit
 

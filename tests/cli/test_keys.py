@@ -68,6 +68,44 @@ def desk(tmp_path: Path) -> Desk:
 # ===== making and changing =====
 
 
+def test_settings_change_and_the_key_stays(desk: Desk) -> None:
+    """What is named is replaced, what is cleared is as usual, the rest and the secret are what they were."""
+    limits = "requests_per_minute: 20, wait: 1s"
+    key = desk.said("create", "a", "--model", "tiny", "--tier", "free", "--limits", limits).strip()
+    said = desk.said("set", "a", "--tenant", "acme", "--clear", "models", "--clear", "tier", "--expires", "2099-12-31")
+    assert "'a' has changed: " in said
+    assert 'tenant "acme", expires "2100-01-01T00:00:00Z", models as usual, tier as usual' in said
+    terms = desk.server().key_terms[sha256(key)]
+    assert (terms.tenant, terms.tier, terms.models, terms.expires_at) == ("acme", "premium", None, 4102444800.0)
+    told = json.loads(desk.said("set", "a", "--limits", "concurrency: 2", "--clear", "expires", "--json"))
+    assert (told["limits"], told["expires"], told["tenant"]) == ({"concurrency": 2}, None, "acme")
+    assert desk.server().key_terms[sha256(key)].expires_at is None
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("a",), ["says nothing to change", "penstock keys set --help"]),
+        (("a", "--clear", "tenants"), ["'tenants' is none of tenant, tier", "did you mean `tenant`?"]),
+        (("a", "--tier", "free", "--clear", "tier"), ["tier is set and cleared at once"]),
+        (("b", "--tier", "free"), ["no key 'b' in "]),
+        (("own", "--tier", "free"), ["'own' stands in keys[0] of ", "change it there"]),
+        (("a", "--limits", "wait: soon"), []),
+        (("a", "--model", "huge"), []),
+    ],
+)
+def test_settings_that_cannot_be_change_nothing(desk: Desk, arguments: tuple[str, ...], words: list[str]) -> None:
+    """A change of nothing, unknown words, keys that stand elsewhere, and what the configuration would refuse."""
+    desk.said("create", "a")
+    before = desk.file.read_bytes()
+    result = desk.run("set", *arguments)
+    said = re.sub(r"[\s│]+", " ", result.stderr)
+    assert result.exit_code == (2 if words else 1)
+    assert bool(words) != isinstance(result.exception, ConfigError)
+    assert not [word for word in words if word not in said]
+    assert desk.file.read_bytes() == before
+
+
 def test_a_new_key_opens_what_it_was_made_for(desk: Desk) -> None:
     """Standard output is the key and nothing else; the gateway has it on its terms, and no file has the key itself."""
     before = desk.config.read_bytes()
@@ -125,7 +163,7 @@ def test_a_revoked_key_is_gone(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("create", "a"), ["'a' already", "keys rotate"]),
+        (("create", "a"), ["'a' already", "rotate it"]),
         (("create", "own"), ["'own' already, keys[0] of ", "(line 7)"]),
         (("revoke", "own"), ["'own' stands in keys[0] of ", "change it there"]),
         (("rotate", "abcc"), ["no key 'abcc' in ", "keys.json", "did you mean `abc`?"]),
@@ -135,7 +173,7 @@ def test_a_revoked_key_is_gone(desk: Desk) -> None:
         (("create", "x", "--expires", "30"), ["30d or 12h from now"]),
         (("create", "x", "--expires", "2020-01-01"), ["has passed"]),
         (("rotate", "a", "--overlap", "24"), ["'24' has no unit"]),
-        (("create", ""), ["1 to 128 characters"]),
+        (("create", ""), ["1 to 128 printable characters"]),
     ],
 )
 def test_mistakes_say_what_where_and_the_way_out(desk: Desk, arguments: tuple[str, ...], words: list[str]) -> None:

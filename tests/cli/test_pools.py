@@ -1,14 +1,16 @@
 """`penstock pools` and `penstock explain --pool`, as they are called, over what a Governor says."""
 
 import json
+from io import StringIO
 
 import msgspec
 import typer
 from msgspec.structs import replace
+from rich.console import Console
 from typer.testing import CliRunner
 
 from penstock.cli.explain import explain
-from penstock.cli.pools import notes, pools
+from penstock.cli.pools import lined_up, notes, pools
 from penstock.core.scale.spec import PanicWindow, Schedule
 from penstock.core.scale.spot import SpotSpec
 from penstock.core.scale.view import ScaleStory
@@ -51,6 +53,19 @@ def test_all_pools_in_a_table() -> None:
     line = next(line for line in out.splitlines() if line.strip().startswith("p "))
     assert line.split()[:8] == ["p", "8", "0", "0", "8", "1-8", "0", "0"]
     assert "stays at 8: utilisation is 1.1 (target 0.7): wants 13; bounded by max 8" in " ".join(out.split())
+
+
+def test_a_narrow_terminal_has_decisions_below() -> None:
+    """At 80 columns the numbers stand whole in their columns, and what was decided below them, in whole lines."""
+    world = World(QUICK)
+    world.load = 90
+    world.run(30)
+    console = Console(width=80, file=StringIO())
+    console.print(*lined_up(world.governor.views(world.now), console.width), sep="\n")
+    assert isinstance(console.file, StringIO)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert "pool ready coming leaving wanted min-max others waiting cost/h".split() in [line.split() for line in lines]
+    assert any(line.startswith("p: stays at 8: utilisation is") for line in lines)
 
 
 def test_what_is_unusual_stands_first() -> None:

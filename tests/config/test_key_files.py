@@ -10,8 +10,8 @@ import pytest
 
 from penstock.base.errors import ConfigError
 from penstock.config import key_files
-from penstock.config.key_files import change, mistakes_in, read_store, where
-from penstock.config.key_store import KeyStore, StoredHash, StoredKey, created, written
+from penstock.config.key_files import change, change_checked, mistakes_in, read_store, where
+from penstock.config.key_store import KeyStore, StoredHash, StoredKey, changed, created, revoked, rotated, written
 
 NOW = "2027-01-15T08:00:00Z"
 
@@ -62,6 +62,38 @@ def test_a_change_replaces_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_one_that_was_killed_left_hinders_nobody(tmp_path: Path) -> None:
+    """Half a file by a process of the same number, as all have in containers, is put aside; a link that somebody put
+    there is not followed."""
+    path, other = tmp_path / "keys.json", tmp_path / f".keys.json.{os.getpid()}.new"
+    other.write_text("half")
+    add(path, "a")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    other.symlink_to(elsewhere)
+    add(path, "b", "b" * 64)
+    assert [one.name for one in read_store(path).keys] == ["a", "b"]
+    assert elsewhere.read_text() == "mine"
+    assert sorted(tmp_path.iterdir()) == [elsewhere, path]
+
+
+def test_a_change_is_held_against_the_configuration(tmp_path: Path) -> None:
+    """What would be a mistake by it is not written. One that was there before does not hinder, though by the change its
+    entry is another one; it is counted."""
+    config, path = tmp_path / "penstock.yaml", tmp_path / "keys.json"
+    config.write_text("pools: [{name: p, models: [m], replicas: [{url: 'http://a:1'}]}]\nkeys_file: keys.json\n")
+    add(path, "a")
+    place = where(config, {})
+    with pytest.raises(ConfigError, match="no pool serves a model 'x'"):
+        change_checked(place, path, {}, lambda store: changed(store, "a", {"models": ("x",)}))
+    assert read_store(path).keys[0].models is None
+    assert change_checked(place, path, {}, lambda store: changed(store, "a", {"models": ("m",)}))[1] == 0
+    change(path, lambda store: created(store, key("b", "b" * 64, models=("x",)), {}))
+    after, before = change_checked(place, path, {}, lambda store: rotated(store, "a", "c" * 64, 1.9e9, 60.0))
+    assert (len(after.keys[0].hashes), before) == (2, 1)
+    assert read_store(path) == after
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     """The file that it leads to is changed."""
     real, link = tmp_path / "real.json", tmp_path / "keys.json"
@@ -103,16 +135,51 @@ def test_it_grows_no_larger_than_gateways_read(tmp_path: Path, monkeypatch: pyte
 
 
 def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody else changes it, a change waits, and gives up in the end."""
+    """While somebody else changes it, a change waits, and gives up in the end; that of the first key as well."""
     monkeypatch.setattr(key_files, "TRIES", 2)
     monkeypatch.setattr(key_files, "TRY_S", 0.001)
     path = tmp_path / "keys.json"
+    for locked in (tmp_path, path):
+        handle = os.open(locked, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match="somebody else is changing"):
+            add(path, locked.name)
+        os.close(handle)
+        add(path, locked.name)
+
+
+def test_who_may_not_read_the_file_hinders_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody who sees a folder can lock it: a key must be revocable all the same. The file is opened, and so locked,
+    by those only who may read it."""
+    monkeypatch.setattr(key_files, "TRIES", 1)
+    monkeypatch.setattr(key_files, "TRY_S", 0.001)
+    path = tmp_path / "keys.json"
+    add(path, "a")
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(TimeoutError, match="somebody else is changing"):
-        add(path, "a")
+    change(path, lambda store: revoked(store, "a", 1.9e9))
     os.close(handle)
+    assert read_store(path).keys[0].revoked is not None
+
+
+def test_a_file_that_is_replaced_while_it_is_waited_for_is_locked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """The lock of a file that is gone is nobody's: the change is made to the one that is there."""
+    path, seen = tmp_path / "keys.json", 0
     add(path, "a")
+    real = fcntl.flock
+
+    def slow(handle: int, how: int) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:  # another change comes first
+            add(path, "b", "b" * 64)
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    add(path, "c", "c" * 64)
+    assert [one.name for one in read_store(path).keys] == ["a", "b", "c"]
 
 
 def _adds(path: Path, names: list[str]) -> None:

@@ -9,8 +9,10 @@ from penstock.config.diff import changes
 from penstock.config.key_store import (
     KeyChange,
     KeyStore,
+    NoSuchKey,
     StoredHash,
     StoredKey,
+    changed,
     created,
     digests_of,
     end_of,
@@ -106,7 +108,7 @@ def test_a_file_of_something_else_is_refused(text: str, words: str) -> None:
 def test_names_are_given_once() -> None:
     """A name that holds, here or in the configuration, is not given again; that of a revoked key is."""
     store = created(KeyStore(), key("a"), {})
-    with pytest.raises(KeyChange, match="`penstock keys rotate` gives it a new secret"):
+    with pytest.raises(KeyChange, match="rotate it for a new secret"):
         created(store, key("a", B), {})
     with pytest.raises(KeyChange, match=r"'b' already, keys\[0\]; choose another name"):
         created(store, key("b", B), {"b": "keys[0]"})
@@ -154,16 +156,30 @@ def test_secrets_of_one_key_are_bounded() -> None:
     store = store_of(key("a"))
     for at in range(key_store.MOST_HASHES - 1):
         store = rotated(store, "a", f"{at:064x}", NOW_S + at, 86400.0)
-    with pytest.raises(KeyChange, match=r"16 secrets of 'a' hold at once.*a shorter --overlap"):
+    with pytest.raises(KeyChange, match=r"16 secrets of 'a' hold at once.*a shorter overlap"):
         rotated(store, "a", B, NOW_S + 60, 86400.0)
     assert len(digests_of(rotated(store, "a", B, NOW_S + 60, 0.0))) == 1
+
+
+def test_settings_change_and_secrets_stay() -> None:
+    """What is named is another then, None as usual; the rest, the secrets and other keys stay as they were."""
+    store = store_of(key("a", models=("m",), tier="free", expires=NOW), key("b", B))
+    after = changed(store, "a", {"models": None, "tenant": "t", "expires": "2028-01-01T00:00:00Z"})
+    a, b = after.keys
+    assert (a.models, a.tenant, a.tier, a.expires) == (None, "t", "free", "2028-01-01T00:00:00Z")
+    assert (a.hashes, a.made, b) == (store.keys[0].hashes, NOW, store.keys[1])
+    assert parse(written(after)) == after
+    with pytest.raises(NoSuchKey, match="no key 'x'"):
+        changed(store, "x", {"tier": "free"})
+    with pytest.raises(KeyChange, match="'a' was revoked"):
+        changed(revoked(store, "a", NOW_S), "a", {"tier": "free"})
 
 
 def test_an_expired_key_is_rotated_with_a_new_end_only() -> None:
     """Else its new secret would be refused from the beginning."""
     store = store_of(key("a", expires=NOW))
     assert store.keys[0].state(NOW_S) == "expired"
-    with pytest.raises(KeyChange, match=r"expired on .*--expires 30d"):
+    with pytest.raises(KeyChange, match=r"expired on .*expires: 30d"):
         rotated(store, "a", B, NOW_S, 60.0)
     (found,) = rotated(store, "a", B, NOW_S, 60.0, "2028-01-01T00:00:00Z").keys
     assert (found.expires, found.state(NOW_S)) == ("2028-01-01T00:00:00Z", "rotating")

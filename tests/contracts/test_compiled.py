@@ -53,9 +53,8 @@ def test_compiled_it_passes_the_same_tests(tmp_path: Path) -> None:
     place = tmp_path / "lib"
     shutil.copytree(ROOT / "src", place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     assert any(path.name.startswith("gate.") for path in libraries)
-    where = (
-        "import penstock.core.gate as gate, penstock.gateway.inbound as inbound; print(gate.__file__, inbound.__file__)"
-    )
+    modules = ("penstock.core.gate", "penstock.gateway.client.inbound")
+    where = f"import sys, {', '.join(modules)}; print(*(sys.modules[name].__file__ for name in {modules}))"
     env = {**os.environ, "PYTHONPATH": str(place)}
     said = subprocess.run(
         [sys.executable, "-c", where], env=env, cwd=tmp_path, capture_output=True, text=True, check=True

@@ -96,6 +96,19 @@ def grant(reply: Reply) -> Grant:
     return found
 
 
+def test_who_asks_for_nothing_hears_the_time(kind: str, request: pytest.FixtureRequest) -> None:
+    """A question about no account is answered, so that a process knows whether the store is there, and its clock."""
+
+    async def test(make: Maker, name: str) -> None:
+        store = make()
+        first = await store.exchange(Question("a", 1, 3.0, ()))
+        later = await store.exchange(question("a", 2, name, wants(least=1, due=1)))
+        assert first.answers == ()
+        assert 0 <= later.now - first.now < 5.0
+
+    over(kind, request, test)
+
+
 def test_what_is_granted_is_taken_from_all(kind: str, request: pytest.FixtureRequest) -> None:
     """Two processes ask for eight of ten each: one gets eight, the other, who could use any, the two that are left; and
     when the first gives back, the second gets what it needs."""

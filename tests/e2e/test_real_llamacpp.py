@@ -67,8 +67,8 @@ async def known(gateway: Gateway, count: int) -> list[dict[str, Any]]:
 
     async def so() -> bool:
         views[:] = await said(gateway.admin_port, "/admin/fleet")
-        found = [view for view in views if view["engine"] == "llamacpp" and view["stats"] is not None]
-        return len(found) >= count
+        told = [view for view in views if view["engine"] == "llamacpp" and view["stats"] is not None]
+        return len(told) >= count
 
     await eventually(so, f"{count} known llama-servers", 20.0)
     return views

@@ -98,3 +98,9 @@ def test_every_kind_is_explained() -> None:
     """The table of kinds has a line for each."""
     assert tuple(KINDS) == get_args(Kind)
     assert all(KINDS.values())
+
+
+def test_an_unknown_fault_is_told_in_words() -> None:
+    """A mistyped kind is named, with all that there are."""
+    with pytest.raises(ValueError, match=r"^there is no fault 'garbge'; kinds are refuse, .*garbage"):
+        parse_fault("garbge,probability=0.5")

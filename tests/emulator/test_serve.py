@@ -36,7 +36,9 @@ def test_a_taken_port_is_told_and_nothing_is_left_open() -> None:
             probe.bind(("127.0.0.1", 0))
             free = probe.getsockname()[1]
             probe.close()
-            with pytest.raises(OSError, match="in use"):
+            with pytest.raises(
+                OSError, match=rf"cannot listen on 127.0.0.1:{taken.getsockname()[1]}: .*in use; --port chooses another"
+            ):
                 async with running([spec(), spec()], [free, taken.getsockname()[1]]):
                     pass
             async with running([spec()], [free]):

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from penstock.config.schema import ServerSpec, Settings
 from penstock.gateway import forever
 from penstock.gateway.build import Gateway
-from penstock.gateway.parent import Parent
+from penstock.gateway.processes.parent import Parent
 from tests.helpers.wire import run
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.base.errors import ConfigError
@@ -342,6 +343,38 @@ def test_a_keys_file_that_is_gone_locks_nobody_out(keyed: Keyed, caplog: pytest.
         await until(lambda: keyed.names == ["b"])
 
     keyed.run(test)
+
+
+def test_keys_that_were_changed_here_are_taken_at_once(keyed: Keyed) -> None:
+    """Without waiting for a look, and the looks have nothing left to do."""
+
+    async def test() -> None:
+        await until(lambda: keyed.names == ["a", "b"])  # it was written while this gateway started
+        reads = keyed.reads
+        keyed.keys.write_text(stored("a", "c"))
+        assert await keyed.reloader.take_keys()
+        assert (keyed.names, keyed.reads) == (["a", "c"], reads + 1)
+        await asyncio.sleep(module.WATCH_S * 5)
+        assert keyed.reads == reads + 1
+
+    keyed.run(test)
+
+
+def test_keys_are_not_taken_with_half_a_configuration(keyed: Keyed) -> None:
+    """Somebody writes it meanwhile: the looks take it when it has come to rest. Keys that are gone are refused."""
+
+    async def main() -> None:
+        keyed.reloader = Reloader(
+            msgspec.structs.replace(keyed.read(), read_at_s=0.0), keyed.read, keyed.apply, keyed.config
+        )
+        right = keyed.config.read_text()
+        keyed.config.write_text(right + "max_waiting: 5")
+        keyed.keys.write_text(stored("a", "c"))
+        assert not await keyed.reloader.take_keys()
+        assert keyed.names == ["a"]
+        assert keyed.reloader.settings.gate.max_waiting != 5
+
+    asyncio.run(main())
 
 
 def test_what_changed_while_the_gateway_started_is_taken(keyed: Keyed) -> None:

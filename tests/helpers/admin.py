@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from penstock.config.load import load
 from penstock.config.schema import Settings
-from penstock.gateway.admin import build_admin
+from penstock.gateway.admin.admin import build_admin
 from penstock.gateway.build import Gateway
 
 CONFIG = """
@@ -62,15 +62,20 @@ class Answer:
 class Rig:
     """A gateway that is not started, and its admin application."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.gateway = Gateway(self.read(), self.read, None)
+    def __init__(self, text: str, file: Path | None = None) -> None:
+        """`file`: where the text stands, for what needs a folder."""
+        self.text, self.file = text, file
+        if file is not None:
+            file.write_text(text)
+        self.gateway = Gateway(self.read(), self.read, file)
         self.gateway.roster.configured(self.gateway.reloader.settings)
         self.app = build_admin(self.gateway)
 
     def read(self) -> Settings:
         """What the file says now."""
-        return load(self.text, {"HOME": "/root"}, lambda path: Path(path).read_text(encoding="utf-8"))
+        text = self.text if self.file is None else self.file.read_text(encoding="utf-8")
+        folder = "" if self.file is None else str(self.file.parent)
+        return load(text, {"HOME": "/root"}, lambda path: Path(path).read_text(encoding="utf-8"), folder)
 
     async def ask(
         self, method: str, path: str, body: object = b"", headers: dict[str, str] | None = None,
@@ -112,19 +117,19 @@ class Rig:
 
 
 @asynccontextmanager
-async def rigged(text: str = CONFIG) -> AsyncIterator[Rig]:
+async def rigged(text: str = CONFIG, file: Path | None = None) -> AsyncIterator[Rig]:
     """A rig, within five seconds, stopped at its end."""
     async with asyncio.timeout(5):
-        rig = Rig(text)
+        rig = Rig(text, file)
         yield rig
         await rig.gateway.stop()
 
 
-def over(test: Callable[[Rig], Coroutine[Any, Any, None]], text: str = CONFIG) -> None:
+def over(test: Callable[[Rig], Coroutine[Any, Any, None]], text: str = CONFIG, file: Path | None = None) -> None:
     """Run a test with a rig."""
 
     async def main() -> None:
-        async with rigged(text) as rig:
+        async with rigged(text, file) as rig:
             await test(rig)
 
     asyncio.run(main())

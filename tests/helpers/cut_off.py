@@ -8,7 +8,7 @@ import time
 
 import uvloop
 
-from penstock.gateway.lines import options, watch
+from penstock.gateway.fleet.lines import options, watch
 
 
 class Line(asyncio.Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from penstock.base.nouns import EngineStats, GpuReading, PoolView, ReplicaView
-from penstock.gateway.admin import error
+from penstock.gateway.admin.admin import error
 
 
 class Desk:

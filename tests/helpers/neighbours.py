@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from penstock.core.events import Reconfigured
-from penstock.gateway.beside import Beside
+from penstock.gateway.cache.beside import Beside
 from tests.helpers.caching import House, caching
 from tests.helpers.wire import until
 

@@ -22,7 +22,7 @@ from penstock.core.events import (
 )
 from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec
-from penstock.gateway.beside import MOST_TRIES
+from penstock.gateway.cache.beside import MOST_TRIES
 from tests.core.playbook import replica
 
 

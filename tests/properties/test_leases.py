@@ -252,29 +252,34 @@ def test_far_from_a_limit_calls_wait_for_no_message() -> None:
     assert world.messages() < 4 * 12 * 2
 
 
-@pytest.mark.parametrize("away, most", [("refuse", 0), ("local", 25)])
+@pytest.mark.parametrize("away, most", [("refuse", 0), ("local", 12)])
 def test_without_a_store_what_is_configured_happens(away: str, most: int) -> None:
-    """Refuse: 503 with a time to come back; local: a quarter of what was left. When the store is back, it hears of what
-    was used meanwhile, and all of the rest can be used."""
-    world = World(spec(away=away, requests_per_hour=100), 2)
+    """Refuse: 503 with a time to come back; local: a quarter of what was set aside. When the store is back, it hears of
+    what was used meanwhile, and all of the rest can be used."""
+    world = World(spec(away=away, requests_per_hour=1000), 2)
+    world.pass_s(6.0)
+    world.arrive(0, "first")
+    world.pass_s(3.0)
+    world.end("first", PROMPT, ANSWER)
+    world.pass_s(3.0)
     world.away = True
     for number in range(50):
         world.arrive(0, f"away{number}")
         world.pass_s(0.1)
         for id in world.running():
             world.end(id, PROMPT, ANSWER)
-    assert len(world.admitted) == most
+    assert len(world.admitted) == most + 1
     labels = {order.label for _, order in world.refused}
-    assert labels == ({"limits_away"} if away == "refuse" else {"request_limit"})
+    assert labels == {"limits_away"}
     assert all(order.retry_after_s for _, order in world.refused)
     world.away = False
-    world.pass_s(3.0)
-    for number in range(120):
+    world.pass_s(9.0)
+    for number in range(1200):
         world.arrive(1, f"back{number}")
-        world.pass_s(0.1)
+        world.pass_s(0.01)
         for id in world.running():
             world.end(id, PROMPT, ANSWER)
-    assert 99 <= len(world.admitted) <= 100
+    assert len(world.admitted) == (1000 if away == "refuse" else 950)
 
 
 def test_a_dead_process_keeps_nothing_for_long() -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from penstock.core.events import Woke
-from penstock.telemetry.logs import ACCESS, HIDDEN, AccessLog, Hider, LogHandler, set_up
+from penstock.telemetry.logs import ACCESS, AUDIT, HIDDEN, AccessLog, Hider, LogHandler, set_up
 from tests.telemetry.rows import record
 
 FORMS: tuple[Literal["json"], Literal["text"]] = ("json", "text")
@@ -225,6 +225,15 @@ def test_setting_up_again_replaces_the_handler() -> None:
             again.close()
     assert stream.getvalue().endswith("error   penstock: shown\n")
     assert "hidden" not in stream.getvalue()
+
+
+def test_who_changed_what_is_written_whatever_the_level() -> None:
+    """A gateway that logs errors only tells who made a key."""
+    with logging_to(Settings(level="error")) as stream:
+        logging.getLogger(AUDIT).info("the key %r was %s by %s", "a", "created", "me", extra={"settings": "{}"})
+        logging.getLogger("penstock").info("hidden")
+    (line,) = lines(stream)
+    assert (line["message"], line["logger"]) == ("the key 'a' was created by me", AUDIT)
 
 
 def test_a_record_whose_extra_cannot_be_shown_does_not_end_the_thread() -> None:

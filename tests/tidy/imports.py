@@ -152,7 +152,7 @@ STARTS: dict[str, str] = {
     "penstock.adapters.stores.migrations.versions.v0002_users": "Alembic runs it, by its number",
     "penstock.adapters.stores.migrations.versions.v0003_histories": "Alembic runs it, by its number",
     "penstock.drive.virtual_loop": "only tests run the live body on virtual time",
-    "penstock.gateway.worker": "the parent runs it as a process, by its name",
+    "penstock.gateway.processes.worker": "the parent runs it as a process, by its name",
     "penstock.engine.kernels": "who has a profile of kernels makes a cost model of it; agreement tests prove it",
 }
 """Module that nothing in the package imports -> why it is alive all the same."""

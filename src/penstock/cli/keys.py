@@ -1,4 +1,4 @@
-"""`penstock keys`: make, rotate and revoke API keys, and tell who may use what and what is used of it.
+"""`penstock keys`: make, change, rotate and revoke API keys, and tell who may use what and what is used of it.
 
 A key is shown once, when it is made, on standard output; whatever else is said then goes to standard error, so that
 `KEY=$(penstock keys create search)` is all that a script needs.
@@ -6,31 +6,42 @@ A key is shown once, when it is made, on standard output; whatever else is said 
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
 import yaml
 
 from penstock.base.errors import ConfigError
-from penstock.base.nouns import AccountView, Priority, Tier
-from penstock.base.units import parse_seconds
+from penstock.base.nouns import AccountView
 from penstock.cli.admin import Admin, AdminError, admin_at
-from penstock.cli.key_rows import Row, limits_table, models_text, rows_of, rows_table, state_text
+from penstock.cli.key_options import (
+    Ceiling,
+    Expires,
+    Limits,
+    Models,
+    Tenant,
+    TierName,
+    end_given,
+    one_of,
+    overlap_given_s,
+    terms_given,
+)
+from penstock.cli.key_tables import limits_table, models_text, rows_table, state_text
 from penstock.cli.plain import WIDE_WIDTH, plain_console, understood
 from penstock.config.addresses import show_address
-from penstock.config.files import mapping_of
-from penstock.config.key_files import Where, change, mistakes_in, read_store, where
+from penstock.config.key_files import Where, change, change_checked, read_store, where
+from penstock.config.key_orders import SETTINGS, key_of, new_secret, plain, settings_of
+from penstock.config.key_rows import Row, rows_of
 from penstock.config.key_store import (
     KeyChange,
     KeyStore,
     StoredKey,
+    changed,
     created,
-    end_of,
     moment,
     revoked,
     rotated,
@@ -39,12 +50,8 @@ from penstock.config.keys import sha256
 from penstock.config.load import load_file
 from penstock.config.mistakes import did_you_mean
 from penstock.config.schema import Settings
-from penstock.core.limits.spec import AllowanceSpec
 
 FAILED, MISTAKE = 1, 2
-KEY_BYTES = 32
-PREFIX = "sk-penstock-"
-"""By which scanners for secrets, and people, know a key of ours."""
 ASK_S = 3.0
 
 keys = typer.Typer(
@@ -67,13 +74,12 @@ AdminUrl = Annotated[
 AdminKey = Annotated[
     str | None, typer.Option("--admin-key", envvar="PENSTOCK_ADMIN_KEY", show_envvar=True, help="Its admin key.")
 ]
-Expires = Annotated[str | None, typer.Option(help="Until when it holds: 30d, 12h, 2027-03-31 or a time.")]
 USUAL = Path("penstock.yaml")
 
 
 @keys.callback()
 def _group(context: typer.Context, config: Config = USUAL) -> None:
-    """Make, rotate and revoke API keys, and tell who may use what.
+    """Make, change, rotate and revoke API keys, and tell who may use what.
 
     Keys that are made here stand in the configuration's `keys_file`, as hashes; a gateway that runs takes a change
     within a second. Those of the configuration's own `keys` are listed as well. Without a command: list.
@@ -85,16 +91,8 @@ def _group(context: typer.Context, config: Config = USUAL) -> None:
 
 @keys.command()
 def create(
-    name: Name,
-    config: Config = USUAL,
-    tenant: Annotated[str | None, typer.Option(help="Whose it is; else a tenant of the key's own name.")] = None,
-    tier: Annotated[str | None, typer.Option(help=f"One of {', '.join(get_args(Tier))}.")] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", help="A model that it may use; repeat it.")] = None,
-    expires: Expires = None,
-    limits: Annotated[
-        str | None, typer.Option(help="Its own, like 'requests_per_minute: 20, budget_per_day: 5'.")
-    ] = None,
-    priority_ceiling: Annotated[str | None, typer.Option(help="Highest priority that its calls get.")] = None,
+    name: Name, config: Config = USUAL, tenant: Tenant = None, tier: TierName = None, model: Models = None,
+    expires: Expires = None, limits: Limits = None, priority_ceiling: Ceiling = None,
     print_entry: Annotated[
         bool, typer.Option("--print-entry", help="Write nothing: print the entry for `keys:` of the configuration.")
     ] = False,
@@ -105,20 +103,19 @@ def create(
     It is random (256 bits) and begins with sk-penstock-; only its hash is kept. Standard output has the key and nothing
     else.
     """
-    now_s = time.time()
-    key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    made = _given(name, key, now_s, {
-        "tenant": tenant, "tier": _one_of(tier, get_args(Tier), "--tier"), "models": model or None,
-        "limits": None if limits is None else _limits(limits), "expires": _end(expires, now_s),
-        "priority_ceiling": _one_of(priority_ceiling, get_args(Priority), "--priority-ceiling"),
-    })  # fmt: skip
+    now_s, key = time.time(), new_secret()
+    terms = terms_given(now_s, tenant, tier, model, expires, limits, priority_ceiling)
+    try:
+        made = key_of(name, key, now_s, terms)
+    except ConfigError as wrong:
+        raise typer.BadParameter(wrong.mistakes[0], param_hint="NAME") from None
     if print_entry:
         _entry(made, key, as_json)
         return
     place, file = _place(config)
     _changed(place, file, lambda store: created(store, made, place.written), checked=True)
     if as_json:
-        typer.echo(json.dumps({"name": name, "key": key, "keys_file": str(file), **_plain(made)}))
+        typer.echo(json.dumps({"name": name, "key": key, "keys_file": str(file), **plain(made)}))
         return
     typer.echo(key)
     ends = "" if made.expires is None else f" It holds until {made.expires}."
@@ -139,8 +136,8 @@ def rotate(
     Both are the same key: name, tenant, limits and what is used of them are shared.
     """
     now_s = time.time()
-    overlap_s = _overlap_s(overlap, now_s)
-    key, end = PREFIX + secrets.token_urlsafe(KEY_BYTES), _end(expires, now_s)
+    overlap_s = overlap_given_s(overlap, now_s)
+    key, end = new_secret(), end_given(expires, now_s)
     place, file = _place(config)
     _known(place, file, name)
     after = _changed(
@@ -154,6 +151,41 @@ def rotate(
     typer.echo(key)
     old = f"What it was before works until {ends}." if ends else "What it was before is refused."
     typer.echo(f"The new key of {name!r} is shown this once. {old}", err=True)
+
+
+@keys.command("set")
+def set_(
+    name: Name, config: Config = USUAL, tenant: Tenant = None, tier: TierName = None, model: Models = None,
+    expires: Expires = None, limits: Limits = None, priority_ceiling: Ceiling = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(help=f"As usual again; repeat it. One of {', '.join(SETTINGS)}."),
+    ] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Change settings of a key; those that are not named stay, and so do its secrets.
+
+    What is named is replaced as a whole: all models, all limits. `--clear models` allows all models, `--clear limits`
+    takes its own limits away, `--clear expires` lets it hold for ever.
+    """
+    terms = terms_given(time.time(), tenant, tier, model, expires, limits, priority_ceiling)
+    for one in clear or ():
+        one_of(one, SETTINGS, "--clear")
+        if terms.setdefault(one, None) is not None:
+            raise typer.BadParameter(f"{one} is set and cleared at once", param_hint="--clear")
+    if not terms:
+        raise typer.BadParameter(
+            "says nothing to change; `penstock keys set --help` tells what can be", param_hint=name
+        )
+    place, file = _place(config)
+    _known(place, file, name)
+    now = _changed(place, file, lambda store: changed(store, name, terms), checked=True).find(name)
+    settings = {} if now is None else settings_of(now)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "keys_file": str(file), **settings}))
+        return
+    told = ", ".join(f"{one} {'as usual' if settings[one] is None else json.dumps(settings[one])}" for one in terms)
+    typer.echo(f"The key {name!r} has changed: {told}. A gateway that runs takes it within a second.")
 
 
 @keys.command()
@@ -262,62 +294,8 @@ def _print_json(found: Any) -> None:
     typer.echo(msgspec.json.encode(found).decode())
 
 
-# ===== what is given =====
-
-
-def _given(name: str, key: str, now_s: float, terms: dict[str, Any]) -> StoredKey:
-    if not 1 <= len(name) <= 128:
-        raise typer.BadParameter("a name has 1 to 128 characters", param_hint="NAME")
-    now = moment(now_s)
-    given = {field: value for field, value in terms.items() if value is not None}
-    fresh = {"hash": f"sha256:{sha256(key)}", "made": now}
-    return msgspec.convert({"name": name, "made": now, "hashes": [fresh], **given}, StoredKey)
-
-
-def _limits(text: str) -> dict[str, Any]:
-    """Units are numbers then. Raises ConfigError with all mistakes."""
-    block = text if text.lstrip().startswith("{") else f"{{{text}}}"
-    read, mistakes = mapping_of(block, "--limits", AllowanceSpec, "limits, like requests_per_minute: 20")
-    mistakes.raise_if_any()
-    return read
-
-
-def _end(text: str | None, now_s: float) -> str | None:
-    try:
-        return None if text is None else end_of(text, now_s)
-    except ValueError as wrong:
-        raise typer.BadParameter(str(wrong), param_hint="--expires") from None
-
-
-def _overlap_s(text: str, now_s: float) -> float:
-    try:
-        overlap_s = parse_seconds(text)
-        if overlap_s and not text.strip()[-1:].isalpha():
-            raise ValueError(f"{text!r} has no unit: write it like 24h or 30m")
-        if overlap_s < 0:
-            raise ValueError(f"{text!r} is less than nothing")
-        moment(now_s + overlap_s)
-    except (ValueError, OverflowError, OSError) as wrong:
-        raise typer.BadParameter(str(wrong), param_hint="--overlap") from None
-    return overlap_s
-
-
-def _one_of(text: str | None, known: tuple[str, ...], option: str) -> str | None:
-    if text is not None and text not in known:
-        hint = did_you_mean(text, known)
-        expected = f"{text!r} is none of {', '.join(known)}"
-        raise typer.BadParameter(f"{expected}; {hint}" if hint else expected, param_hint=option)
-    return text
-
-
-def _plain(made: StoredKey) -> dict[str, Any]:
-    """A key's settings as JSON has them, without its hash."""
-    found = msgspec.to_builtins(made)
-    return {name: value for name, value in found.items() if name not in ("name", "hashes")}
-
-
 def _entry(made: StoredKey, key: str, as_json: bool) -> None:
-    entry = {"name": made.name, "hash": made.hashes[0].hash, **_plain(made)}
+    entry = {"name": made.name, "hash": made.hashes[0].hash, **plain(made)}
     del entry["made"]
     if as_json:
         typer.echo(json.dumps({"key": key, "entry": entry}))
@@ -353,27 +331,20 @@ def _known(place: Where, file: Path, name: str) -> None:
 
 
 def _changed(place: Where, file: Path, edit: Callable[[KeyStore], KeyStore], *, checked: bool) -> KeyStore:
-    """The keys file changed. `checked`: not where the configuration would have a mistake by it that it has not now."""
-    before: list[str] = []
-
-    def held(store: KeyStore) -> KeyStore:
-        after = edit(store)
-        if checked:
-            before[:] = mistakes_in(place.config, os.environ, file, store)
-            wrong = [text for text in mistakes_in(place.config, os.environ, file, after) if text not in before]
-            if wrong:
-                raise ConfigError(wrong)
-        return after
-
+    """The keys file changed. `checked`: see `change_checked`."""
+    before = 0
     try:
-        after = change(file, held)
+        if checked:
+            after, before = change_checked(place, file, os.environ, edit)
+        else:
+            after = change(file, edit)
     except KeyChange as wrong:
         _fail(str(wrong))
     except OSError as wrong:
         _fail(f"{file} cannot be written ({wrong.strerror or wrong}); nothing has changed", FAILED)
     if before:
         typer.echo(
-            f"{place.config} has {len(before)} mistake(s) as seen from here (`penstock check {place.config}` tells): a "
+            f"{place.config} has {before} mistake(s) as seen from here (`penstock check {place.config}` tells): a "
             "gateway for which it has them takes no new key before they are put right.", err=True,
         )  # fmt: skip
     return after

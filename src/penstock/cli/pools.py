@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,8 @@ from penstock.core.scale.record import Decision, Step
 from penstock.core.scale.view import ScaleStory, ScaleView
 
 FAILED, MISTAKE = 1, 2
+ROOMY = 120
+"""From so many columns on a table has room for a sentence in its last one."""
 
 Name = Annotated[str | None, typer.Argument(metavar="[POOL]", help="One pool, with its replicas; none: all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the admin API's JSON.")]
@@ -65,24 +68,37 @@ def _all(desk: Admin, as_json: bool) -> None:
         typer.echo(json.dumps(found))
         return
     views = understood(found, list[ScaleView])
-    plain_console().print(table_of(views) if views else "No pool scales itself: give one a `scale` block.")
+    console = plain_console()
+    if not views:
+        console.print("No pool scales itself: give one a `scale` block.")
+        return
+    console.print(*lined_up(views, console.width), sep="\n")
 
 
 # ===== tables =====
 
 
-def table_of(views: list[ScaleView]) -> Table:
-    """Pools, one a line."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+def lined_up(views: list[ScaleView], width: int) -> list[RenderableType]:
+    """Pools, one a line; where a line has no room for what was decided last, that stands below the table."""
+    if width >= ROOMY:
+        return [table_of(views, decisions=True)]
+    return [table_of(views, decisions=False), *(Text(f"{view.pool}: {_state(view)}") for view in views)]
+
+
+def table_of(views: list[ScaleView], decisions: bool = True) -> Table:
+    """Pools, one a line, with what each decided last or without."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=not decisions)
     table.add_column("pool", overflow="fold")
     for name in ("ready", "coming", "leaving", "wanted", "min-max", "others", "waiting", "cost/h"):
         table.add_column(name, justify="right")
-    table.add_column("last decision", overflow="fold")
+    if decisions:
+        table.add_column("last decision", overflow="fold")
     for view in views:
+        told = [_state(view)] if decisions else []
         table.add_row(
             view.pool, str(view.states["ready"]), str(_sum(view, "ordered", "starting", "loading")),
             str(_sum(view, "draining", "stopping")), "-" if view.wanted is None else str(view.wanted),
-            f"{view.min}-{view.max}", str(view.others), str(view.queued), _cost(view), _state(view),
+            f"{view.min}-{view.max}", str(view.others), str(view.queued), _cost(view), *told,
         )  # fmt: skip
     return table
 

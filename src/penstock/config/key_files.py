@@ -1,11 +1,13 @@
 """The keys file on disk: found by the configuration, read, and changed by one at a time.
 
 A change replaces the file as a whole, so that a reader finds all of it, and so that what was there before is there
-still where the disk is full. Who changes it has locked its folder: the file itself is another one afterwards.
+still where the disk is full. Who changes it has locked it, and looks whether it is still the one that is there.
 """
 
 import fcntl
 import os
+import re
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from penstock.config.load import MOST_READ, load, read_text
 from penstock.config.mistakes import Mistakes
 
 MODE = 0o600
+_ENTRY = re.compile(r"^keys\[\d+\]")
 TRIES = 50
 """To get the lock; between two of them passes the next."""
 TRY_S = 0.1
@@ -86,7 +89,7 @@ def change(path: Path, edit: Callable[[KeyStore], KeyStore]) -> KeyStore:
     """Change a keys file, one at a time; what it holds then. Raises OSError and ConfigError, and what `edit` raises:
     then nothing has changed."""
     real = Path(os.path.realpath(path))  # a link stays a link
-    with _locked(real.parent):
+    with _locked(real):
         before = read_store(real)
         after = edit(before)
         if after != before:
@@ -99,27 +102,88 @@ def change(path: Path, edit: Callable[[KeyStore], KeyStore]) -> KeyStore:
     return after
 
 
+def change_checked(
+    place: Where, file: Path, environment: Mapping[str, str], edit: Callable[[KeyStore], KeyStore]
+) -> tuple[KeyStore, int]:
+    """The same, but not where the configuration would have a mistake by it that it has not now. Also, how many mistakes
+    it has as seen from here: a gateway for which it has them takes no new key. Raises as `change` does."""
+    before: list[str] = []
+
+    def held(store: KeyStore) -> KeyStore:
+        after = edit(store)
+        wrong = mistakes_in(place.config, environment, file, after)
+        if wrong:
+            before.extend(mistakes_in(place.config, environment, file, store))
+            known = set(map(_wherever, before))
+            new = [text for text in wrong if _wherever(text) not in known]
+            if new:
+                raise ConfigError(new)
+        return after
+
+    return change(file, held), len(before)
+
+
+def _wherever(mistake: str) -> str:
+    """The same mistake, whichever entry of the list the key is now: it says the key's name as well."""
+    return _ENTRY.sub("keys[]", mistake)
+
+
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _locked(file: Path) -> Iterator[None]:
+    """Nobody else changes this file meanwhile. It is locked itself: who may not read it cannot hinder that. While there
+    is none, its folder is, which anybody could lock who sees it; but then there is nothing to revoke."""
+    handle = _lock(file)
     try:
-        for left in range(TRIES, -1, -1):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not left:
-                    text = "somebody else is changing the keys file and does not come to an end"
-                    raise TimeoutError(110, text, str(folder)) from None
-                time.sleep(TRY_S)
         yield
     finally:
         os.close(handle)
 
 
+def _lock(file: Path) -> int:
+    for left in range(TRIES, -1, -1):
+        handle = _opened(file)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(file, handle):
+                return handle
+        except BlockingIOError:
+            if left:
+                time.sleep(TRY_S)
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+    text = "somebody else is changing the keys file and does not come to an end"
+    raise TimeoutError(110, text, str(file))
+
+
+def _opened(file: Path) -> int:
+    """The file, else its folder. For writing where that may be: network file systems lock nothing else."""
+    for path, how in ((file, os.O_RDWR), (file, os.O_RDONLY), (file.parent, os.O_RDONLY | os.O_DIRECTORY)):
+        try:
+            return os.open(path, how | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except PermissionError:
+            continue
+        except FileNotFoundError:
+            if path is not file:
+                raise
+    raise PermissionError(13, "Permission denied", str(file))
+
+
+def _is_still(file: Path, handle: int) -> bool:
+    """Whether what was locked is what stands there now: a change replaces the file."""
+    locked = os.fstat(handle)
+    try:
+        there = file.stat()
+    except FileNotFoundError:
+        return stat.S_ISDIR(locked.st_mode)
+    return (there.st_dev, there.st_ino) == (locked.st_dev, locked.st_ino)
+
+
 def _replace(path: Path, data: bytes) -> None:
     """The file as a whole, with the mode and, where that is allowed, the owner that it had."""
     other = path.with_name(f".{path.name}.{os.getpid()}.new")
+    other.unlink(missing_ok=True)  # of one that was killed here: in a container all have the same number
     try:
         handle = os.open(other, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
         with os.fdopen(handle, "wb") as file:

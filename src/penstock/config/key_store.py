@@ -37,6 +37,10 @@ class KeyChange(Exception):
     """What was asked for cannot be done with this key; the text says why, and what can."""
 
 
+class NoSuchKey(KeyChange):
+    """Nor with any other of that name: there is none."""
+
+
 class StoredHash(Strict, frozen=True, kw_only=True, omit_defaults=True):
     """One secret of a key."""
 
@@ -159,8 +163,7 @@ def created(store: KeyStore, key: StoredKey, taken: Mapping[str, str]) -> KeySto
         raise KeyChange(f"there is a key {key.name!r} already, {taken[key.name]}; choose another name")
     if there is not None and there.revoked is None:
         raise KeyChange(
-            f"there is a key {key.name!r} already; `penstock keys rotate` gives it a new secret, "
-            "`penstock keys revoke` takes it back"
+            f"there is a key {key.name!r} already: rotate it for a new secret, change its settings, or revoke it first"
         )
     return replace(store, keys=(*(one for one in store.keys if one is not there), key))
 
@@ -180,7 +183,7 @@ def rotated(
     """With a new secret for a key; those before it hold for the overlap at most. Raises KeyChange."""
     key, now = _there(store, name), moment(now_s)
     if expires is None and key.expires is not None and key.expires <= now:
-        raise KeyChange(f"the key {name!r} expired on {key.expires}; say until when it holds now: --expires 30d")
+        raise KeyChange(f"the key {name!r} expired on {key.expires}; say until when it shall hold now (expires: 30d)")
     end = moment(now_s + overlap_s)
     older = [replace(one, until=min(one.until or end, end)) for one in key.hashes]
     older = [one for one in older if (one.until or end) > now]
@@ -188,19 +191,26 @@ def rotated(
         first = min(one.until or end for one in older)
         raise KeyChange(
             f"{MOST_HASHES} secrets of {name!r} hold at once, and more may not: the next ends on {first}; "
-            "a shorter --overlap ends them sooner"
+            "a shorter overlap ends them sooner"
         )
     fresh = StoredHash(hash=f"sha256:{digest}", made=now)
     new = replace(key, hashes=(*older, fresh), expires=expires or key.expires)
     return replace(store, keys=tuple(new if one is key else one for one in store.keys))
 
 
+def changed(store: KeyStore, name: str, terms: Mapping[str, Any]) -> KeyStore:
+    """With other settings of a key, field -> value; those that are not named stay. Raises KeyChange."""
+    key = _there(store, name)
+    new = replace(key, **terms)
+    return replace(store, keys=tuple(new if one is key else one for one in store.keys))
+
+
 def _there(store: KeyStore, name: str) -> StoredKey:
     key = store.find(name)
     if key is None:
-        raise KeyChange(f"there is no key {name!r}")
+        raise NoSuchKey(f"there is no key {name!r}")
     if key.revoked is not None:
-        raise KeyChange(f"the key {name!r} was revoked on {key.revoked}; `penstock keys create` makes one of that name")
+        raise KeyChange(f"the key {name!r} was revoked on {key.revoked}; a new one may be created under that name")
     return key
 
 

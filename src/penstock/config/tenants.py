@@ -49,7 +49,9 @@ class Tenants:
 
     def _shared(self) -> SharedSpec | None:
         shared = self._file.shared_limits
-        return None if shared is None else SharedSpec(away=shared.away, share=shared.share, lease_s=shared.lease_s)
+        if shared is None:
+            return None
+        return SharedSpec(away=shared.away, share=shared.share, aside=shared.aside, lease_s=shared.lease_s)
 
     # ===== keys =====
 

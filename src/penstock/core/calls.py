@@ -274,7 +274,7 @@ class Calls:
         elif what == "room":
             self.doors.rang(whom)
         elif what == "leases":
-            self.doors.look_at_leases(now)
+            self.doors.look_at_leases(out, now)
         elif what == "held":
             self.dispatch.look_again(whom, out, now)
         else:

@@ -22,11 +22,13 @@ from penstock.core.limits.limits import Limits
 from penstock.core.limits.spec import LimitsSpec
 from penstock.core.timers import Timers
 
+_LEASES: Alarm = ("leases", "")
+
 
 class Doors:
     """Calls at the door, and those that may not enter yet."""
 
-    __slots__ = ("_books", "_catalog", "_enter", "_exits", "_limits", "_timers", "asking", "freed")
+    __slots__ = ("_books", "_catalog", "_enter", "_exits", "_idly", "_limits", "_timers", "asking", "freed")
 
     def __init__(
         self, books: Books, timers: Timers[Alarm], limits: Limits, catalog: Catalog, exits: Exits,
@@ -39,6 +41,8 @@ class Doors:
         self._catalog = catalog
         self._exits = exits
         self._enter = enter
+        self._idly = False
+        """Leases are looked at seldom now: there are none."""
         self.freed = self._limits.freed
         """Tenants whose waiting calls may pass now: `let_in` asks, when a turn is over."""
         self.asking = self._limits.asking
@@ -64,16 +68,27 @@ class Doors:
         leases = self._limits.leases
         if leases is not None:
             leases.order(out, now)
-            if ("leases", "") not in self._timers and leases.busy():
-                self._timers.set(("leases", ""), now + TICK_S)
+            if leases.busy() and (self._idly or _LEASES not in self._timers):
+                self._idly = False
+                self._timers.set(_LEASES, now + TICK_S)
 
-    def look_at_leases(self, now: float) -> None:
+    def watch_store(self, now: float) -> None:
+        """Where it matters whether the store is there, find out before calls come."""
+        leases = self._limits.leases
+        if leases is not None and leases.busy() and _LEASES not in self._timers:
+            self._timers.set(_LEASES, now)
+
+    def look_at_leases(self, out: list[Effect], now: float) -> None:
         """Time passes: some go back, some are asked for again."""
         leases = self._limits.leases
         if leases is not None:
             leases.tick(now)
+            if leases.silent(now) and not leases.asking:
+                leases.order(out, now)
             if leases.busy():
-                self._timers.set(("leases", ""), now + TICK_S)
+                pause_s = leases.pause_s(now)
+                self._idly = pause_s > TICK_S
+                self._timers.set(_LEASES, now + pause_s)
 
     def leased(self, event: Leased, out: list[Effect], now: float) -> None:
         """The store has answered."""
@@ -90,7 +105,7 @@ class Doors:
         ended, self._limits.ended = self._limits.ended, None
         if ended is not None:
             ended.give_back(out, now)
-            self._timers.cancel(("leases", ""))
+            self._timers.cancel(_LEASES)
 
     def accounts(self, now: float) -> list[AccountView]:
         """What everybody may use and has used."""

@@ -171,6 +171,7 @@ class Gate:
 
     def _fleet_seen(self, event: FleetSeen, out: list[Effect], now: float) -> None:
         self._fleet.seen(event.replicas, out, now)
+        self._doors.watch_store(now)
         self._recatalog()
         self._calls.dispatch.serve_all(out, now)
 
@@ -242,6 +243,7 @@ class Gate:
         self._respec(event.spec)
         self._calls.answers.drop(out)
         self._doors.give_leases_back(out, now)
+        self._doors.watch_store(now)
         self._fleet.keep_pools({pool.name for pool in event.spec.pools}, out, now)
         self._recatalog()
         for flight in waiting:

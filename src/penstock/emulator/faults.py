@@ -116,6 +116,8 @@ def parse_fault(text: str) -> Fault:
     """A fault from "kind" or "kind,field=value,…", as the command line has it. Raises ValueError that says why."""
     kind, *settings = text.split(",")
     fields = {"kind": kind.strip()}
+    if fields["kind"] not in KINDS:
+        raise ValueError(f"there is no fault {fields['kind']!r}; kinds are {', '.join(KINDS)}")
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
@@ -124,4 +126,4 @@ def parse_fault(text: str) -> Fault:
     try:
         return msgspec.convert(fields, Fault, strict=False)
     except msgspec.ValidationError as error:
-        raise ValueError(f"fault {text!r}: {error}; kinds are {', '.join(KINDS)}") from None
+        raise ValueError(f"fault {text!r}: {error}") from None

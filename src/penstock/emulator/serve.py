@@ -184,7 +184,8 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
         sock.listen(BACKLOG)
         sock.setblocking(False)
-    except OSError:
+    except OSError as wrong:
         sock.close()
-        raise
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise OSError(wrong.errno, f"cannot listen on {where}: {wrong.strerror}; --port chooses another") from None
     return sock

@@ -27,19 +27,20 @@ from penstock.core.scale.view import ScaleStory, ScaleView
 from penstock.core.scale.window import Window
 from penstock.drive.journal import FileSink, Header, Journal, header
 from penstock.drive.pump import Pump, log_bug, monotonic_clock
-from penstock.gateway.admin import build_admin, build_metrics
-from penstock.gateway.caching import Caching
-from penstock.gateway.discovery import Discovery
-from penstock.gateway.gpus import GpuWatch, parse_pushed
+from penstock.gateway.admin.admin import build_admin, build_metrics
+from penstock.gateway.admin.side import SideDoor
+from penstock.gateway.cache.caching import Caching
+from penstock.gateway.fleet.discovery import Discovery
+from penstock.gateway.fleet.gpus import GpuWatch, parse_pushed
+from penstock.gateway.fleet.identify import Identifier
+from penstock.gateway.fleet.roster import Roster
 from penstock.gateway.held import settled
-from penstock.gateway.identify import Identifier
+from penstock.gateway.key_ring import KeyRing
 from penstock.gateway.ledger import Ledger, open_ledger
-from penstock.gateway.lessee import give_back
+from penstock.gateway.processes.lessee import give_back
 from penstock.gateway.reload import Reloader
-from penstock.gateway.roster import Roster
 from penstock.gateway.scaling import Scaling
 from penstock.gateway.server import DataPlane
-from penstock.gateway.side import SideDoor
 from penstock.telemetry.explain import explain, newest
 from penstock.telemetry.explained import Explanation, Short, Unexplained
 from penstock.telemetry.logs import AccessLog, set_up
@@ -85,6 +86,7 @@ class Gateway:
         outbound = self.plane.outbound
         self.identifier = Identifier(outbound.pools, outbound.fetch, self.roster.learnt, loop.time)
         self.reloader = Reloader(settings, read, self._apply, file)
+        self.key_ring = KeyRing(self.reloader, self.take_keys)
         self._started = settings
         self.server = settings.server
         """As it was started: addresses and TLS hold until a restart."""
@@ -350,6 +352,10 @@ class Gateway:
     async def reload(self) -> list[str]:
         """Read the file again; what changed."""
         return await self.reloader.reload()
+
+    async def take_keys(self) -> tuple[bool, bool]:
+        """The keys file was changed here: take it; whether that went well, and whether all workers have it."""
+        return await self.reloader.take_keys(), True
 
 
 def known_secrets(settings: Settings) -> list[str]:

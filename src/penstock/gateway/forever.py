@@ -11,7 +11,7 @@ import uvloop
 from penstock.config.schema import Settings
 from penstock.gateway.build import Gateway, known_secrets
 from penstock.gateway.files import raise_open_files
-from penstock.gateway.parent import Parent
+from penstock.gateway.processes.parent import Parent
 from penstock.telemetry.logs import set_up
 
 log = logging.getLogger("penstock.gateway")
@@ -37,7 +37,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     impatient = asyncio.Event()
-    reloads: set[asyncio.Task[None]] = set()
+    reloads: set[asyncio.Task[bool]] = set()
 
     def stop() -> None:
         (impatient if stopping.is_set() else stopping).set()

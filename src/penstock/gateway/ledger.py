@@ -20,8 +20,8 @@ from penstock.config.schema import Settings
 from penstock.core.events import Recalled
 from penstock.drive.following import Following
 from penstock.drive.segments import Segments
-from penstock.gateway.booking import COMMIT_S, folder_of
 from penstock.gateway.outbox import Outbox
+from penstock.gateway.processes.booking import COMMIT_S, folder_of
 from penstock.telemetry.bookings import Bookings
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from penstock.config.schema import Access
 from penstock.core.effects import BENCHMARK, Cancel, Carry, Effect, Forget, Lease, Probe, Record, Refuse, Return, Send
 from penstock.core.events import Event, Listed, Observed, Probed
 from penstock.core.spec import ProbeSpec, ScrapeSpec
-from penstock.gateway.benchmark import Benchmarks
-from penstock.gateway.carriage import Carriage
-from penstock.gateway.comparing import Comparer
-from penstock.gateway.exchange import Exchange
-from penstock.gateway.keeper import Keeper
-from penstock.gateway.lessee import Lessee
-from penstock.gateway.outbound import Outbound
+from penstock.gateway.cache.comparing import Comparer
+from penstock.gateway.cache.keeper import Keeper
+from penstock.gateway.cache.shelf import Shelf
+from penstock.gateway.call.benchmark import Benchmarks
+from penstock.gateway.call.carriage import Carriage
+from penstock.gateway.call.exchange import Exchange
+from penstock.gateway.fleet.outbound import Outbound
 from penstock.gateway.plane import Plane
-from penstock.gateway.shelf import Shelf
+from penstock.gateway.processes.lessee import Lessee
 
 log = logging.getLogger("penstock.gateway")
 

@@ -8,7 +8,7 @@ from penstock.base.errors import Label
 from penstock.config.schema import GatewayTimeouts, ServerSpec
 from penstock.core.cache.spec import CacheSpec
 from penstock.core.events import Event
-from penstock.gateway.head import Head, Peer
+from penstock.gateway.client.head import Head, Peer
 from penstock.gateway.outbox import Outbox
 
 Guest = TypeVar("Guest", contravariant=True)

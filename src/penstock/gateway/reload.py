@@ -41,7 +41,8 @@ class Reloader:
         self.settings = settings
         self._read = read
         self._apply = apply
-        self._file = file
+        self.file = file
+        """None: there is none."""
         self._done = None if self._changed_since(settings.read_at_s) else self._mark()
         """What the files looked like when they were last read."""
         self._busy = asyncio.Lock()
@@ -57,7 +58,7 @@ class Reloader:
                     # reading a file may block for long on a network disk: not on the loop
                     settings = await asyncio.get_running_loop().run_in_executor(None, self._read)
             except TimeoutError:
-                raise ConfigError([f"{self._file}: reading it took longer than {READ_S:g} s"]) from None
+                raise ConfigError([f"{self.file}: reading it took longer than {READ_S:g} s"]) from None
             self._keep_keys(settings)
             said = changes(self.settings, settings)
             self._apply(settings)
@@ -66,8 +67,8 @@ class Reloader:
             log.info("reload: %s", line)
         return said
 
-    async def try_reload(self, why: str) -> None:
-        """Reload; mistakes go to the log, and so do bugs: who watches the file must live on."""
+    async def try_reload(self, why: str) -> bool:
+        """Reload; mistakes go to the log, and so do bugs: who watches the file must live on. Whether it went well."""
         try:
             said = await self.reload()
         except ConfigError as wrong:
@@ -80,6 +81,18 @@ class Reloader:
             log.error("reload (%s) failed: a bug", why, exc_info=bug)
         else:
             log.info("reload (%s): %d changes", why, len(said))
+            return True
+        return False
+
+    async def take_keys(self) -> bool:
+        """Somebody in this process has changed the keys file: take it now, not at the next looks; whether that went
+        well. A configuration that is being changed as well is left to the looks: it may be half written. Keys that are
+        gone are refused now all the same."""
+        mark = self._mark()
+        if mark is not None and self._done is not None and mark[0] == self._done[0]:
+            return await self.try_reload("the keys file was changed here")
+        await self._withdraw()
+        return False
 
     async def watch(self) -> None:
         """Look at the file for ever, and read it again when it has changed."""
@@ -123,7 +136,7 @@ class Reloader:
 
     def _changed_since(self, read_at_s: float) -> bool:
         """Whether a file changed while the gateway started: a key that was revoked then would be taken for ever."""
-        files = [self._file, self.settings.server.keys_file] if read_at_s else []
+        files = [self.file, self.settings.server.keys_file] if read_at_s else []
         for file in files:
             try:
                 if file is not None and Path(file).stat().st_ctime >= read_at_s - COARSE_S:
@@ -133,10 +146,10 @@ class Reloader:
         return False
 
     def _mark(self) -> tuple[_Mark, _Mark] | None:
-        if self._file is None:
+        if self.file is None:
             return None
         try:
-            config = _mark_of(self._file)
+            config = _mark_of(self.file)
         except OSError:  # between the two steps of an editor's replace
             return None
         keys = self.settings.server.keys_file

@@ -51,8 +51,8 @@ from penstock.core.scale.words import (
 )
 from penstock.drive.journal import FileSink, Journal, header
 from penstock.drive.pump import CallAt, Clock, Pump, log_bug
-from penstock.gateway.memory import Memory
-from penstock.gateway.notices import NoticeWatch, about
+from penstock.gateway.fleet.memory import Memory
+from penstock.gateway.fleet.notices import NoticeWatch, about
 
 log = logging.getLogger("penstock.scaling")
 

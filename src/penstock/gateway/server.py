@@ -26,21 +26,21 @@ from penstock.core.effects import Effect
 from penstock.core.events import Arrived, ClientGone, Event
 from penstock.core.route.presets import reads_prefix
 from penstock.core.spec import ProbeSpec, ScrapeSpec
-from penstock.gateway.cached import CachedExchange
-from penstock.gateway.carriage import Carriage
-from penstock.gateway.comparing import Comparer, comparer
-from penstock.gateway.content import content_of
-from penstock.gateway.exchange import Exchange
-from penstock.gateway.grouping import alike
-from penstock.gateway.head import Head, Peer, cookie_line, session_of
-from penstock.gateway.inbound import BODY, BUSY, Inbound
-from penstock.gateway.lessee import Lessee, open_lessee
-from penstock.gateway.multipart import peek_form
-from penstock.gateway.outbound import Outbound
+from penstock.gateway.cache.cached import CachedExchange
+from penstock.gateway.cache.comparing import Comparer, comparer
+from penstock.gateway.cache.content import content_of
+from penstock.gateway.cache.shelf import Shelf
+from penstock.gateway.call.carriage import Carriage
+from penstock.gateway.call.exchange import Exchange
+from penstock.gateway.call.grouping import alike
+from penstock.gateway.client.head import Head, Peer, cookie_line, session_of
+from penstock.gateway.client.inbound import BODY, BUSY, Inbound
+from penstock.gateway.client.multipart import peek_form
+from penstock.gateway.client.peek import ATTACHED_TOKENS, Fields, guess_tokens, peek, peek_prompt, user_of
+from penstock.gateway.fleet.outbound import Outbound
 from penstock.gateway.outbox import Outbox
-from penstock.gateway.peek import ATTACHED_TOKENS, Fields, guess_tokens, peek, peek_prompt, user_of
 from penstock.gateway.perform import Performer
-from penstock.gateway.shelf import Shelf
+from penstock.gateway.processes.lessee import Lessee, open_lessee
 
 log = logging.getLogger("penstock.gateway")
 

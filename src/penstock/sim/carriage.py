@@ -1,4 +1,4 @@
-"""Calls that go to an engine as one request, in a simulation: what `gateway/carriage` does with bytes.
+"""Calls that go to an engine as one request, in a simulation: what `gateway/call/carriage` does with bytes.
 
 Which calls those are the Gate decides. The engine gets one request with their inputs; when it is answered each call
 that is still there is told of its part, and then the end of all is told. A list that the engine refuses is a failure of

@@ -27,6 +27,8 @@ MAX_TEXT = 4096
 """Characters of a single value (a trace excepted: sixteen times as many)."""
 
 ACCESS = "penstock.access"
+AUDIT = "penstock.audit"
+"""Who changed what: written whatever the level of the rest."""
 HIDDEN = "[hidden]"
 _SECRETS = re.compile(
     r"""(?ix)
@@ -222,6 +224,7 @@ def set_up(
     root.addHandler(handler)
     root.setLevel(settings.level.upper())
     logging.getLogger(ACCESS).setLevel(logging.INFO)  # its own switches decide, whatever the level of the rest
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     atexit.register(handler.close)
     return handler
 

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.adapters.wire.bodies import LAST_CHUNK, MORE, PART, Chunked, FramingError, Length, UntilClose, chunk
+from penstock.adapters.wire.bodies import (
+    LAST_CHUNK,
+    MORE,
+    PART,
+    SIZES,
+    Chunked,
+    FramingError,
+    Length,
+    UntilClose,
+    chunk,
+)
 
 MESSAGE = b"5\r\nhello\r\n1;a=b\r\n \r\n0B\r\nhello\r\nworl\r\n0\r\nX-Trailer: 1\r\n\r\n"
 PAYLOAD = b"hello hello\r\nworl"
@@ -132,3 +142,13 @@ def test_a_body_until_close_has_no_end() -> None:
     out: list[bytes] = []
     assert UntilClose().feed(b"xab", 1, out) == MORE
     assert out == [b"ab"]
+
+
+def test_clients_cannot_fill_the_memory_of_sizes() -> None:
+    """Whatever sizes were written before, those that engines write for a token are known again."""
+    for size in range(1, 6000):
+        for line in (b"%x;%04x" % (size % 16, size), b"%04x" % size, b"0%x" % size):
+            Chunked().feed(line + b"\r\n", 0, None)
+    Chunked().feed(b"c5\r\n", 0, None)
+    assert SIZES[b"c5"] == 0xC5
+    assert all(len(line) <= 3 for line in SIZES)

@@ -1,5 +1,7 @@
 """Finding what a call used at the end of an answer."""
 
+import pytest
+
 from penstock.adapters.wire.usage import usage_in
 from penstock.base.nouns import Usage
 
@@ -48,3 +50,12 @@ def test_a_models_words_cannot_pass_for_a_usage() -> None:
     """Inside a JSON string the quotes are escaped, so the text of an answer is not taken for its usage."""
     text = rb'{"content":"\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}"}'
     assert usage_in(text) is None
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "cached_tokens", "input_tokens"])
+@pytest.mark.parametrize("number", ["-5", "9223372036854775808", "9" * 40])
+def test_numbers_that_cannot_be_are_not_believed(name: str, number: str) -> None:
+    """Below nothing, or beyond what sums are kept in."""
+    fields = {"prompt_tokens": "7", "completion_tokens": "3", name: number}
+    text = ",".join(f'"{field}":{value}' for field, value in fields.items())
+    assert usage_in(f'"usage":{{{text}}}'.encode()) in (None, Usage(7, 3, 0))

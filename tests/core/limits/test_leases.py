@@ -166,16 +166,40 @@ def test_without_a_store_limited_tenants_are_refused() -> None:
 
 
 def test_without_a_store_a_share_may_be_served() -> None:
-    """A fifth of ten; and when the store is back it hears of it."""
-    machine = house(SharedSpec(away="local", share=0.2), requests_per_minute=10)
+    """Of what is set aside, by who has heard the store before; and when the store is back it hears of it."""
+    machine = house(SharedSpec(away="local", share=0.2, aside=0.1), requests_per_minute=100)
     machine.on(mine("c1"), 0.0)
-    assert sends(machine.on(LeaseLost(1), 1.0)) == [("c1", "a")]
-    assert sends(machine.on(mine("c2"), 1.1)) == [("c2", "a")]
-    assert refusals(machine.on(mine("c3"), 1.2)) == [("c3", "request_limit", 429)]
+    assert refusals(machine.on(LeaseLost(1), 1.0)) == [("c1", "limits_away", 503)]  # it has never heard the store
+    machine.on(mine("c2"), 1.1)
     ((_, again),) = (found for found in until(machine, 1.65) if isinstance(found[1], Lease))
+    assert isinstance(again, Lease)
+    machine.on(answer(again.number, 0), 1.7)
+    ((_, beat),) = (found for found in until(machine, 2.75) if isinstance(found[1], Lease))
+    assert isinstance(beat, Lease)
+    machine.on(LeaseLost(beat.number), 3.7)
+    assert sends(machine.on(mine("c3"), 3.8)) == [("c3", "a")]
+    assert sends(machine.on(mine("c4"), 3.9)) == [("c4", "a")]
+    assert refusals(machine.on(mine("c5"), 4.0)) == [("c5", "limits_away", 503)]
+    ((_, again),) = (found for found in until(machine, 4.3) if isinstance(found[1], Lease))
     assert isinstance(again, Lease)
     assert sum(amount for _, amount in again.asks[0].wants[0].used) == 2
     assert again.asks[0].wants[0].kept == 0
+
+
+def test_who_may_go_on_without_the_store_asks_whether_it_is_there() -> None:
+    """Once a second, though no call comes, so that all know at the same time when it goes; who refuses says nothing."""
+    for away, most in (("local", 6), ("refuse", 3)):
+        machine = house(SharedSpec(away=away), requests_per_minute=100)  # type: ignore[arg-type]
+        machine.on(mine("c1"), 0.0)
+        machine.on(answer(1, 1), 0.1)
+        over(machine, "c1", 0.2)
+        said = 0
+        for second in range(1, 11):
+            for at, order in until(machine, float(second)):
+                if isinstance(order, Lease):
+                    said += 1
+                    machine.on(answer(order.number, 0) if order.asks else Leased(order.number, 1000.0, ()), at)
+        assert (said >= most) == (away == "local")
 
 
 def test_a_message_that_was_lost_is_told_again_as_the_same() -> None:

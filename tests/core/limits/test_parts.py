@@ -1,7 +1,8 @@
 """A part looks like a window, spends from a lease, and remembers what the store was not told."""
 
 from penstock.base.leases import Grant
-from penstock.core.limits.parts import Axis, Money, Part, Slots
+from penstock.core.limits.parts import Axis, Money, Part
+from penstock.core.limits.spec import SharedSpec
 from tests.helpers.lessees import Paper
 
 WHAT = "tokens per minute"
@@ -131,22 +132,76 @@ def test_another_limit_keeps_the_lease() -> None:
     assert (made.balance, made.limit) == (10, 50)
 
 
-def test_alone_it_serves_a_share_of_what_was_left() -> None:
-    """A quarter of forty, and of the limit once what others used means nothing any more; what was used in the window
-    counts; and of the smallest limit one."""
-    made = part(granted=1, free=40)
-    made.go_alone(0.25, 14.0)
-    assert not made.over(10, 14.0)
-    assert made.over(11, 14.0)
-    made.take(10, 0)
+LOCAL = SharedSpec(away="local", share=0.25, aside=0.08)
+
+
+def alone_of(limit: int, away_at: float, now: float) -> Part:
+    """A part whose store was heard at 10, and away later."""
+    axis = Axis(LOCAL)
+    made = Part(WHAT, limit, axis)
+    axis.absence.heard(10.0, 0.0, 10.0)
+    axis.absence.lost(away_at)
+    made.go_alone(now)
+    return made
+
+
+def test_alone_it_serves_what_was_set_aside_and_then_its_share() -> None:
+    """A quarter of the eight of a hundred; from when on nothing counts that was granted to others, a quarter of all of
+    it, less what was used here in that window."""
+    made = alone_of(100, 12.0, 14.0)
+    assert made.shared == 92
+    assert not made.over(2, 14.0)
+    made.take(2, 0)
+    assert made.over(1, 30.0)
+    assert made.shares_at == 76.0
+    assert made.over(1, 74.9)
+    assert not made.over(25, 76.0)
+    made.take(25, 0)
+    assert made.over(1, 100.0)
+    assert made.alone_until(100.0) == 137.0
+    assert not made.over(25, 137.0)
+
+
+def test_what_is_held_when_that_begins_is_not_served_twice() -> None:
+    """What a call gives back that had been let in before is free; what was taken before is not taken off."""
+    axis = Axis(LOCAL)
+    made = Part(WHAT, 100, axis)
+    axis.absence.heard(10.0, 0.0, 10.0)
+    made.hear(Grant(WHAT, 5, 5, 5, 0.0, 61.0), 0, 13.0, 10.0)
+    made.over(1, 10.0)
+    before = made.take(3, 3)
+    axis.absence.lost(10.5)
+    made.go_alone(10.5)
+    assert not made.over(2, 10.5)
+    assert made.over(3, 10.5)
+    before.change(-1, -3)
+    assert not made.over(3, 10.6)
+
+
+def test_a_limit_that_is_small_is_nobodys_alone() -> None:
+    """A quarter of three is none: four that served one each would pass it."""
+    small = alone_of(3, 12.0, 14.0)
+    assert small.shared == 3
+    assert small.over(1, 14.0)
+    assert small.over(1, 200.0)
+
+
+def test_back_it_stays_within_its_share() -> None:
+    """Whatever is granted, until others have been heard; what is asked for is no more than that."""
+    made = alone_of(100, 12.0, 14.0)
+    made._axis.absence.heard(20.0, 0.0, 20.0)
+    made.end_alone()
     assert made.over(1, 20.0)
-    assert made.alone_until() == 75.0
-    assert not made.over(25, 80.0)
-    assert made.over(26, 80.0)
-    small = part(limit=3)
-    small.go_alone(0.25, 14.0)
-    assert not small.over(1, 14.0)
-    assert small.over(2, 14.0)
+    want = made.want((), 30, 60, False, 20.0)
+    assert (want.least, want.due, want.ahead) == (0, 25, 0)
+    made.hear(Grant(WHAT, 60, 60, 60, 0.0, 61.0), 0, 23.0, 20.0)
+    assert (made.room(20.0), made.room(25.0), made.room_at(20.0)) == (25, 100, 25.0)
+    assert made.balance == 25
+    made.over(1, 20.0)
+    made.take(10, 0)
+    assert (made.balance, made.room(21.0)) == (15, 15)
+    made.hear(Grant(WHAT, 60, 60, 60, 0.0, 61.0), 0, 28.0, 25.0)
+    assert made.balance == 50
 
 
 def test_a_store_that_has_forgotten_is_told_all_again() -> None:
@@ -158,28 +213,6 @@ def test_a_store_that_has_forgotten_is_told_all_again() -> None:
     told = made.tell()
     made.tell_again(told)
     assert made.tell() == ((10, 5),)
-
-
-class Calls:
-    """Who has calls in flight."""
-
-    calls = 0
-
-
-def test_slots_go_by_the_calls_in_flight() -> None:
-    """What is granted less what is in flight; without a store a share; when the lease ends, none."""
-    owner = Calls()
-    made = Slots(8, Axis(), owner)
-    made.hear(Grant(made.name, 3, 8, 8, 0.0, 1.0), 0, 13.0, 10.0)
-    owner.calls = 2
-    assert not made.over(1, 10.0)
-    assert made.over(2, 10.0)
-    assert (made.kept(), made.untold()) == (2, False)
-    assert made.over(1, 13.0)
-    made.go_alone(0.5, 14.0)
-    assert not made.over(2, 14.0)
-    assert made.over(3, 14.0)
-    assert made.alone_until() < 0
 
 
 def test_money_is_money() -> None:

@@ -69,6 +69,9 @@ class LeaseRedis:
     async def _exchange(self, question: Question) -> Reply:
         answers: list[Answer] = []
         now, asks = 0.0, list(question.asks)
+        if not asks:  # whether it is there
+            seconds, micros = await self._redis.time()
+            now = seconds + micros / 1e6
         while asks:
             now, found = await self._read(asks)
             tried = [self._turn(question, ask, before, now) for ask, before in zip(asks, found)]

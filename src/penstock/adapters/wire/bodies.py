@@ -16,8 +16,9 @@ _MAX_TRAILERS = 8 << 10
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 SIZES: dict[bytes, int] = {}
-"""Size lines seen before, and what they mean: a pure function's memory, bounded."""
-_MAX_SIZES = 4096
+"""Size lines seen before, and what they mean: a pure function's memory. Bounded by their form (there are no more short
+ones), so that no client can fill it with others than those that engines write."""
+_SHORT = 3
 
 
 class FramingError(ValueError):
@@ -34,7 +35,7 @@ def _size_of(line: bytes) -> int:
     if found is None or len(line) > _MAX_LINE:
         raise FramingError("bad chunk size")
     size = int(found[1], 16)
-    if len(SIZES) < _MAX_SIZES and len(line) <= 8:
+    if len(line) <= _SHORT and line.isalnum():
         SIZES[line] = size
     return size
 

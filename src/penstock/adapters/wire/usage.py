@@ -15,8 +15,9 @@ _FLAT = re.compile(rb'"usage"[ \t\r\n]*+:[ \t\r\n]*+(\{[^{}]*+\})')
 _NESTED = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]{0,4096}+(?:\{[^{}]{0,4096}+\}[^{}]{0,4096}+){0,16}+\})')
 
 
-Tokens = Annotated[int, Meta(ge=0)]
-"""No call uses less than nothing."""
+MOST_TOKENS = 1 << 31
+Tokens = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+"""No call uses less than nothing, nor more than fits where numbers are summed."""
 
 
 class _Cached(Struct, gc=False):
@@ -65,7 +66,8 @@ def usage_in(tail: bytes) -> Usage | None:
     try:
         if flat is not None:
             usage = _PLAIN.decode(flat[1])  # OpenAI's names are ours, so most need no translation
-            if usage.prompt_tokens > 0 <= usage.completion_tokens:
+            prompt, completion, cached = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+            if 0 < prompt <= MOST_TOKENS and 0 <= completion <= MOST_TOKENS and 0 <= cached <= MOST_TOKENS:
                 return usage
         return _DECODER.decode(found[1]).usage()
     except (msgspec.MsgspecError, UnicodeDecodeError):

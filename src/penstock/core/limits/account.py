@@ -4,7 +4,8 @@ and holds, what it takes from them until it is over."""
 from collections.abc import Iterator, Sequence
 
 from penstock.core.limits.charges import NANO
-from penstock.core.limits.parts import Axis, Money, Part, Slots
+from penstock.core.limits.parts import Axis, Money, Part
+from penstock.core.limits.slots import Slots
 from penstock.core.limits.spec import RateSpec, ShapingSpec
 from penstock.core.limits.windows import Calendar, Gauge, Pour, Window
 

@@ -15,8 +15,9 @@ from penstock.core.events import Leased, LeaseLost
 from penstock.core.limits.account import Account, Purse
 from penstock.core.limits.bars import Bar
 from penstock.core.limits.charges import NANO
-from penstock.core.limits.parts import FRESH_S, Axis, Part, Slots
+from penstock.core.limits.parts import FRESH_S, Axis, Part
 from penstock.core.limits.room import Lane, Room
+from penstock.core.limits.slots import Slots
 from penstock.core.limits.spans import AT_ONCE
 from penstock.core.limits.spec import SharedSpec
 
@@ -94,7 +95,7 @@ class Leases:
 
     def __init__(self, spec: SharedSpec, room: Room, asking: dict[AccountKey, Tenure]) -> None:
         self.spec = spec
-        self.axis = Axis()
+        self.axis = Axis(spec)
         self.asking = asking
         """Accounts that have something to say in the next message."""
         self.away = False
@@ -110,6 +111,10 @@ class Leases:
         self._number = 0
         self._sent: list[Tenure] = []
         self._sent_at = 0.0
+
+    def respec(self, spec: SharedSpec) -> None:
+        """They are shared otherwise from now on."""
+        self.spec = self.axis.absence.spec = spec
 
     # ===== calls =====
 
@@ -157,10 +162,12 @@ class Leases:
         part.open_reserve()
         if need <= part.balance:
             return None
-        if _stops(account, part) and need > part.limit:
+        if _stops(account, part) and need > part.shared:
             return _bar(account, part, need, inf, 0.0)
         if self.away:
             return self._without_store(account, part, need, now)
+        if need > part.room(now) and _stops(account, part):
+            return _within_share(account, part, need, now)
         if not part.denies(need, now):
             part.hungry = True
             return None
@@ -168,15 +175,15 @@ class Leases:
 
     def _without_store(self, account: Account, part: Part, need: int, now: float) -> Bar | None:
         self._ask(account, now)
-        if self.spec.away == "local" and part.alone is None:
-            part.go_alone(self.spec.share, now)
+        if self.axis.absence.local and not part.alone:
+            part.go_alone(now)
             part.roll(now)
         part.hungry = False
         if need <= part.balance or not _stops(account, part):
             return None
-        if part.alone is None:
+        if not part.alone or now < part.shares_at:
             return _bar(account, part, need, now + BEAT_S, 0.0)._replace(label="limits_away")
-        return _bar(account, part, need, max(now + BEAT_S, part.alone_until()), 0.0)
+        return _bar(account, part, need, max(now + BEAT_S, part.alone_until(now)), 0.0)
 
     @staticmethod
     def _denied(account: Account, part: Part, need: int, now: float) -> Bar:
@@ -248,13 +255,14 @@ class Leases:
                 if need:
                     least = min(least or need, need)
                     due += need * count
-        return least, min(due, part.limit)
+        return least, min(due, part.shared)
 
     def heard(self, event: Leased, now: float) -> list[str]:
         """The store has answered: whose waiting calls may pass now."""
         if event.number != self.under_way:
             return []
         was_away, self.away = self.away, False
+        self.axis.absence.heard(self._sent_at, event.now - self._sent_at, now)
         sent, self._sent = self._sent, []
         self.under_way, self.retry_at = 0, -inf
         self.axis.ahead = event.now - self._sent_at
@@ -266,6 +274,7 @@ class Leases:
         self.asking.update(tenures)
         heard = {answer.account for answer in event.answers}
         if was_away:
+            self._end_alone()
             self.asking.update({key: tenure for key, tenure in self._active.items() if key not in heard})
             return self._room.tenants()
         return [
@@ -273,10 +282,17 @@ class Leases:
             if any(key_of(account) in heard for account in demand.purse.accounts)
         ]  # fmt: skip
 
+    def _end_alone(self) -> None:
+        for tenure in self._known.values():
+            for part in tenure.account.parts():
+                if part.alone:
+                    part.end_alone()
+
     def lost(self, event: LeaseLost, now: float) -> list[str]:
         """The store did not answer: whose waiting calls must be looked at."""
         if event.number != self.under_way:
             return []
+        self.axis.absence.lost(now)
         self.under_way, self.retry_at = 0, now + AGAIN_S
         self.asking.update({tenure.key: tenure for tenure in self._sent})
         self._sent = []
@@ -288,8 +304,22 @@ class Leases:
     # ===== time =====
 
     def busy(self) -> bool:
-        """Whether there is anything to look at."""
-        return bool(self._active)
+        """Whether there is anything to look at. What may go on without the store must know at once when it goes, and
+        when it is back."""
+        return bool(self._active) or self.axis.absence.local
+
+    def silent(self, now: float) -> bool:
+        """Whether the store is to be asked only whether it is there."""
+        return self.axis.absence.local and not self.under_way and now >= self._sent_at + self._beat_s()
+
+    def _beat_s(self) -> float:
+        return AGAIN_S if self.away else min(BEAT_S, self.spec.lease_s / 3)
+
+    def pause_s(self, now: float) -> float:
+        """Until there is something to look at again."""
+        if self._active:
+            return TICK_S
+        return AGAIN_S if self.under_way else max(TICK_S, self._sent_at + self._beat_s() - now)
 
     def tick(self, now: float) -> None:
         """Look at all leases: what goes back, what is to be told, who asks once more."""
@@ -344,6 +374,12 @@ def _bar(account: Account, part: Part, need: int, at: float, wait_s: float) -> B
         label, account.shown, part.name, part.limit / unit, (part.limit - part.left) / unit, part.theirs / unit,
         need / unit, at, wait_s,
     )  # fmt: skip
+
+
+def _within_share(account: Account, part: Part, need: int, now: float) -> Bar:
+    """It was without the store, as others may still be: until all have been heard it stays within its share."""
+    at = max(now + TICK_S, part.room_at(now))
+    return _bar(account, part, need, at, account.spec.wait_s if at <= now + account.spec.wait_s else 0.0)
 
 
 def _leasing(account: Account, part: Part, need: int, now: float) -> Bar:

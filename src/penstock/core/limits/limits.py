@@ -111,7 +111,7 @@ class Limits:
             self.leases = Leases(shared, self.room, self.asking)
             self.leases.axis.sheet = self.sheet
         else:
-            self.leases.spec = shared
+            self.leases.respec(shared)
 
     def note_on(self, sheet: Sheet) -> None:
         """Note there what is spent of shared limits, from before the first call on."""

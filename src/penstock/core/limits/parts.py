@@ -9,11 +9,12 @@ kept until the store has been told.
 from collections import deque
 from collections.abc import Sequence
 from math import inf
-from typing import Protocol
 
 from penstock.base.leases import AccountKey, Grant, Want
 from penstock.base.ports import Sheet
-from penstock.core.limits.spans import AT_ONCE, Span, span_of
+from penstock.core.limits.absence import Absence
+from penstock.core.limits.spans import Span, span_of
+from penstock.core.limits.spec import SharedSpec
 from penstock.core.limits.windows import Bucket, Gauge, Shown
 
 FRESH_S = 0.25
@@ -21,11 +22,12 @@ FRESH_S = 0.25
 
 
 class Axis:
-    """Where the store's clock is, seen from ours."""
+    """Where the store's clock is, seen from ours, and what all parts of this process have in common beside it."""
 
-    __slots__ = ("ahead", "sheet")
+    __slots__ = ("absence", "ahead", "sheet")
 
-    def __init__(self) -> None:
+    def __init__(self, spec: SharedSpec | None = None) -> None:
+        self.absence = Absence(spec or SharedSpec())
         self.ahead = 0.0
         """By so many seconds it is ahead of ours at most: a stretch of time must not be told too early."""
         self.sheet: Sheet | None = None
@@ -59,7 +61,8 @@ class Part(Gauge):
 
     __slots__ = (
         "_axis", "_buckets", "_ends", "_index", "_mark", "_owed", "_since", "above", "alone", "denied_at", "expires",
-        "fits_at", "free", "full_at", "heard_at", "hungry", "reserve", "row", "size", "span", "taken", "theirs",
+        "fits_at", "free", "full_at", "heard_at", "hungry", "reserve", "row", "shares_at", "size", "span", "taken",
+        "theirs",
     )  # fmt: skip
 
     def __init__(self, what: str, limit: int, axis: Axis) -> None:
@@ -94,8 +97,10 @@ class Part(Gauge):
         """when what was asked for fits, and when all is there again."""
         self.denied_at = -inf
         """When it had less than was needed."""
-        self.alone: float | None = None
-        """The store is away, and this share of the limit is served without it."""
+        self.alone = False
+        """The store is away, and what is certain is served without it."""
+        self.shares_at = -inf
+        """When that is our share of the limit."""
         self._since = (0, 0)
         """The stretch in which that began, and what had been used in it."""
         self.row = -1
@@ -112,8 +117,8 @@ class Part(Gauge):
                 self.bucket = None
                 self._drop(self.span.oldest(index))
             self._ends = max(now, self.span.ends(self._index) - self._axis.ahead)
-        if self.alone is not None:
-            self._serve_alone(self.alone)
+        if self.alone:
+            self._serve_alone(now)
         elif now >= self.expires:
             self.set(0)
         self.until = self._ends if self.expires <= now else min(self._ends, self.expires)
@@ -149,6 +154,11 @@ class Part(Gauge):
         self.above += limit - self.limit
         self._mark += limit - self.limit
         self.limit = limit
+
+    @property
+    def shared(self) -> int:
+        """What of the limit the store grants to all together."""
+        return self.limit - self._axis.absence.aside(self.limit)
 
     @property
     def left(self) -> int:
@@ -245,19 +255,21 @@ class Part(Gauge):
         """What is said of it. What is left of the lease stays ours as far as it is of use; what is not is given back,
         here and now."""
         self._resize(idle, now)
-        if self.alone is not None:  # what is left is no lease
+        room = self.room(now)
+        least, due = least if least <= room else 0, min(due, room)
+        if self.alone:  # what is left is no lease
             self.hungry = False
-            return Want(self.name, self.limit, used, self.kept(), least, due, self.size)
+            return Want(self.name, self.shared, used, self.kept(), least, due, min(self.size, room))
         balance = max(0, self.balance)
         if least > balance and self.denies(least, now):
             balance = 0  # it would keep others from what they need, who might keep us from the rest
-        ours = min(balance, due + self.size)
+        ours = min(balance, due + self.size, room)
         self.set(ours)
         self.hungry = False
         spare = max(0, ours - due)
         return Want(
-            self.name, self.limit, used, self.kept() + ours, max(0, least - ours), max(0, due - ours),
-            max(0, self.size - spare),
+            self.name, self.shared, used, self.kept() + ours, max(0, least - ours), max(0, due - ours),
+            max(0, min(self.size - spare, room - max(due, ours))),
         )  # fmt: skip
 
     def _resize(self, idle: bool, now: float) -> None:
@@ -272,13 +284,13 @@ class Part(Gauge):
 
     def hear(self, grant: Grant, least: int, expires: float, now: float) -> None:
         """The store has answered."""
-        self.alone = None
+        self.alone = False
         self.heard_at, self.expires = now, expires
         self.taken, self.theirs = grant.used, grant.held
-        self.free = max(0, self.limit - grant.used)
+        self.free = max(0, self.shared - grant.used)
         self.fits_at = now + grant.fits_s
         self.full_at = now + grant.free_s
-        balance = grant.granted - self.kept()
+        balance = min(grant.granted - self.kept(), self.room(now))
         if least > balance:
             self.denied_at = now
         self.set(balance, balance // 2 if balance > 1 and self.free > balance else 0)
@@ -292,30 +304,49 @@ class Part(Gauge):
 
     def firm(self, amount: int) -> bool:
         """See `Gauge`: by what the store said."""
-        return self.taken - self.theirs + amount > self.limit
+        return self.taken - self.theirs + amount > self.shared
 
-    def go_alone(self, share: float, now: float) -> None:
-        """The store is away: from now on a share is served, of what was left when it was heard last, and of the limit
-        once what others used before means nothing any more."""
-        self.until = -inf
-        self.alone = None
+    def used_here(self) -> int:
+        """What was taken here and counts."""
+        return sum(bucket.used for bucket in self._buckets)
+
+    def room_at(self, now: float) -> float:
+        """When there may be more."""
+        absence = self._axis.absence
+        return absence.new_until if now < absence.new_until else min(absence.within(self.name), self.alone_until(now))
+
+    def room(self, now: float) -> int:
+        """What may be had of the store, as far as our share bounds it."""
+        return self._axis.absence.room(self.name, self.limit, self.used_here(), now)
+
+    def go_alone(self, now: float) -> None:
+        """The store is away: from now on what is certain is served without it."""
+        self.alone, self.until = False, -inf
         self.roll(now)
-        self.alone = share
+        self.alone = True
+        self.shares_at = self._axis.absence.shares_at(self.span, self._axis.ahead, now)
         self._since = (self._index, 0 if self.bucket is None else self.bucket.used)
         self.until = -inf
 
-    def alone_until(self) -> float:
-        """When some of what was used alone counts no more."""
-        first = self._buckets[0].index if self._buckets else self._index
-        return self.span.free_at(first) - self._axis.ahead
+    def end_alone(self) -> None:
+        """The store is there: nothing is served before it has been heard."""
+        self.alone = False
+        self.set(0)
 
-    def _serve_alone(self, share: float) -> None:
-        balance = max(1, int(share * self.limit)) - sum(bucket.used for bucket in self._buckets)
-        began, before = self._since
-        if self.heard_at > -inf and self.span.index(self.heard_at + self._axis.ahead) >= self.span.oldest(self._index):
+    def alone_until(self, now: float) -> float:
+        """When more may be served alone: some of what was used counts no more."""
+        first = self._buckets[0].index if self._buckets else self._index
+        return max(now, self.span.free_at(first) - self._axis.ahead)
+
+    def _serve_alone(self, now: float) -> None:
+        absence, (began, before) = self._axis.absence, self._since
+        if now >= self.shares_at:
+            self.set(absence.share(self.limit) - self.used_here())
+        else:
             since = sum(bucket.used for bucket in self._buckets if bucket.index >= began) - before
-            balance = min(balance, max(min(1, self.free), int(share * self.free)) - since)
-        self.set(balance)
+            aside = absence.own_aside(self.limit) - since
+            again = absence.again(self.span, self._axis.ahead, now)
+            self.set(min(aside, absence.share(self.limit) - self.used_here()) if again else aside)
 
 
 class Money(Part):
@@ -323,54 +354,6 @@ class Money(Part):
 
     __slots__ = ()
     is_money = True
-
-
-class Counted(Protocol):
-    """Who has calls."""
-
-    calls: int
-
-
-class Slots(Part):
-    """Of the calls that an account may have at once. It has no window: what is in flight is what the account says."""
-
-    __slots__ = ("_granted", "_owner")
-
-    def __init__(self, limit: int, axis: Axis, owner: Counted) -> None:
-        super().__init__(AT_ONCE, limit, axis)
-        self._owner = owner
-        self._granted = 0
-        self.bucket = Drawn(self, 0)
-        self.bucket.gone = True
-
-    def roll(self, now: float) -> None:
-        """See `Gauge`. `until` stays in the past, so that it is asked every time."""
-        if self.alone is not None:
-            self.set(max(1, int(self.alone * self.limit)) - self._owner.calls)
-        else:
-            self.set(0 if now >= self.expires else self._granted - self._owner.calls)
-
-    def kept(self) -> int:
-        """See `Part`."""
-        return self._owner.calls
-
-    def untold(self) -> bool:
-        """See `Part`."""
-        return False
-
-    def hear(self, grant: Grant, least: int, expires: float, now: float) -> None:
-        """See `Part`."""
-        super().hear(grant, least, expires, now)
-        self._granted = grant.granted
-        self.set(grant.granted - self._owner.calls)
-
-    def go_alone(self, share: float, now: float) -> None:
-        """See `Part`."""
-        self.alone = share
-
-    def alone_until(self) -> float:
-        """See `Part`: a call may end at any time."""
-        return -inf
 
 
 def scarcest(parts: Sequence[Gauge]) -> Gauge | None:

@@ -94,8 +94,9 @@ class TiersSpec(_Spec, frozen=True, kw_only=True):
 class SharedSpec(_Spec, frozen=True, kw_only=True):
     """How limits that several processes share are used here."""
 
-    away: Annotated[Literal["refuse", "local"], _doc("what limited tenants get while the store cannot be reached. refuse: 503 with Retry-After; local: each gateway serves a share of every limit by itself")] = "refuse"
+    away: Annotated[Literal["refuse", "local"], _doc("what limited tenants get while the store cannot be reached. refuse: 503 with Retry-After; local: each gateway serves a part of every limit by itself (`aside`, `share`)")] = "refuse"
     share: Annotated[float, Meta(gt=0, le=1, description="with `away: local`, that share; one divided by the number of gateways, so that all together stay within the limits")] = 0.25
+    aside: Annotated[float, Meta(ge=0, lt=1, description="with `away: local`, the part of every limit that is never leased, so that each gateway can serve its share of it as soon as the store is away; of limits below 100 one at most. The whole share follows when what others may have used before counts no more: a window later")] = 0.05
     lease_s: Annotated[Seconds, _doc("how long a gateway may use what it was granted without being heard; what a gateway that dies had, counts as used from then on")] = field(default=3.0, name="lease")
 
 

@@ -1,0 +1,1 @@
+"""The side doors: the admin API and metrics, for people and scripts."""
