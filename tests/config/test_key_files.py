@@ -177,7 +177,7 @@ def test_a_file_that_is_replaced_while_it_is_waited_for_is_locked_anew(
             add(path, "b", "b" * 64)
         real(handle, how)
 
-    monkeypatch.setattr(key_files.fcntl, "flock", slow)
+    monkeypatch.setattr(fcntl, "flock", slow)
     add(path, "c", "c" * 64)
     assert [one.name for one in read_store(path).keys] == ["a", "b", "c"]
 
