@@ -17,7 +17,7 @@ from penstock.core.exits import Exits
 from penstock.core.fleet import Alarm
 from penstock.core.flight import Flight
 from penstock.core.limits.bars import Bar
-from penstock.core.limits.leases import TICK_S
+from penstock.core.limits.lease_bars import TICK_S
 from penstock.core.limits.limits import Limits
 from penstock.core.limits.spec import LimitsSpec
 from penstock.core.timers import Timers

@@ -85,6 +85,25 @@ def test_nobody_there_is_an_oserror() -> None:
         run(lambda: source.look(0.2))
 
 
+def test_who_has_left_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that was given up leaves its loop alone: one that is told something while it closes may hang for ever."""
+    said: list[Any] = []
+    goes_on = threading.Event()
+
+    async def main() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", lambda *words: said.append(words))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await room._in_thread(lambda: goes_on.wait(10.0))
+
+    asyncio.run(main())
+    goes_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "penstock-dns":
+            thread.join(10.0)
+    assert said == []
+
+
 def test_the_system_resolves_too() -> None:
     """localhost by the system's resolver: its address, and no TTL."""
     sighting = run(lambda: DnsSource(DnsSpec(name="localhost", port=80)).look(5.0))

@@ -104,6 +104,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
         raise OSError(f"{MOST_THREADS} questions to the system's resolver hang already")
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
+    telling, awaited = threading.Lock(), [True]
 
     def settle(set_it: Callable[[Any], None], value: Any) -> None:
         if not done.done():
@@ -117,13 +118,16 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
             outcome = (done.set_exception, error)
         finally:
             _free.release()
-        try:
-            loop.call_soon_threadsafe(settle, *outcome)
-        except RuntimeError:
-            pass  # the loop has closed meanwhile: nobody waits
+        with telling:  # a loop that is told something while it closes may never come to an end (uvloop's)
+            if awaited:
+                loop.call_soon_threadsafe(settle, *outcome)
 
     threading.Thread(target=run, name="penstock-dns", daemon=True).start()
-    return await done
+    try:
+        return await done
+    finally:
+        with telling:
+            awaited.clear()
 
 
 # ===== dnspython =====

@@ -8,34 +8,25 @@ leases that lie idle and go back.
 from math import inf
 from typing import Final, NamedTuple
 
-from penstock.base.errors import Label
 from penstock.base.leases import AccountKey, Ask, Grant
 from penstock.core.effects import Effect, Lease, Return
 from penstock.core.events import Leased, LeaseLost
 from penstock.core.limits.account import Account, Purse
 from penstock.core.limits.bars import Bar
-from penstock.core.limits.charges import NANO
+from penstock.core.limits.lease_bars import BEAT_S, TICK_S, bar_of, leasing, one_at_a_time, turn_of, within_share
 from penstock.core.limits.parts import FRESH_S, Axis, Part
 from penstock.core.limits.room import Lane, Room
 from penstock.core.limits.slots import Slots
-from penstock.core.limits.spans import AT_ONCE
 from penstock.core.limits.spec import SharedSpec
 
-TICK_S: Final = 0.1
-"""How often accounts are looked at that have a lease or wait for one."""
-BEAT_S: Final = 1.0
-"""How often the store hears of such an account at least; a third of the lease's time where that is less."""
 TELL_S: Final = 0.5
 """How late it hears at most of what was used."""
 IDLE_S: Final = 1.0
 """A lease of which nothing was used for so long goes back; sooner where little is left of a limit."""
 AGAIN_S: Final = 0.5
 """How often a store is tried that does not answer."""
-LEASING_S: Final = 3.0
-"""How long calls wait for a store at least before they are refused; a store that fails is known sooner."""
 MOST_ASKS: Final = 256
 """Accounts in a message."""
-_LABELS: dict[str, Label] = {"requests": "request_limit", "tokens": "token_limit", "budget": "budget_spent"}
 
 
 class Demand(NamedTuple):
@@ -126,10 +117,10 @@ class Leases:
         waits: list[tuple[Account, Part, int]] = []
         for account in purse.accounts:
             if account.axis is None:
-                bars += [_turn_of(account, now) for gauge in account.requests if gauge.over(1, now)]
+                bars += [turn_of(account, now) for gauge in account.requests if gauge.over(1, now)]
                 continue
             if account.spec.over_budget == "throttle" and account.calls and self._spent(account, money, now):
-                bars.append(_one_at_a_time(account, now))
+                bars.append(one_at_a_time(account, now))
             before = len(bars)
             for part, need in needs(account, tokens, money):
                 bar = self._of_part(account, part, need, now)
@@ -150,7 +141,7 @@ class Leases:
             self._demands.pop(lane, None)
             return None
         self._demands[lane] = Demand(purse, tokens, money, ())
-        return _leasing(*waits[0], now)
+        return leasing(*waits[0], now)
 
     def _spent(self, account: Account, money: int, now: float) -> bool:
         return any(gauge.over(money, now) for gauge in account.budgets)
@@ -163,11 +154,11 @@ class Leases:
         if need <= part.balance:
             return None
         if _stops(account, part) and need > part.shared:
-            return _bar(account, part, need, inf, 0.0)
+            return bar_of(account, part, need, inf, 0.0)
         if self.away:
             return self._without_store(account, part, need, now)
         if need > part.room(now) and _stops(account, part):
-            return _within_share(account, part, need, now)
+            return within_share(account, part, need, now)
         if not part.denies(need, now):
             part.hungry = True
             return None
@@ -182,8 +173,8 @@ class Leases:
         if need <= part.balance or not _stops(account, part):
             return None
         if not part.alone or now < part.shares_at:
-            return _bar(account, part, need, now + BEAT_S, 0.0)._replace(label="limits_away")
-        return _bar(account, part, need, max(now + BEAT_S, part.alone_until(now)), 0.0)
+            return bar_of(account, part, need, now + BEAT_S, 0.0)._replace(label="limits_away")
+        return bar_of(account, part, need, max(now + BEAT_S, part.alone_until(now)), 0.0)
 
     @staticmethod
     def _denied(account: Account, part: Part, need: int, now: float) -> Bar:
@@ -194,7 +185,7 @@ class Leases:
             wait_s = wait_s if spec.over_limit == "queue" else min(wait_s, TELL_S)  # a lease of another may lie idle
         elif part.firm(need) and (spec.over_limit == "refuse" or at > now + wait_s):
             wait_s = 0.0
-        return _bar(account, part, need, at, wait_s)
+        return bar_of(account, part, need, at, wait_s)
 
     # ===== messages =====
 
@@ -363,40 +354,3 @@ def needs(account: Account, tokens: int, money: int) -> list[tuple[Part, int]]:
 
 def _stops(account: Account, part: Part) -> bool:
     return not part.is_money or account.spec.over_budget == "stop"
-
-
-def _bar(account: Account, part: Part, need: int, at: float, wait_s: float) -> Bar:
-    unit = NANO if part.is_money else 1
-    label = "concurrency_limit" if isinstance(part, Slots) else _LABELS[part.name.partition(" ")[0]]
-    if at == inf and part.limit and not isinstance(part, Slots):
-        label = "too_large"
-    return Bar(
-        label, account.shown, part.name, part.limit / unit, (part.limit - part.left) / unit, part.theirs / unit,
-        need / unit, at, wait_s,
-    )  # fmt: skip
-
-
-def _within_share(account: Account, part: Part, need: int, now: float) -> Bar:
-    """It was without the store, as others may still be: until all have been heard it stays within its share."""
-    at = max(now + TICK_S, part.room_at(now))
-    return _bar(account, part, need, at, account.spec.wait_s if at <= now + account.spec.wait_s else 0.0)
-
-
-def _leasing(account: Account, part: Part, need: int, now: float) -> Bar:
-    """It waits for the store."""
-    wait_s = max(account.spec.wait_s, LEASING_S)
-    return _bar(account, part, need, now + BEAT_S, wait_s)._replace(label="limits_away")
-
-
-def _one_at_a_time(account: Account, now: float) -> Bar:
-    spec, calls = account.spec, account.calls
-    wait_s = spec.wait_s if spec.over_limit == "queue" else 0.0
-    return Bar("concurrency_limit", account.shown, AT_ONCE, 1, calls, calls, 1, now + BEAT_S, wait_s)
-
-
-def _turn_of(shape: Account, now: float) -> Bar:
-    """Shaping: it waits for its turn."""
-    (gauge,) = shape.requests
-    at = gauge.allows_at(1)
-    wait_s = shape.spec.wait_s if at <= now + shape.spec.wait_s else 0.0
-    return Bar("request_limit", shape.shown, gauge.name, gauge.limit, gauge.used, gauge.held, 1, at, wait_s)
