@@ -77,6 +77,21 @@ def test_what_one_that_was_killed_left_hinders_nobody(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [elsewhere, path]
 
 
+def test_the_next_change_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the file is replaced, whose turn is next locks the new one and begins to write under the same name: who was
+    there before takes nothing away from it."""
+    file, replaced = tmp_path / "keys.json", Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        done = replaced(self, target)
+        self.write_text("the next one's")
+        return done
+
+    monkeypatch.setattr(Path, "replace", replace)
+    add(file, "a")
+    assert [other.read_text() for other in tmp_path.glob(".keys.json.*.new")] == ["the next one's"]
+
+
 def test_a_change_is_held_against_the_configuration(tmp_path: Path) -> None:
     """What would be a mistake by it is not written. One that was there before does not hinder, though by the change its
     entry is another one; it is counted."""

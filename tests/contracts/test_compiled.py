@@ -16,8 +16,8 @@ HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
 TESTS = (
     "tests/core",
     "tests/agreement/test_golden_journals.py",
-    "tests/gateway/test_attempt.py",
-    "tests/gateway/test_inbound.py",
+    "tests/gateway/call/test_attempt.py",
+    "tests/gateway/client/test_inbound.py",
 )
 
 

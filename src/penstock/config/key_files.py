@@ -192,8 +192,9 @@ def _replace(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(handle)
         other.replace(path)
-    finally:
-        other.unlink(missing_ok=True)
+    except BaseException:
+        other.unlink(missing_ok=True)  # only then: once it is replaced, this name is whose turn is next
+        raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -3,7 +3,6 @@
 import asyncio
 import importlib
 import socket
-import sys
 import threading
 from typing import Any
 
@@ -75,7 +74,7 @@ def test_a_name_without_such_records_is_an_empty_answer() -> None:
 def test_what_goes_wrong_is_an_oserror(server: dict[str, Any], words: str | None) -> None:
     """An unknown name, a broken server, and one that says nothing within the time."""
     with pytest.raises(OSError, match=words):
-        told({}, {"name": "chat.test", "port": 1}, timeout_s=0.2, **server)
+        told({}, {"name": "chat.test", "port": 1}, timeout_s=0.2 if words is None else 5.0, **server)
 
 
 def test_nobody_there_is_an_oserror() -> None:
@@ -148,6 +147,7 @@ def test_a_resolver_that_hangs_costs_a_bounded_number_of_threads() -> None:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
 
     async def main() -> None:
+        await until(lambda: room._free._value == room.MOST_THREADS)  # questions that others here gave up
         source = DnsSource(DnsSpec(name="x", port=80), lookup)
         looks = [source.look(0.05) for _ in range(room.MOST_THREADS)]
         outcomes = await asyncio.gather(*looks, return_exceptions=True)
@@ -170,7 +170,6 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     def missing(name: str) -> Any:
         raise ImportError(name)
 
-    monkeypatch.delitem(sys.modules, "dns.asyncresolver", raising=False)
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(OSError, match=r"penstock\[dns\]"):
         run(lambda: DnsSource(DnsSpec(name="x", type="srv")).look(1.0))

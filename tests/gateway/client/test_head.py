@@ -69,6 +69,13 @@ def test_no_or_another_key_is_refused(lines: str) -> None:
     assert read(lines, server=SERVER).refusal == ("unauthorized", "")
 
 
+def test_two_content_types_are_refused() -> None:
+    """Which of them the engine reads decides what the body says."""
+    form, json = "Content-Type: multipart/form-data; boundary=a\r\n", "content-type: application/json\r\n"
+    assert read(form + json).refusal == ("bad_http", "Content-Type must be given once.")
+    assert read(json).refusal is None
+
+
 def test_health_needs_no_key() -> None:
     """A load balancer in front has none."""
     assert read("", "/health", "GET", SERVER).refusal is None

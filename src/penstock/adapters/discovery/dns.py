@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import ipaddress
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -24,8 +23,8 @@ from penstock.base.units import Seconds
 
 LEAST_WEIGHT = 0.01
 """SRV's weight 0 means a small chance, not none (RFC 2782)."""
-MOST_THREADS = 16
-"""Questions to the system's resolver at once; one that hangs holds its thread until the system gives up."""
+MOST_THREADS = 64
+"""Questions at once; one that hangs holds its thread until the resolver gives up."""
 
 
 def _doc(text: str) -> Meta:
@@ -92,7 +91,7 @@ def _numerically(host: str) -> tuple[int, int]:
     return address.version, int(address)
 
 
-# ===== the system's resolver, which blocks =====
+# ===== resolvers block =====
 
 _free = threading.BoundedSemaphore(MOST_THREADS)
 
@@ -101,7 +100,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
     """Do blocking work beside. Not in the loop's own threads: a resolver that hangs would take them all, and hold up
     the process' end; these are daemons. Raises OSError where too many hang already."""
     if not _free.acquire(blocking=False):
-        raise OSError(f"{MOST_THREADS} questions to the system's resolver hang already")
+        raise OSError(f"{MOST_THREADS} questions to name servers hang already")
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
     telling, awaited = threading.Lock(), [True]
@@ -141,14 +140,18 @@ def _package(name: str) -> Any:
 
 
 async def _ask(spec: DnsSpec, kind: str, timeout_s: float) -> Any:
-    if "dns.asyncresolver" not in sys.modules:  # a tenth of a second, once: not on the loop
-        await _in_thread(lambda: _package("dns.asyncresolver"))
-    resolver_module, errors = _package("dns.asyncresolver"), _package("dns.exception")
+    """Beside the loop as well. Refused: the library's asynchronous resolver, whose question left a socket open in its
+    loop when it was given up while that was being made; such a loop (uvloop's) never closed."""
+    return await _in_thread(lambda: _answer(spec, kind, timeout_s))
+
+
+def _answer(spec: DnsSpec, kind: str, timeout_s: float) -> Any:
+    resolver_module, errors = _package("dns.resolver"), _package("dns.exception")
     try:
         resolver = resolver_module.Resolver(configure=not spec.nameservers)
         if spec.nameservers:
             resolver.nameservers = [_server(text) for text in spec.nameservers]
-        return await resolver.resolve(spec.name, kind, raise_on_no_answer=False, search=True, lifetime=timeout_s)
+        return resolver.resolve(spec.name, kind, raise_on_no_answer=False, search=True, lifetime=timeout_s)
     except errors.DNSException as error:
         raise OSError(f"{type(error).__name__}: {error}") from None
 
