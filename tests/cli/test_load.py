@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -107,13 +108,19 @@ def test_keys_of_many_tenants(trace: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_fail_on_error(trace: str) -> None:
-    """Errors are part of a run; with --fail-on-error they make it fail."""
+    """Errors are part of a run; with --fail-on-error they make it fail, and without where nothing succeeded."""
     busy = always(plain(429, b'{"error":{"code":"queue_full","message":"The queue is full."}}'))
-    result = loaded(busy, "--trace", trace)
+    served = count(1)
+
+    async def mixed(request: object, writer: object) -> None:
+        await (busy if next(served) % 3 else GOOD)(request, writer)  # type: ignore[arg-type]
+
+    result = loaded(mixed, "--trace", trace)
     assert result.exit_code == 0
     assert "429 queue_full" in result.stdout
     assert "The queue is full." in result.stdout
-    assert loaded(busy, "--trace", trace, "--fail-on-error").exit_code == 1
+    assert loaded(mixed, "--trace", trace, "--fail-on-error").exit_code == 1
+    assert loaded(busy, "--trace", trace).exit_code == 1
 
 
 def test_nobody_there() -> None:

@@ -132,7 +132,7 @@ def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_mistake_is_singular() -> None:
     """A single mistake is not counted."""
-    assert cli.explain(ConfigError(["$.listen: no port"])).startswith("The configuration has a mistake:\n  - ")
+    assert cli.explain(ConfigError(["$.listen: no port"])).startswith("There is a mistake:\n  - ")
 
 
 def test_every_command_has_a_function() -> None:

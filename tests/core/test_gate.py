@@ -44,7 +44,9 @@ def test_an_unknown_model_is_refused_and_named() -> None:
     """404 at once, in words that name the model, cut to a decent length."""
     machine = house("a")
     assert machine.on(arrived("c1", model="gpt-9"), 0.0) == [
-        Refuse("c1", "model_not_found", 404, "The model 'gpt-9' does not exist here."),
+        Refuse(
+            "c1", "model_not_found", 404, "The model 'gpt-9' does not exist here. GET /v1/models lists those that do."
+        ),
         record("c1", "model_not_found", 404, model="gpt-9", pool="", replica="", attempts=0),
     ]
     (refused, _) = machine.on(arrived("c2", model="x" * 5000), 0.0)

@@ -61,7 +61,7 @@ TABLE: tuple[Refusal, ...] = (
     _client("unauthorized", 401, "Missing or invalid API key. Send it as 'Authorization: Bearer KEY'.", type="authentication_error", grpc="UNAUTHENTICATED"),
     _client("forbidden", 403, "This API key may not do that.", type="permission_error", grpc="PERMISSION_DENIED"),
     _client("not_found", 404, "There is nothing at this path.", grpc="NOT_FOUND"),
-    _client("model_not_found", 404, "The model does not exist here.", grpc="NOT_FOUND"),
+    _client("model_not_found", 404, "The model does not exist here. GET /v1/models lists those that do.", grpc="NOT_FOUND"),
     _client("method_not_allowed", 405, "This path does not take that method.", grpc="UNIMPLEMENTED"),
     _client("request_timeout", 408, "The request did not arrive in time.", grpc="DEADLINE_EXCEEDED"),
     _client("duplicate_request_id", 409, "A request with this id is already in flight.", grpc="ALREADY_EXISTS"),

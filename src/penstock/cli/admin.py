@@ -16,7 +16,8 @@ AdminUrl = Annotated[
     str, typer.Option("--admin", envvar="PENSTOCK_ADMIN", metavar="URL", help="The gateway's admin address.")
 ]
 AdminKey = Annotated[
-    str | None, typer.Option("--key", envvar="PENSTOCK_ADMIN_KEY", show_envvar=True, help="Its admin key.")
+    str | None,
+    typer.Option("--key", "--admin-key", envvar="PENSTOCK_ADMIN_KEY", show_envvar=True, help="Its admin key."),
 ]
 
 

@@ -94,8 +94,8 @@ def load(
     """Replay a request trace against any OpenAI endpoint; ends in tables of latencies, goodput, errors and load.
 
     Requests go out at the trace's times, whatever the answers do (open loop), with prompts of the trace's lengths and
-    its shared prefixes. Ctrl-C ends it and shows what was done so far. Exit status: 0 it ran, 1 the target did not
-    answer (or an error, with --fail-on-error), 2 a mistake in the options or the trace, 130 stopped by Ctrl-C.
+    its shared prefixes. Ctrl-C ends it and shows what was done so far. Exit status: 0 it ran, 1 no request
+    succeeded (or one failed, with --fail-on-error), 2 a mistake in the options or the trace, 130 stopped by Ctrl-C.
     """
     if repeat and limit is None and duration is None:
         raise typer.BadParameter("needs --limit or --duration to end", param_hint="--repeat")
@@ -121,7 +121,7 @@ def load(
     _tell(report, json)
     if report.interrupted:
         raise typer.Exit(INTERRUPTED)
-    if fail_on_error and (report.failed or report.not_sent):
+    if (report.failed and not report.ok) or (fail_on_error and (report.failed or report.not_sent)):
         raise typer.Exit(1)
 
 

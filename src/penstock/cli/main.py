@@ -107,9 +107,9 @@ def penstock(
 
 
 def explain(error: ConfigError) -> str:
-    """A configuration's mistakes as people read them: counted, one a line."""
+    """Mistakes, of a configuration or another file, as people read them: counted, one a line."""
     count = len(error.mistakes)
-    head = "The configuration has a mistake:" if count == 1 else f"The configuration has {count} mistakes:"
+    head = "There is a mistake:" if count == 1 else f"There are {count} mistakes:"
     return "\n".join([head, *(f"  - {mistake}" for mistake in error.mistakes)])
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from penstock.base.errors import ConfigError
 from penstock.config.document import NotYaml, parse
+from penstock.config.keys import why
 from penstock.config.load import read_text
 from penstock.config.mistakes import Mistakes, Place
 from penstock.config.shape import Shape
@@ -15,7 +16,7 @@ def text_of(path: str | Path) -> str:
     try:
         return read_text(str(path))
     except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}: cannot be read ({error})"]) from None
+        raise ConfigError([f"{path}: cannot be read ({why(error)})"]) from None
 
 
 def mapping_of(text: str, name: str, kind: type, fields: str) -> tuple[dict[str, Any], Mistakes]:

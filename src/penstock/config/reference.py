@@ -228,7 +228,7 @@ def _member_name(member: ty.Type, plural: str) -> str:
 
 def _range(kind: ty.IntType | ty.FloatType) -> str:
     if kind.le is not None:
-        return f" {kind.ge} to {kind.le}"
+        return f" {kind.ge} to {kind.le}" if kind.ge is not None else f" > {kind.gt} to {kind.le}"
     if kind.ge is not None:
         return f" ≥ {kind.ge}"
     return f" > {kind.gt}" if kind.gt is not None else ""

@@ -94,7 +94,9 @@ class Calls:
         call = flight.call
         if not flight.targets:
             named = (
-                f"The model {call.model[:200]!r} does not exist here." if call.model else "The request names no model."
+                f"The model {call.model[:200]!r} does not exist here. GET /v1/models lists those that do."
+                if call.model
+                else "The request names no model."
             )
             self._exits.refuse(flight, "model_not_found" if call.model else "bad_request", out, now, named)
             return

@@ -75,6 +75,16 @@ def test_events_are_split_at_their_own_ends(end: bytes) -> None:
     assert sse.last_end(b"data: a") == 0
 
 
+def test_events_of_mixed_line_ends_are_split() -> None:
+    """A proxy or an engine's library may end some lines with LF and some with CRLF: no event is taken for a part of the
+    one beside it."""
+    events = [b"data: a\r\n\r\n", b"data: b\n\n", b"data: c\n\r\n", b"data: d\r\ndata: e\r\n\n", b": ping\r\r"]
+    assert sse.split(b"".join(events)) == events
+    for count in range(1, 6):
+        whole = b"".join(events[:count])
+        assert sse.last_end(whole + b"data: x\r\n") == len(whole)
+
+
 def test_data_lines_are_joined() -> None:
     """Several data lines are one text; other fields are not part of it."""
     assert sse.data_of(b"event: x\ndata: a\ndata:b\nid: 1\n\n") == b"a\nb"

@@ -143,6 +143,16 @@ def test_holding_is_bounded() -> None:
     assert len(out) > HOLD_EVENTS_BYTES
 
 
+def test_usage_is_stripped_between_events_of_other_line_ends() -> None:
+    """What stands beside it in one read, with CRLF where it has LF, is not lost."""
+    relay = events()
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
+    relay.feed(chunk(event("a")), 0)
+    ping = b": ping\r\n\r\n"
+    assert plain(relay.feed(chunk(ping + usage + ping), 0)) == ping + ping
+    assert relay.used() == Usage(7, 3, 0)
+
+
 def test_a_client_that_asked_for_usage_gets_it() -> None:
     """Without stripping everything passes, and the usage is known all the same."""
     relay = events(strip=False)

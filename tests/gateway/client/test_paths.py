@@ -1,6 +1,8 @@
 """The table of paths."""
 
-from penstock.gateway.client.paths import ROUTES, find
+import pytest
+
+from penstock.gateway.client.paths import ROUTES, find, missing
 
 
 def test_every_path_is_found_by_itself() -> None:
@@ -17,6 +19,22 @@ def test_nothing_else_exists() -> None:
         b"/v1/chat%2fcompletions", b"/V1/chat/completions", b"/admin", b"/metrics", b"/v1/chat/completions;x",
     ):  # fmt: skip
         assert find(path) is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [b"/v1/v1/chat/completions", b"/v1/chat/completions/", b"//v1/chat/completions?a", b"/api/v1/chat/completions"],
+)
+def test_a_wrong_base_url_is_told_the_right_path(asked: bytes) -> None:
+    """Where one that exists stands in it, however the slashes are."""
+    path = asked.partition(b"?")[0].decode()
+    assert missing(asked) == f"There is nothing at {path}; did you mean /v1/chat/completions?"
+
+
+def test_any_other_path_is_named() -> None:
+    """Cut to a decent length; what is long costs nothing."""
+    assert missing(b"/x") == "There is nothing at /x. The endpoints of OpenAI's API are below /v1."
+    assert len(missing(b"/" * 9000 + b"x/" * 9000)) < 300
 
 
 def test_who_asks_and_who_answers() -> None:

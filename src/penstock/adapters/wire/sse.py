@@ -4,6 +4,7 @@ Three families are told apart by what an event's data holds: OpenAI's chunks (`c
 Anthropic's messages (both `type`). What is not understood counts as content: nothing is ever held back for good.
 """
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -42,24 +43,29 @@ class _Event(Struct, gc=False):
 _DECODER = msgspec.json.Decoder(_Event)
 
 
+_MIXED = re.compile(rb"(?s).+?(?:\r?\n\r?\n|\r\r|\Z)")
+"""An event and its end, where lines may end in any way, as they do behind an engine's own events and a proxy's."""
+
+
 def last_end(payload: bytes) -> int:
     """The index behind the last whole event of the payload; 0: it holds none."""
     if payload.endswith(b"\n\n"):
         return len(payload)
     newest = payload.rfind(b"\n\n") + 2
-    crlf = payload.rfind(b"\r\n\r\n") + 4
+    crlf = payload.rfind(b"\n\r\n") + 3  # the line before may end with LF alone
     cr = payload.rfind(b"\r\r") + 2
-    return max(newest if newest > 1 else 0, crlf if crlf > 3 else 0, cr if cr > 1 else 0)
+    return max(newest if newest > 1 else 0, crlf if crlf > 2 else 0, cr if cr > 1 else 0)
 
 
 def split(payload: bytes) -> list[bytes]:
     """Whole events, each with its end. What stands behind the last end comes as a last, unfinished one."""
-    end = separator(payload)
-    if payload.find(end) == len(payload) - len(end):
+    if b"\r" in payload:
+        return _MIXED.findall(payload)
+    if payload.find(b"\n\n") == len(payload) - 2:
         return [payload]
-    pieces = payload.split(end)
+    pieces = payload.split(b"\n\n")
     last = pieces.pop()
-    events = [piece + end for piece in pieces]
+    events = [piece + b"\n\n" for piece in pieces]
     if last:
         events.append(last)
     return events

@@ -16,7 +16,7 @@ from penstock.config.schema import ServerSpec
 from penstock.core.regions import RegionsSpec
 from penstock.gateway.call.packing import takes_gzip
 from penstock.gateway.client.clients import client_of
-from penstock.gateway.client.paths import Route, find
+from penstock.gateway.client.paths import Route, find, missing
 from penstock.gateway.client.wishes import Wishes
 
 _ID = re.compile(rb"[!-~]{1,128}")
@@ -127,7 +127,7 @@ def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
     head = Head(parsed)
     route = find(parsed.target)
     if route is None:
-        head.refusal = ("not_found", "")
+        head.refusal = ("not_found", missing(parsed.target))
         return head
     head.route = route
     if parsed.method.decode() != route.method and not (head.head_only and route.method == "GET"):

@@ -75,6 +75,25 @@ ROUTES: dict[bytes, Route] = {route.path.encode(): route for route in _ROUTES}
 _ONE_MODEL = Route("/v1/models/", local="model")
 
 
+_SHOWN = 200
+
+
+def missing(target: bytes) -> str:
+    """What a client reads whose path does not exist: with the one that it may have meant, as of a wrong base URL."""
+    path = target.partition(b"?")[0]
+    slashes = b"/" + b"/".join(part for part in path.split(b"/")[:8] if part)
+    meant = [slashes, *(slashes[at:] for at in _starts(slashes))]
+    said = f"There is nothing at {path[:_SHOWN].decode('ascii', 'replace')}"
+    for one in meant:
+        if one in ROUTES and one != path:
+            return f"{said}; did you mean {one.decode()}?"
+    return f"{said}. The endpoints of OpenAI's API are below /v1."
+
+
+def _starts(path: bytes) -> list[int]:
+    return [at for at in range(1, len(path)) if path[at : at + 1] == b"/"]
+
+
 def find(target: bytes) -> Route | None:
     """The route of a request target (path and query); None: there is nothing. Exact: no normalising, no decoding."""
     path = target.partition(b"?")[0]
