@@ -83,10 +83,11 @@ def test_another_worker_gets_head_pieces_and_end() -> None:
         made.pull()
         share.write(b"three")
         made.pull()
+        share.write(b"four")
         share.finished(200, Usage(1, 2), 3)
         made.pull()
         assert line.words == [
-            Joined("c0"), HEAD, Piece(b"onetwo", 0), Piece(b"three", 0), Done(200, Usage(1, 2), 3),
+            Joined("c0"), HEAD, Piece(b"onetwo", 0), Piece(b"three", 0), Done(200, Usage(1, 2), 3, b"four"),
         ]  # fmt: skip
         assert line.done == ["close"]
         made.closed()
@@ -161,10 +162,10 @@ def test_clients_get_what_another_worker_brings() -> None:
         assert share.response is not None
         assert (share.response.block, share.framing, share.origin) == (b"x: y\r\n", b"f", (b"r0", 1, 20))
         assert share.relayed(1) == 1
-        made.heard(Done(200, Usage(1, 2), 2))
+        made.heard(Done(200, Usage(1, 2), 2, b"."))
         made.heard(Piece(b"late", 3))
         share.spread_now()
-        assert reader.got == b"onetwo"
+        assert reader.got == b"onetwo."
         assert (share.whole, share.status, share.usage, share.tokens) == (True, 200, Usage(1, 2), 2)
         made.closed()
         assert (line.done, facts) == (["close"], [])

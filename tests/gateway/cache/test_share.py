@@ -116,18 +116,37 @@ def test_the_replica_waits_while_all_read_slowly() -> None:
 
 
 def test_what_all_have_is_let_go_where_there_is_more_than_may_be_held() -> None:
-    """Then nobody can join any more: the beginning is not there."""
+    """Then nobody can join any more: the beginning is not there. So it is where nobody reads but whose it is."""
 
-    def test() -> None:
-        share, readers, _ = shared(2)
+    async def main() -> None:
+        for count in (2, 1):
+            share, readers, _ = shared(count)
+            for _ in range(5):
+                share.write(b"four")
+            await asyncio.sleep(0)
+            assert share.size <= 10
+            assert share.first == 3
+            assert [reader.got for reader in readers] == [b"four" * 5] * count
+            assert not share.join(Reader())
+
+    run(main)
+
+
+def test_the_end_comes_with_the_last_of_it() -> None:
+    """A client that has all of an answer may leave at once: nobody who follows has the one without the other, however
+    long the answer."""
+
+    async def main() -> None:
+        share, (_, other), _ = shared(2)
+        seen: list[tuple[int, bool]] = []
+        other.pull = lambda: seen.append((share.end, share.whole))  # type: ignore[method-assign]
         for _ in range(5):
             share.write(b"four")
-        assert share.size <= 10
-        assert share.first == 3
-        assert [reader.got for reader in readers] == [b"four" * 5] * 2
-        assert not share.join(Reader())
+        assert share.ended(200, None, 0) is None, "it is longer than may be kept"
+        await asyncio.sleep(0)
+        assert seen == [(5, True)]
 
-    looped(test)
+    run(main)
 
 
 def test_who_is_too_far_behind_is_waited_for_and_then_cut(monkeypatch: Any) -> None:
@@ -139,6 +158,7 @@ def test_who_is_too_far_behind_is_waited_for_and_then_cut(monkeypatch: Any) -> N
         slow.pauses(True)
         for _ in range(3):
             share.write(b"four")
+        await asyncio.sleep(0)
         assert (attempt.said, share.first) == (["wait"], 0)
         slow.pauses(False)
         assert (attempt.said, share.first, slow.got) == (["wait", "go on"], 1, b"four" * 3)

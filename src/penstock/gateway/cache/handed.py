@@ -54,12 +54,13 @@ class Outlet:
         data = b"".join(share.since(self.at))
         self.at = share.end
         share.moved()
-        if data:
+        if share.whole:
+            if self._share is share:
+                self._leave()
+                self._line.tell(Done(share.status, share.usage, share.tokens, data))
+                self._line.close()
+        elif data:
             self._line.tell(Piece(data, share.relayed(self.at)))
-        if share.whole and self._share is share:
-            self._leave()
-            self._line.tell(Done(share.status, share.usage, share.tokens))
-            self._line.close()
 
     def slow(self, paused: bool) -> None:
         """The other worker reads slowly, or has caught up."""
@@ -153,6 +154,7 @@ class Feed:
                 share.spread()
             case Done():
                 self._end()
+                share.write(message.data)
                 share.finished(message.status, message.usage, message.tokens)
                 share.spread()
             case Lost():

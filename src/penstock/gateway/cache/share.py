@@ -142,13 +142,13 @@ class Share:
             if self._times is not None:
                 self._times.append(time.monotonic())
         self.owner.pull()
-        if self.size > self._most_bytes:
-            self._make_room()
-        elif len(self.readers) != 1 or self.owner not in self.readers:
+        if len(self.readers) != 1 or self.owner not in self.readers:
             self.spread()
+        elif self.size > self._most_bytes:
+            self._make_room()
 
     def spread(self) -> None:
-        """Let all who follow take what is there, once this turn of the loop is over."""
+        """Let all who follow take what is there, once this turn of the loop is over: then its end is there as well."""
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._spread)
@@ -162,12 +162,13 @@ class Share:
         for reader in list(self.readers):
             if reader is not self.owner:
                 reader.pull()
+        if self.size > self._most_bytes and not self.whole:
+            self._make_room()
 
     # ===== what is held of it =====
 
     def _make_room(self) -> None:
-        """There is more than may be held."""
-        self._spread()
+        """There is more than may be held, and all have been told."""
         if self._drop(self._lowest()) or self._timer is not None:
             return
         self._timer = asyncio.get_running_loop().call_later(
@@ -277,7 +278,7 @@ class Share:
         """It is whole; its size if it can be kept, else None."""
         self.finished(status, usage, tokens)
         response = self.response
-        if status != 200 or self.first or response is None or response.encoded:
+        if status != 200 or self.first or self.size > self._most_bytes or response is None or response.encoded:
             return None
         if not may_keep(response.content_type, b"".join(self.pieces)):
             return None

@@ -107,11 +107,13 @@ class Piece(Struct, frozen=True, tag=True, gc=False):
 
 
 class Done(Struct, frozen=True, tag=True, gc=False):
-    """That was all of it."""
+    """That was all of it, with the last of it: a client that has all of an answer may be gone before a word that says
+    so, and would count as one that left."""
 
     status: int
     usage: Usage | None
     tokens: int
+    data: bytes = b""
 
 
 class Lost(Struct, frozen=True, tag=True, gc=False):
