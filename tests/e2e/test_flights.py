@@ -219,9 +219,21 @@ async def calls_of(gateway: Gateway) -> set[str]:
 
 async def leader_here(gateway: Gateway) -> int:
     """The worker of the call that was sent last."""
-    turns = await said(gateway.admin_port, "/admin/journal?last=10000")
-    sent = [each["id"] for _, _, orders in turns for each in orders if each["type"] == "Send"]
+    sent: list[str] = []
+
+    async def some() -> bool:
+        turns = await said(gateway.admin_port, "/admin/journal?last=10000")
+        sent[:] = [each["id"] for _, _, orders in turns for each in orders if each["type"] == "Send"]
+        return bool(sent)
+
+    await eventually(some, "a call that is sent")
     return int(sent[-1].partition("w")[2].partition("-")[0])
+
+
+async def begun(gateway: Gateway) -> bool:
+    """Whether an engine has begun to answer."""
+    turns = await said(gateway.admin_port, "/admin/journal?last=10000")
+    return any(event["type"] == "Began" for _, event, _ in turns)
 
 
 def test_the_leaders_worker_is_killed(start: Start, engines: list[str]) -> None:
@@ -281,6 +293,7 @@ def test_a_killed_engine_is_told_to_the_clients_of_all_workers(start: Start, tmp
         async def main() -> None:
             await linked(gateway)
             first, others = await flying(gateway, body, 60)
+            await eventually(lambda: begun(gateway), "the stream to begin")
             emulators.kill()
             for answer in await asyncio.gather(first, *others):
                 assert b"died_mid_answer" in answer.body
