@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.adapters.stores.shared_cache import Seen
 from penstock.core.events import Invalidated
 from penstock.gateway.cache.elsewhere import Elsewhere
 from tests.helpers.caching import House, ask_for, caching
@@ -80,6 +81,32 @@ def test_what_one_puts_out_of_use_no_other_gives(redis: RedisServer) -> None:
             assert await one.gateway.caching.invalidate(Invalidated(tag="prices")) == (1, True)
             await until(lambda: not other.gateway.plane.shelf.kept, "the other to hear of it")
             assert (await other.ask(ask_for())).header("x-penstock-cache") == "miss"
+            assert asked(one, other) == [1, 1]
+
+    run(main)
+
+
+def test_an_answer_that_was_looked_up_before_it_was_put_out_of_use_is_not_kept(redis: RedisServer) -> None:
+    """What others put out of use goes over another connection, and may be heard before the store's answer arrives."""
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            one, other = await two(stack, redis, [answer(USED)])
+            await one.ask(ask_for(), TAGGED)
+            await until(lambda: bool(redis.known()), "it to be shared")
+            away = other.gateway.caching.elsewhere
+            assert away is not None
+            look, before = away._store.look, away._cuts
+
+            async def late(key: str) -> Seen:
+                seen = await look(key)
+                await one.gateway.caching.invalidate(Invalidated(tag="prices"))
+                await until(lambda: away._cuts != before, "the other to hear of it")
+                return seen
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(away._store, "look", late)
+                assert (await other.ask(ask_for())).header("x-penstock-cache") == "miss"
             assert asked(one, other) == [1, 1]
 
     run(main)

@@ -55,6 +55,8 @@ class Elsewhere:
         self._owed: list[What] = []
         self._epoch: int | None = None
         """As it was last told; None: it was never heard of."""
+        self._cuts = 0
+        """How often something was put out of use."""
         self.away = ""
         """Why it is not asked; empty: it is."""
         self.hits = self.misses = self.errors = 0
@@ -70,13 +72,14 @@ class Elsewhere:
             self._spawn(self._look_up(call, key, told))
 
     async def _look_up(self, call: str, key: str, told: Callable[[int], None]) -> None:
-        found = None
+        found, cuts = None, self._cuts
         try:
             async with asyncio.timeout(LOOK_S):
                 seen = await self._store.look(key)
             self._went_well()
             told(seen.epoch)
-            if 0 < len(seen.payload) <= 2 * self._most_bytes() and not self._owed:
+            same = self._cuts == cuts  # else the store may have answered before what was heard meanwhile
+            if 0 < len(seen.payload) <= 2 * self._most_bytes() and not self._owed and same:
                 kept = _decode(seen.payload)
                 self._found[call] = kept
                 found = Found(kept.size, seen.age_s, seen.left_s, seen.tags)
@@ -120,6 +123,7 @@ class Elsewhere:
 
     async def invalidate(self, what: What) -> bool:
         """Put answers out of use for all gateways; False: the store is away, and will be told when it is back."""
+        self._cuts += 1
         self._owed.append(what)
         if len(self._owed) > MOST_OWED:
             self._owed[:] = [What()]
@@ -142,6 +146,7 @@ class Elsewhere:
         while True:
             try:
                 async for heard in self._store.listen():
+                    self._cuts += 1
                     if isinstance(heard, int):
                         if self._epoch is not None and heard != self._epoch:
                             self._tell(Invalidated())
