@@ -19,14 +19,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDERS = ("core", "core/cache", "core/limits", "core/route")
 """Rooms that are compiled as a whole: what decides."""
 FILES: tuple[str, ...] = (
-    "base/machine.py", "base/prefix.py", "base/rand.py", "drive/pump.py", "drive/segments.py",
+    "base/machine.py", "base/prefix.py", "base/rand.py", "drive/journal.py", "drive/pump.py", "drive/segments.py",
     *(f"gateway/{name}.py" for name in (
         "outbox", "perform", "server",
-        "client/head", "client/inbound",
-        "call/answers", "call/attempt", "call/benchmark", "call/exchange", "call/relay", "call/splice", "call/verdict",
-        "cache/cached", "cache/share", "fleet/lines", "fleet/outbound", "fleet/pool", "processes/booking",
+        "client/head", "client/inbound", "client/peek",
+        "call/answers", "call/attempt", "call/benchmark", "call/exchange", "call/packing",
+        "call/relay", "call/splice", "call/verdict",
+        "cache/cached", "cache/content", "cache/share",
+        "fleet/lines", "fleet/outbound", "fleet/pool", "processes/booking",
     )),
-    "telemetry/attempts.py", "telemetry/bookings.py", "telemetry/meter.py",
+    "telemetry/attempts.py", "telemetry/bookings.py", "telemetry/histogram.py", "telemetry/meter.py",
 )  # fmt: skip
 """What every request passes beside them."""
 SHAPE = "(Struct"

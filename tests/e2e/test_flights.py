@@ -20,7 +20,7 @@ from tests.helpers.wire import Answer, Client, run
 Flying = tuple["asyncio.Task[Answer]", list["asyncio.Task[Answer]"]]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
-CROWD = 400
+CROWD = 1_000
 WORKERS = 4
 
 
@@ -70,10 +70,10 @@ async def held_by(gateway: Gateway) -> dict[str, list[str]]:
 
 
 def test_identical_streams_over_four_workers_are_one_request(start: Start, engines: list[str]) -> None:
-    """400 at once: the engine gets one request, each client the whole stream; each worker has some of them; each call
-    has its own line in the log; and afterwards every worker has the answer."""
+    """A thousand at once: the engine gets one request, each client the whole stream; each worker has some of them; each
+    call has its own line in the log; and afterwards every worker has the answer."""
     gateway = start(tree(engines[3]))
-    body = question("four hundred", 60)
+    body = question("one thousand", 60)
 
     async def main() -> None:
         await linked(gateway)

@@ -33,10 +33,11 @@ from penstock.gateway.cache.shelf import Shelf
 from penstock.gateway.call.carriage import Carriage
 from penstock.gateway.call.exchange import Exchange
 from penstock.gateway.call.grouping import alike
+from penstock.gateway.client.fields import Fields
 from penstock.gateway.client.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.client.inbound import BODY, BUSY, Inbound
 from penstock.gateway.client.multipart import peek_form
-from penstock.gateway.client.peek import ATTACHED_TOKENS, Fields, guess_tokens, peek, peek_prompt, user_of
+from penstock.gateway.client.peek import ATTACHED_TOKENS, guess_tokens, most_tokens, peek, peek_prompt, user_of
 from penstock.gateway.fleet.outbound import Outbound
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.perform import Performer
@@ -298,7 +299,7 @@ class DataPlane:
         exchange.model_at = span
         self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
-        most = fields.most_tokens()
+        most = most_tokens(fields)
         if most is None and head.most_tokens is not None and route.most_tokens:
             most = exchange.most_tokens = head.most_tokens
         session = head.session

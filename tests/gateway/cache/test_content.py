@@ -12,8 +12,9 @@ from penstock.adapters.wire.malformed import Malformed
 from penstock.base.contents import Content
 from penstock.core.cache.spec import CacheRule, CacheSpec
 from penstock.gateway.cache.content import COMPUTED, DRAWN, MOST_BYTES, content_of
+from penstock.gateway.client.fields import Fields
 from penstock.gateway.client.paths import ROUTES
-from penstock.gateway.client.peek import Fields, peek
+from penstock.gateway.client.peek import peek
 from penstock.gateway.client.wishes import CACHE, TAGS, Wishes
 
 CHAT = "/v1/chat/completions"

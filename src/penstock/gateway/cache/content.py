@@ -14,7 +14,8 @@ import msgspec
 
 from penstock.base.contents import Content
 from penstock.core.cache.spec import CacheSpec
-from penstock.gateway.client.peek import Fields
+from penstock.gateway.client.fields import Fields
+from penstock.gateway.client.peek import is_fixed
 from penstock.gateway.client.wishes import Wishes
 
 MOST_BYTES: Final = 1 << 20
@@ -54,7 +55,7 @@ def content_of(path: str, body: bytes, fields: Fields, wishes: Wishes, spec: Cac
     wish = wishes.cache
     if wish == "bypass" or len(body) > MOST_BYTES:
         return _NO_CONTENT
-    fixed = not drawn or fields.fixed
+    fixed = not drawn or is_fixed(fields)
     if not fixed and not wish and spec.mode != "all" and not (spec.rules and _some_all(spec)):
         return _NO_CONTENT
     return Content(_digest(body), fixed, wish, wishes.tags)

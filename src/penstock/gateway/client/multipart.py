@@ -5,7 +5,7 @@ import re
 from msgspec import Struct
 
 from penstock.adapters.wire.malformed import Malformed
-from penstock.gateway.client.peek import MAX_MODEL_CHARS
+from penstock.gateway.client.fields import MAX_MODEL_CHARS
 
 _MAX_PARTS = 64
 _MAX_PART_HEAD = 4 << 10

@@ -8,18 +8,15 @@ does itself.
 import hashlib
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
 
 from penstock.adapters.wire.malformed import Malformed
 from penstock.base.prefix import SHORTEST_BYTES, chain
+from penstock.gateway.client.fields import Fields, Prompted
 
-MAX_MODEL_CHARS = 512
-MAX_CHOICES = 1024
 MAX_USER_BYTES = 4096
-MAX_TOKENS = 1 << 31
 INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "stream_options")
 
 _KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n)"')
@@ -46,73 +43,34 @@ _SEMICOLONS = 64
 _AT = re.compile(r" - at `\$\.([a-z_]+)")
 
 
-Some = TypeVar("Some", bound="Fields")
+Some = TypeVar("Some", bound=Fields)
 
 
-class StreamOptions(Struct, gc=False):
-    """`stream_options`, as far as it is inspected."""
-
-    include_usage: bool | None = None
-
-
-Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-
-
-class Fields(Struct, gc=False):
-    """The inspected fields of a body."""
-
-    model: Annotated[str, Meta(max_length=MAX_MODEL_CHARS)] | None = None
-    stream: bool | None = None
-    max_tokens: Tokens | None = None
-    max_completion_tokens: Tokens | None = None
-    max_output_tokens: Tokens | None = None
-    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
-    stream_options: StreamOptions | None = None
-    user: msgspec.Raw = msgspec.Raw()
-    """As it stands there, whatever it is: a hint, over which no request is refused."""
-    temperature: msgspec.Raw = msgspec.Raw()
-    seed: msgspec.Raw = msgspec.Raw()
-    """The same of both: engines say what is wrong with them."""
-
-    @property
-    def fixed(self) -> bool:
-        """The same request has the same answer: nothing is drawn, or from a seed that the request names."""
-        seed, temperature = self.seed, self.temperature
-        return bool(seed and type(_plain(seed)) is int) or bool(temperature and _plain(temperature) == 0)
-
-    def most_tokens(self) -> int | None:
-        """Tokens that one answer may have; None: the body does not say."""
-        most = self.max_completion_tokens
-        if most is None:
-            most = self.max_tokens
-        return self.max_output_tokens if most is None else most
+def most_tokens(fields: Fields) -> int | None:
+    """Tokens that one answer may have; None: the body does not say."""
+    most = fields.max_completion_tokens
+    if most is None:
+        most = fields.max_tokens
+    return fields.max_output_tokens if most is None else most
 
 
-class Prompted(Fields, gc=False):
-    """The same, and where the prompt lies: pieces of the body as they stand there, not copied, in the order in which
-    chat templates put them. Whatever they are, no request is refused over them."""
+def is_fixed(fields: Fields) -> bool:
+    """The same request has the same answer: nothing is drawn, or from a seed that the request names."""
+    seed, temperature = fields.seed, fields.temperature
+    return bool(seed and type(_plain(seed)) is int) or bool(temperature and _plain(temperature) == 0)
 
-    cache_salt: msgspec.Raw = msgspec.Raw()
-    tools: msgspec.Raw = msgspec.Raw()
-    system: msgspec.Raw = msgspec.Raw()
-    instructions: msgspec.Raw = msgspec.Raw()
-    messages: msgspec.Raw = msgspec.Raw()
-    prompt: msgspec.Raw = msgspec.Raw()
-    input: msgspec.Raw = msgspec.Raw()
-    inputs: msgspec.Raw = msgspec.Raw()
-    text: msgspec.Raw = msgspec.Raw()
 
-    def parts(self) -> list[msgspec.Raw]:
-        """Those that are there."""
-        return list(
-            filter(
-                None,
-                (
-                    self.cache_salt, self.tools, self.system, self.instructions, self.messages, self.prompt,
-                    self.input, self.inputs, self.text,
-                ),
-            )
-        )  # fmt: skip
+def _parts(fields: Prompted) -> list[msgspec.Raw]:
+    """Those pieces of the prompt that are there."""
+    return list(
+        filter(
+            None,
+            (
+                fields.cache_salt, fields.tools, fields.system, fields.instructions, fields.messages, fields.prompt,
+                fields.input, fields.inputs, fields.text,
+            ),
+        )
+    )  # fmt: skip
 
 
 def _plain(raw: msgspec.Raw) -> float | None:
@@ -144,7 +102,7 @@ def peek_prompt(body: bytes) -> tuple[Fields, tuple[int, ...], int]:
     if len(body) < SHORTEST_BYTES:
         return peek(body), (), 0
     fields = _peek_long(body)
-    parts = fields.parts()
+    parts = _parts(fields)
     if len(parts) == 1:
         return (fields, *chain((memoryview(parts[0]),)))
     return (fields, *chain([memoryview(part) for part in parts])) if parts else (fields, (), 0)
