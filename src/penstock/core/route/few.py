@@ -54,7 +54,7 @@ def one_pass(scorers: Sequence[tuple[float, Scorer]]) -> OnePass | None:
             sums.append(a * v + b * w + c * x + d * y)
         if 0 < silent < len(gpus):  # who does not say counts as the mean of the others
             gpus = tell_gpu(call, seats, now)
-            sums = [a * v + b * w + c * x + d * y for v, w, x, y in zip(loads, latencies, errors, gpus, strict=False)]
+            sums = [a * v + b * w + c * x + d * y for v, w, x, y in zip(loads, latencies, errors, gpus)]
         return [loads, latencies, errors, gpus], sums
 
     return parts

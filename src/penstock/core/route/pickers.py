@@ -24,10 +24,10 @@ class Best:
     def pick(self, seats: Sequence[Seat], scores: Sequence[float], now: float) -> Seat:
         best = max(scores)
         if self.rng is not None and scores.count(best) > 1:
-            tied = [seat for seat, score in zip(seats, scores, strict=True) if score == best]
+            tied = [seat for seat, score in zip(seats, scores) if score == best]
             return tied[int(self.rng.random() * len(tied))]
         if self.rng is None and scores.count(best) > 1:
-            return min((seat for seat, score in zip(seats, scores, strict=True) if score == best), key=_by_id)
+            return min((seat for seat, score in zip(seats, scores) if score == best), key=_by_id)
         return seats[scores.index(best)]
 
 

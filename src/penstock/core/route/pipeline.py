@@ -162,7 +162,7 @@ class Pipeline:
                     weight, scorer = scorers[4]
                     more = scorer.score(call, seats, now)
                     parts.append(more)
-                    sums = [total + weight * score for total, score in zip(sums, more, strict=False)]
+                    sums = [total + weight * score for total, score in zip(sums, more)]
                 if self.notes is not None:
                     self.notes.parts, self.notes.scorers = parts, scorers
                 return sums
@@ -171,10 +171,12 @@ class Pipeline:
             self.notes.parts, self.notes.scorers = parts, scorers
         if len(parts) == 4:  # the default strategy: written out, it costs a third
             (a, _), (b, _), (c, _), (d, _) = scorers
-            return [a * w + b * x + c * y + d * z for w, x, y, z in zip(*parts, strict=False)]
+            p, q, r, s = parts
+            return [a * w + b * x + c * y + d * z for w, x, y, z in zip(p, q, r, s)]
         if len(parts) == 5:
             (a, _), (b, _), (c, _), (d, _), (e, _) = scorers
-            return [a * v + b * w + c * x + d * y + e * z for v, w, x, y, z in zip(*parts, strict=False)]
+            o, p, q, r, s = parts
+            return [a * v + b * w + c * x + d * y + e * z for v, w, x, y, z in zip(o, p, q, r, s)]
         weights = [weight for weight, _ in scorers]
         return [fsum(map(mul, weights, column)) for column in zip(*parts, strict=False)]
 

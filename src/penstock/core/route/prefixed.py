@@ -53,24 +53,28 @@ class Prefix:
         if root not in index.who:
             turn = index.turn + 1
             return [_HAIR * (1 - seat.cache.turn / turn) for seat in seats]
-        total, room, depths = 1, 0, []
+        total, room, depths, deepest, alone = 1, 0, list[int](), -1, 0
         for seat in seats:  # many have the same, so the last one's depth is the guess for the next
             total += seat.in_flight
             room += seat.seats
             blocks = seat.cache.blocks
             if root not in blocks:
-                depths.append(0)
+                depth = 0
             elif last in blocks:
-                depths.append(count)
+                depth = count
             else:
-                guess = seat.cache.depth(keys, guess)
-                depths.append(guess)
+                depth = guess = seat.cache.depth(keys, guess)
+            depths.append(depth)
+            if depth > deepest:
+                deepest, alone = depth, 1
+            elif depth == deepest:
+                alone += 1
         most = self._load_factor * total / room
         whole = max(ENDS[count], call.prompt_bytes)
         half = HALF_TOKENS * index.per_token.get(call.model, BYTES_PER_TOKEN)
-        more = depths.count(max(depths)) == 1
-        worth, of, scores = 0.0, 0, []
-        for depth, seat in zip(depths, seats, strict=False):
+        more = 1 if alone == 1 else 0
+        worth, of, scores = 0.0, 0, list[float]()
+        for depth, seat in zip(depths, seats):
             if depth and seat.in_flight - more < most * seat.seats:
                 if depth != of:  # many have the same
                     end, of = ENDS[depth], depth

@@ -65,7 +65,7 @@ class ResponseTime:
     def score(self, call: Call, seats: Sequence[Seat], now: float) -> list[float]:
         means = _means(call, seats, now)
         best_s = min((mean for mean in means if mean), default=1.0)
-        costs = [(mean or best_s) * (seat.in_flight + 1) for mean, seat in zip(means, seats, strict=True)]
+        costs = [(mean or best_s) * (seat.in_flight + 1) for mean, seat in zip(means, seats)]
         least = min(costs)
         return [least / cost for cost in costs]
 

@@ -63,11 +63,11 @@ def in_one_go(scorers: Sequence[Weighted]) -> Sums | None:
         try:
             if more is None:
                 least = max(found) - risen
-                return [score if score < least else kept(seat, now) for score, seat in zip(found, seats, strict=True)]  # type: ignore[misc]
+                return [score if score < least else kept(seat, now) for score, seat in zip(found, seats)]  # type: ignore[misc]
             least = max(map(add, found, more)) - risen
             return [
                 (score if score + extra < least else kept(seat, now)) + extra  # type: ignore[operator]
-                for score, extra, seat in zip(found, more, seats, strict=True)
+                for score, extra, seat in zip(found, more, seats)
             ]
         except TypeError:  # a None among them
             return None

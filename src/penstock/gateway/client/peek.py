@@ -62,15 +62,11 @@ def is_fixed(fields: Fields) -> bool:
 
 def _parts(fields: Prompted) -> list[msgspec.Raw]:
     """Those pieces of the prompt that are there."""
-    return list(
-        filter(
-            None,
-            (
-                fields.cache_salt, fields.tools, fields.system, fields.instructions, fields.messages, fields.prompt,
-                fields.input, fields.inputs, fields.text,
-            ),
-        )
+    every = (
+        fields.cache_salt, fields.tools, fields.system, fields.instructions, fields.messages, fields.prompt,
+        fields.input, fields.inputs, fields.text,
     )  # fmt: skip
+    return [part for part in every if part]
 
 
 def _plain(raw: msgspec.Raw) -> float | None:
