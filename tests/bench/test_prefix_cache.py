@@ -35,6 +35,7 @@ def test_the_measurement_tells_strategies_apart(tmp_path: Path) -> None:
 
 @pytest.mark.real_engine
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_real_engines_find_more_cached() -> None:
     """Over three orders of 320 prompts with 16 prefixes: 1.5 times the hits of round robin by the engines' own count,
     and what was estimated is within 5 % of that."""
