@@ -3,6 +3,7 @@
 import pytest
 import typer
 
+from penstock.base.errors import ConfigError
 from penstock.cli.key_options import limits_given, one_of, overlap_given_s, terms_given
 from penstock.core.limits.spec import AllowanceSpec
 
@@ -22,6 +23,13 @@ def test_only_what_is_given_is_a_term() -> None:
 def test_limits_are_a_block_with_or_without_braces() -> None:
     """Units are numbers then."""
     assert limits_given("wait: 1m") == limits_given("{wait: 60}") == {"wait": 60.0}
+
+
+@pytest.mark.parametrize("text", ["requests_per_minute", "{requests_per_minute: }", "{models: {m: {concurrency}}}"])
+def test_a_limit_without_a_value_is_a_mistake(text: str) -> None:
+    """It would be no limit at all, where somebody meant one."""
+    with pytest.raises(ConfigError, match="no value; write it like"):
+        limits_given(text)
 
 
 @pytest.mark.parametrize("text, words", [("24", "has no unit"), ("-5", "has no unit"), ("soon", "soon")])

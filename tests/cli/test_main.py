@@ -74,6 +74,25 @@ def test_command_gets_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--config" in run("serve", "--help")
 
 
+def test_help_breaks_lines_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paragraphs of a docstring flow; a table in it keeps its lines."""
+
+    def serve() -> None:
+        """Serve something.
+
+        A first line of the source
+        and a second one.
+
+        \b
+        kind   one
+        """
+
+    install(monkeypatch, serve)
+    text = run("serve", "--help")
+    assert "A first line of the source and a second one." in text
+    assert "kind   one" in text
+
+
 def test_unknown_command_suggests(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped command ends with status 2 and the nearest name."""
     assert ends(monkeypatch, "sevre") == cli.MISTAKE
@@ -102,7 +121,7 @@ def test_system_errors_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     install(monkeypatch, serve)
     assert ends(monkeypatch, "serve") == cli.FAILED
-    assert capsys.readouterr().err == "penstock: [Errno 2] No such file or directory: 'penstock.yaml'\n"
+    assert capsys.readouterr().err == "penstock: No such file or directory: penstock.yaml\n"
 
 
 def test_traceback_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
             load_file(tmp_path / name, {})
         told.append(str(caught.value).removeprefix(f"{tmp_path / name}: "))
     assert told == [
-        "cannot be read (No such file or directory)",
+        "cannot be read (No such file or directory): name another, or begin with examples/penstock.yaml",
         "cannot be read (it is not text)",
         "cannot be read (more than 1,048,576 characters)",
     ]

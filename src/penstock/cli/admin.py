@@ -63,7 +63,7 @@ class Admin:
                 status, body = self._ask(path)
             except (http.client.HTTPException, OSError) as error:
                 self._link.close()
-                raise AdminError(f"no gateway answers at {self.url} ({_reason(error)})") from None
+                raise self._nobody(error) from None
         if status == 200:
             return body
         raise self._error(status, body)
@@ -81,7 +81,7 @@ class Admin:
             status, page = self._ask(path, json.dumps(body))
         except (http.client.HTTPException, OSError) as error:
             self._link.close()
-            raise AdminError(f"no gateway answers at {self.url} ({_reason(error)})") from None
+            raise self._nobody(error) from None
         if status != 200:
             raise self._error(status, page)
         return json.loads(page)
@@ -90,6 +90,10 @@ class Admin:
         self._link.request("GET" if body is None else "POST", self._base + path, body, headers=self._headers)
         answer = self._link.getresponse()
         return answer.status, answer.read(MOST_BYTES)
+
+    def _nobody(self, error: Exception) -> AdminError:
+        way_out = "start one with `penstock serve`, or say with --admin (or PENSTOCK_ADMIN) where its admin API is"
+        return AdminError(f"no gateway answers at {self.url} ({_reason(error)}): {way_out}")
 
     def _error(self, status: int, body: bytes) -> AdminError:
         try:

@@ -99,6 +99,8 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
 def _cell(value: Any) -> str:
     """A value as it stands in a table; empty where it says nothing, so that a column of them is left out."""
     match value:
+        case None:
+            return ""
         case bool():
             return "yes" if value else ""
         case list():

@@ -1,6 +1,8 @@
 """`penstock emulate`: emulated vLLM replicas on the ports that are asked for, until they are told to stop."""
 
+from inspect import cleandoc
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Literal
 
 import typer
@@ -97,14 +99,16 @@ def emulate(
 _FIELDS = ", ".join(name for name in Fault.__struct_fields__ if name != "kind")
 emulate.__doc__ = "\n\n".join(
     [
-        emulate.__doc__ or "",
+        cleandoc(emulate.__doc__ or ""),
         "\b\nExamples\n"
         "  penstock emulate --port 18001 --port 18002 --speed 1 --speed 0.5\n"
         "  penstock emulate --cost '{model: llama-3.1-8b, gpu: h100, dtype: fp8}'\n"
         "  penstock emulate --fault status,status=503,probability=0.1\n"
-        "  penstock emulate --port 18001 --port 18002 --fault 18002:reset_mid_stream,after=5\n"
+        "  penstock emulate --port 18001 --port 18002 \\\n"
+        "      --fault 18002:reset_mid_stream,after=5\n"
         "  curl 127.0.0.1:18001/emulator/faults -d '[]'",
-        "\b\nFaults\n" + "\n".join(f"  {kind:18} {text}" for kind, text in KINDS.items()),
+        "\b\nFaults\n"
+        + "\n".join(fill(f"  {kind:18} {text}", 78, subsequent_indent=" " * 21) for kind, text in KINDS.items()),
         f"Their fields: {_FIELDS}.",
     ]
 )

@@ -7,6 +7,7 @@ completion do not pay for a gateway.
 import os
 import sys
 from importlib import import_module
+from inspect import cleandoc
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -74,10 +75,23 @@ def load(name: str) -> Any:
     where there is one of that name."""
     function = getattr(import_module(f"penstock.cli.{name}"), name)
     if isinstance(function, typer.Typer):
-        return typer.main.get_command(function)
+        return _flowing(typer.main.get_command(function))
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     single.command(name)(function)
-    return typer.main.get_command(single)
+    return _flowing(typer.main.get_command(single))
+
+
+def _flowing(command: Any) -> Any:
+    """The command and those in it, with the paragraphs of their help as one line each: a terminal breaks lines where it
+    ends, and shows those of the source as well. Paragraphs that begin with \\b, and lists, keep theirs."""
+    for one in (command, *getattr(command, "commands", {}).values()):
+        paragraphs = cleandoc(one.help or "").split("\n\n")
+        one.help = "\n\n".join(text if _kept(text) else " ".join(text.split()) for text in paragraphs)
+    return command
+
+
+def _kept(paragraph: str) -> bool:
+    return paragraph.startswith("\b") or any(line.startswith((" ", "- ")) for line in paragraph.split("\n"))
 
 
 def _show_version(wanted: bool) -> None:
@@ -113,6 +127,12 @@ def explain(error: ConfigError) -> str:
     return "\n".join([head, *(f"  - {mistake}" for mistake in error.mistakes)])
 
 
+def said(error: OSError) -> str:
+    """What the system refused, and of which file, without its number for that."""
+    where = "" if error.filename is None else f": {error.filename}"
+    return f"{error.strerror}{where}" if error.strerror else str(error)
+
+
 def main() -> None:
     """Run the command line and exit. PENSTOCK_TRACEBACK=1 shows where in the code an error came from."""
     try:
@@ -120,7 +140,7 @@ def main() -> None:
     except ConfigError as error:
         _give_up(error, explain(error), MISTAKE)
     except OSError as error:
-        _give_up(error, f"penstock: {error}", FAILED)
+        _give_up(error, f"penstock: {said(error)}", FAILED)
 
 
 def _give_up(error: Exception, text: str, status: int) -> NoReturn:

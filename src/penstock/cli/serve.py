@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from penstock import __version__
 from penstock.base.errors import ConfigError
 from penstock.cli.demo import demo, hints
+from penstock.cli.main import said
 from penstock.config.addresses import is_loopback, parse_listen, show_address
 from penstock.config.load import from_urls, load_file
 from penstock.config.schema import Settings
@@ -99,7 +100,7 @@ def run(
     try:
         serve_forever(settings, read, file, started)
     except OSError as wrong:
-        typer.echo(f"penstock: {wrong}{_way_out(settings, wrong)}", err=True)
+        typer.echo(f"penstock: {said(wrong)}{_way_out(settings, wrong)}", err=True)
         raise typer.Exit(1) from None
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -63,7 +63,8 @@ def load_file(path: str | FilePath, environment: Mapping[str, str]) -> Settings:
     try:
         text = read_text(str(path), MOST_CHARACTERS)
     except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}: cannot be read ({why(error)})"]) from None
+        hint = ": name another, or begin with examples/penstock.yaml" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError([f"{path}: cannot be read ({why(error)}){hint}"]) from None
     settings = load(text, environment, read_text, str(FilePath(path).parent))
     return msgspec.structs.replace(settings, read_at_s=read_at_s)
 

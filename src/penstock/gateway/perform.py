@@ -17,6 +17,7 @@ from penstock.gateway.call.benchmark import Benchmarks
 from penstock.gateway.call.carriage import Carriage
 from penstock.gateway.call.exchange import Exchange
 from penstock.gateway.fleet.outbound import Outbound
+from penstock.gateway.fleet.probe_log import ProbeLog
 from penstock.gateway.plane import Plane
 from penstock.gateway.processes.lessee import Lessee
 
@@ -60,6 +61,7 @@ class Performer:
         self._plane = plane
         self._dialect_of = dialect_of
         self._benchmarks = Benchmarks(plane)
+        self._probe_log = ProbeLog()
         self.keeper = Keeper(plane)
         self._table: dict[type, Callable[[Any], None]] = {
             Send: self._send,
@@ -118,6 +120,7 @@ class Performer:
 
     def _forget(self, order: Forget) -> None:
         self._plane.outbound.forget(order.replica)
+        self._probe_log.forget(order.replica)
 
     def _probe(self, order: Probe) -> None:
         if order.bench is not None:
@@ -149,8 +152,12 @@ class Performer:
         try:
             status, body = await self._fetch(order, spec.path or dialect.health_path, spec.port, _MAX_HEALTH_BYTES)
         except (OSError, ValueError, KeyError) as error:  # a TimeoutError is an OSError
-            return Probed(order.replica, ok=False, detail=type(error).__name__)
-        return Probed(order.replica, *_judge_health(spec, dialect, status, body))
+            event = Probed(order.replica, ok=False, detail=type(error).__name__)
+        else:
+            event = Probed(order.replica, *_judge_health(spec, dialect, status, body))
+        if order.replica in self._plane.outbound.pools:  # else it has left meanwhile, and nothing of it may stay
+            self._probe_log.heard(event, replica.url)
+        return event
 
     async def _look_at_stats(self, order: Probe, replica: Replica, access: Access) -> Event | None:
         dialect = self._dialect_of(replica.engine)
