@@ -1,6 +1,7 @@
 """One answer for many clients on the wire: some leave, some are slow, and replicas fail."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -277,7 +278,7 @@ def test_who_waits_for_its_limits_alone_does_not_get_what_is_made_for_the_others
     async def main() -> None:
         one, other = asyncio.Event(), asyncio.Event()
         tenants = [{"name": "t", "limits": {"concurrency": 100}}]
-        scripts = [[one, answer(USED)], [other, answer(USED)], [answer(USED)]]
+        scripts: list[list[Any]] = [[one, answer(USED)], [other, answer(USED)], [answer(USED)]]
         async with caching(*scripts, seats=2, keys=keys, tenants=tenants) as house:
             long = await arrive(house, 1, ask_for("Long", max_tokens=150), few)
             long += await arrive(house, 1, ask_for("Short", max_tokens=150), many)
