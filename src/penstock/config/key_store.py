@@ -5,7 +5,7 @@ own `keys`, whose rules it is held against. Pure over its arguments: files are r
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -28,6 +28,7 @@ MOST_REVOKED = 1000
 _AFTER_FILE = 1 << 30
 """Order of mistakes: those of the keys file come after those of the configuration's lines."""
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
+_DAY_S = 86_400
 
 Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 """A time, UTC, to the second. Of two the earlier one is the smaller text."""
@@ -105,8 +106,8 @@ def end_of(text: str, now_s: float) -> str:
     except ValueError:
         at_s = now_s + _span_s(text)
     else:
-        at += timedelta(days=0 if "T" in text or " " in text else 1)
         at_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        at_s += 0 if "T" in text or " " in text else _DAY_S
     if at_s <= now_s:
         raise ValueError(f"{text!r} has passed")
     try:

@@ -48,9 +48,9 @@ class Doors:
         self.asking = self._limits.asking
         """What the store of shared limits is to hear: `lease` tells it, when a turn is over."""
 
-    def limit(self, spec: LimitsSpec | None) -> None:
+    def limit(self, spec: LimitsSpec | None, now: float) -> None:
         """These limits hold from now on."""
-        self._limits.respec(spec)
+        self._limits.respec(spec, now)
 
     def recall(self, used: Iterable[Used], served: Callable[[str], str]) -> None:
         """So much of limits had been used before this process began."""

@@ -63,7 +63,7 @@ class Gate:
         calls = self._calls = Calls(flights, self._fleet, self._timers, self.catalog, rand)
         self._books = calls.books
         self._doors = calls.doors
-        self._respec(spec)
+        self._respec(spec, 0.0)
         self._handlers: dict[type, Callable[[Any, list[Effect], float], None]] = {
             Arrived: calls.arrived,
             Began: calls.began,
@@ -212,7 +212,7 @@ class Gate:
         targets = self.catalog.targets(Call(id="", model=name))
         return targets[0].model if targets else name
 
-    def _respec(self, spec: GateSpec) -> None:
+    def _respec(self, spec: GateSpec, now: float) -> None:
         pools = self._fleet.pools
         for pool in spec.pools:
             if pool.name in pools:
@@ -221,7 +221,7 @@ class Gate:
                 pools[pool.name] = Pool(pool, self._rand.child(pool.name))
         self.spec = spec
         self._books.max_waiting = spec.max_waiting
-        self._doors.limit(spec.limits)
+        self._doors.limit(spec.limits, now)
         self._calls.answers.respec(spec.cache, spec.shared_cache, spec.beside)
         self._remember(spec.explain)
 
@@ -240,7 +240,7 @@ class Gate:
 
     def _reconfigured(self, event: Reconfigured, out: list[Effect], now: float) -> None:
         waiting = self._calls.lift_waiting(out, now)
-        self._respec(event.spec)
+        self._respec(event.spec, now)
         self._calls.answers.drop(out)
         self._doors.give_leases_back(out, now)
         self._doors.watch_store(now)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from penstock.base.nouns import Usage
 from penstock.core.catalog import Target
 from penstock.core.flight import Flight
 from penstock.core.limits.limits import Limits
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, TiersSpec
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, SharedSpec, TiersSpec
 from tests.core.playbook import call
 
 MODEL = (Target("main", "m"),)
@@ -206,3 +208,19 @@ def test_a_clock_that_jumps_back_is_not_believed() -> None:
     for each in (one, two):
         made.settle(each, "ok", 200, Usage(prompt_tokens=1, completion_tokens=1), 1, True)
     assert used(made, 20.0) == {"tokens per minute": (4, 0)}
+
+
+@pytest.mark.parametrize("shared", [None, SharedSpec()], ids=["alone", "shared"])
+def test_accounts_of_keys_that_are_gone_are_forgotten_when_nothing_of_them_counts(shared: SharedSpec | None) -> None:
+    """Who makes and revokes keys all day does not fill the memory."""
+    made = Limits()
+    for number in range(50):
+        at = 100.0 * number
+        made.respec(LimitsSpec(tenants={f"t{number}": AllowanceSpec(requests_per_minute=5)}, shared=shared), at)
+        one = flight(f"c{number}", tenant=f"t{number}")
+        if shared is None:  # else it would wait for a lease
+            assert made.hold(one, at) is None
+            made.settle(one, "ok", 200, Usage(prompt_tokens=12, completion_tokens=30), 30, True)
+        made.views(at)
+    made.respec(LimitsSpec(shared=shared), 5_000.0)
+    assert made._former == {}

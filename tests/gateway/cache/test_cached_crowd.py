@@ -1,10 +1,11 @@
 """One answer for many clients on the wire: some leave, some are slow, and replicas fail."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from tests.helpers.caching import ALL_EVENTS, EVENTS, WHOLE_STREAM, arrive, ask_for, caching, relayed
+from tests.helpers.caching import ALL_EVENTS, EVENTS, USED, WHOLE_STREAM, arrive, ask_for, caching, relayed
 from tests.helpers.caching import ASKED_AS_STREAM as STREAM
 from tests.helpers.wire import (
     CLOSE,
@@ -259,5 +260,41 @@ def test_the_pace_of_a_kept_stream_is_kept_where_that_is_wanted() -> None:
             leaving.cancel()
             await until(lambda: len(house.rows) == 3, "it has left")
             assert [row.outcome for row in house.rows] == ["ok", "ok", "client_gone"]
+
+    run(main)
+
+
+def test_who_waits_for_its_limits_alone_does_not_get_what_is_made_for_the_others() -> None:
+    """It followed a call whose client left, and its key has too little left to be sent: the next one leads. Its client
+    is answered when the call is let in, and nothing is held for ever for one that has its answer already."""
+    limits = {"tokens_per_minute": 350, "requests_per_minute": 100}
+    keys = [
+        {"name": "a", "tenant": "t", "key": "sk-a", "limits": limits},
+        {"name": "b", "tenant": "t", "key": "sk-b"},
+    ]
+    few, many = "Authorization: Bearer sk-a\r\n", "Authorization: Bearer sk-b\r\n"
+    same = ask_for(max_tokens=150)
+
+    async def main() -> None:
+        one, other = asyncio.Event(), asyncio.Event()
+        tenants = [{"name": "t", "limits": {"concurrency": 100}}]
+        scripts: list[list[Any]] = [[one, answer(USED)], [other, answer(USED)], [answer(USED)]]
+        async with caching(*scripts, seats=2, keys=keys, tenants=tenants) as house:
+            long = await arrive(house, 1, ask_for("Long", max_tokens=150), few)
+            long += await arrive(house, 1, ask_for("Short", max_tokens=150), many)
+            await until(lambda: len(house.engine.got) == 2, "both are sent")
+            first = await arrive(house, 1, same, many)
+            alone = await arrive(house, 1, same, few)
+            last = await arrive(house, 1, same, many)
+            first[0].cancel()
+            await until(lambda: len(house.rows) == 1, "the first client's end")
+            other.set()
+            assert (await last[0]).body == USED
+            assert not alone[0].done()
+            one.set()
+            got = await alone[0]
+            assert (got.body, got.header("x-penstock-cache")) == (USED, "hit")
+            await asyncio.gather(*long)
+            assert [row.outcome for row in house.rows] == ["client_gone"] + ["ok"] * 4
 
     run(main)

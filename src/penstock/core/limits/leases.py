@@ -107,6 +107,13 @@ class Leases:
         """They are shared otherwise from now on."""
         self.spec = self.axis.absence.spec = spec
 
+    def forget(self, key: AccountKey) -> bool:
+        """Nobody uses this account now; False: it has a lease, wants one or has something to tell."""
+        if key in self._active or key in self.asking:
+            return False
+        self._known.pop(key, None)
+        return True
+
     # ===== calls =====
 
     def bar(self, purse: Purse, lane: Lane, tokens: int, money: int, now: float) -> Bar | None:

@@ -78,8 +78,8 @@ class Limits:
         """Calls in flight that hold something."""
         return self._holds
 
-    def respec(self, spec: LimitsSpec | None) -> None:
-        """Other limits hold from now on. What was used is kept, and what calls in flight hold."""
+    def respec(self, spec: LimitsSpec | None, now: float = 0.0) -> None:
+        """Other limits hold from now on. What was used is kept as long as it counts, and what calls in flight hold."""
         self.freed += self.room.tenants()
         if spec == self._spec:
             return
@@ -99,9 +99,16 @@ class Limits:
         shared = self.leases is not None
         self._former = {
             whose: account for whose, account in former.items()
-            if (account.axis is not None) == shared and (shared or not account.idle)
+            if (account.axis is not None) == shared and not self._forgets(whose, account, now)
         }  # fmt: skip
         self._accounts = {}
+
+    def _forgets(self, whose: AccountKey, account: Account, now: float) -> bool:
+        """Whether nothing of it counts any more: keys come and go, and what they had must not stay for ever."""
+        for gauge in account.gauges():
+            if now >= gauge.until:
+                gauge.roll(now)
+        return account.idle and (self.leases is None or self.leases.forget(whose))
 
     def _share(self, shared: SharedSpec | None) -> None:
         """Limits are shared so from now on. Where they begin to be, or cease, windows begin anew."""

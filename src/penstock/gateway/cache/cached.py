@@ -123,6 +123,13 @@ class CachedExchange(Exchange):
             self.inbound.deadline = min([self.inbound.deadline, *(each.deadline() for each in self.attempts)])
         self.pull()
 
+    def part(self) -> None:
+        """Another call has what was made for this one. Whose client is there, as its limits alone keep it waiting, gets
+        an answer of its own later."""
+        if self.inbound is not None and not self.over:
+            self._leave()
+            self.client = self.inbound
+
     def dated(self, epoch: int) -> None:
         """An answer that is made from now on is so new."""
         self.epoch = epoch

@@ -79,6 +79,9 @@ class Keeper:
         exchange = self._exchange(order.by)
         if exchange is not None:
             exchange.adopt()
+        before = self._exchange(order.id)
+        if before is not None:
+            before.part()
 
     def _keep(self, order: Keep) -> None:
         shelf, similar = self._floor.shelf, self._floor.similar
