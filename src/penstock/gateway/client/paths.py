@@ -81,17 +81,13 @@ _SHOWN = 200
 def missing(target: bytes) -> str:
     """What a client reads whose path does not exist: with the one that it may have meant, as of a wrong base URL."""
     path = target.partition(b"?")[0]
-    slashes = b"/" + b"/".join(part for part in path.split(b"/")[:8] if part)
-    meant = [slashes, *(slashes[at:] for at in _starts(slashes))]
+    parts = [part for part in path.split(b"/", 8) if part]
+    meant = [b"/" + b"/".join(parts[at:]) for at in range(len(parts))]
     said = f"There is nothing at {path[:_SHOWN].decode('ascii', 'replace')}"
     for one in meant:
         if one in ROUTES and one != path:
             return f"{said}; did you mean {one.decode()}?"
     return f"{said}. The endpoints of OpenAI's API are below /v1."
-
-
-def _starts(path: bytes) -> list[int]:
-    return [at for at in range(1, len(path)) if path[at : at + 1] == b"/"]
 
 
 def find(target: bytes) -> Route | None:
