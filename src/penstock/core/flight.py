@@ -83,9 +83,9 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "bar", "began", "cache", "cached", "call", "cost", "deadline", "expected", "flow",
-        "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin",
-        "queue_s", "queued_at", "ride", "rival", "seat", "sent_at", "sharing", "spared", "state", "target",
+        "arrived", "attempt", "bar", "began", "blamed", "cache", "cached", "call", "cost", "deadline", "expected",
+        "flow", "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook",
+        "pin", "queue_s", "queued_at", "ride", "rival", "seat", "sent_at", "sharing", "spared", "state", "target",
         "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
@@ -119,6 +119,8 @@ class Flight:
         """Which attempt is its hedge: a call gets one at most."""
         self.tried: frozenset[str] | None = None
         """Replicas that failed it: they come last."""
+        self.blamed: Seat | Literal["itself"] | None = None
+        """The last one that answered it with an error and was blamed for it, unless it is the call's own fault."""
         self.free_used = False
         self.last: Label | None = None
         """How the last attempt failed."""
