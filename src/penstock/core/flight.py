@@ -115,12 +115,10 @@ class Flight:
         self.rival: Running | None = None  # an earlier one that still runs beside it
         self.hedge: Hedge | Literal["due"] = ""
         """Due: an alarm for it is set."""
-        self.hedged = 0
-        """Which attempt is its hedge: a call gets one at most."""
+        self.hedged = 0  # which attempt is its hedge: a call gets one at most
         self.tried: frozenset[str] | None = None
         """Replicas that failed it: they come last."""
-        self.blamed: Seat | Literal["itself"] | None = None
-        """The last one that answered it with an error and was blamed for it, unless it is the call's own fault."""
+        self.blamed: Seat | Literal["itself"] | None = None  # for its last error; `Chances` says when it is its own
         self.free_used = False
         self.last: Label | None = None
         """How the last attempt failed."""
