@@ -33,7 +33,6 @@ import msgspec
 from penstock.adapters.stores import asking, history
 from penstock.adapters.stores.clerk import batch_of
 from penstock.adapters.stores.database import Database
-from penstock.adapters.stores.rows import rows_of
 from penstock.adapters.stores.sums import DAY
 from penstock.adapters.stores.writing import Writer
 from penstock.base.entries import CALL, Entry
@@ -94,7 +93,7 @@ def fill(database: Database, count: int, last: int) -> dict[str, Any]:
         batch.append(record)
         if len(batch) == most or number == count:
             began, cpu = time.perf_counter(), time.thread_time()
-            writer.write(rows_of(batch))
+            writer.write(batch)
             took, used = time.perf_counter() - began, time.thread_time() - cpu
             busy_s, cpu_s = busy_s + took, cpu_s + used
             if number > count - last:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.adapters.stores.rows import COLUMNS, OF_OVERHEADS, rows_of
+from penstock.adapters.stores.rows import COLUMNS, OF_OVERHEADS, calls_of, overheads_of
 from penstock.config.scenarios import read_scenario
 from penstock.config.workloads import reader
 from penstock.core.effects import Effect, Record, Send
@@ -41,15 +41,15 @@ def test_rows_are_what_engines_told(tmp_path: Path, name: str) -> None:
     run.watch = watch
     run.go()
     bookings.commit()
-    batch = rows_of(Reader(segments).read(10_000))
+    records = Reader(segments).read(10_000)
     segments.close()
-    rows = [dict(zip(COLUMNS, row)) for row in batch.calls]
-    lost = {(row["call"], row["attempt"]) for row in (dict(zip(OF_OVERHEADS, each)) for each in batch.overheads)}
+    rows = [dict(zip(COLUMNS, row)) for row in calls_of(records)]
+    lost = {(row["call"], row["attempt"]) for row in (dict(zip(OF_OVERHEADS, each)) for each in overheads_of(records))}
     assert [row["id"] for row in rows] == calls
     assert len(set(calls)) == len(calls) >= 100
     completed = {row["id"]: (row["prompt_tokens"], row["completion_tokens"]) for row in rows if row["outcome"] == "ok"}
     assert completed == told
-    assert len(lost) == len(batch.overheads)
+    assert len(lost) == len(overheads_of(records))
     assert lost < sent
     for row in rows:
         own = [attempt for call, attempt in sent - lost if call == row["id"]]

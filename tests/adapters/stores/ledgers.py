@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from penstock.adapters.stores.database import Database
-from penstock.adapters.stores.rows import rows_of
 from penstock.adapters.stores.writing import Writer
 from penstock.base.entries import CALL, Entry
 from penstock.drive.segments import Record
@@ -36,7 +35,7 @@ def database(folder: Path) -> Iterator[Database]:
 
 def write(base: Database, *records: Record) -> int:
     """Write them in one batch; how many calls were new."""
-    return Writer(base).write(rows_of(records))
+    return Writer(base).write(records)
 
 
 def rows(base: Database, statement: str) -> list[tuple[Any, ...]]:

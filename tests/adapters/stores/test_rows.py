@@ -5,7 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock.adapters.stores.rows import COLUMNS, OF_OVERHEADS, OF_UPKEEP, call_values, rows_of
+from penstock.adapters.stores.rows import (
+    COLUMNS,
+    OF_OVERHEADS,
+    OF_UPKEEP,
+    call_values,
+    calls_of,
+    overheads_of,
+    upkeep_of,
+)
 from penstock.base.entries import OVERHEAD, UPKEEP, Entry, Kept, Overhead, Upkeep
 from penstock.base.nouns import Usage
 from penstock.drive.segments import Record
@@ -58,13 +66,14 @@ def test_values_are_in_the_order_of_their_columns() -> None:
     """Of overheads and upkeep as well."""
     lost = Overhead("a", 2, 1.5, 0.5, "acme", "web", "tiny", "p", "r1", "eu", "hedge_lost")
     span = Upkeep("g-1", 2.0, 1800.0, (Kept("r1", "p", "eu", "spot", 2.0),))
-    batch = rows_of([Record(OVERHEAD, msgspec.json.encode(lost)), Record(UPKEEP, msgspec.json.encode(span))])
-    (found,) = batch.overheads
+    records = [Record(OVERHEAD, msgspec.json.encode(lost)), Record(UPKEEP, msgspec.json.encode(span))]
+    assert list(calls_of(records)) == []
+    (found,) = overheads_of(records)
     assert dict(zip(OF_OVERHEADS, found, strict=True)) == {
         "call": "a", "attempt": 2, "at": 1_500_000, "took": 500_000, "tenant": "acme", "key": "web", "model": "tiny",
         "pool": "p", "replica": "r1", "region": "eu", "what": "hedge_lost",
     }  # fmt: skip
-    (found,) = batch.upkeep
+    (found,) = upkeep_of(records)
     assert dict(zip(OF_UPKEEP, found, strict=True)) == {
         "id": "g-1", "replica": "r1", "at": 2_000_000, "took": 1_800_000_000, "pool": "p", "region": "eu",
         "purchase": "spot", "cost": 1_000_000_000,
@@ -73,6 +82,7 @@ def test_values_are_in_the_order_of_their_columns() -> None:
 
 def test_kinds_of_a_later_version_are_passed_over() -> None:
     """A journal may hold more than this version knows; what is no record of its kind is a mistake."""
-    assert rows_of([(b"z", b"whatever")]) == ([], [], [])
+    later = [Record(b"z", b"whatever")]
+    assert (list(calls_of(later)), overheads_of(later), upkeep_of(later)) == ([], [], [])
     with pytest.raises(msgspec.DecodeError):
-        rows_of([(b"c", b"whatever")])
+        list(calls_of([Record(b"c", b"whatever")]))

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from penstock.adapters.stores.database import Away, Database
 from penstock.adapters.stores.history import forget
 from penstock.adapters.stores.recalling import forget_quarters, used_before
-from penstock.adapters.stores.rows import MICROS, rows_of
+from penstock.adapters.stores.rows import MICROS
 from penstock.adapters.stores.writing import Writer
 from penstock.base.entries import Used
 from penstock.drive.following import Joined
@@ -174,7 +174,7 @@ class Clerk:
     def _write(self, records: Sequence[Record]) -> None:
         """All of them; halves of them, and halves of those, where some cannot be had. Raises Away."""
         try:
-            self.written += self._writer.write(rows_of(records))
+            self.written += self._writer.write(records)
         except (msgspec.MsgspecError, DBAPIError, ValueError, OverflowError) as error:
             if len(records) == 1:
                 self._reject(records[0], error)

@@ -6,7 +6,7 @@ whoever asks tries again, or tells.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,22 @@ class PoolNumbers(Struct, frozen=True, kw_only=True):
     """Connections that were made anew: after 30 s without use, or 7,500 uses."""
     slow: int
     """Queries that took longer than `slow_query`."""
+
+
+class Copy:
+    """A COPY that goes on: the server works on what it has while more comes."""
+
+    def __init__(self, write: Callable[[tuple[Any, ...]], object]) -> None:
+        self._write = write
+        self.rows = 0
+        """So far."""
+
+    def each(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Put in each as it is asked for, for whoever goes through them anyway."""
+        for row in rows:
+            self._write(row)
+            self.rows += 1
+            yield row
 
 
 class Database:
@@ -121,9 +137,8 @@ class Database:
                 raise
             raise Away(_first_line(error)) from error
 
-    def copy(
-        self, connection: Connection, table: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]
-    ) -> None:  # fmt: skip
+    @contextmanager
+    def copying(self, connection: Connection, table: str, names: Sequence[str]) -> Iterator["Copy"]:
         """Put rows into a table of PostgreSQL by COPY: a third of what INSERT costs. Raises what an INSERT would."""
         dialect = self.engine.dialect
         quote = dialect.identifier_preparer.quote
@@ -132,8 +147,7 @@ class Database:
         raw: Any = connection.connection
         try:
             with raw.cursor() as cursor, cursor.copy(statement) as copy:
-                for row in rows:
-                    copy.write_row(row)
+                yield Copy(copy.write_row)
         except dialect.loaded_dbapi.Error as error:
             if dialect.is_disconnect(error, raw.driver_connection, None):
                 connection.invalidate()

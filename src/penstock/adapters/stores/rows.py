@@ -3,14 +3,15 @@
 Times are whole microseconds since the epoch (UTC), money is in whole billionths.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 
 from penstock.adapters.stores.tables import calls, overheads, upkeep
 from penstock.base.entries import CALL, OVERHEAD, UPKEEP, Entry, Overhead, Upkeep
 from penstock.base.nouns import Usage
+from penstock.drive.segments import Record
 
 MICROS: Final = 1_000_000
 NANOS: Final = 1_000_000_000
@@ -27,32 +28,25 @@ OF_OVERHEADS: Final = tuple(column.name for column in overheads.columns)
 OF_UPKEEP: Final = tuple(column.name for column in upkeep.columns)
 
 
-class Batch(NamedTuple):
-    """What goes into the tables together."""
-
-    calls: list[Values]
-    overheads: list[Values]
-    upkeep: list[Values]
-
-
 _entry = msgspec.json.Decoder(Entry).decode
 _overhead = msgspec.json.Decoder(Overhead).decode
 _upkeep = msgspec.json.Decoder(Upkeep).decode
 
 
-def rows_of(records: Iterable[tuple[bytes, bytes]]) -> Batch:
-    """The rows of records, by kind and payload. Raises msgspec.DecodeError for a payload that is none; kinds that this
-    version does not know are passed over."""
-    batch = Batch([], [], [])
-    add = batch.calls.append
-    for kind, payload in records:
-        if kind == CALL:
-            add(call_values(_entry(payload)))
-        elif kind == OVERHEAD:
-            batch.overheads.append(_overhead_values(_overhead(payload)))
-        elif kind == UPKEEP:
-            batch.upkeep.extend(_upkeep_values(_upkeep(payload)))
-    return batch
+def calls_of(records: Iterable[Record]) -> Iterator[Values]:
+    """The rows of those records that are calls, as they are asked for. This and the next two raise msgspec.DecodeError
+    for a payload that is none; kinds that this version does not know are passed over."""
+    return (call_values(_entry(payload)) for kind, payload in records if kind == CALL)
+
+
+def overheads_of(records: Iterable[Record]) -> list[Values]:
+    """The rows of attempts that nobody is billed for."""
+    return [_overhead_values(_overhead(payload)) for kind, payload in records if kind == OVERHEAD]
+
+
+def upkeep_of(records: Iterable[Record]) -> list[Values]:
+    """The rows of what replicas cost."""
+    return [row for kind, payload in records if kind == UPKEEP for row in _upkeep_values(_upkeep(payload))]
 
 
 def call_values(entry: Entry) -> Values:

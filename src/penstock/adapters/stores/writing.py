@@ -3,6 +3,9 @@
 A batch is one transaction: its rows, and what they add to the sums. It is written as if nothing of it were there, which
 is so but for a process that was killed between the commit and the journal's knowing of it; where the database finds an
 id twice, the rows that are there already are left out of both, and the rest is written.
+
+PostgreSQL works while records become rows and are added up, one after another: a batch takes as long as the slower of
+the two, and its rows are nowhere all at once.
 """
 
 import re
@@ -16,9 +19,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.adapters.stores import sketch
 from penstock.adapters.stores.database import Database
-from penstock.adapters.stores.rows import COLUMNS, OF_OVERHEADS, OF_UPKEEP, Batch, Values
+from penstock.adapters.stores.rows import (
+    COLUMNS,
+    OF_OVERHEADS,
+    OF_UPKEEP,
+    Values,
+    calls_of,
+    overheads_of,
+    upkeep_of,
+)
 from penstock.adapters.stores.sums import Spread, Sums, Times, summed
 from penstock.adapters.stores.tables import SUMMED, WHOSE, calls, days, months, overheads, quarters, spreads, upkeep
+from penstock.drive.segments import Record
 
 TOGETHER: Final = 200
 """Rows of one statement, for SQLite. (A statement has room for 32,766 values.)"""
@@ -91,17 +103,28 @@ class Writer:
         statement = add.on_conflict_do_update(index_elements=[table.c[name] for name in keys], set_=onto)
         return _Bulk(statement, [*keys, *names], self._dialect)
 
-    def write(self, batch: Batch) -> int:
+    def write(self, records: Sequence[Record]) -> int:
         """All of a batch, each row once; how many calls were new. Raises Away, and then nothing was written; or
-        sqlalchemy's DataError or IntegrityError, where a row cannot be had at all."""
-        sums = summed(batch.calls)  # before anything is locked
+        sqlalchemy's DataError or IntegrityError, or msgspec's DecodeError, where a row cannot be had at all."""
         try:
+            if self._calls is None:
+                with self._transaction() as connection:
+                    return self._put(connection, records, *self._copied(connection, calls_of(records)))
+            rows = list(calls_of(records))
+            sums = summed(rows)  # before anything is locked
             with self._transaction() as connection:
-                return self._put(connection, batch, batch.calls, sums)
+                self._calls.run(connection, rows)
+                return self._put(connection, records, len(rows), sums)
         except exc.IntegrityError:  # some are there, or twice in it; a savepoint for each batch would cost it a tenth
-            with self._transaction() as connection:
-                rows = _unseen(connection, batch.calls)
-                return self._put(connection, batch, rows, summed(rows))
+            return self._write_unseen(records)
+
+    def _write_unseen(self, records: Sequence[Record]) -> int:
+        with self._transaction() as connection:
+            rows = _unseen(connection, calls_of(records))
+            if self._calls is None:
+                return self._put(connection, records, *self._copied(connection, rows))
+            self._calls.run(connection, rows)
+            return self._put(connection, records, len(rows), summed(rows))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -110,18 +133,18 @@ class Writer:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4712)")
             yield connection
 
-    def _put(self, connection: Connection, batch: Batch, rows: Sequence[Values], sums: Sums) -> int:
-        self._insert(connection, rows)
-        self._add(connection, sums)
-        self._overheads.run(connection, batch.overheads)
-        self._upkeep.run(connection, batch.upkeep)
-        return len(rows)
+    def _copied(self, connection: Connection, rows: Iterable[Values]) -> tuple[int, Sums]:
+        """Put them into `calls` by COPY, as they come; how many they were, and what they add."""
+        with self._database.copying(connection, calls.name, COLUMNS) as copy:
+            sums = summed(copy.each(rows))
+        return copy.rows, sums
 
-    def _insert(self, connection: Connection, rows: Sequence[Values]) -> None:
-        if self._calls is not None:
-            self._calls.run(connection, rows)
-        elif rows:
-            self._database.copy(connection, calls.name, COLUMNS, rows)
+    def _put(self, connection: Connection, records: Sequence[Record], count: int, sums: Sums) -> int:
+        """What goes with so many calls."""
+        self._add(connection, sums)
+        self._overheads.run(connection, overheads_of(records))
+        self._upkeep.run(connection, upkeep_of(records))
+        return count
 
     def _add(self, connection: Connection, sums: Sums) -> None:
         self._days.run(connection, sums.days)
@@ -130,7 +153,7 @@ class Writer:
         self._spreads.run(connection, _spread(connection, sums.spreads, self._mark))
 
 
-def _unseen(connection: Connection, rows: Sequence[Values]) -> list[Values]:
+def _unseen(connection: Connection, rows: Iterable[Values]) -> list[Values]:
     """Those of which no row is there. (A batch itself has each id once, but for a damaged journal.)"""
     unseen = {row[_ID]: row for row in rows}
     for ids in _parts(list(unseen)):
