@@ -137,8 +137,8 @@ def test_a_long_cooldown_lasts_as_long_as_it_says(hours: int) -> None:
     """However long ago the pool grew, it does not shrink before its cooldown is over."""
     pace = DownPace(stabilisation_s=0.0, percent=100, replicas=1000, select="max", cooldown_s=hours * 3600.0)
     made = guard(down=pace, interval_s=600.0)
-    found = through(made, [8] + [2] * (6 * hours + 1), 2, every_s=600.0)
-    assert found == [8] * 6 * hours + [2, 2]
+    wants: list[int | None] = [8, *[2] * (6 * hours + 1)]
+    assert through(made, wants, 2, every_s=600.0) == [8] * 6 * hours + [2, 2]
 
 
 # ===== as the HorizontalPodAutoscaler's page has it =====
