@@ -85,7 +85,7 @@ dist-check: dist ## install the wheel in a fresh environment and ask it for its 
 	@build/dist-check/bin/penstock --version
 
 # Needs uv, which nothing else here does: any release of it will do.
-IMAGE_EXTRAS := --extra dns --extra fast --extra kubernetes --extra postgres --extra redis
+IMAGE_EXTRAS := --extra dns --extra kubernetes --extra postgres --extra redis
 LOCK = $(PY) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 lock: ## resolve the dependencies again into requirements*.txt (LOCK_ARGS=--upgrade for newer ones)

@@ -100,6 +100,17 @@ def test_what_another_worker_has_not_heard_is_out_of_use_is_not_taken() -> None:
     assert kinds(machine.on(LookedUp("c2", Found(100, 2.0, 60.0, (), 5)), 2.0))[0] == "Keep"
 
 
+def test_what_another_worker_makes_is_not_followed_where_it_may_be_out_of_use() -> None:
+    """It began before something was put out of use of which that worker has not heard yet: the call is sent."""
+    machine = worker()
+    machine.on(Invalidated(tag="x", mark=5), 0.0)
+    machine.on(asked("c1"), 1.0)
+    assert machine.on(LookedUp("c1", None, "far", 4), 1.0) == [lead("c1")]
+    machine.on(ended("c1", size=0), 2.0)
+    machine.on(asked("c2"), 2.0)
+    assert machine.on(LookedUp("c2", None, "far", 5), 2.0) == [Answer("c2", key(), "coalesced", "far")]
+
+
 # ===== for others =====
 
 
@@ -109,7 +120,7 @@ def test_another_worker_follows_a_call(looking: bool) -> None:
     machine = worker() if looking else leading()
     if looking:
         machine.on(asked("c1"), 0.0)
-    assert machine.on(Wanted("2/1", key(), 2), 0.1) == [Hand("2/1", "coalesced", key(), "c1")]
+    assert machine.on(Wanted("2/1", key(), 2), 0.1) == [Hand("2/1", "coalesced", key(), "c1", mark=0)]
     if looking:
         machine.on(LookedUp("c1"), 0.2)
     assert kinds(machine.on(ended("c1"), 1.0)) == ["Keep", "Record", "Release"]

@@ -4,8 +4,9 @@ import pytest
 
 from penstock.core.events import Ended, Failed, Probed, Woke
 from penstock.core.gate import Gate
+from penstock.core.route.presets import RoundRobin
 from penstock.core.spec import BreakerSpec, ProbeSpec, RetrySpec
-from tests.core.playbook import arrived, fleet, gate, house, pool, send, sends, states, tell
+from tests.core.playbook import arrived, fleet, gate, house, nothing_held, pool, send, sends, states, tell
 
 ONCE = RetrySpec(attempts=1)
 
@@ -109,6 +110,52 @@ def test_calls_that_were_under_way_do_not_lengthen_or_end_the_open_time() -> Non
     tell(machine, Failed("c5", 1, "idle_timeout"), Ended("c6", 1, 200), now=20.0)
     assert machine.replicas(20.0)[0].breaker == "open"
     assert machine.next_wake() == 40.0
+
+
+def poison(machine: Gate, call_id: str, now: float, *, attempts: int = 3) -> None:
+    """A call that every replica that gets it answers with an error."""
+    machine.on(arrived(call_id), now)
+    for attempt in range(1, attempts + 1):
+        machine.on(Failed(call_id, attempt, "upstream_5xx"), now)
+        machine.on(Woke(), now + 5.0)
+
+
+def test_a_call_that_two_healthy_replicas_cannot_serve_is_no_fault_of_theirs() -> None:
+    """However often a client sends what engines answer with a 500, no replica is taken from the others."""
+    machine = house("a", "b", "c", seats=4)
+    for n in range(40):
+        poison(machine, f"p{n}", 10.0 * n)
+    views = machine.replicas(400.0)
+    assert [view.breaker for view in views] == ["closed"] * 3
+    assert not any(view.suspect for view in views)
+    assert nothing_held(machine)
+
+
+def test_a_replica_that_fails_what_others_serve_is_still_found_beside_such_calls() -> None:
+    """Clearing takes back what one call has said, never what others have."""
+    machine = house("a", "b", "c", seats=4, strategy=RoundRobin())
+    for n in range(12):
+        poison(machine, f"p{n}", 10.0 * n)
+        for k in range(3):
+            at = 10.0 * n + 6.0
+            for name, to in sends(machine.on(arrived(f"c{n}-{k}"), at)):
+                if to == "a":
+                    ((_, other),) = sends(machine.on(Failed(name, 1, "upstream_5xx"), at))
+                    assert other != "a"
+                    machine.on(Ended(name, 2, 200), at)
+                else:
+                    machine.on(Ended(name, 1, 200), at)
+    assert [view.breaker for view in machine.replicas(200.0)].count("open") == 1
+
+
+def test_one_call_says_as_much_of_a_replica_as_it_can_once() -> None:
+    """A single replica that answers a call's three attempts with errors has failed once, not three times."""
+    machine = house("a", seats=4)
+    for n in range(4):
+        poison(machine, f"p{n}", 100.0 * n)
+    assert machine.replicas(400.0)[0].breaker == "closed"
+    poison(machine, "p4", 400.0)
+    assert machine.replicas(400.0)[0].breaker == "open"
 
 
 def test_an_open_breaker_fails_fast_to_another_replica() -> None:

@@ -152,8 +152,8 @@ def test_time_at_replicas_is_no_time_in_the_queue(first: int, last: int) -> None
     """After both have failed the call may wait for as long as it could before it was sent."""
     line = QueueSpec(timeout_s=10.0, unavailable_wait_s=99.0)
     machine = hedged(queue=line, breaker=BreakerSpec(failures=1, open_s=900.0))
-    machine.on(Failed("c1", first, "upstream_5xx"), 50.0)
-    machine.on(Failed("c1", last, "upstream_5xx"), 100.0)
+    machine.on(Failed("c1", first, "closed_early"), 50.0)
+    machine.on(Failed("c1", last, "closed_early"), 100.0)
     assert machine.counts()["waiting"] == 1
     assert machine.next_wake() == 110.0
 

@@ -90,10 +90,10 @@ def test_a_gateway_whose_database_is_away_serves_and_is_told_later(
     gateway = start(tree(folder, engines[:2], **limits))
     run(lambda: ready(gateway, 2), 30.0)
     assert run(lambda: ask(gateway.port, chat(MOST), key=KEY)).status == 200
-    gateway.await_logged("what was used before")
+    gateway.await_logged("do not know yet what was used before")
     assert account(gateway)["budget per day"] < spent
     (folder / "ledger.db").rmdir()
     (tmp_path / "away.db").rename(folder / "ledger.db")
-    gateway.await_logged("answers again", 20.0)
+    gateway.await_logged("know now what was used before", 20.0)
     assert account(gateway)["budget per day"] == pytest.approx(spent * (first + 1) / first)
     assert json.dumps(KEY) not in gateway.log()

@@ -63,9 +63,9 @@ ALLOWED: dict[tuple[str, str], str] = {
 }
 """(file, call) -> why it is right there."""
 
-LIBRARIES = frozenset({"isal", "msgspec", "numpy", "scipy"})
+LIBRARIES = frozenset({"msgspec", "numpy", "scipy", "xxhash"})
 """Third-party packages that are pure themselves. (numpy and scipy: only plan, engine fit, reports and the
-semantic cache's vectors, imported by who has them; isal: a checksum.)"""
+semantic cache's vectors, imported by who has them; xxhash: hashes of bytes.)"""
 
 _ORDER = "a set's order differs from run to run: iterate sorted(...), or keep a dict (it remembers the order)"
 _CONSUMERS = frozenset({"list", "tuple", "iter", "enumerate", "map", "filter", "zip", "reversed", "sum", "dict"})

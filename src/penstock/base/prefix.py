@@ -1,18 +1,19 @@
 """Hashes of a prompt's leading blocks: how texts that begin alike are known without keeping any text.
 
 Bytes are hashed, not tokens: no tokenizer is needed, and equal bytes are equal tokens. The hash of a block is the
-CRC-32 of the text from its beginning to the end of that block, so that one pass over the bytes gives them all. It
-depends on nothing but the bytes: every process on every machine finds the same. Two texts that collide (one pair in
-2^32) are taken for one, and that may send a call to a replica that is not the best for it; nothing else rests on it.
+XXH3 of its bytes seeded with that of the block before it, so that it stands for all of the text up to its end, and one
+pass over the bytes gives them all; 32 bits of it are kept. It depends on nothing but the bytes: every process on every
+machine finds the same. Two texts that collide (one pair in 2^32) are taken for one, and that may send a call to a
+replica that is not the best for it; nothing else rests on it.
+
+Refused: a CRC-32 by the processor's wide registers (ISA-L). It is as fast, and leaves these registers in a state in
+which everything that is worked out with floats after it takes five times as long; bench/README.md has the numbers.
 """
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-try:  # the same function with the processor's own instructions, where it is installed (the extra `fast`)
-    from isal.isal_zlib import crc32
-except ImportError:
-    from zlib import crc32
+from xxhash import xxh3_64_intdigest
 
 SHORTEST_BYTES = 1024
 """The first block: some 256 tokens. A shorter common beginning is not worth a detour, nor a shorter prompt a look."""
@@ -34,6 +35,7 @@ STEPS: tuple[int, ...] = tuple(_steps())
 ENDS: tuple[int, ...] = (0, *accumulate(STEPS))
 """ENDS[n]: how many bytes the first n blocks cover."""
 _SPANS = tuple(pairwise(ENDS))
+_KEPT = 0xFFFFFFFF
 
 
 def chain(parts: Sequence[memoryview | bytes]) -> tuple[tuple[int, ...], int]:
@@ -45,6 +47,6 @@ def chain(parts: Sequence[memoryview | bytes]) -> tuple[tuple[int, ...], int]:
     for start, end in _SPANS:
         if end > length:
             break
-        state = crc32(text[start:end], state)
-        found.append(state)
+        state = xxh3_64_intdigest(text[start:end], state)
+        found.append(state & _KEPT)
     return tuple(found), length

@@ -43,7 +43,7 @@ class Abroad:
         elif sharing.hurries or sharing.leader.call.priority <= event.priority:
             sharing.abroad[by] = None
             self._follows[by] = sharing
-            out.append(Hand(by, "coalesced", key, sharing.leader.call.id))
+            out.append(Hand(by, "coalesced", key, sharing.leader.call.id, mark=self.mark))
         else:
             out.append(Hand(by, "none"))  # it is more urgent than those, and would wait behind them
 

@@ -33,7 +33,9 @@ class Chances:
     def learn(self, flight: Flight, seat: Seat, event: Failed, now: float) -> None:
         """What a failed attempt says of its replica, to all calls and to this one."""
         row = REFUSALS[event.label]
-        if row.blames_replica:
+        if event.label == "upstream_5xx":
+            self._answered_with_an_error(flight, seat, now)
+        elif row.blames_replica:
             self._fleet.failed(seat, now)
         if row.says_retry_after and row.retryable:
             wanted = 1.0 if event.retry_after_s is None else event.retry_after_s
@@ -44,6 +46,21 @@ class Chances:
         flight.last = event.label
         if self._books.trails is not None:
             self._books.trails.lost(flight, seat.id, event, now)
+
+    def _answered_with_an_error(self, flight: Flight, seat: Seat, now: float) -> None:
+        """Whose fault is it? Engines answer some mistakes of clients with a 500, and their own bugs as well: such a
+        call, sent again and again, must not take every replica out of traffic. Where a second replica that answers
+        others well cannot serve it either, it is the call's, and the first one is cleared. What it meets twice at one
+        replica says no more of it than once."""
+        blamed = flight.blamed
+        if blamed is seat or blamed == "itself":
+            return
+        if blamed is None or seat.health.failures:
+            flight.blamed = seat
+            self._fleet.failed(seat, now)
+        else:
+            flight.blamed = "itself"
+            self._fleet.cleared(blamed, now)
 
     def failed(self, flight: Flight, seat: Seat, event: Failed, out: list[Effect], now: float) -> None:
         """Its attempt has failed, and holds its seat no more: another one, or the end."""

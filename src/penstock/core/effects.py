@@ -114,7 +114,7 @@ class Hand(Struct, frozen=True, tag=True, gc=False):
     """Hit: how long it may still be given."""
     tags: tuple[str, ...] = ()
     mark: int = 0
-    """Hit: of so many Invalidated this worker has heard."""
+    """Hit, coalesced: of so many Invalidated this worker has heard."""
     label: Label | UnsetType = UNSET
     """Failed: why."""
     status: int = 0

@@ -86,6 +86,8 @@ class LookedUp(Struct, frozen=True, tag=True, gc=False):
     """None: there is nothing, or nobody answered in time."""
     leader: str | UnsetType = UNSET
     """The call of another worker that runs, and whose answer this one can have; unset: there is none."""
+    mark: int | UnsetType = UNSET
+    """That worker had heard of so many Invalidated."""
 
 
 class Wanted(Struct, frozen=True, tag=True, gc=False):

@@ -176,6 +176,10 @@ class Fleet:
             self._timers.set(("breaker", seat.id), health.open_until)
         self._changed(seat, changed, now)
 
+    def cleared(self, seat: Seat, now: float) -> None:
+        """A call that it was blamed for failed by its own fault."""
+        self._changed(seat, seat.health.cleared(), now)
+
     def set_aside(self, seat: Seat, pause_s: float, now: float) -> None:
         """It asked for a pause."""
         if self.seats.get(seat.id) is seat:

@@ -83,9 +83,9 @@ class Flight:
     """What the Gate remembers of a call until it is over."""
 
     __slots__ = (
-        "arrived", "attempt", "bar", "began", "cache", "cached", "call", "cost", "deadline", "expected", "flow",
-        "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook", "pin",
-        "queue_s", "queued_at", "ride", "rival", "seat", "sent_at", "sharing", "spared", "state", "target",
+        "arrived", "attempt", "bar", "began", "blamed", "cache", "cached", "call", "cost", "deadline", "expected",
+        "flow", "free_used", "hedge", "hedged", "hold", "lane", "last", "loose", "number", "overtaken", "overtook",
+        "pin", "queue_s", "queued_at", "ride", "rival", "seat", "sent_at", "sharing", "spared", "state", "target",
         "target_attempts", "targets", "trail", "tried",
     )  # fmt: skip
 
@@ -115,10 +115,10 @@ class Flight:
         self.rival: Running | None = None  # an earlier one that still runs beside it
         self.hedge: Hedge | Literal["due"] = ""
         """Due: an alarm for it is set."""
-        self.hedged = 0
-        """Which attempt is its hedge: a call gets one at most."""
+        self.hedged = 0  # which attempt is its hedge: a call gets one at most
         self.tried: frozenset[str] | None = None
         """Replicas that failed it: they come last."""
+        self.blamed: Seat | Literal["itself"] | None = None  # for its last error; `Chances` says when it is its own
         self.free_used = False
         self.last: Label | None = None
         """How the last attempt failed."""

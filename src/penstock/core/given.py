@@ -138,7 +138,7 @@ class Given:
         sharing.looking = False
         if event.leader is not UNSET:
             sharing.asked = ""
-            if sharing.keep and cache is not None:
+            if sharing.keep and cache is not None and self._knows_enough(event.mark):
                 sharing.brought = True
                 self._joins(flight, sharing, event.leader, out, now)
                 self._abroad.dissolve(sharing, out, "brought")  # who follows it elsewhere finds that leader as well
@@ -158,8 +158,12 @@ class Given:
         return (
             found.left_s > 0
             and cache.index.takes(found.size)
-            and (found.mark is UNSET or found.mark >= self._abroad.mark)
+            and self._knows_enough(found.mark)
         )  # fmt: skip
+
+    def _knows_enough(self, mark: int | UnsetType) -> bool:
+        """Whether another worker has heard of all that is out of use; what it has may be among that otherwise."""
+        return mark is UNSET or mark >= self._abroad.mark
 
     def compared(self, event: Compared, out: list[Effect], now: float) -> Flight | None:
         """Kept questions in other words were looked at."""

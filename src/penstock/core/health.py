@@ -147,6 +147,13 @@ class Health:
             self.breaker = "open"
         return self.refresh()
 
+    def cleared(self) -> bool:
+        """One of its failures in a row was the call's. What an opened breaker stands for is not doubted."""
+        if not self.failures or self.breaker != "closed":
+            return False
+        self.failures -= 1
+        return self.refresh()
+
     def half_open(self) -> bool:
         """The open time is over: let calls try."""
         if self.breaker == "open":

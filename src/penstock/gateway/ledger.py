@@ -124,6 +124,8 @@ class Ledger:
         self._timer: asyncio.TimerHandle | None = None
         self._now = now
         self._recalled = asyncio.Event()
+        self._late = False
+        """Calls are served before it is known what was used."""
         self._life, self._spans = secrets.token_hex(8), 0
         self._kept: tuple[Kept, ...] = ()
         self._since = 0.0
@@ -146,7 +148,7 @@ class Ledger:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 for at in range(0, len(used), PART):
                     self._loop.call_soon_threadsafe(tell, Recalled(tuple(used[at : at + PART])))
-                self._loop.call_soon_threadsafe(self._recalled.set)
+                self._loop.call_soon_threadsafe(self._recall_ends)
 
         self.clerk.recall = recall
         self.start(settings.replicas)
@@ -158,7 +160,13 @@ class Ledger:
             except TimeoutError:
                 if self.clerk.away:
                     break
+        self._late = True
         log.warning("limits do not know yet what was used before: the ledger's database has not answered")
+
+    def _recall_ends(self) -> None:
+        self._recalled.set()
+        if self._late:
+            log.warning("limits know now what was used before: the ledger's database has answered")
 
     def _tick(self) -> None:
         if self._now() - self._since >= UPKEEP_S:

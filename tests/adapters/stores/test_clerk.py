@@ -145,6 +145,19 @@ def test_what_was_used_before_is_told_once(segments: Segments, base: Database, t
     own.close()
 
 
+def test_a_database_that_was_asked_only_what_was_used_is_not_away_once_it_answers(
+    segments: Segments, base: Database, tmp_path: Path
+) -> None:
+    """With nothing to write it says so as soon as it was asked with success, not with the next call's row."""
+    clerk = Clerk(segments, base)
+    clerk.recall = lambda used: None
+    assert not clerk.turn()
+    assert clerk.away
+    (tmp_path / "db").mkdir()
+    assert clerk.turn()
+    assert clerk.away == ""
+
+
 def test_what_comes_meanwhile_waits_for_the_next_look(
     segments: Segments, base: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,6 +288,24 @@ def test_what_is_put_out_of_use_is_not_taken_from_who_has_not_heard(tmp_path: Pa
     run(main)
 
 
+def test_what_is_made_elsewhere_is_not_followed_where_that_worker_has_not_heard(tmp_path: Path) -> None:
+    """Its answer began before something was put out of use: the worker that knows asks its engine."""
+
+    async def main() -> None:
+        gates = three()
+        async with neighbours(tmp_path, slowly(*gates)) as (one, other):
+            asked = await arrive(one.house, 1)
+            other.house.gateway.pump.tell(Invalidated(mark=1))
+            asked += await arrive(other.house, 1)
+            await until(lambda: other.asked == 1, "a request of its own")
+            for gate in gates:
+                gate.set()
+            assert {each.body for each in await asyncio.gather(*asked)} == {ALL_EVENTS}
+            assert (one.asked, other.asked) == (1, 1)
+
+    run(main)
+
+
 @pytest.mark.slow
 def test_a_slow_client_elsewhere_does_not_stop_the_others(tmp_path: Path) -> None:
     """An answer of many times what is held: clients that read get all of it, at both workers; one that does not read is

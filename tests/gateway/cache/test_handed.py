@@ -55,7 +55,7 @@ def outlet(share: Share | None) -> tuple[Outlet, Line, list[Event]]:
     """Another worker that joins."""
     line, facts = Line(), list[Event]()
     made = Outlet("2/1", cast("Any", line), facts.append)
-    made.take(share, "c0")
+    made.take(share, "c0", 7)
     return made, line, facts
 
 
@@ -87,7 +87,7 @@ def test_another_worker_gets_head_pieces_and_end() -> None:
         share.finished(200, Usage(1, 2), 3)
         made.pull()
         assert line.words == [
-            Joined("c0"), HEAD, Piece(b"onetwo", 0), Piece(b"three", 0), Done(200, Usage(1, 2), 3, b"four"),
+            Joined("c0", 7), HEAD, Piece(b"onetwo", 0), Piece(b"three", 0), Done(200, Usage(1, 2), 3, b"four"),
         ]  # fmt: skip
         assert line.done == ["close"]
         made.closed()
@@ -108,12 +108,37 @@ def test_it_waits_for_a_worker_that_reads_slowly() -> None:
         assert share.paused == 1
         share.write(b"one")
         made.pull()
-        made.beat(0.0)
-        assert line.words == [Joined("c0")]
+        made.beat(0.0, 60.0)
+        assert line.words == [Joined("c0", 7)]
         made.slow(False)
         assert line.words[1:] == [HEAD, Piece(b"one", 0)]
-        made.beat(0.0)
+        made.beat(0.0, 60.0)
         assert line.words[-1] == Beat()
+
+    run(main)
+
+
+def test_a_worker_that_reads_nothing_at_all_is_cut_in_the_end() -> None:
+    """So one that is stopped does not hold a replica's seat; one that has read something in between has all its time
+    again."""
+
+    async def main() -> None:
+        _, share = owned()
+        begin(share)
+        made, line, facts = outlet(share)
+        made.slow(True)
+        for at in (0.0, 60.0):
+            made.beat(at, 60.0)
+        made.slow(False)
+        made.slow(True)
+        for at in (61.0, 121.0):
+            made.beat(at, 60.0)
+        assert line.done == []
+        made.beat(121.5, 60.0)
+        assert line.done == ["abort"]
+        made.closed()
+        assert facts == [Unwanted("2/1")]
+        assert share.paused == 0
 
     run(main)
 

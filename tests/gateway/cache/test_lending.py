@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock.config.schema import GatewayTimeouts
 from penstock.core.cache.register import NOBODY, Leader
 from penstock.core.effects import Hand
 from penstock.core.events import Event, Unwanted, Wanted
@@ -24,6 +25,7 @@ class Ground:
 
     def __init__(self) -> None:
         self.shelf = Shelf()
+        self.timeouts = GatewayTimeouts()
         self.facts: list[Event] = []
         self.tell = self.facts.append
 

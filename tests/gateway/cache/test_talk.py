@@ -22,7 +22,7 @@ ASKING: list[Asking] = [
 ]
 ANSWERING: list[Answering] = [
     talk.Told(7, 2, "c0"),
-    talk.Joined("c0"),
+    talk.Joined("c0", 2),
     talk.Have(KEPT, 1.0, 59.0, ("t",), 4),
     talk.Nothing(),
     talk.Head(200, b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", b"text/event-stream", False, True, b"", b"r0", 1, 20),

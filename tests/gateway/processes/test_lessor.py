@@ -83,6 +83,28 @@ def test_a_worker_that_is_killed_has_a_last_word() -> None:
     run(main)
 
 
+def test_a_gateway_that_ends_says_its_workers_last_words() -> None:
+    """One that had to be killed at the end leaves nothing to run out: closing waits for its last word."""
+
+    async def main() -> None:
+        book = LeaseBook()
+        lessor = Lessor(LeaseMemory(book, time.time))
+        await lessor.start()
+        store = lessor_of(lessor.url)
+        peer = lessor.begin(1)
+        sheet = LeaseSheet(sheet_of(lessor.url, peer))
+        sheet.add(sheet.open(ASK.account, "requests per minute"), 2)
+        await store.exchange(Question(peer, 1, 3.0, (ASK,)))
+        await store.close()
+        lessor.ended(1, True)
+        await lessor.close()
+        ((_, known),) = book.accounts()
+        used = sum(amount for _, amount in known.meters["requests per minute"].used)
+        assert (used, known.peers[peer].granted["requests per minute"]) == (2, 0)
+
+    run(main)
+
+
 def test_what_gateways_share_is_asked_as_they_say() -> None:
     """Limits that are shared with other gateways keep their settings; only the way to the store is another, and what
     the gateway serves without it is divided among its workers."""

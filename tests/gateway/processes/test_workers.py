@@ -40,6 +40,7 @@ class _Home:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self.buried: list[tuple[int, bool]] = []
 
     def begin(self, worker: int) -> Begin:
         return Begin(worker, 2, 1, Settings(server=ServerSpec(listen=("127.0.0.1", self._port), admin=None)))
@@ -48,7 +49,7 @@ class _Home:
         return []
 
     def ended(self, worker: int, killed: bool) -> None:
-        raise AssertionError("it has not begun")
+        self.buried.append((worker, killed))
 
     def lost(self, snapshot: Snapshot) -> None:
         raise AssertionError("nobody has shown anything")
@@ -63,11 +64,13 @@ def test_a_worker_that_cannot_listen_is_told_of() -> None:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            workers = Workers(2, _Home(port), time.monotonic)
+            home = _Home(port)
+            workers = Workers(2, home, time.monotonic)
             with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
                 await workers.start()
             await workers.stop(1.0)
             assert all(one.process is not None and one.process.poll() is not None for one in workers.living.values())
             assert workers.restarts == 0
+            assert sorted(home.buried) == [(1, True), (2, True)], "whoever keeps what is theirs hears of each"
 
     run(main, 60.0)

@@ -122,18 +122,19 @@ class Clerk:
             if not self._batch:
                 self._batch = self._reader.read(self._most, self.recall is not None)
             if not self._batch:
-                return self._recalls()
-            self._full = len(self._batch) >= self._most
-            self._write(self._batch)
-            self._batch = []
-            self._reader.done()
+                moved = self._recalls()
+            else:
+                moved, self._full = True, len(self._batch) >= self._most
+                self._write(self._batch)
+                self._batch = []
+                self._reader.done()
         except (Away, OSError) as error:
             self._trouble(str(error))
             return False
         if self.away:
             log.warning("the ledger's database answers again")
             self.away, self._pause_s = "", AWAY_S[0]
-        return True
+        return moved
 
     def _recalls(self) -> bool:
         """Tell what was used before this process began; False: it was told. Raises Away."""

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
+from penstock.config.schema import GatewayTimeouts
 from penstock.core.cache.register import NOBODY, Leader, keepers_of
 from penstock.core.effects import LookUp, Release
 from penstock.core.events import Event, Found, LookedUp
 from penstock.gateway.cache.handed import Feed
 from penstock.gateway.cache.lending import MOST_LINES, Lending
 from penstock.gateway.cache.shelf import Shelf
-from penstock.gateway.cache.talk import Answering, Have, Hello, Joined, Line, Over, Question, Told, Want
+from penstock.gateway.cache.talk import SILENCE_S, Answering, Have, Hello, Joined, Line, Over, Question, Told, Want
 
 log = logging.getLogger("penstock.cache")
 
@@ -24,8 +25,7 @@ LOOK_S: Final = 1.0
 ALONE_S: Final = 5.0
 """A worker that did not answer in time is left alone for so long."""
 BEAT_S: Final = 0.5
-SILENCE_S: Final = 3.0
-"""A worker that brings an answer says so often that it is; and is given up after so long."""
+"""A worker that brings an answer says so often that it is."""
 DIAL_S: Final = 0.02
 """Between two tries to reach a worker that does not listen (yet); longer and longer, to at most `DIAL_MOST_S`."""
 DIAL_MOST_S: Final = 0.5
@@ -37,6 +37,7 @@ class Floor(Protocol):
     """The data plane, as seen from here."""
 
     shelf: Shelf
+    timeouts: GatewayTimeouts
     tell: Callable[[Event], None]
 
 
@@ -278,7 +279,7 @@ class Beside:
         match word:
             case Joined():
                 self._end(look)
-                self._follow(look, feed, word.call)
+                self._follow(look, feed, word)
             case Have():
                 self._end(look)
                 self._take(look, word)
@@ -296,11 +297,11 @@ class Beside:
         else:
             feed.closed()
 
-    def _follow(self, look: Look, feed: Feed, leader: str) -> None:
+    def _follow(self, look: Look, feed: Feed, word: Joined) -> None:
         """What it wants is being made: the Gate says whether it still does."""
         self._asked.pop(look.call, None)
         self._joined[look.call] = feed
-        self._floor.tell(LookedUp(look.call, None, leader))
+        self._floor.tell(LookedUp(look.call, None, word.call, word.mark))
         if self._joined.pop(look.call, None) is not None:
             feed.stop()
         else:

@@ -5,6 +5,7 @@ attempt is elsewhere: it brings the answer, and all clients here take it from on
 copy goes to each worker, and what is held for slow clients is bounded at both ends.
 """
 
+import logging
 from collections.abc import Callable
 from math import inf
 
@@ -13,6 +14,8 @@ from penstock.base.errors import Label
 from penstock.core.events import Event, Failed, Unwanted
 from penstock.gateway.cache.share import Share
 from penstock.gateway.cache.talk import Answering, Asking, Beat, Done, Head, Joined, Line, Lost, Nothing, Piece
+
+log = logging.getLogger("penstock.cache")
 
 
 class Outlet:
@@ -30,16 +33,18 @@ class Outlet:
         self._share: Share | None = None
         self._headed = False
         self._paused = False
+        self._paused_at: float | None = None
+        """Where it was, when it was looked at."""
 
-    def take(self, share: Share | None, call: str) -> None:
-        """It gets what is in this share, which is the call's."""
+    def take(self, share: Share | None, call: str, mark: int) -> None:
+        """It gets what is in this share, which is the call's; `mark`: see Hand."""
         if share is None or not share.join(self):
             self._line.tell(Nothing())
             self._line.close()
             self._tell(Unwanted(self.by))
             return
         self._share = share
-        self._line.tell(Joined(call))
+        self._line.tell(Joined(call, mark))
         if share.response is not None:
             share.spread()
 
@@ -64,7 +69,7 @@ class Outlet:
 
     def slow(self, paused: bool) -> None:
         """The other worker reads slowly, or has caught up."""
-        self._paused = paused
+        self._paused, self._paused_at = paused, None
         share = self._share
         if share is None:
             return
@@ -90,13 +95,21 @@ class Outlet:
             self._leave()
             self._tell(Unwanted(self.by))
 
-    def beat(self, now: float) -> None:
-        """Say that the call goes on; and look at its time-outs where no client of its own does."""
+    def beat(self, now: float, patience_s: float) -> None:
+        """Say that the call goes on; and look at its time-outs where no client of its own does. A worker that has read
+        nothing for so long is stuck: slow clients of its own it would have cut by now."""
         share = self._share
-        if share is not None:
-            if not self._paused:
-                self._line.tell(Beat())
-            share.owner.watched(now)
+        if share is None:
+            return
+        if not self._paused:
+            self._line.tell(Beat())
+        elif self._paused_at is None:
+            self._paused_at = now
+        elif now - self._paused_at > patience_s:
+            log.warning("a worker that follows an answer has read nothing for %.0f s: it is cut", patience_s)
+            self.cut()
+            return
+        share.owner.watched(now)
 
     def _leave(self) -> None:
         share, self._share = self._share, None

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from penstock.adapters.stores.lease_socket import bound
+from penstock.config.schema import GatewayTimeouts
 from penstock.core.cache.register import Leader, Register
 from penstock.core.effects import Hand
 from penstock.core.events import Event, Wanted
 from penstock.gateway.cache.handed import Outlet
 from penstock.gateway.cache.share import Share
 from penstock.gateway.cache.shelf import Shelf
-from penstock.gateway.cache.talk import Asking, Have, Hello, Line, Lost, Nothing, Over, Question, Told, Want
+from penstock.gateway.cache.talk import SILENCE_S, Asking, Have, Hello, Line, Lost, Nothing, Over, Question, Told, Want
 
 MOST_LINES: Final = 1024
 """Answers at a time to other workers; and from them."""
@@ -21,6 +22,7 @@ class Floor(Protocol):
     """The data plane, as seen from here."""
 
     shelf: Shelf
+    timeouts: GatewayTimeouts
     tell: Callable[[Event], None]
 
 
@@ -106,7 +108,7 @@ class Lending:
         if outlet is None:
             return
         if order.how == "coalesced":
-            outlet.take(share(), order.of)
+            outlet.take(share(), order.of, order.mark)
         elif order.how == "failed" and order.label:
             outlet.end(Lost(order.label, order.status))
         else:
@@ -116,6 +118,7 @@ class Lending:
 
     def beat(self, now: float) -> bool:
         """Say to those who wait that their answers are still being made; whether there are any."""
+        patience_s = self._floor.timeouts.send_s + SILENCE_S
         for outlet in list(self._outlets.values()):
-            outlet.beat(now)
+            outlet.beat(now, patience_s)
         return bool(self._outlets)

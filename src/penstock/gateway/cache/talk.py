@@ -67,6 +67,7 @@ class Joined(Struct, frozen=True, tag=True, gc=False):
     """What this call gets will come on this line."""
 
     call: str
+    mark: int
 
 
 class Have(Struct, frozen=True, tag=True, gc=False):
@@ -131,6 +132,8 @@ Answering = Told | Joined | Have | Nothing | Head | Piece | Done | Lost | Beat
 
 # ===== lines =====
 
+SILENCE_S: Final = 3.0
+"""A worker that brings an answer and is silent for so long is given up."""
 HIGH_BYTES: Final = 256 << 10
 """So much may wait for the other side before it counts as slow."""
 

@@ -35,6 +35,8 @@ AGAIN_S = 0.5
 """How often a last word is tried that the store does not hear."""
 TRIES = 1200
 """Ten minutes."""
+CLOSE_S = 2.0
+"""So long a gateway that ends waits for a store to hear them; else what they would free comes free with time."""
 _PREFIX = "penstock-"
 _SHEET = "sheet-"
 _BESIDE = "worker-"
@@ -114,7 +116,9 @@ class Lessor:
         await self._server.start()
 
     async def close(self) -> None:
-        """Answer no more."""
+        """Answer no more; last words that are being said have a moment."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
         for task in self._tasks:
             task.cancel()
         await self._server.close()

@@ -119,6 +119,7 @@ class Workers:
         self._numbers = 0
         self._lives = 0
         self._stopping = False
+        self._halt: Halt | None = None
         self._moving: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,13 +144,18 @@ class Workers:
     async def stop(self, within_s: float) -> None:
         """Let all end: answers may take so long to finish."""
         self._stopping = True
-        self._broadcast(Halt(within_s))
+        self._halt = Halt(within_s)
+        self._broadcast(self._halt)
+        await self._all_gone(within_s + LATE_S)
+        self.kill()
+        await self._all_gone(LATE_S)
+
+    async def _all_gone(self, within_s: float) -> None:
         waiting = [asyncio.create_task(one.gone.wait()) for one in self.living.values()]
         if waiting:
-            await asyncio.wait(waiting, timeout=within_s + LATE_S)
+            await asyncio.wait(waiting, timeout=within_s)
         for wait in waiting:
             wait.cancel()
-        self.kill()
 
     def kill(self) -> None:
         """End at once whoever is left."""
@@ -179,6 +185,8 @@ class Workers:
         facts = self._home.known()
         if facts:
             one.tell(Told([*facts]))
+        if self._halt is not None:  # all were told to end while it was being made
+            one.tell(self._halt)
         self._move_soon()
         return one
 
@@ -200,9 +208,11 @@ class Workers:
         if not one.ready.done():
             one.ready.set_exception(OSError(f"worker {one.number} ended with {status} before it listened"))
             one.ready.exception()
-        one.gone.set()
         if self._stopping:
+            self._home.ended(one.number, status != 0)
+            one.gone.set()
             return
+        one.gone.set()
         log.error("worker %d has ended with %d: its connections are lost, another is started", one.number, status)
         await asyncio.sleep(GRACE_S)  # noqa: TID251 - engines notice closed connections in their own time
         self.shares.leave(one.name)
