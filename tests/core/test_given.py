@@ -136,6 +136,22 @@ def test_gateways_are_asked_before_an_engine() -> None:
     assert kinds(machine.on(asked("c4"), 70.1)) == ["Drop", "LookUp"]
 
 
+def test_what_the_cache_did_is_counted_once_it_is_done() -> None:
+    """Until its answer is there a call may turn out to be a hit after all, and counters never go back."""
+    machine, seen = house(shared=True), [0]
+    for fact in (
+        asked("c1"), asked("c2"), LookedUp("c1", Found(100, 30.0, 70.0, ("t",))), Ended("c1", 0, 200),
+        asked("c3", Content("d2", fixed=True)), LookedUp("c3"), Ended("c2", 0, 200), ended("c3"),
+    ):  # fmt: skip
+        machine.on(fact, 0.0)
+        view = machine.cached()
+        assert view is not None
+        seen.append(sum(view.calls.values()))
+        assert view.calls["miss"] == (seen[-1] == 3)
+        assert view.calls["hit"] == min(2, seen[-1])
+    assert seen == [0, 0, 0, 0, 1, 1, 1, 2, 3]
+
+
 @pytest.mark.parametrize("found", [None, Found((1 << 20) + 1, 0.0, 60.0), Found(100, 60.0, 0.0)])
 def test_where_they_have_nothing_it_is_sent(found: Found | None) -> None:
     """Nothing, something too large, or something too old."""

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from penstock.drive.following import Following, Joined
 from penstock.drive.segments import Reader, Record, Segments, framed
 
@@ -95,6 +97,25 @@ def test_several_journals_are_one(tmp_path: Path) -> None:
     assert joined.read(3) == []
     joined.done()
     assert joined.damaged == 0
+    joined.close()
+    for writer in writers:
+        writer.close()
+
+
+def test_what_one_journal_gave_is_not_lost_by_another(tmp_path: Path) -> None:
+    """Where one of several journals cannot be read now, what was read of the others comes with the next reading."""
+    writers = [Segments(tmp_path / name) for name in ("a", "b")]
+    readers = [Reader(writer) for writer in writers]
+    joined = Joined(readers)
+    for writer, name in zip(writers, "ab"):
+        fill(writer, f"{name}1")
+    path = tmp_path / "b" / "000000000001.log"
+    path.rename(path.with_suffix(".away"))
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        joined.read(10)
+    path.with_suffix(".away").rename(path)
+    assert sorted(told(joined.read(10))) == ["a1", "b1"]
     joined.close()
     for writer in writers:
         writer.close()

@@ -32,6 +32,17 @@ def killed(segments: Segments) -> None:
 
 
 @contextmanager
+def no_more_files() -> Iterator[None]:
+    """This process may open no more files, as a gateway whose connections have taken all of them."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
 def most_file_bytes(count: int) -> Iterator[None]:
     """No file of this process may grow beyond so much: writes stop within a line, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -173,6 +184,33 @@ def test_the_journal_is_bounded(tmp_path: Path) -> None:
     segments._retry_at = 0.0
     assert segments.commit()
     assert reader.read(10) == records("c")
+    reader.close()
+    segments.close()
+
+
+@pytest.mark.parametrize("max_bytes", [1, 20, 60])
+def test_a_bound_within_one_segment_ends_by_reading(tmp_path: Path, max_bytes: int) -> None:
+    """However small the bound is, what a reader has dealt with makes room: nothing is lost where it keeps up."""
+    segments = Segments(tmp_path, segment_bytes=40, max_bytes=max_bytes)
+    reader = Reader(segments)
+    for number in range(9):
+        fill(segments, f"record {number}, of some length")
+        assert segments.failing == ""
+        assert len(reader.read(10)) == 1
+        reader.done()
+    assert segments.size_bytes < 100
+    reader.close()
+    segments.close()
+
+
+def test_a_segment_that_cannot_be_opened_now_is_read_later(tmp_path: Path) -> None:
+    """Where no more files may be opened nothing is passed over: once they may, all is read in its order."""
+    segments = Segments(tmp_path, segment_bytes=10)
+    fill(segments, "one", "two")
+    reader = Reader(segments)
+    with no_more_files(), pytest.raises(OSError, match="Too many open files"):
+        reader.read(10)
+    assert reader.read(10) == records("one", "two")
     reader.close()
     segments.close()
 

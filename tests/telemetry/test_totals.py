@@ -3,7 +3,7 @@
 import msgspec
 
 from penstock.base.nouns import Call, EngineStats
-from penstock.core.effects import Refuse
+from penstock.core.effects import Aboard, Carry, Refuse
 from penstock.core.events import Arrived, Began, Ended, Failed, Observed, Probed
 from penstock.telemetry.meter import Meter
 from penstock.telemetry.prometheus import render
@@ -12,12 +12,13 @@ from tests.telemetry.rows import record, send
 
 
 def one_call(meter: Meter, name: str) -> None:
-    """A streamed call, a failed attempt, a refusal, and looks at the replica."""
+    """A streamed call, a failed attempt, a refusal, two calls that go as one, and looks at the replica."""
     meter.observe(100.0, Arrived(Call(name)), [send()])
     meter.observe(100.1, Began(name, 1), [])
     meter.observe(102.1, Ended(name, 1, 200), [record()])
     meter.observe(103.0, Arrived(Call("c1")), [send()])
     meter.observe(103.1, Failed("c1", 1, "connect_refused"), [Refuse("c1", "no_replica", 503)])
+    meter.observe(103.1, Arrived(Call("c2")), [Carry("g1", (Aboard("c2", 0.0, None), Aboard("c3", 0.0, None)))])
     meter.observe(103.1, Probed("r1", True), [])
     meter.observe(103.1, Observed("r1", EngineStats()), [])
 
@@ -32,6 +33,7 @@ def test_a_meter_travels() -> None:
     """Encoded, decoded and added to nothing it is the same meter."""
     meter = Meter()
     one_call(meter, "c1")
+    assert 'penstock_groups_total{calls="2"} 1' in page(meter)
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode(totals_of(meter)), type=Totals)
     assert page(added([sent])) == page(meter)
     assert page(added([])) == page(Meter())

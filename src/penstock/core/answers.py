@@ -69,14 +69,15 @@ class Answers:
 
     # ===== of one call =====
 
-    def counts(self, flight: Flight, state: CacheState) -> None:
+    @staticmethod
+    def counts(flight: Flight, state: CacheState) -> None:
         """It is known what the cache has to do with it; what was known before was too early."""
-        calls = {} if self.cache is None else self.cache.calls
-        if flight.cache in calls:
-            calls[flight.cache] -= 1
-        if calls:
-            calls[state] += 1
         flight.cache = state
+
+    def counted(self, state: CacheState) -> None:
+        """A call of which that was known at last is over."""
+        if self.cache is not None and state in self.cache.calls:
+            self.cache.calls[state] += 1
 
     def keep(self, flight: Flight, sharing: Sharing, event: Ended, out: list[Effect], now: float) -> None:
         """The answer is whole: keep it, if it may be. That of a fallback is another model's."""

@@ -2,6 +2,8 @@
 gets its one record. A part of the Gate.
 """
 
+from msgspec import UNSET
+
 from penstock.base.errors import REFUSALS, Label
 from penstock.base.nouns import Usage
 from penstock.core.answers import Answers
@@ -91,6 +93,8 @@ class Exits:
         flight.move("over")
         del books.flights[flight.call.id]
         limits.leave(flight.call)
+        if flight.cache is not UNSET:
+            self._answers.counted(flight.cache)
         billed = None
         if given and limits.given_free:
             usage = None

@@ -74,13 +74,26 @@ class Fleet:
     def _join(self, replica: Replica, now: float) -> None:
         pool = self.pools[replica.pool]
         spec = pool.spec
-        seat = Seat(replica, Health(spec.breaker, spec.probe, replica.max_concurrent_requests), self._count)
-        self._count += 1
+        health = Health(spec.breaker, spec.probe, replica.max_concurrent_requests)
+        seat = self._back(replica, health)
+        if seat is None:
+            seat = Seat(replica, health, self._count)
+            self._count += 1
         self.seats[seat.id] = seat
         pool.seats.append(seat)
         if replica.drain:
             seat.health.sign("drain")
         self.schedule(seat, spec, now)
+
+    def _back(self, replica: Replica, health: Health) -> Seat | None:
+        """The seat of a replica that left and has calls still, which go on holding its places; None: there is none."""
+        seat = next((one for one in self._leaving if one.id == replica.id and one.same_as(replica)), None)
+        if seat is not None:
+            self._leaving.remove(seat)
+            health.returns += seat.health.returns
+            seat.health = health
+            seat.adopt(replica)
+        return seat
 
     def schedule(self, seat: Seat, spec: PoolSpec, now: float) -> None:
         """Start (or stop) looking at a replica, as its pool's settings say."""

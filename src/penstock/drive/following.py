@@ -64,6 +64,8 @@ class Joined:
     def __init__(self, readers: Sequence[Reader]) -> None:
         self._readers = list(readers)
         self._first = 0
+        self._found: list[Record] = []
+        """What was read and not given, because a reader after it failed."""
 
     @property
     def damaged(self) -> int:
@@ -72,12 +74,13 @@ class Joined:
 
     def read(self, most: int, former: bool = False) -> list[Record]:
         """See `Reader.read`. Each gets its turn."""
-        found: list[Record] = []
+        found = self._found
         readers = self._readers[self._first :] + self._readers[: self._first]
         for reader in readers:
             if len(found) < most:
                 found += reader.read(most - len(found), former)
         self._first = (self._first + 1) % len(self._readers)
+        self._found = []
         return found
 
     def done(self) -> None:

@@ -156,7 +156,8 @@ class Segments:
         for number in list(self.sealed):  # whoever reads may be another process
             if not path_of(self.folder, number).exists():
                 self.sealed.pop(number, None)
-        if self.size_bytes > self._max_bytes:
+        # a reader deals with a segment once there is a later one: however small the bound is, that one may begin
+        if len(self.sealed) > 1 and self.size_bytes > self._max_bytes:
             raise OSError(f"the journal has reached its bound of {self._max_bytes:,} bytes")
         self._number += 1
         path = path_of(self.folder, self._number)
@@ -252,9 +253,13 @@ class Reader:
         later = [number for number in [*self._segments.sealed, current] if number > self._number]
         if not later or (former and min(later) >= self._segments.first):
             return False
-        self._number = min(later)
-        self._file = os.open(path_of(self._segments.folder, self._number), os.O_RDONLY | os.O_CLOEXEC)
-        self._at = 0
+        number = min(later)
+        try:
+            self._file = os.open(path_of(self._segments.folder, number), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._number = number  # it will not come back: the next try is at the one behind it
+            raise
+        self._number, self._at = number, 0
         return True
 
     def _finish(self) -> None:

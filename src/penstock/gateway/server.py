@@ -32,7 +32,7 @@ from penstock.gateway.cache.content import content_of
 from penstock.gateway.cache.shelf import Shelf
 from penstock.gateway.call.carriage import Carriage
 from penstock.gateway.call.exchange import Exchange
-from penstock.gateway.call.grouping import alike
+from penstock.gateway.call.grouping import alike, prompts_in
 from penstock.gateway.client.fields import Fields
 from penstock.gateway.client.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.client.inbound import BODY, BUSY, Inbound
@@ -299,7 +299,7 @@ class DataPlane:
         exchange.model_at = span
         self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
-        most = most_tokens(fields)
+        choices, most = (fields.n or 1) * (prompts_in(body) if route.lists == b"prompt" else 1), most_tokens(fields)
         if most is None and head.most_tokens is not None and route.most_tokens:
             most = exchange.most_tokens = head.most_tokens
         session = head.session
@@ -312,7 +312,7 @@ class DataPlane:
                     call_id, model, head.path, head.host, head.tenant, head.key, head.client_id, stream,
                     True, head.wishes.priority, guess, most, len(body),
                     session, user_of(fields) if fields.user else "", prefix, prompt_bytes,
-                    head.wishes.latency_s, head.tier, fields.n or 1, head.region, content or UNSET,
+                    head.wishes.latency_s, head.tier, choices, head.region, content or UNSET,
                 ),
                 alike(exchange) if self._groups and route.lists and not stream else "",
                 head.client,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.telemetry.histogram import QUEUE_S, Histogram
 from penstock.telemetry.meter import Meter, ModelMeter, ReplicaMeter, TenantMeter
@@ -48,6 +49,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     replicas: list[ReplicaTotals] = []
     refusals: dict[str, int] = {}
     hedges: list[tuple[str, str, int]] = []
+    groups: list[tuple[int, int]] = []
 
 
 def totals_of(meter: Meter) -> Totals:
@@ -75,6 +77,7 @@ def totals_of(meter: Meter) -> Totals:
         ],
         refusals=dict(meter.refusals),
         hedges=[(*key, count) for key, count in meter.hedges.items()],
+        groups=list(meter.groups.items()),
     )  # fmt: skip
 
 
@@ -112,6 +115,8 @@ def _add_calls(meter: Meter, part: Totals) -> None:
         meter.refusals[label] = meter.refusals.get(label, 0) + count
     for pool, result, count in part.hedges:
         meter.hedges[pool, result] = meter.hedges.get((pool, result), 0) + count
+    for calls, count in part.groups:
+        meter.groups[calls] = meter.groups.get(calls, 0) + count
 
 
 def _add_replicas(meter: Meter, part: Totals) -> None:
@@ -131,10 +136,7 @@ def without_looks(part: Totals) -> Totals:
     replicas = [
         ReplicaTotals(one.replica, one.attempts, one.retries, one.failures, (0, 0), (0, 0)) for one in part.replicas
     ]
-    return Totals(
-        calls=part.calls, models=part.models, queue=part.queue, tenants=part.tenants, replicas=replicas,
-        refusals=part.refusals, hedges=part.hedges,
-    )  # fmt: skip
+    return replace(part, replicas=replicas)
 
 
 def _counts(one: Histogram) -> Counts:

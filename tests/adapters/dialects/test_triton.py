@@ -69,3 +69,25 @@ def test_the_size_of_the_kv_cache() -> None:
     """TensorRT-LLM tells its blocks and how many tokens one has."""
     stats = TRITON.stats((DATA / "triton_trtllm_metrics.txt").read_bytes())
     assert (stats.kv_tokens, stats.kv_block_tokens) == (6240 * 64, 64)
+
+
+def test_the_kv_caches_of_several_models() -> None:
+    """A draft model beside its main one has a cache of its own: each has its blocks, in tokens of its own."""
+    body = b"""nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="max",model="main",version="1"} 100
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="max",model="draft",version="1"} 50
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="tokens_per",model="draft",version="1"} 32
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="tokens_per",model="main",version="1"} 64
+"""
+    stats = TRITON.stats(body)
+    assert (stats.kv_tokens, stats.kv_block_tokens) == (100 * 64 + 50 * 32, 64)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-1", "1e300", "+Inf"])
+def test_an_impossible_size_is_left_out(number: str) -> None:
+    """Of its blocks, and of a block."""
+    for most, each in ((number, "64"), ("100", number)):
+        body = f"""nv_gpu_utilization 0.5
+nv_trt_llm_kv_cache_block_metrics{{kv_cache_block_type="max"}} {most}
+nv_trt_llm_kv_cache_block_metrics{{kv_cache_block_type="tokens_per"}} {each}
+"""
+        assert TRITON.stats(body.encode()).kv_tokens is None

@@ -31,13 +31,19 @@ def test_who_is_ready() -> None:
                 endpoint("10.0.0.4", ready=True, terminating=True, serving=True),
             ),
             piece(endpoint("10.0.0.1"), endpoint("10.0.0.9")),
-            piece(endpoint("fd00::1"), addressType="IPv6"),
             piece(endpoint("x.example"), addressType="FQDN"),
             {"addressType": "IPv4", "ports": None, "endpoints": None},
         ],
         None,
     )
-    assert [it.address for it in found] == ["10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.9:8000", "[fd00::1]:8000"]
+    assert [it.address for it in found] == ["10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.9:8000"]
+
+
+def test_a_pod_of_both_families_is_one_replica() -> None:
+    """A dual-stack service has each of its pods in a slice of each family; one that has IPv6 alone is found by that."""
+    old, new = piece(endpoint("10.0.0.1")), piece(endpoint("fd00::1"), addressType="IPv6")
+    assert [it.address for it in endpoints([old, new], None)] == ["10.0.0.1:8000"]
+    assert [it.address for it in endpoints([piece(), new], None)] == ["[fd00::1]:8000"]
 
 
 def test_which_port() -> None:

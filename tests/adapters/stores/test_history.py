@@ -141,7 +141,7 @@ def test_old_calls_are_forgotten_and_their_sums_stay(base: Database) -> None:
     assert rows(base, "SELECT * FROM days") == sums
 
 
-@pytest.mark.parametrize("text", ["", "1", "a-b", "1-", "-1", "1-2-3", "9" * 50 + "-1"])
+@pytest.mark.parametrize("text", ["", "1", "a-b", "1-", "-1", "1-2-3", "9" * 50 + "-1", f"{1 << 63}-1", f"1-{1 << 63}"])
 def test_what_is_no_place_is_refused(text: str) -> None:
     """A place is what a page named."""
     with pytest.raises(ValueError, match="place"):

@@ -91,6 +91,19 @@ def test_an_answer_that_was_under_way_is_no_good_either(redis: RedisServer) -> N
     over(redis, test)
 
 
+def test_what_is_put_out_of_use_twice_at_once_stays_so(redis: RedisServer) -> None:
+    """The later of two gateways may be the first to set the mark: an answer from between the two is no good."""
+
+    async def test(store: SharedCache) -> None:
+        what = What(tag="twice")
+        for _ in range(20):
+            epochs = await asyncio.gather(*(store.invalidate(what, "me") for _ in range(10)))
+            await store.keep("twice", Shared(max(epochs) - 1, ("twice",), "m", "tenant", 60.0, b"between"))
+            assert (await store.look("twice")).payload == b""
+
+    over(redis, test)
+
+
 def test_a_counter_that_was_lost_begins_later(redis: RedisServer) -> None:
     """So that nothing from before counts as newer than what is put out of use from now on."""
 

@@ -8,7 +8,7 @@ from penstock.base.nouns import Usage
 from penstock.core.catalog import Target
 from penstock.core.flight import Flight
 from penstock.core.limits.limits import Limits
-from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, SharedSpec, TiersSpec
+from penstock.core.limits.spec import AllowanceSpec, LimitsSpec, PriceSpec, RateSpec, ShapingSpec, SharedSpec, TiersSpec
 from tests.core.playbook import call
 
 MODEL = (Target("main", "m"),)
@@ -224,3 +224,20 @@ def test_accounts_of_keys_that_are_gone_are_forgotten_when_nothing_of_them_count
         made.views(at)
     made.respec(LimitsSpec(shared=shared), 5_000.0)
     assert made._former == {}
+
+
+@pytest.mark.parametrize("shared", [None, SharedSpec()], ids=["alone", "shared"])
+def test_other_settings_bring_no_new_burst(shared: SharedSpec | None) -> None:
+    """A key that comes or goes does not let calls pass that a steady pace holds back; another pace holds at once."""
+    shaping = ShapingSpec(burst=2, per_second=1.0)
+    made = limits(shaping=shaping, shared=shared)
+    assert [made.hold(flight(f"a{number}"), 0.0) is None for number in range(3)] == [True, True, False]
+    made.respec(LimitsSpec(shaping=shaping, shared=shared, keys={"k": AllowanceSpec(requests_per_day=9)}), 0.0)
+    bar = made.hold(flight("b"), 0.0)
+    assert bar is not None
+    assert bar.at == pytest.approx(1.0, abs=1e-3)
+    made.respec(LimitsSpec(shaping=ShapingSpec(burst=2, per_second=4.0), shared=shared), 0.0)
+    bar = made.hold(flight("c"), 0.0)
+    assert bar is not None
+    assert bar.at == pytest.approx(0.25, abs=1e-3)
+    assert made.hold(flight("d"), 0.3) is None

@@ -132,6 +132,15 @@ def test_cooldown() -> None:
     assert through(guard(up=up), [2, 8, 8, 8], 4) == [2, 2, 8, 8]
 
 
+@pytest.mark.parametrize("hours", [1, 3, 12])
+def test_a_long_cooldown_lasts_as_long_as_it_says(hours: int) -> None:
+    """However long ago the pool grew, it does not shrink before its cooldown is over."""
+    pace = DownPace(stabilisation_s=0.0, percent=100, replicas=1000, select="max", cooldown_s=hours * 3600.0)
+    made = guard(down=pace, interval_s=600.0)
+    wants: list[int | None] = [8, *[2] * (6 * hours + 1)]
+    assert through(made, wants, 2, every_s=600.0) == [8] * 6 * hours + [2, 2]
+
+
 # ===== as the HorizontalPodAutoscaler's page has it =====
 
 PAGE = "https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#configurable-scaling-behavior"

@@ -30,6 +30,7 @@ CASES = [
 WRONG = [
     "top?by=nonsense", "top?order=size", "top?count=0", "top?count=x", "top?since=whenever", "top?nonsense=1",
     "latency?by=key", "fleet?by=x", "calls?before=x", "calls?count=1001",
+    f"calls?before={1 << 63}-1", "top?tenant=a%00b",
 ]  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def test_what_can_be_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert [one["id"] for one in page["calls"]] == ["c1"], "as the gateway makes the digest of a body's user"
         assert (await rig.ask("GET", "/admin/ledger/calls/c1")).json["call"]["cost"] == 0.5
         assert (await rig.ask("GET", "/admin/ledger/calls/none")).status == 404
+        assert (await rig.ask("GET", "/admin/ledger/calls/c1%00")).status == 404
         state = (await rig.ask("GET", "/admin/ledger")).json
         assert (state["written"], state["lost"], state["away"]) == (3, 0, "")
         assert state["connections"]["used"] == 0

@@ -1,5 +1,6 @@
 """Two gateways that share answers: over real sockets and a real Redis, which comes and goes."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -7,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from penstock.adapters.stores.shared_cache import Seen
+from penstock.adapters.stores.shared_cache import Seen, What
 from penstock.core.events import Invalidated
-from penstock.gateway.cache.elsewhere import Elsewhere
+from penstock.gateway.cache.elsewhere import Elsewhere, open_elsewhere
 from tests.helpers.caching import House, ask_for, caching
 from tests.helpers.redis import RedisServer, needed
 from tests.helpers.wire import answer, run, stream, until
@@ -137,6 +138,34 @@ def test_a_store_that_is_killed_costs_nothing_but_its_answers(redis: RedisServer
             assert (await other.ask(ask_for())).header("x-penstock-cache") == "miss"
 
     run(main, 30.0)
+
+
+def test_what_is_put_out_of_use_twice_is_owed_until_both_are_told() -> None:
+    """The second time may be for an answer that was made after the first: where the store goes in between, it is told
+    once the store is back."""
+
+    async def main() -> None:
+        away = open_elsewhere("redis://127.0.0.1:1/0", lambda event: None, {}, lambda: 0)
+        asked: list[asyncio.Future[int]] = []
+
+        async def told(what: What, origin: str) -> int:
+            asked.append(asyncio.get_running_loop().create_future())
+            return await asked[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(away._store, "invalidate", told)
+            both = [asyncio.create_task(away.invalidate(What(tag="prices"))) for _ in range(2)]
+            await until(lambda: len(asked) == 2, "both to be told")
+            asked[0].set_result(5)
+            asked[1].set_exception(OSError("it has gone"))
+            assert not await both[1]
+            assert away._owed == [What(tag="prices")]
+            for each in asked[2:]:
+                each.set_exception(OSError("it has gone"))
+            await both[0]
+        await away.close()
+
+    run(main)
 
 
 def test_a_url_that_is_none_is_told_when_it_starts() -> None:

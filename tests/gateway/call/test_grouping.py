@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from penstock.adapters.wire.request import parse_request_head
 from penstock.config.schema import ServerSpec
-from penstock.gateway.call.grouping import Request, alike, item_in, joined, parts_of, shared
+from penstock.core.events import Arrived
+from penstock.gateway.call.grouping import Request, alike, item_in, joined, parts_of, prompts_in, shared
 from penstock.gateway.client.head import Head, Peer, judge
+from tests.helpers import plane, wire
 
 TEXTS = st.text(max_size=30)
 
@@ -87,6 +89,36 @@ def test_the_common_body_lists_all_inputs(texts: list[str]) -> None:
     requests = [(data, at) for data in (body(text, user="u") for text in texts) if (at := item_in(data, b"input"))]
     if len(requests) == len(texts):
         assert json.loads(joined(requests)) == {"model": "m", "user": "u", "input": texts}
+
+
+# ===== lists of prompts =====
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count"),
+    [
+        (b'"Hi"', 1), (b'["Hi"]', 1), (b'["a","b]","c"]', 3), (b' [ "a" , "b" ]', 2), (b"[]", 1), (b"[ 1, 2, 3]", 1),
+        (b"[[1,2],[3]]", 2), (b"[-1]", 1), (b"null", 1), (b"7", 1), (b'[{"prompt":["x","y"]}]', 1),
+    ],
+)  # fmt: skip
+def test_how_many_prompts_a_completion_has(prompt: bytes, count: int) -> None:
+    """A list of texts or of lists of tokens has as many as it is long; a list of tokens is one prompt, and so is what
+    no engine takes."""
+    assert prompts_in(b'{"model":"m","prompt":%b}' % prompt) == count
+    assert prompts_in(b'{"\\u0070rompt":%b,"x":{"prompt":[1,"a"]}}' % prompt) == count
+
+
+def test_a_list_of_prompts_may_have_as_many_answers() -> None:
+    """What is held for a call is held for all its answers: each prompt of a list has `n`. Of what generates nothing a
+    list is no matter, and a chat has no such list."""
+    for path, body, choices in (
+        ("/v1/completions", b'{"model":"m","n":2,"prompt":["a","b","c"]}', 6),
+        ("/v1/completions", b'{"model":"m","prompt":"a"}', 1),
+        ("/v1/chat/completions", b'{"model":"m","n":2,"prompt":["a","b","c"]}', 2),
+        ("/v1/embeddings", b'{"model":"m","input":["a","b","c"]}', 1),
+    ):
+        _, facts, _ = plane.call([wire.answer()], body=body, path=path)
+        assert plane.only(facts, Arrived).call.choices == choices, body
 
 
 # ===== answers =====

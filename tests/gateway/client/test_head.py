@@ -32,6 +32,15 @@ def test_route_host_and_path_are_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "host"), [("A.b", "a.b"), ("a.b:80", "a.b"), ("[::1]", "[::1]"), ("[FE80::1]:80", "[fe80::1]")]
+)
+def test_a_host_is_known_without_its_port(told: str, host: str) -> None:
+    """An address of IPv6 has colons of its own."""
+    raw = f"POST /v1/embeddings HTTP/1.1\r\nHost: {told}\r\n\r\n".encode()
+    assert Memory().read(raw, PEER, OPEN)[0].host == host
+
+
+@pytest.mark.parametrize(
     "path,method,label",
     [
         ("/nothing", "POST", "not_found"),

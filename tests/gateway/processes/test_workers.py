@@ -1,5 +1,7 @@
 """A parent's workers: addresses that they share, processes that cannot begin. (Those that serve: e2e/test_workers.)"""
 
+import asyncio
+import resource
 import socket
 import time
 
@@ -74,3 +76,21 @@ def test_a_worker_that_cannot_listen_is_told_of() -> None:
             assert sorted(home.buried) == [(1, True), (2, True)], "whoever keeps what is theirs hears of each"
 
     run(main, 60.0)
+
+
+def test_a_worker_that_could_not_be_made_is_not_waited_for() -> None:
+    """Where there can be no more processes or files, the end does not wait for the one that there is not."""
+
+    async def main() -> None:
+        workers = Workers(1, _Home(0), time.monotonic)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                await workers.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        async with asyncio.timeout(1.0):
+            await workers.stop(60.0)
+
+    run(main)

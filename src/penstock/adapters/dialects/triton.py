@@ -10,7 +10,7 @@ tensorrtllm_backend, README (batch manager statistics); vllm_backend, src/utils/
 """
 
 from penstock.adapters.dialects.generic import listed_models
-from penstock.adapters.exposition import Page
+from penstock.adapters.exposition import Page, total
 from penstock.base.nouns import EngineStats
 
 _REQUESTS = "nv_trt_llm_request_metrics"
@@ -41,12 +41,13 @@ class Triton:
         if running is None and waiting is None:
             running = page.count("vllm:num_requests_running")
             waiting = page.count("vllm:num_requests_waiting")
+        kv_tokens, block_tokens = _kv_cache(page)
         stats = EngineStats(
             running=running,
             waiting=page.count("nv_inference_pending_request_count") if waiting is None else waiting,
             kv_usage=_kv_usage(page),
-            kv_tokens=_kv_tokens(page),
-            kv_block_tokens=page.count(_BLOCKS, kv_cache_block_type="tokens_per") or None,
+            kv_tokens=kv_tokens,
+            kv_block_tokens=block_tokens,
             gpu_utilisation=page.share("nv_gpu_utilization"),
         )
         if stats == EngineStats():
@@ -58,9 +59,17 @@ class Triton:
         return listed_models(body)
 
 
-def _kv_tokens(page: Page) -> int | None:
-    blocks, each = page.count(_BLOCKS, kv_cache_block_type="max"), page.count(_BLOCKS, kv_cache_block_type="tokens_per")
-    return blocks * each if blocks and each else None
+def _kv_cache(page: Page) -> tuple[int | None, int | None]:
+    """Tokens of the KV caches of all models together, and of one block: a draft model has a cache of its own."""
+    blocks, each = _by_model(page, "max"), _by_model(page, "tokens_per")
+    tokens = sum(count * each.get(model, 0) for model, count in blocks.items())
+    return tokens or None, max(each.values(), default=0) or None
+
+
+def _by_model(page: Page, kind: str) -> dict[tuple[str, str], int]:
+    samples = page.samples(_BLOCKS, kv_cache_block_type=kind)
+    found = {(labels.get("model", ""), labels.get("version", "")): total([value]) for labels, value in samples}
+    return {model: count for model, count in found.items() if count is not None}
 
 
 def _kv_usage(page: Page) -> float | None:

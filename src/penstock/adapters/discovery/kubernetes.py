@@ -58,11 +58,16 @@ class KubernetesSource:
 
 
 def endpoints(slices: list[Json], port: str | None) -> tuple[Found, ...]:
-    """Every ready endpoint once. Raises ValueError where nobody could tell its port."""
+    """Every ready endpoint once: a service of both families has each in two slices, of which that of IPv4 counts.
+    Raises ValueError where nobody could tell its port."""
+    return _of_family("IPv4", slices, port) or _of_family("IPv6", slices, port)
+
+
+def _of_family(family: str, slices: list[Json], port: str | None) -> tuple[Found, ...]:
     found: dict[str, Found] = {}
     for it in slices:
-        if it.get("addressType") == "FQDN":
-            continue  # deprecated, and nobody resolves them
+        if it.get("addressType") != family:  # nor FQDN: deprecated, and nobody resolves them
+            continue
         number = _port(it.get("ports") or [], port)
         for endpoint in it.get("endpoints") or []:
             if number is None or not _ready(endpoint.get("conditions") or {}):

@@ -19,6 +19,8 @@ from penstock.adapters.stores.tables import calls, overheads
 
 PAGE: Final = 50
 MOST_PAGE: Final = 1_000
+_MOST: Final = 1 << 63
+"""Places are below it: a database's whole number has so much room."""
 MOST_AHEAD: Final = 64
 """Next pages that are kept for who may ask for them."""
 AHEAD_S: Final = 30.0
@@ -92,9 +94,10 @@ def shown(row: Any) -> Row:
 def place(text: str) -> tuple[int, int]:
     """A place as a page names it. Raises ValueError."""
     at, _, n = text.partition("-")
-    if not (at.isascii() and at.isdigit() and n.isascii() and n.isdigit()) or len(text) > 40:
-        raise ValueError(f"{text[:50]!r} is no place in the list: take `next` of the page before")
-    return int(at), int(n)
+    if at.isascii() and at.isdigit() and n.isascii() and n.isdigit() and len(text) <= 40:
+        if int(at) < _MOST and int(n) < _MOST:
+            return int(at), int(n)
+    raise ValueError(f"{text[:50]!r} is no place in the list: take `next` of the page before")
 
 
 def page_of(connection: Connection, which: Which, most: int = PAGE) -> Page:

@@ -66,6 +66,15 @@ class Seen(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
+CUT: Final = """
+local before = tonumber(redis.call('GET', KEYS[1]) or '0')
+if before < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+end
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+"""
+"""Sets a mark and tells of it. A mark never becomes older: of two that come at once the later may have been first."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _value = msgspec.msgpack.Decoder(Shared).decode
 _event = msgspec.msgpack.Decoder(Event).decode
@@ -98,6 +107,7 @@ class SharedCache:
         """Raises ValueError for a URL that is none."""
         self._redis: Redis = Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
         alive: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+        self._cut = self._redis.register_script(CUT)
         self._ears: Redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=timeout_s, **alive)
 
     async def look(self, key: str) -> Seen:
@@ -147,10 +157,7 @@ class SharedCache:
             begins.set(EPOCH, int(time.time() * 1000), nx=True)  # were it ever lost, the next is newer all the same
             begins.incr(EPOCH)
             epoch = int((await begins.execute())[1])
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.set(mark(what), epoch, ex=_MARK_S)
-            pipe.publish(CHANNEL, _encode(Event(what, epoch, origin)))
-            await pipe.execute()
+            await self._cut(keys=[mark(what)], args=[epoch, _MARK_S, CHANNEL, _encode(Event(what, epoch, origin))])
             return epoch
         except RedisError as error:
             raise _away(error) from None

@@ -115,11 +115,18 @@ class Account:
 class Shape(Account):
     """All calls to one model with one priority: they come one after the other."""
 
-    __slots__ = ()
+    __slots__ = ("_pour",)
 
     def __init__(self, priority: str, model: str, spec: ShapingSpec) -> None:
-        super().__init__("priority", priority, model, RateSpec(over_limit="queue", wait_s=spec.wait_s))
-        self.requests.append(Pour("requests in a burst", spec.burst, spec.per_second))
+        super().__init__("priority", priority, model, RateSpec())
+        self._pour = Pour("requests in a burst", spec.burst, spec.per_second)
+        self.requests.append(self._pour)
+        self.reshape(spec)
+
+    def reshape(self, spec: ShapingSpec) -> None:
+        """They come so from now on; what came before is kept."""
+        self.spec = RateSpec(over_limit="queue", wait_s=spec.wait_s)
+        self._pour.limit, self._pour.per_second = spec.burst, spec.per_second
 
     def gauges(self) -> Iterator[Gauge]:
         """All its windows."""

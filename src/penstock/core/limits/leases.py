@@ -323,12 +323,13 @@ class Leases:
         """Look at all leases: what goes back, what is to be told, who asks once more."""
         self._demands = {lane: demand for lane, demand in self._demands.items() if self._room.busy(lane)}
         waits = {key_of(account) for demand in self._demands.values() for account in demand.purse.accounts}
+        sent = {tenure.key for tenure in self._sent}
         for tenure in list(self._active.values()):
             parts = tenure.account.parts()
             mark = sum(part.used for part in parts)
             if mark != tenure.mark:
                 tenure.mark, tenure.active_at = mark, now
-            if tenure.key in self.asking or tenure in self._sent:
+            if tenure.key in self.asking or tenure.key in sent:
                 continue
             kept = any(part.kept() or part.balance > 0 for part in parts)
             if tenure.key in waits:

@@ -99,7 +99,8 @@ class Limits:
         shared = self.leases is not None
         self._former = {
             whose: account for whose, account in former.items()
-            if (account.axis is not None) == shared and not self._forgets(whose, account, now)
+            if (isinstance(account, Shape) or (account.axis is not None) == shared)
+            and not self._forgets(whose, account, now)
         }  # fmt: skip
         self._accounts = {}
 
@@ -324,7 +325,9 @@ class Limits:
         whose = "priority", priority, model
         account = self._accounts.get(whose)
         if account is None:
-            account = self._accounts[whose] = Shape(priority, model, spec)
+            former = self._former.pop(whose, None)
+            account = self._accounts[whose] = former if isinstance(former, Shape) else Shape(priority, model, spec)
+            account.reshape(spec)
         return account
 
     # ===== for people =====

@@ -137,7 +137,9 @@ class Guard:
     # ===== pace =====
 
     def _paced(self, wanted: int, current: int, now: float) -> tuple[int, str]:
-        while self._changes and self._changes[0][0] < now - 7200:
+        up, down = self.spec.up, self.spec.down
+        kept_s = max(up.period_s, up.cooldown_s, down.period_s, down.cooldown_s)
+        while self._changes and self._changes[0][0] < now - kept_s:
             self._changes.popleft()
         if wanted > current:
             most = self._most(current, now)

@@ -120,7 +120,7 @@ class LedgerApi:
         wanted = request.path_params["id"]
 
         def found(connection: "Connection") -> Any:
-            told = one(connection, wanted)
+            told = None if "\0" in wanted else one(connection, wanted)
             if told is None:
                 raise RosterError(
                     404, f"There is no call {wanted[:100]!r} in the ledger (rows come up to a second late)."
@@ -138,6 +138,9 @@ class _Asked:
         unknown = [name for name in self._given if name not in known]
         if unknown:
             raise RosterError(400, f"`{unknown[0][:50]}` is unknown here: there are {', '.join(known)}")
+        for name, value in self._given.items():
+            if "\0" in value:  # no name has one, and PostgreSQL takes none
+                raise RosterError(400, f"`{name}`: a NUL is in it")
 
     def given(self, name: str) -> str | None:
         return self._given.get(name)

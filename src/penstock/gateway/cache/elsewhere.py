@@ -135,7 +135,8 @@ class Elsewhere:
                 what = self._owed[0]
                 async with asyncio.timeout(TELL_S):
                     self._epoch = await self._store.invalidate(what, self._origin)
-                self._owed = [owed for owed in self._owed if owed != what]
+                if what in self._owed:  # once: who owes it a second time may mean answers that came in between
+                    self._owed.remove(what)
         except (OSError, TimeoutError) as error:
             self._went_wrong(error)
             return False

@@ -20,6 +20,7 @@ _VALUES = {
     name: re.compile(rb'"%b"[ \t\r\n]*+:[ \t\r\n]*+(?:(%b)|(\[[ \t\r\n]*+(%b)[ \t\r\n]*+\]))' % (name, _TEXT, _TEXT))
     for name in (b"input", b"prompt")
 }
+_MANY = re.compile(rb'"prompt"[ \t\r\n]*+:[ \t\r\n]*+\[')
 _INDEX = re.compile(rb'"index"[ \t\r\n]*+:[ \t\r\n]*+[0-9]++')
 
 _Item = tuple[int, int, int, int]
@@ -41,12 +42,17 @@ class Part(msgspec.Struct, frozen=True):
     usage: Usage | None
 
 
+class _Prompts(msgspec.Struct):
+    prompt: msgspec.Raw = msgspec.Raw()
+
+
 class _Indexed(msgspec.Struct):
     index: int
 
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_prompts = msgspec.json.Decoder(_Prompts).decode
 _decode_index = msgspec.json.Decoder(_Indexed).decode
 _encode = msgspec.json.encode
 
@@ -65,6 +71,19 @@ def item_in(body: bytes, name: bytes) -> _Item | None:
     if found[1] is not None:
         return (*found.span(1), *found.span(1))
     return (*found.span(2), *found.span(3))
+
+
+def prompts_in(body: bytes) -> int:
+    """How many prompts the body of a completion has, each of which has answers of its own. It was peeked at."""
+    if _MANY.search(body) is None and b"\\u00" not in body:
+        return 1
+    try:
+        prompt = bytes(_decode_prompts(body).prompt)
+        if prompt[:1] != b"[" or prompt[1:].lstrip()[:1] not in (b'"', b"["):  # a list of tokens is one prompt
+            return 1
+        return len(_decode_items(prompt))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 1
 
 
 def alike(request: Request) -> str:

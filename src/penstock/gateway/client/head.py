@@ -22,6 +22,8 @@ from penstock.gateway.client.wishes import Wishes
 _ID = re.compile(rb"[!-~]{1,128}")
 _ADDRESSES = re.compile(rb"[0-9A-Za-z.:\[\], \t_-]{1,1024}")
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,15})\r\n")
+_PORT = re.compile(rb":[0-9]*\Z")
+"""Behind a host: an address of IPv6 ends with a bracket."""
 _MAX_DIGITS = 16
 
 _NOT_FORWARDED = frozenset((
@@ -71,7 +73,7 @@ class Head:
         self.method = parsed.method
         self.target = parsed.target
         self.path = parsed.target.partition(b"?")[0].decode("ascii")
-        self.host = parsed.host.lower().decode("ascii").rsplit(":", 1)[0] if parsed.host else ""
+        self.host = _PORT.sub(b"", parsed.host).lower().decode("ascii")
         self.http10 = parsed.http10
         self.keep_alive = parsed.keep_alive
         self.expect = parsed.expect

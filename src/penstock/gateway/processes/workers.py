@@ -151,7 +151,8 @@ class Workers:
         await self._all_gone(LATE_S)
 
     async def _all_gone(self, within_s: float) -> None:
-        waiting = [asyncio.create_task(one.gone.wait()) for one in self.living.values()]
+        made = [one for one in self.living.values() if one.process is not None]  # else there could be no process
+        waiting = [asyncio.create_task(one.gone.wait()) for one in made]
         if waiting:
             await asyncio.wait(waiting, timeout=within_s)
         for wait in waiting:
