@@ -39,7 +39,7 @@ class Desk:
 
     def run(self, *arguments: str) -> Result:
         """The command's result."""
-        return CliRunner().invoke(app, ["keys", *arguments, "--config", str(self.config)])
+        return CliRunner().invoke(app, ["keys", *arguments, "--config", str(self.config)], env={"COLUMNS": "200"})
 
     def said(self, *arguments: str) -> str:
         """What it says where it does what it shall."""

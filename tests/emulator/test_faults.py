@@ -102,5 +102,5 @@ def test_every_kind_is_explained() -> None:
 
 def test_an_unknown_fault_is_told_in_words() -> None:
     """A mistyped kind is named, with all that there are."""
-    with pytest.raises(ValueError, match=r"^there is no fault 'garbge'; kinds are refuse, .*garbage"):
+    with pytest.raises(ValueError, match=r"^there is no fault 'garbge'; did you mean `garbage`\?"):
         parse_fault("garbge,probability=0.5")

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from penstock.base.rand import Rand
+from penstock.config.mistakes import did_you_mean
 
 Kind = Literal[
     "refuse", "reset_before_head", "close_before_head", "close_after_head", "garbage", "status", "hang_before_head",
@@ -117,7 +118,8 @@ def parse_fault(text: str) -> Fault:
     kind, *settings = text.split(",")
     fields = {"kind": kind.strip()}
     if fields["kind"] not in KINDS:
-        raise ValueError(f"there is no fault {fields['kind']!r}; kinds are {', '.join(KINDS)}")
+        hint = did_you_mean(fields["kind"], KINDS) or f"kinds are {', '.join(KINDS)}"
+        raise ValueError(f"there is no fault {fields['kind']!r}; {hint}")
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
