@@ -48,7 +48,8 @@ def spent_table(names: Sequence[str], found: "list[Spent]") -> Table:
     for one in found:
         table.add_row(
             *one.names.values(), f"{one.calls:,}", f"{one.calls - one.ok:,}", f"{one.estimated:,}",
-            f"{one.prompt_tokens:,}", f"{one.cached_tokens:,}", f"{one.completion_tokens:,}", money(one.cost), seconds(one.mean_latency_s),
+            f"{one.prompt_tokens:,}", f"{one.cached_tokens:,}", f"{one.completion_tokens:,}",
+            money(one.cost), seconds(one.mean_latency_s),
         )  # fmt: skip
     return table
 
