@@ -113,6 +113,9 @@ def _covers(fault: Fault, path: str) -> bool:
     return fault.kind not in _NOT_OF_REQUESTS and path.startswith(fault.path)
 
 
+_FIELDS = tuple(name for name in Fault.__struct_fields__ if name != "kind")
+
+
 def parse_fault(text: str) -> Fault:
     """A fault from "kind" or "kind,field=value,…", as the command line has it. Raises ValueError that says why."""
     kind, *settings = text.split(",")
@@ -124,6 +127,9 @@ def parse_fault(text: str) -> Fault:
         name, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"{setting!r} in fault {text!r}: write field=value, e.g. probability=0.1")
+        if name.strip() not in _FIELDS:
+            hint = did_you_mean(name.strip(), _FIELDS) or f"fields are {', '.join(_FIELDS)}"
+            raise ValueError(f"fault {text!r}: there is no field {name.strip()!r}; {hint}")
         fields[name.strip()] = value.strip()
     try:
         return msgspec.convert(fields, Fault, strict=False)
