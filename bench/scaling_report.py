@@ -87,7 +87,8 @@ def _points(runs: list[tuple[float, Point]]) -> list[Point]:
 
 def picture(curves: Curves) -> str:
     """Attainment against replica-hours, a panel a world; the dots of a policy are joined."""
-    high = len(curves) * (HIGH + GAP) + 60
+    above = 16 + (len(COLOURS) + 3) // 4 * 18 + 8  # the rows of names, and the first panel's title
+    high = len(curves) * (HIGH + GAP) + above
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDE + 30} {high}" font-family="sans-serif" '
         'font-size="12"><rect width="100%" height="100%" fill="white"/>'
@@ -98,7 +99,7 @@ def picture(curves: Curves) -> str:
             f'<circle cx="{x}" cy="{y}" r="5" fill="{colour}"/><text x="{x + 9}" y="{y + 4}">{NAMES[who]}</text>'
         )
     for at, (world, policies) in enumerate(curves.items()):
-        parts += _panel(world, policies, 60 + at * (HIGH + GAP))
+        parts += _panel(world, policies, above + at * (HIGH + GAP))
     return "\n".join(parts) + "\n</svg>\n"
 
 

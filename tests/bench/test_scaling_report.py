@@ -1,6 +1,7 @@
 """Curves at equal attainment: read between two points, and only where there is one on each side."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,4 +44,7 @@ def test_tables_and_a_picture(tmp_path: Path) -> None:
     drawn = picture(curves)
     assert drawn.startswith("<svg")
     assert drawn.count("<polyline") == 2
+    names = drawn.partition('font-weight="bold"')[0]
+    lowest = max(float(y) for y in re.findall(r'<circle[^>]* cy="([\d.]+)"', names))
+    assert float(re.findall(r' y="([\d.]+)"', names)[-1]) > lowest + 12, "the first title is below the names"
     assert read([written(tmp_path)], "full")["w"]["penstock"] == [(0.5, (99.0, 0.98))]

@@ -45,7 +45,7 @@ def test_trouble_is_told_in_words() -> None:
         at.pages = {"/gone": (410, "Forgotten.", "forgotten"), "/key": (401, "…", "unauthorized"), "/x": b"<html>"}
         gone = trouble(at.url, "/gone")
         assert (str(gone), gone.status, gone.code) == ("Forgotten.", 410, "forgotten")
-        assert "give --key, or set PENSTOCK_ADMIN_KEY" in str(trouble(at.url, "/key"))
+        assert "give --admin-key, or set PENSTOCK_ADMIN_KEY" in str(trouble(at.url, "/key"))
         assert "no admin API of Penstock" in str(trouble(at.url))
         url = at.url
     nobody = trouble(url)

@@ -29,7 +29,7 @@ def test_measurements_become_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(HEAD, "too few to hold one in 3 back"), ("a,b\n", "it has no concurrency"), (None, "No such file")],
+    [(HEAD, "found 0 settings, expected 3 or more"), ("a,b\n", "it has no concurrency"), (None, "No such file")],
 )
 def test_mistakes_are_told_with_the_file(tmp_path: Path, text: str | None, said: str) -> None:
     """An empty file, another one, none."""

@@ -42,6 +42,22 @@ def test_sources_have_a_table_of_their_own(tmp_path: Path) -> None:
     assert "dns a a.test:1" in out
 
 
+SCALED = "{name: p, models: [m], scale: {max_hourly_cost: 9, actuator: {kind: dry_run}, replica: {hourly_cost: 1}}}"
+
+
+@pytest.mark.parametrize(("pools", "bound"), [(SCALED, True), (SCALED.replace("max_hourly_cost: 9, ", ""), False)])
+def test_a_bound_that_a_scaled_pool_lacks_is_no_word(tmp_path: Path, pools: str, bound: bool) -> None:
+    """Where no pool has one its column is left out; beside one that has, the cell is empty and not None."""
+    file = tmp_path / "penstock.yaml"
+    other = "{name: q, models: [n], scale: {actuator: {kind: dry_run}}}"
+    file.write_text(f"pools: [{pools}, {other}]")
+    status, out, _ = run(str(file), env={"COLUMNS": "160"})
+    assert status == 0
+    assert "pools that scale themselves" in out
+    assert ("max_hourly_cost" in out) == bound
+    assert "None" not in out
+
+
 def test_all_mistakes_are_printed(tmp_path: Path) -> None:
     """Exit 2, every mistake on a line of its own, on standard error."""
     file = tmp_path / "wrong.yaml"

@@ -121,7 +121,7 @@ def test_json_is_what_the_api_says() -> None:
     [
         ((404, "No call with that id.", "unknown"), 1, "penstock explain: No call with that id."),
         ((410, "That call is forgotten.", "forgotten"), 1, "penstock explain: That call is forgotten."),
-        ((401, "…", "unauthorized"), 2, "asks for its admin key: give --key, or set PENSTOCK_ADMIN_KEY"),
+        ((401, "…", "unauthorized"), 2, "asks for its admin key: give --admin-key, or set PENSTOCK_ADMIN_KEY"),
         ({"id": 3}, 1, "in a form that this version does not know"),
     ],
 )

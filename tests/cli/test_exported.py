@@ -11,7 +11,7 @@ from penstock.adapters.stores import history
 from penstock.adapters.stores.tables import calls
 from penstock.base.nouns import Usage
 from penstock.cli import exported
-from penstock.cli.exported import COLUMNS, csv_lines, trace_lines, write_parquet
+from penstock.cli.exported import COLUMNS, UNITS, csv_lines, trace_lines, write_parquet
 from penstock.workload.formats import read_trace
 from tests.adapters.stores.ledgers import MIDNIGHT, call, database, write
 
@@ -26,11 +26,15 @@ def test_csv_has_every_column_and_no_formula(tmp_path: Path) -> None:
             text = b"".join(csv_lines(history.every(connection, BEGIN, END))).decode()
     assert set(COLUMNS) == set(calls.columns.keys()) - {"n", "hour"}
     head, row = list(csv.reader(text.splitlines(keepends=True)))
-    assert tuple(head) == COLUMNS
+    assert tuple(head) == tuple(UNITS.get(name, name) for name in COLUMNS)
     found = dict(zip(head, row, strict=True))
     assert found["model"] == '\'=cmd|" /C calc"!A0'
     assert found["tenant"] == "a,b\nc"
-    assert (found["at"], found["cost"], found["stream"]) == (str(MIDNIGHT * 10**6 + 1_500_000), "500000000", "1")
+    assert (found["at_us"], found["cost_nano"], found["stream"]) == (
+        str(MIDNIGHT * 10**6 + 1_500_000),
+        "500000000",
+        "1",
+    )
 
 
 @pytest.mark.parametrize("id", ["=1+1", "+1", "-1", "@x", "\tx"])
@@ -59,14 +63,14 @@ def test_parquet_has_every_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file = parquet.ParquetFile(out)
     assert file.num_row_groups == 2
     found = file.read()
-    assert tuple(found.column_names) == COLUMNS
+    assert tuple(found.column_names) == tuple("at" if name == "at" else UNITS.get(name, name) for name in COLUMNS)
     first, _, last = found.to_pylist()
     assert first["at"] == datetime.fromtimestamp(MIDNIGHT + 1.5, UTC)
-    assert [first[name] for name in ("id", "model", "cost", "stream", "ttft", "end_user")] == [
+    assert [first[name] for name in ("id", "model", "cost_nano", "stream", "ttft_us", "end_user")] == [
         "a", "=1+1", 500_000_000, True, 100_000, "0123",
     ]  # fmt: skip
     assert (last["id"], last["status"]) == ("c", 200)
-    assert [row["ttft"] for row in found.to_pylist()] == [100_000, None, 100_000]
+    assert [row["ttft_us"] for row in found.to_pylist()] == [100_000, None, 100_000]
 
 
 def test_a_trace_is_read_back(tmp_path: Path) -> None:

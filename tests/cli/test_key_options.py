@@ -28,7 +28,7 @@ def test_limits_are_a_block_with_or_without_braces() -> None:
 @pytest.mark.parametrize("text", ["requests_per_minute", "{requests_per_minute: }", "{models: {m: {concurrency}}}"])
 def test_a_limit_without_a_value_is_a_mistake(text: str) -> None:
     """It would be no limit at all, where somebody meant one."""
-    with pytest.raises(ConfigError, match="no value; write it like"):
+    with pytest.raises(ConfigError, match="nothing stands here; write a value"):
         limits_given(text)
 
 

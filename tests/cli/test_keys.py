@@ -39,7 +39,7 @@ class Desk:
 
     def run(self, *arguments: str) -> Result:
         """The command's result."""
-        return CliRunner().invoke(app, ["keys", *arguments, "--config", str(self.config)])
+        return CliRunner().invoke(app, ["keys", *arguments, "--config", str(self.config)], env={"COLUMNS": "200"})
 
     def said(self, *arguments: str) -> str:
         """What it says where it does what it shall."""
@@ -236,7 +236,7 @@ def test_keys_are_listed_without_a_secret(desk: Desk) -> None:
     assert re.search(rf"chat +acme +premium +critical +tiny +never +active +{sha256(key)[:12]}", said)
     for secret in (key, sha256(key), "sk-own", sha256("sk-own")):
         assert secret not in said
-    assert CliRunner().invoke(app, ["keys", "--config", str(desk.config)]).stdout == said
+    assert CliRunner().invoke(app, ["keys", "--config", str(desk.config)], env={"COLUMNS": "200"}).stdout == said
 
 
 def test_who_may_call_without_keys_is_said(tmp_path: Path) -> None:

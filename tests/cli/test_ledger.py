@@ -1,6 +1,7 @@
 """`penstock ledger`, as it is called, over a ledger of today's calls."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ def test_top(folder: Path) -> None:
     found = json.loads(run(folder, "top", "--by", "tenant, key", "--json")[1])
     assert [one["names"] for one in found] == [{"tenant": "acme", "key": "web"}, {"tenant": "lab", "key": "lab"}]
     assert time.strftime("%Y-", time.gmtime()) in run(folder, "top", "--by", "day")[1]
+    (first, *_) = json.loads(run(folder, "top", "--by", "day", "--json")[1])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", first["names"]["day"]), "a day is a date, and no number"
     assert "nothing" in run(folder, "top", "--tenant", "nobody")[1]
 
 
@@ -106,7 +109,8 @@ def test_export(folder: Path, tmp_path: Path) -> None:
     """To a file or to standard output; a trace is one that our own readers take."""
     assert run(folder, "export")[1].count("\n") == 3
     out = tmp_path / "trace.csv"
-    assert run(folder, "export", "--as", "trace", "--out", str(out))[0] == 0
+    status, said, told = run(folder, "export", "--as", "trace", "--out", str(out))
+    assert (status, said, told) == (0, "", f"2 calls written to {out}\n")
     assert [one.prompt_tokens for one in read_trace(out.read_bytes(), "t")] == [1000, 10]
 
 
@@ -132,6 +136,11 @@ def test_export_as_parquet(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
 def test_mistakes_are_told(folder: Path, words: tuple[str, ...]) -> None:
     """With status 2, and what would have been right."""
     assert run(folder, *words)[0] == 2
+
+
+def test_what_was_meant_is_told(folder: Path) -> None:
+    """A word that is mistyped by a letter."""
+    assert "did you mean `tenant`?" in run(folder, "top", "--by", "tenat")[2]
 
 
 def test_where_there_is_no_ledger(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from penstock.adapters.stores.history import Told
 from penstock.cli.ledgers import (
     call_table,
     calls_table,
-    day,
     fleet_table,
     moment,
     money,
@@ -43,14 +42,13 @@ def test_seconds(value_s: float | None, text: str) -> None:
 
 def test_days_and_moments() -> None:
     """As they are written, UTC."""
-    assert day(20_000) == "2024-10-04"
     assert moment(20_000 * 86_400.0) == "2024-10-04 00:00:00"
 
 
 def test_sums() -> None:
     """Failed ones are those that were not answered."""
     one = Spent(
-        names={"day": 20_000, "tenant": "acme"}, calls=1200, ok=1000, estimated=3, prompt_tokens=5000,
+        names={"day": "2024-10-04", "tenant": "acme"}, calls=1200, ok=1000, estimated=3, prompt_tokens=5000,
         completion_tokens=70, cached_tokens=9, cost=2.5, mean_latency_s=None,
     )  # fmt: skip
     assert cells(spent_table(("day", "tenant"), [one])) == [

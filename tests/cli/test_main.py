@@ -149,6 +149,12 @@ def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main()
 
 
+def test_mistakes_of_a_file_name_it() -> None:
+    """Who starts a gateway by a script has to know which file is meant."""
+    assert cli.explain(ConfigError(["a", "b"], "/etc/p.yaml")).startswith("/etc/p.yaml: 2 mistakes\n  - a\n")
+    assert cli.explain(ConfigError(["a"], "p.yaml")).startswith("p.yaml: 1 mistake\n")
+
+
 def test_one_mistake_is_singular() -> None:
     """A single mistake is not counted."""
     assert cli.explain(ConfigError(["$.listen: no port"])).startswith("There is a mistake:\n  - ")

@@ -106,6 +106,7 @@ def test_a_missed_expectation_fails_the_command(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--strategies", "psychic"], "'psychic' is none: there are round_robin"),
+        (["--strategies", "adaptiv"], "'adaptiv' is none: did you mean `adaptive`?"),
         (["--strategies", "opponent:me"], "'opponent:me' is none: there are opponent:single_instance"),
         (["--seeds", "one"], "expected whole numbers"),
         (["--compare", "/nowhere.yaml"], "cannot be read"),

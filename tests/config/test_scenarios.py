@@ -132,6 +132,18 @@ def test_the_policy_of_a_gateways_file_is_its_first_pools(tmp_path: Path) -> Non
     assert policy.queue.timeout_s == 7.0
 
 
+def test_a_gateways_file_is_no_scenario() -> None:
+    """Whoever tries the one they have is told how; a scenario with a list of pools is told what it got wrong."""
+    with pytest.raises(ConfigError) as wrong:
+        open_scenario(str(Path(__file__).resolve().parents[2] / "examples/penstock.yaml"))
+    assert wrong.value.mistakes == [
+        "penstock.yaml: this is a gateway's configuration, expected a scenario; to try its policy: penstock simulate "
+        "SCENARIO --compare penstock.yaml (examples/scenarios has some)"
+    ]
+    with pytest.raises(ConfigError, match=r"pools .*found a list, expected a mapping"):
+        read_scenario("workload: {}\npools: []", "x.yaml", Path())
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """The path and the reason."""
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.base.errors import ConfigError
 from penstock.config.mistakes import Mistakes
 from penstock.config.schema import File
 from penstock.config.shape import Shape
@@ -115,6 +116,29 @@ def test_a_block_left_empty_is_left_out() -> None:
     """A block whose lines are all commented out means its defaults."""
     loaded = load_text(POOL + "queue:\nkeys:\naliases:\nlimits:\n")
     assert loaded == load_text(POOL)
+
+
+@pytest.mark.parametrize(
+    "line, path",
+    [
+        ("everybody: {requests_per_minute: }", "everybody.requests_per_minute"),
+        ("everybody: {models: {m: {concurrency: }}}", "everybody.models.m.concurrency"),
+        ("keys: [{name: a, key: b, expires: }]", "keys[0].expires"),
+        ("keys: [{name: a, key: b, models: }]", "keys[0].models"),
+        ("tiers: {free: }", "tiers.free"),
+    ],
+)
+def test_nothing_where_null_would_lift_something_is_a_mistake(line: str, path: str) -> None:
+    """A limit whose number was forgotten was no limit at all, and nobody was told."""
+    with pytest.raises(ConfigError) as wrong:
+        load_text(POOL + line)
+    assert wrong.value.mistakes == [f"{path} (line 2): nothing stands here; write a value, or null for none"]
+
+
+def test_null_that_is_written_lifts_a_limit() -> None:
+    """Who writes null, in any of its spellings, means it; so does a variable that says so."""
+    for null in ("null", "~", "'${NO:-null}'"):
+        assert load_text(POOL + f"everybody: {{requests_per_minute: {null}}}") is not None
 
 
 def test_null_is_a_value_where_none_is_meant() -> None:

@@ -100,7 +100,15 @@ def test_every_kind_is_explained() -> None:
     assert all(KINDS.values())
 
 
+def test_an_unknown_field_is_told_in_words() -> None:
+    """A mistyped field is named, with the one that was meant, or all."""
+    with pytest.raises(ValueError, match=r"there is no field 'probabilty'; did you mean `probability`\?"):
+        parse_fault("garbage,probabilty=1")
+    with pytest.raises(ValueError, match=r"there is no field 'x'; fields are probability, "):
+        parse_fault("garbage,x=1")
+
+
 def test_an_unknown_fault_is_told_in_words() -> None:
     """A mistyped kind is named, with all that there are."""
-    with pytest.raises(ValueError, match=r"^there is no fault 'garbge'; kinds are refuse, .*garbage"):
+    with pytest.raises(ValueError, match=r"^there is no fault 'garbge'; did you mean `garbage`\?"):
         parse_fault("garbge,probability=0.5")

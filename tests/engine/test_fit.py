@@ -34,7 +34,7 @@ def test_groups_are_held_back_as_a_whole() -> None:
         }
         held += sorted({group for group, _ in back})
     assert sorted(held) == list(range(9))
-    with pytest.raises(ValueError, match="too few"):
+    with pytest.raises(ValueError, match="one in 3 is held back"):
         hold_back(points[:8], lambda point: point[0])
 
 

@@ -46,7 +46,7 @@ def test_lengths_that_were_drawn_are_drawn_when_played() -> None:
 
 def test_too_few_settings_are_refused() -> None:
     """Without something to hold back nothing is made."""
-    with pytest.raises(ValueError, match="too few to hold one in 3 back"):
+    with pytest.raises(ValueError, match="expected 3 or more: one in 3 is held back"):
         calibrated(points()[:6], EngineSpec(), "few")
 
 

@@ -2,10 +2,12 @@
 
 from html.parser import HTMLParser
 
+import pytest
+
 from penstock.config.scenarios import Expect, Group, Policy
 from penstock.core.route.presets import LeastLoaded, RoundRobin
 from penstock.sim.compare import Comparison, Number, Trial, Yardstick, compare, verdicts
-from penstock.sim.report import BESIDE, FIGURES, html, shown, shown_number
+from penstock.sim.report import BESIDE, FIGURES, after, html, roof, shown, shown_number
 from tests.sim.support import request, scenario, steady
 
 
@@ -42,6 +44,15 @@ def test_a_page_shows_the_table_the_lines_and_the_bars() -> None:
     assert "TTFT, p95" in made.text
     assert "what was run" in made.text
     assert "holds" in made.text
+
+
+@pytest.mark.parametrize(
+    ("most", "end"), [(1.21, 1.6), (0.607, 0.8), (1, 1), (99.9, 100), (1050, 1200), (0.02, 0.02), (0, 0)]
+)
+def test_axes_end_at_numbers_that_are_easily_read(most: float, end: float) -> None:
+    """Not at 1.21, whose half is 0.607; and nothing is cut off above."""
+    assert roof(most) == pytest.approx(end)
+    assert (after(0.0), after(27.5)) == ("0", "27.5 s")
 
 
 def test_every_picture_over_time_is_there_where_it_has_something() -> None:

@@ -227,6 +227,14 @@ def test_setting_up_again_replaces_the_handler() -> None:
     assert "hidden" not in stream.getvalue()
 
 
+@pytest.mark.parametrize(("level", "told"), [("info", 0), ("debug", 1)])
+def test_what_a_library_loads_is_no_news(level: Literal["info", "debug"], told: int) -> None:
+    """Seven lines about plugins stood before the first one of ours; who debugs has them."""
+    with logging_to(Settings(level=level)) as stream:
+        logging.getLogger("alembic.runtime.plugins").info("setup plugin alembic.autogenerate.types")
+    assert len(lines(stream)) == told
+
+
 def test_who_changed_what_is_written_whatever_the_level() -> None:
     """A gateway that logs errors only tells who made a key."""
     with logging_to(Settings(level="error")) as stream:

@@ -117,11 +117,13 @@ Label = Literal[
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `mistakes` lists all of them, each with its path and a way out."""
+    """The configuration cannot be used. `mistakes` lists all of them, each with its path and a way out.
+    `file`: the one that they are in, where a single one was read and they do not name it themselves."""
 
-    def __init__(self, mistakes: list[str]) -> None:
+    def __init__(self, mistakes: list[str], file: str = "") -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+        self.file = file
 
 
 def error_body(label: str, detail: str = "", param: str | None = None) -> dict[str, dict[str, str | None]]:

@@ -102,7 +102,7 @@ class Admin:
         except (ValueError, KeyError, TypeError):
             return AdminError(f"what answers at {self.url} is no admin API of Penstock (status {status})", status)
         if status == 401:
-            message = f"{self.url} asks for its admin key: give --key, or set PENSTOCK_ADMIN_KEY"
+            message = f"{self.url} asks for its admin key: give --admin-key, or set PENSTOCK_ADMIN_KEY"
         return AdminError(message, status, code)
 
 

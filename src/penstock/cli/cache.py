@@ -86,7 +86,10 @@ def clear(
 def warm(
     file: Annotated[Path, typer.Argument(help="A request's JSON body a line; or {path, body}.", exists=True)],
     url: Annotated[str, typer.Option(help="The gateway's data address.")] = "http://127.0.0.1:8080",
-    key: Annotated[str | None, typer.Option(envvar="PENSTOCK_KEY", help="An API key: whose answers they are.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar=["PENSTOCK_API_KEY", "PENSTOCK_KEY"], help="An API key: whose answers they are."),
+    ] = None,
     at_once: Annotated[int, typer.Option(min=1, max=256, help="Requests at the same time.")] = 4,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds for one answer.")] = 300.0,
     similar: Annotated[

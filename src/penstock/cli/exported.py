@@ -19,12 +19,15 @@ COLUMNS = (
     "cost", "latency", "ttft", "queue", "end_user", "cache",
 )  # fmt: skip
 """As the table has them: times in microseconds, `at` since the epoch (UTC), cost in billionths."""
+UNITS = {"at": "at_us", "cost": "cost_nano", "latency": "latency_us", "ttft": "ttft_us", "queue": "queue_us"}
+"""How those are named outside, so that nobody takes billionths for money."""
+HEAD = tuple(UNITS.get(name, name) for name in COLUMNS)
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_lines(rows: Iterable[Any]) -> Iterator[bytes]:
     """A header, then a line a call. Texts that a spreadsheet would take for a formula begin with an apostrophe."""
-    yield _line(COLUMNS)
+    yield _line(HEAD)
     for row in rows:
         values = row._mapping
         yield _line([_harmless(values[name]) for name in COLUMNS])
@@ -77,11 +80,12 @@ def write_parquet(rows: Iterable[Any], path: Path) -> None:
         else arrow.int64() if name in NUMBERS else arrow.string()
         for name in COLUMNS
     }  # fmt: skip
-    schema = arrow.schema(list(kinds.items()))
+    heads = {name: "at" if name == "at" else UNITS.get(name, name) for name in COLUMNS}
+    schema = arrow.schema([(heads[name], kind) for name, kind in kinds.items()])
     left = iter(rows)
     with parquet.ParquetWriter(path, schema, compression="zstd") as file:
         while part := [row._mapping for row in islice(left, GROUP)]:
-            columns = {name: [row[name] for row in part] for name in COLUMNS}
+            columns = {heads[name]: [row[name] for row in part] for name in COLUMNS}
             file.write_table(arrow.table(columns, schema=schema))
 
 

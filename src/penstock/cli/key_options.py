@@ -9,7 +9,7 @@ from penstock.base.units import parse_seconds
 from penstock.config.files import mapping_of
 from penstock.config.key_orders import terms_of
 from penstock.config.key_store import end_of, moment
-from penstock.config.mistakes import Mistakes, did_you_mean
+from penstock.config.mistakes import did_you_mean
 from penstock.core.limits.spec import AllowanceSpec
 
 Expires = Annotated[str | None, typer.Option(help="Until when it holds: 30d, 12h, 2027-03-31 or a time.")]
@@ -37,18 +37,8 @@ def limits_given(text: str) -> dict[str, Any]:
     """A block of limits as the configuration has it, units as numbers. Raises ConfigError with all mistakes."""
     block = text if text.lstrip().startswith("{") else f"{{{text}}}"
     read, mistakes = mapping_of(block, "--limits", AllowanceSpec, "limits, like requests_per_minute: 20")
-    _hollow(read, (), mistakes)
     mistakes.raise_if_any()
     return read
-
-
-def _hollow(block: dict[str, Any], path: tuple[str, ...], mistakes: Mistakes) -> None:
-    """A name alone, as in `{requests_per_minute}`, is null in YAML: no limit, where one was meant."""
-    for name, value in block.items():
-        if value is None:
-            mistakes.say((*path, name), f"no value; write it like `{name}: 20`, or leave it out for no limit")
-        elif isinstance(value, dict):
-            _hollow(value, (*path, name), mistakes)
 
 
 def end_given(text: str | None, now_s: float) -> str | None:

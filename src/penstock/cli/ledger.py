@@ -19,6 +19,7 @@ from penstock.adapters.stores.spec import SQLITE_FILE
 from penstock.cli import exported
 from penstock.cli.ledgers import call_table, calls_table, fleet_table, quick_table, spent_table
 from penstock.cli.plain import WIDE_WIDTH, plain_console
+from penstock.config.mistakes import did_you_mean
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -148,6 +149,7 @@ def export(
     tenant: Tenant = None,
 ) -> None:
     """All calls of a time, the oldest first, as CSV or Parquet, or as a trace to simulate and replay."""
+    _one_of(as_, ("csv", "parquet", "trace"), "--as")
     with opened(db) as (_, connection):
         from penstock.adapters.stores import history
 
@@ -155,16 +157,14 @@ def export(
         if as_ == "parquet":
             _write_parquet(rows, out)
             return
-        made = {"csv": exported.csv_lines, "trace": exported.trace_lines}.get(as_)
-        if made is None:
-            raise typer.BadParameter(f"{as_!r} is none of csv, parquet, trace", param_hint="--as")
-        lines = made(rows)
+        lines = {"csv": exported.csv_lines, "trace": exported.trace_lines}[as_](rows)
         if out is None:
             for line in lines:
                 sys.stdout.buffer.write(line)
         else:
             with out.open("wb") as file:
-                file.writelines(lines)
+                count = sum(file.write(line) > 0 for line in lines) - 1
+            typer.echo(f"{count:,} calls written to {out}", err=True)
 
 
 def _write_parquet(rows: Iterator[Any], out: Path | None) -> None:
@@ -202,7 +202,8 @@ def opened(where: str) -> "Iterator[tuple[Any, Connection]]":
 
 def _one_of(name: str, known: tuple[str, ...], option: str) -> Any:
     if name not in known:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint=option)
+        hint = f"; {near}" if (near := did_you_mean(name, known)) else ""
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}{hint}", param_hint=option)
     return name
 
 

@@ -1,8 +1,8 @@
 """What `penstock ledger` shows: tables of sums, times, costs and calls."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from penstock.adapters.stores.asking import Fleet, Quick, Spent
     from penstock.adapters.stores.history import Row, Told
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def table_of(*names: str, numbers: Sequence[str] = ()) -> Table:
     """A table with columns of texts, and then of numbers."""
@@ -24,11 +22,6 @@ def table_of(*names: str, numbers: Sequence[str] = ()) -> Table:
     for name in numbers:
         table.add_column(name, justify="right")
     return table
-
-
-def day(number: Any) -> str:
-    """A day since the epoch as it is written."""
-    return f"{EPOCH + timedelta(days=int(number)):%Y-%m-%d}"
 
 
 def money(amount: float | None) -> str:
@@ -53,10 +46,10 @@ def spent_table(names: Sequence[str], found: "list[Spent]") -> Table:
     numbers = ("calls", "failed", "estimated", "prompt tokens", "of them cached", "answer tokens", "cost", "mean time")
     table = table_of(*names, numbers=numbers)
     for one in found:
-        shown = [day(value) if name == "day" else str(value) for name, value in one.names.items()]
         table.add_row(
-            *shown, f"{one.calls:,}", f"{one.calls - one.ok:,}", f"{one.estimated:,}", f"{one.prompt_tokens:,}",
-            f"{one.cached_tokens:,}", f"{one.completion_tokens:,}", money(one.cost), seconds(one.mean_latency_s),
+            *one.names.values(), f"{one.calls:,}", f"{one.calls - one.ok:,}", f"{one.estimated:,}",
+            f"{one.prompt_tokens:,}", f"{one.cached_tokens:,}", f"{one.completion_tokens:,}",
+            money(one.cost), seconds(one.mean_latency_s),
         )  # fmt: skip
     return table
 

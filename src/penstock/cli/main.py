@@ -124,6 +124,8 @@ def explain(error: ConfigError) -> str:
     """Mistakes, of a configuration or another file, as people read them: counted, one a line."""
     count = len(error.mistakes)
     head = "There is a mistake:" if count == 1 else f"There are {count} mistakes:"
+    if error.file:
+        head = f"{error.file}: {count} mistake{'' if count == 1 else 's'}"
     return "\n".join([head, *(f"  - {mistake}" for mistake in error.mistakes)])
 
 

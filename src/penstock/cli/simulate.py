@@ -18,6 +18,7 @@ from penstock.base.errors import ConfigError
 from penstock.cli.plain import WIDE_WIDTH, plain_console
 from penstock.cli.recorded import described, open_recorded, replay_journal
 from penstock.config.costs import typed_cost
+from penstock.config.mistakes import did_you_mean
 from penstock.config.scenarios import MOST_GATEWAYS, Gateways, Policy, Scenario, open_scenario, policy_from, policy_of
 from penstock.config.workloads import reader
 from penstock.core.route.presets import STRATEGIES, Strategy
@@ -223,7 +224,8 @@ def _policies(scenario: Scenario, strategies: str | None, files: list[Path]) -> 
 
 def _strategy(name: str) -> Strategy:
     if name not in STRATEGIES.names():
-        raise ConfigError([f"--strategies: {name!r} is none: there are {', '.join(STRATEGIES.names())}"])
+        hint = did_you_mean(name, STRATEGIES.names()) or f"there are {', '.join(STRATEGIES.names())}"
+        raise ConfigError([f"--strategies: {name!r} is none: {hint}"])
     made: Strategy = STRATEGIES.spec(name)()  # type: ignore[assignment]
     return made
 

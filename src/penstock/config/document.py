@@ -41,6 +41,8 @@ class Parsed(NamedTuple):
     lines: dict[Path, int]
     problems: list[tuple[Path, str]]
     """Mistakes that do not stop the reading: keys written twice, tags."""
+    empty: frozenset[Path] = frozenset()
+    """Where nothing stands behind a name, which YAML reads like a null that somebody wrote."""
 
 
 class _Anchor(NamedTuple):
@@ -93,6 +95,7 @@ class _Builder:
         self._deepest = 0
         self._lines: dict[Path, int] = {}
         self._problems: list[tuple[Path, str]] = []
+        self._empty: set[Path] = set()
 
     def document(self) -> Parsed:
         tree, documents = None, 0
@@ -103,7 +106,7 @@ class _Builder:
                     raise NotYaml("a second document begins here, expected only one", *_at(event.start_mark))
             elif isinstance(event, yaml.NodeEvent):
                 tree = self._value(event, (), 0)
-        return Parsed(tree, self._lines, self._problems)
+        return Parsed(tree, self._lines, self._problems, frozenset(self._empty))
 
     def _value(self, event: Any, path: Path, depth: int) -> Any:
         self._lines[path] = event.start_mark.line + 1
@@ -122,6 +125,8 @@ class _Builder:
     def _content(self, event: Any, path: Path, depth: int) -> Any:
         if isinstance(event, yaml.ScalarEvent):
             _encodable(event)
+            if not event.value and event.implicit[0]:
+                self._empty.add(path)
             return _scalar(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Any] = []

@@ -31,6 +31,7 @@ def mapping_of(text: str, name: str, kind: type, fields: str) -> tuple[dict[str,
     except NotYaml as error:
         raise ConfigError([f"{name}: {error}"]) from None
     mistakes.places = {path: Place(line, f"{name}, line {line}") for path, line in parsed.lines.items() if path}
+    mistakes.empty = parsed.empty
     for path, problem in parsed.problems:
         mistakes.say(path, problem)
     if not isinstance(parsed.tree, dict):

@@ -52,6 +52,7 @@ def load(text: str, environment: Mapping[str, str], read_file: ReadFile, folder:
     except NotYaml as error:
         raise ConfigError([str(error)]) from None
     mistakes.places = {path: Place(line, f"line {line}") for path, line in parsed.lines.items() if path}
+    mistakes.empty = parsed.empty
     for path, problem in parsed.problems:
         mistakes.say(path, problem)
     return _settings(parsed.tree, environment, read_file, mistakes, folder)
@@ -65,7 +66,10 @@ def load_file(path: str | FilePath, environment: Mapping[str, str]) -> Settings:
     except (OSError, ValueError) as error:
         hint = ": name another, or begin with examples/penstock.yaml" if isinstance(error, FileNotFoundError) else ""
         raise ConfigError([f"{path}: cannot be read ({why(error)}){hint}"]) from None
-    settings = load(text, environment, read_text, str(FilePath(path).parent))
+    try:
+        settings = load(text, environment, read_text, str(FilePath(path).parent))
+    except ConfigError as wrong:
+        raise ConfigError(wrong.mistakes, str(path)) from None
     return msgspec.structs.replace(settings, read_at_s=read_at_s)
 
 

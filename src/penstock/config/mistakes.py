@@ -69,6 +69,8 @@ class Mistakes:
         self.places: dict[Path, Place] = {}
         self.given: dict[Path, str] = {}
         """Texts that come from the environment -> as they are written in the file (${NAME}); empty: by an override."""
+        self.empty: frozenset[Path] = frozenset()
+        """Where the document has a name and nothing behind it."""
         self._found: list[tuple[int, int, str]] = []
         self._broken: set[Path] = set()
 

@@ -27,6 +27,7 @@ One YAML file. `penstock check FILE` reports every mistake in it at once and pri
 - **Texts** follow YAML 1.2: `no`, `on` and `1:30` are texts, and only `true` and `false` are truth values. Anchors,
   aliases and `<<` work; tags (`!…`) and keys written twice are mistakes.
 - **null** stands for "none" below. A block that is left empty is one that is left out.
+  Any other field with nothing behind its name is a mistake: who means "none" writes null.
 - **Variables**: `${NAME}` in any text is replaced from the environment; `${NAME:-default}` has a default for a name
   that is unset or empty; `$${` is a literal `${`. A name that is not set and has no default is a mistake.
 - **Secrets** (`keys[].key`, `admin_key`, `api_key`, values of `headers`) may be `file:/path`: the file's text, without

@@ -287,6 +287,9 @@ def read_scenario(text: str, name: str, folder: Path = Path()) -> Scenario:
     """What a scenario file says; calibration files are seen from `folder`. Raises ConfigError with all mistakes, each
     with its path and line."""
     tree, mistakes = mapping_of(text, name, Scenario, "the fields `workload` and `fleet`")
+    if mistakes.is_written(("pools", 0)) and not mistakes.is_written(("workload",)):
+        way = f"penstock simulate SCENARIO --compare {name} (examples/scenarios has some)"
+        raise ConfigError([f"{name}: this is a gateway's configuration, expected a scenario; to try its policy: {way}"])
     read = reader(folder)
     for number, group in enumerate(tree.get("fleet", ())):
         if isinstance(cost := group.get("cost"), dict):

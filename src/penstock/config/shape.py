@@ -225,7 +225,8 @@ class Shape:
             if name not in fields:
                 self._unknown_field(name, struct, fields, path)
                 continue
-            got = self._read(fields[name].type, item, (*path, name))
+            forgotten = item is None and self._forgotten(fields[name], (*path, name))
+            got = _BAD if forgotten else self._read(fields[name].type, item, (*path, name))
             if got is not _BAD:
                 read[name] = got
         for name, field in fields.items():
@@ -233,6 +234,17 @@ class Shape:
                 self._missing(name, field, value, path)
                 read[name] = filler(field.type)
         return read
+
+    def _forgotten(self, field: ty.Field, path: Path) -> bool:
+        """Nothing where null is a value that says something, such as no limit: the number may have been forgotten. A
+        block whose lines are all commented out is left out, where that is the same."""
+        if path not in self._mistakes.empty or not nullable(field.type):
+            return False
+        if field.default is None and any(isinstance(one, ty.StructType | ty.DictType) for one in options(field.type)):
+            return False
+        self._mistakes.say(path, "nothing stands here; write a value, or null for none")
+        self._mistakes.broken(path)
+        return True
 
     def _missing(self, name: str, field: ty.Field, value: dict[str, Any], path: Path) -> None:
         if name not in value:

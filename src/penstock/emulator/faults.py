@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from penstock.base.rand import Rand
+from penstock.config.mistakes import did_you_mean
 
 Kind = Literal[
     "refuse", "reset_before_head", "close_before_head", "close_after_head", "garbage", "status", "hang_before_head",
@@ -112,16 +113,23 @@ def _covers(fault: Fault, path: str) -> bool:
     return fault.kind not in _NOT_OF_REQUESTS and path.startswith(fault.path)
 
 
+_FIELDS = tuple(name for name in Fault.__struct_fields__ if name != "kind")
+
+
 def parse_fault(text: str) -> Fault:
     """A fault from "kind" or "kind,field=value,…", as the command line has it. Raises ValueError that says why."""
     kind, *settings = text.split(",")
     fields = {"kind": kind.strip()}
     if fields["kind"] not in KINDS:
-        raise ValueError(f"there is no fault {fields['kind']!r}; kinds are {', '.join(KINDS)}")
+        hint = did_you_mean(fields["kind"], KINDS) or f"kinds are {', '.join(KINDS)}"
+        raise ValueError(f"there is no fault {fields['kind']!r}; {hint}")
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"{setting!r} in fault {text!r}: write field=value, e.g. probability=0.1")
+        if name.strip() not in _FIELDS:
+            hint = did_you_mean(name.strip(), _FIELDS) or f"fields are {', '.join(_FIELDS)}"
+            raise ValueError(f"fault {text!r}: there is no field {name.strip()!r}; {hint}")
         fields[name.strip()] = value.strip()
     try:
         return msgspec.convert(fields, Fault, strict=False)

@@ -53,7 +53,9 @@ def hold_back(
         named.setdefault(str(group(point)), []).append(point)
     order = sorted(named, key=lambda name: (crc32(name.encode()), name))
     if len(order) < one_in:
-        raise ValueError(f"{len(order)} groups are too few to hold one in {one_in} back")
+        raise ValueError(
+            f"found {len(order)} settings, expected {one_in} or more: one in {one_in} is held back to judge the fit"
+        )
     fit = [point for index, name in enumerate(order) if index % one_in != offset for point in named[name]]
     held = [point for index, name in enumerate(order) if index % one_in == offset for point in named[name]]
     return fit, held

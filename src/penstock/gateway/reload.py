@@ -73,7 +73,8 @@ class Reloader:
             said = await self.reload()
         except ConfigError as wrong:
             for line in wrong.mistakes:
-                log.error("reload (%s) refused, the old configuration holds: %s", why, line)
+                where = f"{wrong.file}: " if wrong.file else ""
+                log.error("reload (%s) refused, the old configuration holds: %s%s", why, where, line)
             await self._withdraw()
         except OSError as wrong:
             log.error("reload (%s) refused, the old configuration holds: %s", why, wrong)

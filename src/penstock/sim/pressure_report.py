@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from penstock.base.units import show_seconds
 from penstock.sim.pressure import TOLD, Judged, Played
-from penstock.sim.report import COLOURS
+from penstock.sim.report import COLOURS, after, roof
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c2430}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid #dde3ea}
@@ -138,7 +138,7 @@ def _pictures(tested: Finding) -> str:
 
 def figure(title: str, lines: Sequence[Line]) -> str:
     """Lines over time."""
-    top = max((y for _, line in lines for _, y in line), default=0.0)
+    top = roof(max((y for _, line in lines for _, y in line), default=0.0))
     end = max((x for _, line in lines for x, _ in line), default=0.0)
     if not top or not end:
         return ""
@@ -159,7 +159,7 @@ def figure(title: str, lines: Sequence[Line]) -> str:
     )
     times = "".join(
         f"<text x={_LEFT + (_WIDTH - _LEFT) * part:.0f} y={_HEIGHT - 6} text-anchor=middle font-size=11>"
-        f"{show_seconds(end * part)}</text>"
+        f"{after(end * part)}</text>"
         for part in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     legend = "".join(f'<i style="background:{COLOURS[at]}"></i>{name}' for at, (name, _) in enumerate(lines))

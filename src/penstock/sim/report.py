@@ -1,5 +1,6 @@
 """A comparison as a page for people: one HTML file with its pictures in it, that needs nothing from anywhere."""
 
+import math
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -200,7 +201,7 @@ def _verdicts(verdicts: Sequence[Verdict]) -> str:
 def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], float | None]) -> str:
     """Lines over time, of each policy's first seed; None: there was nothing at that time."""
     lines = [[(it.at_s, y) for it in column.runs[0].points if (y := value(it)) is not None] for column in columns]
-    top = max((y for line in lines for _, y in line), default=0.0)
+    top = roof(max((y for line in lines for _, y in line), default=0.0))
     end = max((x for line in lines for x, _ in line), default=0.0)
     if not top or not end:
         return ""
@@ -214,8 +215,7 @@ def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], floa
         for part in (0.0, 0.5, 1.0)
     )
     times = "".join(
-        f"<text x={_x(end * part, end):.0f} y={_HEIGHT - 8} text-anchor=middle font-size=11>{show_seconds(end * part)}"
-        "</text>"
+        f"<text x={_x(end * part, end):.0f} y={_HEIGHT - 8} text-anchor=middle font-size=11>{after(end * part)}</text>"
         for part in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     legend = "".join(
@@ -225,6 +225,19 @@ def _figure(title: str, columns: Sequence[Column], value: Callable[[Point], floa
         f'<figure><figcaption>{title}{legend}</figcaption><svg viewBox="0 -8 {_WIDTH + 20} {_HEIGHT + 8}">'
         f"{marks}{times}{paths}</svg></figure>"
     )
+
+
+def roof(most: float) -> float:
+    """Where an axis ends that has to show so much: at a number whose half is as easily read."""
+    if most <= 0:
+        return 0.0
+    unit = 10.0 ** math.floor(math.log10(most))
+    return next(step for share in (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10, 12) if (step := share * unit) >= most)
+
+
+def after(value_s: float) -> str:
+    """A time on an axis."""
+    return show_seconds(value_s) if value_s else "0"
 
 
 def _loads(columns: Sequence[Column]) -> str:

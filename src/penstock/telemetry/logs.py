@@ -29,6 +29,8 @@ MAX_TEXT = 4096
 ACCESS = "penstock.access"
 AUDIT = "penstock.audit"
 """Who changed what: written whatever the level of the rest."""
+_CHATTY = "alembic.runtime.plugins"
+"""It says at every start what it has loaded."""
 HIDDEN = "[hidden]"
 _SECRETS = re.compile(
     r"""(?ix)
@@ -225,6 +227,7 @@ def set_up(
     root.setLevel(settings.level.upper())
     logging.getLogger(ACCESS).setLevel(logging.INFO)  # its own switches decide, whatever the level of the rest
     logging.getLogger(AUDIT).setLevel(logging.INFO)
+    logging.getLogger(_CHATTY).setLevel(logging.NOTSET if settings.level == "debug" else logging.WARNING)
     atexit.register(handler.close)
     return handler
 

@@ -23,6 +23,7 @@ def test_pools_that_scale_themselves() -> None:
         assert (story["view"]["min"], story["view"]["max"], story["entries"]) == (2, 20, [])
         missing = await rig.ask("GET", "/admin/pools/x")
         assert (missing.status, missing.code) == (404, "not_found")
+        assert "there is no pool 'x' that scales itself; those that do: p" in missing.json["error"]["message"]
         assert (await rig.ask("GET", "/admin/pools/p?last=0")).status == 400
         turns = (await rig.ask("GET", "/admin/journal?of=scaling&last=10")).json
         assert turns[0][1]["type"] == "Reconfigured"

@@ -37,6 +37,13 @@ def test_any_other_path_is_named() -> None:
     assert len(missing(b"/" * 9000 + b"x/" * 9000)) < 300
 
 
+@pytest.mark.parametrize("asked", [b"/metrics", b"/admin", b"/admin/fleet?x", b"/metrics/"])
+def test_what_the_admin_port_has_is_said_to_be_there(asked: bytes) -> None:
+    """Whoever asks the wrong port reads which is meant; its address is nobody's business here."""
+    assert "have a port of their own, `admin` in the gateway's configuration" in missing(asked)
+    assert "own" not in missing(b"/administration")
+
+
 def test_who_asks_and_who_answers() -> None:
     """Pages of our own take GET, everything forwarded takes POST; only health and readiness need no key."""
     for route in ROUTES.values():

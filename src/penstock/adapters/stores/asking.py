@@ -5,6 +5,7 @@ rows. Everything is asked of whole days (UTC); single calls are `history`'s.
 """
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -64,12 +65,14 @@ def until_now(
 
 # ===== who spent how much =====
 
+_EPOCH = date(1970, 1, 1)
+
 
 class Spent(Struct, frozen=True, kw_only=True):
     """What one tenant, key, model, pool or day used."""
 
-    names: dict[str, str | int]
-    """E.g. tenant -> its name; day -> days since the epoch."""
+    names: dict[str, str]
+    """E.g. tenant -> its name; day -> its date, 2026-01-31."""
     calls: int
     ok: int
     estimated: int
@@ -129,6 +132,14 @@ def _lines(table: Table, by: Sequence[By], span: Span, first: int, last: int, si
     return select(*[table.c[name] for name in by], *numbers).where(within, *wanted)
 
 
+def _names(by: Sequence[By], row: Sequence[Any]) -> dict[str, str]:
+    """A line's names; its day is a number in the tables."""
+    return {
+        name: (_EPOCH + timedelta(days=value)).isoformat() if name == "day" else str(value)
+        for name, value in zip(by, row)
+    }
+
+
 def spent(
     connection: Connection, by: Sequence[By], span: Span, order: Order = "cost", most: int = 20
 ) -> list[Spent]:  # fmt: skip
@@ -139,7 +150,7 @@ def spent(
         sums = [int(number) for number in row[width:]]
         calls, ok, estimated, prompt, completion, cached, cost, latency = sums
         found.append(Spent(
-            names=dict(zip(by, row)), calls=calls, ok=ok, estimated=estimated, prompt_tokens=prompt,
+            names=_names(by, row), calls=calls, ok=ok, estimated=estimated, prompt_tokens=prompt,
             completion_tokens=completion, cached_tokens=cached, cost=cost / NANOS,
             mean_latency_s=latency / calls / MICROS if calls else None,
         ))  # fmt: skip

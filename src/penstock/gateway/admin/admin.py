@@ -212,7 +212,9 @@ class _Api:
         name = request.path_params["name"]
         story = self._desk.scale_story(name, _last(request, "20"))
         if story is None:
-            raise RosterError(404, f"there is no pool {name!r} that scales itself")
+            known = ", ".join(view.pool for view in self._desk.scale_views())
+            there = f"those that do: {known}" if known else "give one a `scale` block"
+            raise RosterError(404, f"there is no pool {name!r} that scales itself; {there}")
         return _json(story)
 
     async def notice(self, request: Request) -> Response:

@@ -76,6 +76,8 @@ _ONE_MODEL = Route("/v1/models/", local="model")
 
 
 _SHOWN = 200
+_ELSEWHERE = (b"admin", b"metrics")
+"""What is asked of the data port by those who mean the admin port."""
 
 
 def missing(target: bytes) -> str:
@@ -84,6 +86,8 @@ def missing(target: bytes) -> str:
     parts = [part for part in path.split(b"/", 8) if part]
     meant = [b"/" + b"/".join(parts[at:]) for at in range(len(parts))]
     said = f"There is nothing at {path[:_SHOWN].decode('ascii', 'replace')}"
+    if parts and parts[0] in _ELSEWHERE:
+        return f"{said}: metrics and the admin API have a port of their own, `admin` in the gateway's configuration."
     for one in meant:
         if one in ROUTES and one != path:
             return f"{said}; did you mean {one.decode()}?"
