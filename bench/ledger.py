@@ -31,7 +31,7 @@ from typing import Any
 import msgspec
 
 from penstock.adapters.stores import asking, history
-from penstock.adapters.stores.clerk import batch_of
+from penstock.adapters.stores.clerk import BATCH
 from penstock.adapters.stores.database import Database
 from penstock.adapters.stores.sums import DAY
 from penstock.adapters.stores.writing import Writer
@@ -85,13 +85,13 @@ def made(count: int, seed: int, tenants: int = TENANTS, per_s: float | None = No
 
 def fill(database: Database, count: int, last: int) -> dict[str, Any]:
     """Write them; rows a second over the last ones."""
-    writer, most = Writer(database), batch_of(database)
+    writer = Writer(database)
     batch: list[Record] = []
     busy_s = last_s = 0.0
     cpu_s = last_cpu_s = 0.0
     for number, record in enumerate(made(count, 1), 1):
         batch.append(record)
-        if len(batch) == most or number == count:
+        if len(batch) == BATCH or number == count:
             began, cpu = time.perf_counter(), time.thread_time()
             writer.write(batch)
             took, used = time.perf_counter() - began, time.thread_time() - cpu

@@ -1,6 +1,7 @@
 """Answers in a real Redis: kept for their time, found while no mark is newer, heard of by all."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from penstock.adapters.stores.shared_cache import EPOCH, PREFIX, Event, Seen, Shared, SharedCache, What, marks
 from tests.helpers.redis import RedisServer, needed
-from tests.helpers.wire import run
+from tests.helpers.wire import run, until
 
 pytestmark = pytest.mark.slow
 WORTH = Shared(0, ("t",), "m", "tenant", 60.0, b"answer")
@@ -108,10 +109,10 @@ def test_a_counter_that_was_lost_begins_later(redis: RedisServer) -> None:
     """So that nothing from before counts as newer than what is put out of use from now on."""
 
     async def test(store: SharedCache) -> None:
-        await store.invalidate(What(tag="lost"), "me")
+        epoch = await store.invalidate(What(tag="lost"), "me")
         await kept(store, "lost", ("lost",))
         await store._redis.delete(EPOCH)
-        await asyncio.sleep(0.002)
+        await until(lambda: time.time() * 1000 > epoch, "the clock to be past what other tests have counted")
         await store.invalidate(What(tag="lost"), "me")
         assert (await store.look("lost")).payload == b""
 

@@ -24,11 +24,9 @@ from penstock.drive.segments import Reader, Record, Segments, Written, framed
 
 log = logging.getLogger("penstock.ledger")
 
-BATCH: Final = 10_000
-"""Rows of one transaction at most. Many calls of one tenant then change the same few pages of each index."""
-BATCH_POSTGRES: Final = 40_000
-"""The same of PostgreSQL, where a line of sums costs as much as a row, and a batch of a thousand tenants has some
-thousands of those: behind an outage a quarter more rows a second came in than with 10,000 (bench/README.md)."""
+BATCH: Final = 40_000
+"""Rows of one transaction at most. Many calls of one tenant then change the same few pages of each index, and the same
+lines of sums: behind an outage a quarter more rows a second came in than with 10,000 (bench/README.md)."""
 LOOK_S: Final = 1.0
 """How often it looks for rows: by so much is the database behind."""
 AWAY_S: Final = (0.5, 5.0)
@@ -36,11 +34,6 @@ AWAY_S: Final = (0.5, 5.0)
 FORGET_S: Final = 600.0
 """How often it looks for rows that are too old."""
 REJECTED: Final = "rejected"
-
-
-def batch_of(database: Database) -> int:
-    """How many rows suit one transaction of this database."""
-    return BATCH if database.is_sqlite else BATCH_POSTGRES
 
 
 class Clerk:
@@ -51,12 +44,12 @@ class Clerk:
         most: int | None = None,
     ) -> None:  # fmt: skip
         """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them. `most`: rows of
-        one transaction; None: as many as suit the database."""
+        one transaction; None: `BATCH`."""
         self._segments = segments
         self._reader = Joined([Reader(one) for one in (segments, *others)]) if others else Reader(segments)
         self._database = database
         self._writer = Writer(database)
-        self._most = batch_of(database) if most is None else most
+        self._most = BATCH if most is None else most
         self._batch: list[Record] = []
         """Read, and not in the database yet."""
         self._full = False

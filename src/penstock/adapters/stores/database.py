@@ -62,14 +62,11 @@ class Copy:
 
     def __init__(self, write: Callable[[tuple[Any, ...]], object]) -> None:
         self._write = write
-        self.rows = 0
-        """So far."""
 
     def each(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """Put in each as it is asked for, for whoever goes through them anyway."""
         for row in rows:
             self._write(row)
-            self.rows += 1
             yield row
 
 

@@ -42,6 +42,8 @@ class Sums(NamedTuple):
     months: list[Values]
     quarters: list[Values]
     spreads: dict[Spread, Times]
+    calls: int
+    """How many they were."""
 
 
 def summed(rows: Iterable[Values]) -> Sums:
@@ -77,7 +79,8 @@ def summed(rows: Iterable[Values]) -> Sums:
             if stream and ttft is not None:
                 lists[1].append(ttft)
     days = _folded(quarters, lambda quarter: quarter * QUARTER // DAY)
-    return Sums(_values(days), _values(_folded(days, month_of)), _recent(quarters), _spread(times))
+    count = sum(sums[0] for sums in quarters.values())
+    return Sums(_values(days), _values(_folded(days, month_of)), _recent(quarters), _spread(times), count)
 
 
 def _folded(sums: dict[Whose, list[int]], onto: Callable[[int], int]) -> dict[Whose, list[int]]:

@@ -4,14 +4,14 @@ A batch is one transaction: its rows, and what they add to the sums. It is writt
 is so but for a process that was killed between the commit and the journal's knowing of it; where the database finds an
 id twice, the rows that are there already are left out of both, and the rest is written.
 
-PostgreSQL works while records become rows and are added up, one after another: a batch takes as long as the slower of
-the two, and its rows are nowhere all at once.
+Records become rows and are added up one after another, as the database takes them: no batch is in memory as rows, and
+PostgreSQL works meanwhile, so that a batch takes as long as the slower of the two.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 from sqlalchemy import ClauseElement, Connection, Dialect, Table, exc, insert, select
@@ -62,6 +62,13 @@ class _Bulk:
             lists = ", ".join(f"{value}[]" if "::" in value else value for value in row[1:-1].split(", "))
             self._many = f"{head}SELECT * FROM unnest({lists}){tail}"
 
+    def each(self, connection: Connection, rows: Iterable[Values]) -> Iterator[Values]:
+        """Do it for some at a time, for whoever goes through them anyway."""
+        rows = iter(rows)
+        while part := list(islice(rows, TOGETHER)):
+            self.run(connection, part)
+            yield from part
+
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Do it for all of them."""
         if not rows:
@@ -107,24 +114,11 @@ class Writer:
         """All of a batch, each row once; how many calls were new. Raises Away, and then nothing was written; or
         sqlalchemy's DataError or IntegrityError, or msgspec's DecodeError, where a row cannot be had at all."""
         try:
-            if self._calls is None:
-                with self._transaction() as connection:
-                    return self._put(connection, records, *self._copied(connection, calls_of(records)))
-            rows = list(calls_of(records))
-            sums = summed(rows)  # before anything is locked
             with self._transaction() as connection:
-                self._calls.run(connection, rows)
-                return self._put(connection, records, len(rows), sums)
+                return self._put(connection, records, calls_of(records))
         except exc.IntegrityError:  # some are there, or twice in it; a savepoint for each batch would cost it a tenth
-            return self._write_unseen(records)
-
-    def _write_unseen(self, records: Sequence[Record]) -> int:
-        with self._transaction() as connection:
-            rows = _unseen(connection, calls_of(records))
-            if self._calls is None:
-                return self._put(connection, records, *self._copied(connection, rows))
-            self._calls.run(connection, rows)
-            return self._put(connection, records, len(rows), summed(rows))
+            with self._transaction() as connection:
+                return self._put(connection, records, _unseen(connection, calls_of(records)))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -133,18 +127,17 @@ class Writer:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4712)")
             yield connection
 
-    def _copied(self, connection: Connection, rows: Iterable[Values]) -> tuple[int, Sums]:
-        """Put them into `calls` by COPY, as they come; how many they were, and what they add."""
-        with self._database.copying(connection, calls.name, COLUMNS) as copy:
-            sums = summed(copy.each(rows))
-        return copy.rows, sums
-
-    def _put(self, connection: Connection, records: Sequence[Record], count: int, sums: Sums) -> int:
-        """What goes with so many calls."""
+    def _put(self, connection: Connection, records: Sequence[Record], rows: Iterable[Values]) -> int:
+        """These calls, and what of the records is none; how many calls."""
+        if self._calls is not None:
+            sums = summed(self._calls.each(connection, rows))
+        else:
+            with self._database.copying(connection, calls.name, COLUMNS) as copy:
+                sums = summed(copy.each(rows))
         self._add(connection, sums)
         self._overheads.run(connection, overheads_of(records))
         self._upkeep.run(connection, upkeep_of(records))
-        return count
+        return sums.calls
 
     def _add(self, connection: Connection, sums: Sums) -> None:
         self._days.run(connection, sums.days)
