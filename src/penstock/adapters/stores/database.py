@@ -136,11 +136,11 @@ class Database:
 
     @contextmanager
     def copying(self, connection: Connection, table: str, names: Sequence[str]) -> Iterator["Copy"]:
-        """Put rows into a table of PostgreSQL by COPY: a third of what INSERT costs. Raises what an INSERT would."""
+        """Put rows into a table of PostgreSQL by COPY: a third of what INSERT costs. Raises what an INSERT would.
+        It is no slow query however long it takes: that depends on how many rows there are, and nobody waits for it."""
         dialect = self.engine.dialect
         quote = dialect.identifier_preparer.quote
         statement = f"COPY {quote(table)} ({', '.join(map(quote, names))}) FROM STDIN"
-        began = time.perf_counter()
         raw: Any = connection.connection
         try:
             with raw.cursor() as cursor, cursor.copy(statement) as copy:
@@ -149,7 +149,6 @@ class Database:
             if dialect.is_disconnect(error, raw.driver_connection, None):
                 connection.invalidate()
             raise exc.DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error) from error
-        self._timed(time.perf_counter() - began, statement)
 
     def migrate(self, to: str = "head") -> None:
         """Bring its tables to where this version wants them, whoever else does so at the same time. Raises Away."""
@@ -213,9 +212,7 @@ class Database:
     def _answered(
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        self._timed(time.perf_counter() - context._penstock_began, statement)
-
-    def _timed(self, took_s: float, statement: str) -> None:
+        took_s = time.perf_counter() - context._penstock_began
         if 0 < self._slow_query_s <= took_s:
             self._slow += 1
             log.warning("slow query, %.3f s: %s", took_s, " ".join(statement.split())[:500])
