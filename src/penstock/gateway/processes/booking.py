@@ -15,6 +15,10 @@ from penstock.telemetry.bookings import Bookings
 
 COMMIT_S: Final = 0.5
 """How often is tried again what could not be put on disk."""
+FORMER_S: Final = 10.0
+"""So long a worker waits for the one that had its journal before: where a parent was killed and started again at once,
+its workers are still ending."""
+LOOK_S: Final = 0.05
 
 
 def folder_of(spec: LedgerSpec, worker: int) -> Path:
@@ -34,6 +38,19 @@ class Booking:
         self.observe = self._bookings.observe
         outbox.before = self._bookings.commit
         self._tick()
+
+    @classmethod
+    async def opened(cls, spec: LedgerSpec, worker: int, workers: int, outbox: Outbox) -> "Booking":
+        """The same, once a former worker has ended. Raises OSError where it does not in time, or for another reason."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + FORMER_S
+        while True:
+            try:
+                return cls(spec, worker, workers, outbox)
+            except BlockingIOError:
+                if loop.time() >= end:
+                    raise
+            await asyncio.sleep(LOOK_S)  # noqa: TID251 - another process has it, and says nothing when it ends
 
     def _tick(self) -> None:
         self._bookings.commit()

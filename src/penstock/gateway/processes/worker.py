@@ -113,7 +113,7 @@ class Worker(Gateway):
         try:
             self._open()
             if self.server.ledger is not None:
-                self._booking = Booking(self.server.ledger, self._number, self._of, self.plane.outbox)
+                self._booking = await Booking.opened(self.server.ledger, self._number, self._of, self.plane.outbox)
                 self._booking.fleet(self._settings.replicas)
             self._open_sheet()
             await self._open_beside()
