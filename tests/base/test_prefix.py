@@ -60,7 +60,7 @@ def test_hashes_are_chained_xxh3(length: int, start: int) -> None:
 
 
 def test_the_published_vector() -> None:
-    """XXH3 of 64 bits of nothing is what its specification says, seeded or not: not another function of that name."""
+    """XXH3 of 64 bits of nothing is what its specification says: it is not another function of that name."""
     assert xxh3_64_intdigest(b"") == 0x2D06800538D394C2
 
 

@@ -5,7 +5,7 @@ rows. Everything is asked of whole days (UTC); single calls are `history`'s.
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, Table, func, select, union_all
 
 from penstock.adapters.stores.rows import MICROS, NANOS
 from penstock.adapters.stores.sketch import quantiles
-from penstock.adapters.stores.sums import DAY, first_day, month_of
+from penstock.adapters.stores.sums import DAY, EPOCH, first_day, month_of
 from penstock.adapters.stores.tables import SUMMED, days, months, overheads, spreads, upkeep
 
 By = Literal["tenant", "key", "model", "pool", "day"]
@@ -64,8 +64,6 @@ def until_now(
 
 
 # ===== who spent how much =====
-
-_EPOCH = date(1970, 1, 1)
 
 
 class Spent(Struct, frozen=True, kw_only=True):
@@ -135,7 +133,7 @@ def _lines(table: Table, by: Sequence[By], span: Span, first: int, last: int, si
 def _names(by: Sequence[By], row: Sequence[Any]) -> dict[str, str]:
     """A line's names; its day is a number in the tables."""
     return {
-        name: (_EPOCH + timedelta(days=value)).isoformat() if name == "day" else str(value)
+        name: (EPOCH + timedelta(days=value)).isoformat() if name == "day" else str(value)
         for name, value in zip(by, row)
     }
 

@@ -41,15 +41,15 @@ class Clerk:
 
     def __init__(
         self, segments: Segments, database: Database, keep_s: float | None = None, others: Sequence[Written] = (),
-        most: int | None = None,
+        most: int = BATCH,
     ) -> None:  # fmt: skip
         """`keep_s`: older rows are deleted; None: none. `others` are read as well, whoever writes them. `most`: rows of
-        one transaction; None: `BATCH`."""
+        one transaction."""
         self._segments = segments
         self._reader = Joined([Reader(one) for one in (segments, *others)]) if others else Reader(segments)
         self._database = database
         self._writer = Writer(database)
-        self._most = BATCH if most is None else most
+        self._most = most
         self._batch: list[Record] = []
         """Read, and not in the database yet."""
         self._full = False

@@ -135,7 +135,7 @@ class Database:
             raise Away(_first_line(error)) from error
 
     @contextmanager
-    def copying(self, connection: Connection, table: str, names: Sequence[str]) -> Iterator["Copy"]:
+    def copying(self, connection: Connection, table: str, names: Sequence[str]) -> Iterator[Copy]:
         """Put rows into a table of PostgreSQL by COPY: a third of what INSERT costs. Raises what an INSERT would.
         It is no slow query however long it takes: that depends on how many rows there are, and nobody waits for it."""
         dialect = self.engine.dialect
