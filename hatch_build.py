@@ -21,12 +21,12 @@ FOLDERS = ("core", "core/cache", "core/limits", "core/route")
 FILES: tuple[str, ...] = (
     "base/machine.py", "base/prefix.py", "base/rand.py", "drive/journal.py", "drive/pump.py", "drive/segments.py",
     *(f"gateway/{name}.py" for name in (
-        "outbox", "perform", "server",
+        "outbox", "perform", "pulse", "server",
         "client/head", "client/inbound", "client/peek",
-        "call/answers", "call/attempt", "call/benchmark", "call/exchange", "call/packing",
-        "call/relay", "call/splice", "call/verdict",
+        "call/answers", "call/attempt", "call/benchmark", "call/carriage", "call/exchange", "call/owner",
+        "call/packing", "call/relay", "call/splice", "call/verdict",
         "cache/cached", "cache/content", "cache/share",
-        "fleet/lines", "fleet/outbound", "fleet/pool", "processes/booking",
+        "fleet/lines", "fleet/outbound", "fleet/pool", "fleet/supply", "processes/booking",
     )),
     "telemetry/attempts.py", "telemetry/bookings.py", "telemetry/histogram.py", "telemetry/meter.py",
 )  # fmt: skip

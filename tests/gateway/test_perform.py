@@ -21,7 +21,7 @@ def told(script: Script, look: Look, probe: ProbeSpec | None = None, expect: boo
         gate = GateSpec(pools=(PoolSpec(name="p", probe=probe or ProbeSpec()),))
         async with Engine([script]) as engine, serving(engine, gate=gate) as rig:
             rig.plane.perform(Probe("r0", look, 0.1))
-            await until(lambda: bool(rig.gate.facts) or (not expect and not rig.plane.outbound._tasks))
+            await until(lambda: bool(rig.gate.facts) or (not expect and not rig.plane.outbound.tasks))
             return list(rig.gate.facts), engine.got[0].line
 
     return run(main)

@@ -4,7 +4,7 @@ Everything that can go wrong with a call, at the client's, at ours, or at the re
 (the HTTP face, metrics, retries, health) look at a row's flags, never at its name.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -54,7 +54,7 @@ def _replica(
     )  # fmt: skip
 
 
-TABLE: tuple[Refusal, ...] = (
+TABLE: Final[tuple[Refusal, ...]] = (
     # the client's own mistakes
     _client("bad_request", 400, "The request could not be understood."),
     _client("bad_http", 400, "The HTTP message is malformed or ambiguous."),
@@ -103,7 +103,7 @@ TABLE: tuple[Refusal, ...] = (
     _replica("cut_by_shutdown", 503, "The gateway had to end before the answer was complete.", retryable=False, blames=False),
 )  # fmt: skip
 
-REFUSALS: dict[str, Refusal] = {row.label: row for row in TABLE}
+REFUSALS: Final[dict[str, Refusal]] = {row.label: row for row in TABLE}
 
 Label = Literal[
     "bad_request", "bad_http", "unauthorized", "forbidden", "not_found", "model_not_found", "method_not_allowed",

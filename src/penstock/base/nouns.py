@@ -3,18 +3,18 @@
 All are frozen: they travel in facts and orders and are kept in the journal. None carries a prompt, a key, or a secret.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from penstock.base.contents import CacheState, Content
 
 Engine = Literal["generic", "vllm", "sglang", "tgi", "triton", "llamacpp", "ollama"]
-WITHOUT_STATS: frozenset[Engine] = frozenset({"generic"})
+WITHOUT_STATS: Final[frozenset[Engine]] = frozenset({"generic"})
 """Engines that tell nothing of themselves, so that nobody asks them."""
 Purchase = Literal["on_demand", "spot", "reserved"]
 Priority = Literal["critical", "high", "normal", "low", "batch"]
-PRIORITIES: tuple[Priority, ...] = ("critical", "high", "normal", "low", "batch")
+PRIORITIES: Final[tuple[Priority, ...]] = ("critical", "high", "normal", "low", "batch")
 Tier = Literal["free", "standard", "premium", "enterprise"]
 Compatibility = Literal["native", "optimised", "compatible", "basic", "unsupported"]
 """How well a replica runs a model; `unsupported`: not at all."""

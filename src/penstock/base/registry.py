@@ -7,11 +7,11 @@ are listed where the registry is made, third parties are found by the entry-poin
 
 from collections.abc import Iterable
 from importlib.metadata import entry_points
-from typing import Any, Union
+from typing import Any, Final, Union
 
 import msgspec
 
-GROUP = "penstock.extensions"
+GROUP: Final = "penstock.extensions"
 
 
 def tag_of(spec: type[msgspec.Struct]) -> str:

@@ -5,13 +5,15 @@ worker outside. Here is what a Gate says to another worker that wants what it ha
 more. To the call that leads, a worker that follows is one follower, without a row: its calls have theirs at home [C2].
 """
 
+from typing import Final
+
 from penstock.base.errors import REFUSALS, Label
 from penstock.core.cache.cache import Cache
 from penstock.core.effects import Effect, Hand, LookUp, Release
 from penstock.core.events import ClientGone, Unwanted, Wanted
 from penstock.core.flight import Flight, Sharing
 
-MOST_ASKS = 3
+MOST_ASKS: Final = 3
 """How often others are asked for the calls of one key in a row, each time because what was to be had was not; then one
 of them is sent."""
 

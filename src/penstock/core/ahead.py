@@ -11,6 +11,7 @@ those, and what a tenant is charged, stay as they are.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -24,14 +25,14 @@ from penstock.core.route.prefixed import Prefix
 from penstock.core.route.presets import Adaptive, PrefixAware
 from penstock.core.spec import PoolSpec
 
-LOOK = 16
+LOOK: Final = 16
 """So many calls are looked at, the first of the line among them."""
-MARGIN = 0.25
+MARGIN: Final = 0.25
 """How much more of a prompt must be cached (by the prefix score, 0..1) to go before another: less is not worth the
 disorder."""
-ENOUGH = 0.5
+ENOUGH: Final = 0.5
 """By the same score: whoever has so much of its prompt there is not passed, and nobody behind it is looked at."""
-FAITH = 0.5
+FAITH: Final = 0.5
 """Nobody waits for an engine that found less than this share of what it was believed to have."""
 
 

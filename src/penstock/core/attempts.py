@@ -4,13 +4,14 @@ Decides over numbers handed in; which replica takes the next attempt is routing'
 """
 
 from random import Random
+from typing import Final
 
 from penstock.base.errors import REFUSALS, Label, Refusal
 from penstock.core.spec import RetrySpec
 
-WINDOW_S = 10
+WINDOW_S: Final = 10
 """Requests and retries are remembered for this long (Finagle's and tower's time to live)."""
-MAX_PAUSE_S = 30.0
+MAX_PAUSE_S: Final = 30.0
 """Longest time for which a replica's Retry-After keeps it aside."""
 
 

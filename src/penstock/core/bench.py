@@ -5,7 +5,7 @@ without a waiting call; a call that would have to wait ends it, and it is begun 
 alarm per replica: whatever changes sets it to now, and `rang` brings about what should be.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from penstock.base.nouns import BenchmarkView
 from penstock.core.effects import BENCHMARK, Bench, Cancel, Effect, Probe
@@ -15,11 +15,11 @@ from penstock.core.pool import Pool
 from penstock.core.spec import BenchmarkSpec
 from penstock.core.timers import Timers
 
-AGAIN_S = 1.0
+AGAIN_S: Final = 1.0
 """How often it is looked whether one that is owed may begin."""
-GRACE_S = 5.0
+GRACE_S: Final = 5.0
 """Whoever performs a benchmark ends it at its time limit; so long after that its seat is taken back all the same."""
-AT_ONCE = 16
+AT_ONCE: Final = 16
 """Benchmarks that run at the same time: a fleet that starts is not asked as a whole in one moment."""
 
 _Alarm = tuple[str, str]

@@ -5,6 +5,7 @@ business here.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from penstock.base.entries import Used
 from penstock.base.nouns import AccountView
@@ -22,7 +23,7 @@ from penstock.core.limits.limits import Limits
 from penstock.core.limits.spec import LimitsSpec
 from penstock.core.timers import Timers
 
-_LEASES: Alarm = ("leases", "")
+_LEASES: Final[Alarm] = ("leases", "")
 
 
 class Doors:

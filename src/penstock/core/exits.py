@@ -2,6 +2,8 @@
 gets its one record. A part of the Gate.
 """
 
+from typing import Final
+
 from msgspec import UNSET
 
 from penstock.base.errors import REFUSALS, Label
@@ -14,7 +16,7 @@ from penstock.core.flight import Flight
 from penstock.core.groups import Groups
 from penstock.core.limits.limits import Limits
 
-RETRY_AFTER_S = (1.0, 60.0)
+RETRY_AFTER_S: Final[tuple[float, ...]] = (1.0, 60.0)
 """Bounds of the Retry-After that we work out ourselves."""
 
 

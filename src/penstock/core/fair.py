@@ -24,25 +24,26 @@ everybody. While only one tenant is about, only its seats are counted.
 
 from collections.abc import Container, Iterable
 from math import exp, fsum, inf
+from typing import Final
 
 from penstock.base.nouns import Call
 from penstock.core.spec import QueueSpec
 
-OUTPUT_COST = 2.0
+OUTPUT_COST: Final = 2.0
 """Cost of an output token, in input tokens (VTC's evaluation; prices of hosted models lie at 2 to 5)."""
-TYPICAL_OUTPUT = 256.0
+TYPICAL_OUTPUT: Final = 256.0
 """Tokens of an answer, until a tenant has had some."""
-ALPHA = 0.1
+ALPHA: Final = 0.1
 """Weight of a new answer in a tenant's mean."""
-SHOWN_S = 60.0
+SHOWN_S: Final = 60.0
 """Time in which served tokens fade to 1/e in the index of fairness."""
-MUCH = 1.5
+MUCH: Final = 1.5
 """Holding so many times an equal share of the seats is holding much."""
-COST_S = 20.0
+COST_S: Final = 20.0
 """What a reserve leaves idle is counted over about so long: it may cost at once what it may cost in that time."""
-RECENT_S = 1.0
+RECENT_S: Final = 1.0
 """A reserve is for those who have sent something so lately: seats are kept for calls that come now, not some time."""
-FEW = 1024
+FEW: Final = 1024
 """Tenants that are remembered without a second thought."""
 
 

@@ -6,6 +6,7 @@ room may have appeared, because then waiting calls must be looked at again.
 
 from collections.abc import Mapping
 from random import Random
+from typing import Final
 
 from penstock.base.nouns import WITHOUT_STATS, EngineStats, GpuReading, Replica, ReplicaView
 from penstock.base.rand import Rand
@@ -23,11 +24,11 @@ from penstock.core.timers import Timers
 Alarm = tuple[str, str]
 """What an alarm is for, and whom it concerns (a replica's or a call's id)."""
 
-WARMING_S = 1.0
+WARMING_S: Final = 1.0
 """How often a new replica is probed until it first answers: the usual interval would add its length to every start."""
-LIST_S = 30.0
+LIST_S: Final = 30.0
 """How often engines are asked which models they serve, where the configuration leaves that to them."""
-SPREAD = 0.1
+SPREAD: Final = 0.1
 """Looks at different replicas drift apart by this share of their interval, so that they do not come in volleys."""
 
 

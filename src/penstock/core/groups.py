@@ -11,6 +11,7 @@ well, each of its calls is tried alone: one bad input does not cost its neighbou
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -24,7 +25,7 @@ from penstock.core.load import Seat
 from penstock.core.spec import BatchingSpec
 from penstock.core.timers import Timers
 
-PREFIX = "group/"
+PREFIX: Final = "group/"
 """Of a group's id; the id of its first call follows."""
 
 

@@ -3,12 +3,14 @@
 Where the second attempt goes is routing's business; what becomes of the two is `rivals`'.
 """
 
+from typing import Final
+
 from penstock.core.recent import Recent
 from penstock.core.spec import HedgeSpec
 
-SHARE = 0.95
+SHARE: Final = 0.95
 """Who is slower than this share of the recent calls is slow."""
-MOST_SAVED = 10.0
+MOST_SAVED: Final = 10.0
 """Hedges that a quiet time can save up: a burst of slow calls does not get a burst of hedges."""
 
 

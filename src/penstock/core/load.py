@@ -4,14 +4,15 @@ Averages are written explicitly and read as of a time (`…_at(now)`): reading c
 """
 
 from math import exp, inf
+from typing import Final
 
 from penstock.base.nouns import EngineStats, GpuReading, Replica
 from penstock.core.health import Health
 from penstock.core.prefix import Cache
 
-ALPHA = 0.1
+ALPHA: Final = 0.1
 """Weight of a new observation in the means [R4]."""
-FADE_S = 60.0
+FADE_S: Final = 60.0
 """Time in which an old mean fades to 1/e, so that a replica once slow or failing is tried again."""
 
 

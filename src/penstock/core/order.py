@@ -9,25 +9,25 @@ from bisect import insort
 from collections.abc import Container
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from penstock.base.nouns import PRIORITIES
 from penstock.core.fair import Flow
 from penstock.core.flight import Flight
 from penstock.core.spec import QueueSpec
 
-TIERS = {"enterprise": 100.0, "premium": 80.0, "standard": 60.0, "free": 40.0}
+TIERS: Final = {"enterprise": 100.0, "premium": 80.0, "standard": 60.0, "free": 40.0}
 """Q2: what a tenant's tier is worth."""
-PRIORITY_SCORES = (50.0, 30.0, 0.0, -20.0, -40.0)
+PRIORITY_SCORES: Final[tuple[float, ...]] = (50.0, 30.0, 0.0, -20.0, -40.0)
 """Q2, by index in PRIORITIES. Batch is not named there: it goes on below low by the step that lies between normal and
 low, so that free + high stays above enterprise + batch."""
-URGENCY = 30.0
+URGENCY: Final = 30.0
 """Q2: what a deadline is worth when it is here."""
-URGENT_S = 30.0
+URGENT_S: Final = 30.0
 """From so many seconds before the deadline urgency rises, evenly (the usual longest wait in the queue)."""
-EVERY = 10
+EVERY: Final = 10
 """An aged band gets one seat in so many: enough to move, too little for the others to feel."""
-_SLACK = 16
+_SLACK: Final = 16
 
 
 class Found(NamedTuple):

@@ -7,15 +7,15 @@ and takes back.
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, inf, sqrt
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from penstock.core.flight import Flight
 from penstock.core.load import Seat
 from penstock.core.spec import LatencySpec, OutlierSpec
 
 Reason = Literal["success_rate", "failure_share", "latency"]
-REASONS: tuple[Reason, ...] = ("success_rate", "failure_share", "latency")
-LEARN = 0.1
+REASONS: Final[tuple[Reason, ...]] = ("success_rate", "failure_share", "latency")
+LEARN: Final = 0.1
 """Weight of an interval in a replica's habit."""
 
 

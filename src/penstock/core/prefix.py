@@ -10,6 +10,7 @@ it are used after it (`core.runs`). That is why the longest match can be found b
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Final
 from zlib import crc32
 
 from msgspec import Struct
@@ -18,28 +19,28 @@ from penstock.base.nouns import EngineStats, Usage
 from penstock.base.prefix import ENDS, MAX_BLOCKS, SHORTEST_BYTES
 from penstock.core.runs import Keys, Runs
 
-BYTES_PER_TOKEN = 4.0
+BYTES_PER_TOKEN: Final = 4.0
 """Until answers have told better."""
-MOST_BLOCKS = 500_000
+MOST_BLOCKS: Final = 500_000
 """Blocks of all replicas of a pool together, some 200 bytes each."""
-MARKED: tuple[int, ...] = (0, *range(3, MAX_BLOCKS, 4))
+MARKED: Final[tuple[int, ...]] = (0, *range(3, MAX_BLOCKS, 4))
 """Places of the blocks whose holders are remembered in a large fleet: the first, and every fourth."""
-ROOT: tuple[int, ...] = (0,)
+ROOT: Final[tuple[int, ...]] = (0,)
 """The same in a small one, where everybody is asked: whether anybody has the first one is enough."""
-SMALL_FLEET = 64
+SMALL_FLEET: Final = 64
 """So many replicas are all looked at for every call."""
-_MARKED_IN = tuple(tuple(at for at in reversed(MARKED) if at < count) for count in range(MAX_BLOCKS + 1))
+_MARKED_IN: Final = tuple(tuple(at for at in reversed(MARKED) if at < count) for count in range(MAX_BLOCKS + 1))
 """The marked places of a prompt with so many blocks, the last first."""
-_HOLDERS = 16
+_HOLDERS: Final = 16
 """Replicas that are remembered as holders of one block; the latest."""
-_MODELS = 256
+_MODELS: Final = 256
 """Models that have their own bytes per token; more share one."""
-_KEEP = 0.98
+_KEEP: Final = 0.98
 """What a new lesson leaves of the old ones: some fifty count."""
-_PRIOR_TOKENS = 1024
+_PRIOR_TOKENS: Final = 1024
 """Tokens that an estimate counts as right before anything was told."""
-_MOST_TRUST = 1.5
-_ALL = 0.9
+_MOST_TRUST: Final = 1.5
+_ALL: Final = 0.9
 """What we sent and what an engine looked up are counted at other times: from such a share on all of it was ours."""
 
 
@@ -58,7 +59,7 @@ class Cached(Struct, frozen=True, gc=False):
     """Which replica: a call may be sent to several, and another one than the last may answer it."""
 
 
-NOTHING = Cached(0, 0)
+NOTHING: Final = Cached(0, 0)
 
 
 class Cache(Runs):

@@ -8,6 +8,7 @@ in it: they may be waiting for a particular replica and must not hold up those b
 from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import nlargest
+from typing import Final
 
 from penstock.base.errors import Label
 from penstock.base.nouns import PRIORITIES
@@ -16,7 +17,7 @@ from penstock.core.flight import Flight
 from penstock.core.order import Classes, Order, Scores
 from penstock.core.spec import QueueSpec
 
-SHOWN_TENANTS = 20
+SHOWN_TENANTS: Final = 20
 """So many tenants are shown: there may be thousands."""
 
 

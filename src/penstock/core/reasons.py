@@ -5,7 +5,7 @@ For `trails`, when a call is sent: until then the seats are as the choice found 
 
 from collections.abc import Callable, Sequence
 from re import sub
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.base.nouns import Call
 from penstock.core.flight import Flight
@@ -15,7 +15,7 @@ from penstock.core.route.filters import SCORE_ALL
 from penstock.core.route.notes import Chooser, Notes
 from penstock.core.steps import UNTIL, Note, Pairs
 
-MOST_LEFT = 32
+MOST_LEFT: Final = 32
 """So many of those that were left out are named; all are counted."""
 
 
@@ -59,7 +59,7 @@ def unfit(seat: Seat, pool: Pool, model: str) -> str:
     return "backup" if pool.serves(seat, model) else "other models"
 
 
-_SHOWN_BY = {
+_SHOWN_BY: Final = {
     "failure_share": ": most of its calls fail",
     "success_rate": ": far more of its calls fail than of the others'",
     "latency": ": its first tokens have become slow, and the others' have not",

@@ -6,18 +6,19 @@ halved, so that old values weigh less and less (an exponential decay, paid for o
 """
 
 from math import log2
+from typing import Final
 
-PER_OCTAVE = 8
+PER_OCTAVE: Final = 8
 """Buckets for a factor of two: a quantile is at most 9 % too high (2 ** (1 / 8)), and never too low."""
-LEAST = 2.0**-10
+LEAST: Final = 2.0**-10
 """Smaller values count as this, about a millisecond where they are seconds."""
-BUCKETS = 21 * PER_OCTAVE + 1
+BUCKETS: Final = 21 * PER_OCTAVE + 1
 """Up to 2,048; larger values count as this."""
-ENOUGH = 1000.0
+ENOUGH: Final = 1000.0
 """With so many values all counts are halved: about the last 500 to 1,000 decide."""
-FEW = 20
+FEW: Final = 20
 """Fewer values say nothing about their tail."""
-_LOOK = 32
+_LOOK: Final = 32
 """The quantile is worked out again after so many values."""
 
 

@@ -7,12 +7,13 @@ workers together never have more calls at a replica than it has seats, whoever i
 
 from collections.abc import Iterable, Mapping
 from math import ceil
+from typing import Final
 
 from penstock.base.nouns import Replica
 
-SPARE = 4
+SPARE: Final = 4
 """From so many seats a worker on, every worker keeps one at least, so that its next call need not wait for a share."""
-TURN_S = 1.0
+TURN_S: Final = 1.0
 """Where seats cannot be divided evenly and all workers have calls waiting, the odd ones go round this often."""
 
 

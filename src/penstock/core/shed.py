@@ -1,16 +1,17 @@
 """How near to collapse a pool's engines are, by their own numbers, and which priorities are kept away for it [Q5]."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from penstock.base.nouns import PRIORITIES
 from penstock.core.load import Seat
 from penstock.core.spec import ShedSpec
 
-LOOK_S = 0.1
+LOOK_S: Final = 0.1
 """What was worked out holds for so long: engines are asked every few seconds, a large fleet takes a while to add up."""
-AGAIN_S = 0.5
+AGAIN_S: Final = 0.5
 """Who is held back is looked at again so often: numbers get better, or stale, without any fact about a call."""
-NOBODY: tuple[bool, ...] = (False,) * len(PRIORITIES)
+NOBODY: Final[tuple[bool, ...]] = (False,) * len(PRIORITIES)
 
 
 def saturation(seats: Sequence[Seat], spec: ShedSpec, now: float) -> float:

@@ -2,11 +2,11 @@
 
 from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
-_SLACK = 64
+_SLACK: Final = 64
 """Cancelled alarms that may lie in the heap before it is rebuilt."""
 
 

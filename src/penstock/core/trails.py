@@ -8,7 +8,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -44,15 +44,18 @@ from penstock.core.steps import (
     Unqueued,
 )
 
-MOST_BYTES = 64 << 10
+MOST_BYTES: Final = 64 << 10
 """A call that goes on and on is remembered by its beginning and its last step."""
-TRAIL_BYTES, CHOSEN_BYTES, STEP_BYTES, NAME_BYTES = 600, 200, 200, 8
+TRAIL_BYTES: Final = 600
+CHOSEN_BYTES: Final = 200
+STEP_BYTES: Final = 200
+NAME_BYTES: Final = 8
 """About what they take in memory (a test holds their sum against what Python says)."""
 _MOST_KNOWN, _MOST_LABELS = 256, 32
-_NO_NOTE: Note = ()
-_NO_SCORERS: tuple[tuple[str, float], ...] = ()
-_NO_PARTS: list[list[float]] = []
-_NONE: tuple[int, ...] = (0,) * len(PRIORITIES)
+_NO_NOTE: Final[Note] = ()
+_NO_SCORERS: Final[tuple[tuple[str, float], ...]] = ()
+_NO_PARTS: Final[list[list[float]]] = []
+_NONE: Final[tuple[int, ...]] = (0,) * len(PRIORITIES)
 
 
 class _Label(NamedTuple):

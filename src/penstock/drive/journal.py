@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -24,7 +24,7 @@ from penstock.drive.spool import Spool
 Event = TypeVar("Event")
 Effect = TypeVar("Effect")
 
-RING = 10_000
+RING: Final = 10_000
 """Turns kept in memory."""
 
 _encode = msgspec.json.Encoder().encode

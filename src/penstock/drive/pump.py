@@ -11,17 +11,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from penstock.base.machine import Machine
 
 Fact = TypeVar("Fact")
 Order = TypeVar("Order")
 
-SLACK_S = 0.001
+SLACK_S: Final = 0.001
 """A timer that fires this much too early counts as on time: event loops round to a millisecond, and arming the rest of
 one again would only spin."""
-BUG_PAUSE_S = 0.1
+BUG_PAUSE_S: Final = 0.1
 """After a bug the machine is woken no sooner than this, so that one that cannot make progress does not take the CPU."""
 
 Clock = Callable[[], float]

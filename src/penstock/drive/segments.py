@@ -24,8 +24,8 @@ RETRY_S: Final = 0.5
 MOST_WAITING_BYTES: Final = 64 << 20
 """What waits in memory while the disk takes nothing."""
 READ_BYTES: Final = 1 << 20
-_SUFFIX = ".log"
-_DAMAGED = ".damaged"
+_SUFFIX: Final = ".log"
+_DAMAGED: Final = ".damaged"
 
 
 class Record(NamedTuple):

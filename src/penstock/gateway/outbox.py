@@ -9,10 +9,11 @@ nothing is later than it was.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
 log = logging.getLogger("penstock.gateway")
 
-MAX_BYTES = 64 << 10
+MAX_BYTES: Final = 64 << 10
 """More than so much does not wait: a socket that takes no more must be noticed before the next read."""
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from penstock.base.nouns import Replica
 from penstock.base.ports import Dialect
@@ -23,9 +23,9 @@ from penstock.gateway.processes.lessee import Lessee
 
 log = logging.getLogger("penstock.gateway")
 
-MAX_PAGE_BYTES = 8 << 20
+MAX_PAGE_BYTES: Final = 8 << 20
 """A metrics or models page; a busy engine's metrics are some 200 KB."""
-_MAX_HEALTH_BYTES = 1 << 20
+_MAX_HEALTH_BYTES: Final = 1 << 20
 
 
 class Stage(Plane, Protocol):

@@ -10,6 +10,7 @@ from penstock.core.cache.spec import CacheSpec
 from penstock.core.events import Event
 from penstock.gateway.client.head import Head, Peer
 from penstock.gateway.outbox import Outbox
+from penstock.gateway.pulse import Pulse
 
 Guest = TypeVar("Guest", contravariant=True)
 """A client's connection."""
@@ -18,17 +19,13 @@ Guest = TypeVar("Guest", contravariant=True)
 class Plane(Protocol):
     """The data plane, as its parts see it."""
 
-    tick: float
-    """The time of the last sweep: good enough for deadlines, and free to read."""
-    sweep_s: float
-    """A time-out is noticed so much later at most."""
+    pulse: Pulse
     server: ServerSpec
     timeouts: GatewayTimeouts
     cache: CacheSpec
     """Where there is no cache, as it is by default: an answer that others have joined goes on."""
     buffered_bytes: int
     """Request bodies held, all together."""
-    draining: bool
     outbox: Outbox
     """What this turn of the loop writes."""
     tell: Callable[[Event], None]

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import UNSET
 
@@ -42,19 +42,20 @@ from penstock.gateway.fleet.outbound import Outbound
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.perform import Performer
 from penstock.gateway.processes.lessee import Lessee, open_lessee
+from penstock.gateway.pulse import Pulse
 
 log = logging.getLogger("penstock.gateway")
 
-SWEEP_S = 0.1
+SWEEP_S: Final = 0.1
 """How often deadlines are looked at; a time-out comes up to two of these late, never early."""
-ASK_USAGE = True
+ASK_USAGE: Final = True
 """Whether streams are asked for their usage where the client does not: without it tokens can only be estimated."""
-_NO_PREFIX: tuple[int, ...] = ()
-_CLOSE_S = 2.0
+_NO_PREFIX: Final[tuple[int, ...]] = ()
+_CLOSE_S: Final = 2.0
 """How long clients may take to read a last answer once everything else has ended."""
-_MOST_TOLD = 128
+_MOST_TOLD: Final = 128
 """Characters of a client's own words in an error."""
-_OVER_LIMIT = 256
+_OVER_LIMIT: Final = 256
 """Connections beyond the limit that still get an answer; further ones are closed without one."""
 
 
@@ -93,17 +94,14 @@ class DataPlane:
         self.outbox = Outbox(self._loop.call_soon)
         self._models = models
         self.ready = ready
-        self.sweep_s = sweep_s
         self._ask_usage = ask_usage
-        self.tick = self._loop.time()
-        """The time of the last sweep: good enough for deadlines, and free to read."""
+        self.pulse = Pulse(self._loop.time(), sweep_s, settings.server)
         self.server: ServerSpec = settings.server
         self.timeouts = settings.server.timeouts
         self.exchanges: dict[str, Exchange] = {}
         self.carriages: dict[str, Carriage] = {}
         self.buffered_bytes = 0
         """Request bodies held."""
-        self.draining = False
         self.refused: dict[str, int] = {}
         """Requests answered here without the Gate, by label."""
         self._connections: dict[Inbound, None] = {}
@@ -139,6 +137,7 @@ class DataPlane:
         """New settings. Nothing is dropped: connections and calls go on under the new bounds."""
         self.server = settings.server
         self.timeouts = settings.server.timeouts
+        self.pulse.apply(settings.server)
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.server.trusted_proxies)
         self._probes = {pool.name: pool.probe for pool in settings.gate.pools}
         self.cache, self._caches = settings.gate.cache or CacheSpec(), settings.gate.cache is not None
@@ -189,7 +188,7 @@ class DataPlane:
 
         It listens until nothing is under way: a client that is told 503 knows more than one that is not let in.
         """
-        self.draining = True
+        self.pulse.draining = True
         for inbound in list(self._connections):
             inbound.close_if_idle()
         self._note_end()
@@ -250,14 +249,14 @@ class DataPlane:
         beyond = len(self._connections) - self.server.limits.connections
         if beyond > _OVER_LIMIT:
             inbound.transport.abort()
-        if self.draining:
+        if self.pulse.draining:
             return "shutting_down"
         return "overloaded" if beyond > 0 else None
 
     def lost(self, inbound: Inbound) -> None:
         """A connection has closed."""
         self._connections.pop(inbound, None)
-        if self.draining and not self._connections:
+        if self.pulse.draining and not self._connections:
             self._empty.set()
 
     def models(self) -> list[str]:
@@ -351,15 +350,15 @@ class DataPlane:
     def _sweep(self) -> None:
         """Look at every deadline. One timer for all of them: none is made or taken back per request."""
         now = self._loop.time()
-        self.tick = now
+        self.pulse.now = now
         for inbound in [inbound for inbound in self._connections if inbound.deadline <= now]:
             inbound.expire(now)
         for carriage in list(self.carriages.values()):
             carriage.expire(now)
         self.outbound.sweep(now)
-        if self.draining:
+        if self.pulse.draining:
             self._note_end()
-        self._timer = self._loop.call_later(self.sweep_s, self._sweep)
+        self._timer = self._loop.call_later(self.pulse.sweep_s, self._sweep)
 
     # ===== for others =====
 

@@ -5,7 +5,7 @@ the orders and facts about them. It is on the path of every call, so it is plain
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from penstock.base.nouns import CallRow
 from penstock.core.effects import Adopt, Carry, Effect, Forget, Probe, Record, Refuse, Send
@@ -13,10 +13,10 @@ from penstock.core.events import Event, Failed, Observed, Probed
 from penstock.telemetry.attempts import Name, moved, taken
 from penstock.telemetry.histogram import DURATION_S, FIRST_TOKEN_S, PER_TOKEN_S, QUEUE_S, Histogram
 
-MAX_NAMES = 200
+MAX_NAMES: Final = 200
 """Models, tenants and pools that get a label of their own; later ones share "other"."""
-OTHER = "other"
-MAX_KINDS = 4096
+OTHER: Final = "other"
+MAX_KINDS: Final = 4096
 """Kinds of calls whose counters are remembered; when there are more, finding them begins anew (nothing is lost)."""
 
 CallKey = tuple[str, str, str, int, int, bool]

@@ -165,7 +165,7 @@ def test_a_cancelled_one_stops_at_its_engine_and_says_nothing() -> None:
             assert engine.open == 1
             rig.plane.perform(Cancel(BENCHMARK + "r0", 7))
             await until(lambda: engine.gone == 1, "the engine to see it")
-            await until(lambda: not rig.plane.outbound._tasks)
+            await until(lambda: not rig.plane.outbound.tasks)
             rig.plane.perform(Cancel(BENCHMARK + "r0", 7))
             assert rig.gate.facts == []
 
@@ -179,7 +179,7 @@ def test_one_that_was_cancelled_before_it_began_never_begins() -> None:
         async with Engine([GOOD]) as engine, serving(engine) as rig:
             rig.plane.perform(Probe("r0", "bench", 5.0, BENCH))
             rig.plane.perform(Cancel(BENCHMARK + "r0", 7))
-            await until(lambda: not rig.plane.outbound._tasks)
+            await until(lambda: not rig.plane.outbound.tasks)
             assert (rig.gate.facts, engine.got) == ([], [])
 
     run(main)

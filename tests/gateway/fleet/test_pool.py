@@ -1,8 +1,6 @@
 """Connections to a replica: kept, bounded, replaced; and heads with the replica's own secrets."""
 
 import asyncio
-import errno
-import logging
 
 import pytest
 
@@ -215,28 +213,6 @@ def test_a_replica_that_answers_before_it_has_read_everything_is_not_asked_again
         server.close()
 
     run(main)
-
-
-def test_running_out_of_descriptors_is_ours_to_own(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The replica is not blamed, the client is told to come again, and people are warned once."""
-
-    async def main() -> None:
-        async with Engine([[answer()]]) as engine, serving(engine) as rig, Client(rig.port) as client:
-
-            async def full(port: int) -> None:
-                raise OSError(errno.EMFILE, "too many open files")
-
-            monkeypatch.setattr("penstock.gateway.fleet.pool.Pool.open", lambda self, port: full(port))
-            for _ in range(3):
-                client.send(request())
-                assert (await client.answer()).status == 503
-            assert {failed.label for failed in rig.gate.told(Failed)} == {"overloaded"}
-
-    with caplog.at_level(logging.WARNING):
-        run(main)
-    assert len([record for record in caplog.records if "file descriptors" in record.message]) == 1
 
 
 @pytest.mark.parametrize(("most", "connections"), [(None, 1), (1, 10), (3, 4), (10, 1)])

@@ -5,20 +5,21 @@ come, with MORE (between two units of framing) or PART (within one).
 """
 
 import re
+from typing import Final
 
-MORE = -1
-PART = -2
-CRLF = b"\r\n"
-LAST_CHUNK = b"0\r\n\r\n"
+MORE: Final = -1
+PART: Final = -2
+CRLF: Final = b"\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
-_MAX_LINE = 256
-_MAX_TRAILERS = 8 << 10
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
-SIZES: dict[bytes, int] = {}
+_MAX_LINE: Final = 256
+_MAX_TRAILERS: Final = 8 << 10
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+SIZES: Final[dict[bytes, int]] = {}
 """Size lines seen before, and what they mean: a pure function's memory. Bounded by their form (there are no more short
 ones), so that no client can fill it with others than those that engines write."""
-_SHORT = 3
+_SHORT: Final = 3
 
 
 class FramingError(ValueError):

@@ -7,20 +7,21 @@ its head from what stands here.
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 import httptools
 
 from penstock.adapters.wire.malformed import Malformed
 
-HEAD_END = b"\r\n\r\n"
-CHUNKED = -1
+HEAD_END: Final = b"\r\n\r\n"
+CHUNKED: Final = -1
 
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_DIGITS = re.compile(rb"[0-9]{1,15}")
-_TARGET = re.compile(rb"/[!-\"$-~]*")
-_MAY_START = re.compile(rb"[A-Z]")
-_LIST_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_METHODS_REFUSED = frozenset((b"CONNECT", b"TRACE", b"TRACK"))
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_DIGITS: Final = re.compile(rb"[0-9]{1,15}")
+_TARGET: Final = re.compile(rb"/[!-\"$-~]*")
+_MAY_START: Final = re.compile(rb"[A-Z]")
+_LIST_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_METHODS_REFUSED: Final = frozenset((b"CONNECT", b"TRACE", b"TRACK"))
 
 
 class RequestHead:

@@ -4,20 +4,21 @@ Replicas are ours but not trusted with framing: what two readers could understan
 """
 
 import re
+from typing import Final
 
 from penstock.adapters.wire.bodies import Chunked, FramingError, Length, Reader, UntilClose
 
-MAX_HEAD_BYTES = 64 << 10
+MAX_HEAD_BYTES: Final = 64 << 10
 
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
-_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*+")
-_HEADER = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
-_DIGITS = re.compile(rb"[0-9]{1,15}")
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+_HEADERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*+")
+_HEADER: Final = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
+_DIGITS: Final = re.compile(rb"[0-9]{1,15}")
 
-CHUNKED = -1
-UNTIL_CLOSE = -2
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
 
-_DROPPED = frozenset((
+_DROPPED: Final = frozenset((
     # of this connection alone (RFC 9110 7.6.1)
     b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info",
@@ -26,8 +27,8 @@ _DROPPED = frozenset((
     # ours replace them; cookies would never come back, because those of clients are not forwarded
     b"server", b"x-request-id", b"set-cookie", b"www-authenticate", b"alt-svc",
 ))  # fmt: skip
-_VOUCHING = frozenset((b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"content-range"))
-REASONS = {
+_VOUCHING: Final = frozenset((b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"content-range"))
+REASONS: Final = {
     200: b"OK", 201: b"Created", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized",
     403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict",
     413: b"Content Too Large", 415: b"Unsupported Media Type", 422: b"Unprocessable Content", 429: b"Too Many Requests",

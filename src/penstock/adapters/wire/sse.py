@@ -5,7 +5,7 @@ Anthropic's messages (both `type`). What is not understood counts as content: no
 """
 
 import re
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -13,18 +13,18 @@ from msgspec import Struct
 from penstock.adapters.wire.usage import UsageFields
 from penstock.base.nouns import Usage
 
-DONE = b"[DONE]"
+DONE: Final = b"[DONE]"
 
 Kind = Literal["empty", "content", "error"]
 
-_EMPTY_TYPES = frozenset((
+_EMPTY_TYPES: Final = frozenset((
     # Anthropic
     "ping", "message_start", "content_block_start",
     # OpenAI responses
     "response.created", "response.queued", "response.in_progress", "response.output_item.added",
     "response.content_part.added", "response.reasoning_summary_part.added",
 ))  # fmt: skip
-_ERROR_TYPES = frozenset(("error", "response.failed"))
+_ERROR_TYPES: Final = frozenset(("error", "response.failed"))
 
 
 class _Choice(Struct, gc=False):
@@ -40,10 +40,10 @@ class _Event(Struct, gc=False):
     usage: UsageFields | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Event)
+_DECODER: Final = msgspec.json.Decoder(_Event)
 
 
-_MIXED = re.compile(rb"(?s).+?(?:\r?\n\r?\n|\r\r|\Z)")
+_MIXED: Final = re.compile(rb"(?s).+?(?:\r?\n\r?\n|\r\r|\Z)")
 """An event and its end, where lines may end in any way, as they do behind an engine's own events and a proxy's."""
 
 

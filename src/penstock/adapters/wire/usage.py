@@ -1,21 +1,21 @@
 """What an engine says a call used: OpenAI's and Anthropic's `usage` objects, found at the end of an answer."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from penstock.base.nouns import Usage
 
-TAIL_BYTES = 16 << 10
+TAIL_BYTES: Final = 16 << 10
 """A usage object is looked for in so many last bytes of an answer."""
 
-_FLAT = re.compile(rb'"usage"[ \t\r\n]*+:[ \t\r\n]*+(\{[^{}]*+\})')
+_KEY: Final = b'"usage"'
 _NESTED = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]{0,4096}+(?:\{[^{}]{0,4096}+\}[^{}]{0,4096}+){0,16}+\})')
 
 
-MOST_TOKENS = 1 << 31
+MOST_TOKENS: Final = 1 << 31
 Tokens = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
 """No call uses less than nothing, nor more than fits where numbers are summed."""
 
@@ -46,8 +46,8 @@ class UsageFields(Struct, gc=False):
         return Usage(prompt or 0, completion or 0, cached or 0)
 
 
-_PLAIN = msgspec.json.Decoder(Usage)
-_DECODER = msgspec.json.Decoder(UsageFields)
+_PLAIN: Final = msgspec.json.Decoder(Usage)
+_DECODER: Final = msgspec.json.Decoder(UsageFields)
 
 
 def usage_in(tail: bytes) -> Usage | None:
@@ -56,19 +56,26 @@ def usage_in(tail: bytes) -> Usage | None:
     A text that a model wrote cannot pass for one: inside a JSON string its quotes are escaped. Anthropic names the
     prompt's tokens at the start of a stream, so a stream's own tail may give the completion alone.
     """
-    at = tail.rfind(b'"usage"')
+    at = tail.rfind(_KEY)
     if at < 0:
         return None
-    flat = _FLAT.match(tail, at)
-    found = flat or _NESTED.match(tail, at)
-    if found is None:
+    start = tail.find(b"{", at)
+    end = tail.find(b"}", start) + 1
+    if start < 0 or not end or tail[at + len(_KEY) : start].strip(b" \t\r\n") != b":":
         return None
+    flat = tail.find(b"{", start + 1, end) < 0
+    told = tail[start:end]
+    if not flat:
+        nested = _NESTED.match(tail, at)
+        if nested is None:
+            return None
+        told = nested[1]
     try:
-        if flat is not None:
-            usage = _PLAIN.decode(flat[1])  # OpenAI's names are ours, so most need no translation
+        if flat:
+            usage = _PLAIN.decode(told)  # OpenAI's names are ours, so most need no translation
             prompt, completion, cached = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
             if 0 < prompt <= MOST_TOKENS and 0 <= completion <= MOST_TOKENS and 0 <= cached <= MOST_TOKENS:
                 return usage
-        return _DECODER.decode(found[1]).usage()
+        return _DECODER.decode(told).usage()
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

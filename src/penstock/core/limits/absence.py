@@ -24,7 +24,7 @@ RETURN_S: Final = 5.0
 """Within that all that live have heard the store again: they try twice a second, and wait for a second."""
 FEW: Final = 100
 """Of a limit below it one at most is set aside."""
-LIMITS: Final = (
+LIMITS: Final[tuple[str, ...]] = (
     *(f"{what} per {period}" for what in ("requests", "tokens") for period in PERIODS),
     "budget per day", "budget per month", AT_ONCE,
 )  # fmt: skip

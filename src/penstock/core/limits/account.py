@@ -2,6 +2,7 @@
 and holds, what it takes from them until it is over."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from penstock.core.limits.charges import NANO
 from penstock.core.limits.parts import Axis, Money, Part
@@ -9,14 +10,14 @@ from penstock.core.limits.slots import Slots
 from penstock.core.limits.spec import RateSpec, ShapingSpec
 from penstock.core.limits.windows import Calendar, Gauge, Pour, Window
 
-SHARE = 4
-_RATES = [
+SHARE: Final = 4
+_RATES: Final = [
     (f"{what}_per_{period}", what, period)
     for what in ("requests", "tokens")
     for period in ("second", "minute", "hour", "day")
     if f"{what}_per_{period}" in RateSpec.__struct_fields__
 ]
-_BUDGETS = [(f"budget_per_{period}", period) for period in ("day", "month")]
+_BUDGETS: Final = [(f"budget_per_{period}", period) for period in ("day", "month")]
 
 
 class Account:

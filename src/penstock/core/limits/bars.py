@@ -1,14 +1,14 @@
 """Bars: why a call may not pass now, and when it may. Worked out only for calls that may not: it may take its time."""
 
 from math import ceil, inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.base.errors import Label
 from penstock.core.limits.account import Account, Purse
 from penstock.core.limits.charges import NANO
 from penstock.core.limits.windows import Gauge
 
-_LABELS: dict[str, Label] = {"requests": "request_limit", "tokens": "token_limit", "budget": "budget_spent"}
+_LABELS: Final[dict[str, Label]] = {"requests": "request_limit", "tokens": "token_limit", "budget": "budget_spent"}
 
 
 class Bar(NamedTuple):
@@ -52,7 +52,7 @@ def _shown(number: float) -> str:
     return f"{number:,.6f}".rstrip("0").rstrip(".")
 
 
-_OF_A_SECOND = ("s", *(f".{millis:03}".rstrip("0") + "s" for millis in range(1, 1000)))
+_OF_A_SECOND: Final = ("s", *(f".{millis:03}".rstrip("0") + "s" for millis in range(1, 1000)))
 """How a number of seconds ends, by the milliseconds beyond: every answer says it, and formats cost a microsecond."""
 
 

@@ -31,8 +31,8 @@ class Charge(NamedTuple):
     """Of the prompt."""
 
 
-NOTHING = Charge(False)
-_MISTAKEN = Charge(True)
+NOTHING: Final = Charge(False)
+_MISTAKEN: Final = Charge(True)
 
 
 def most_output(call: Call, default: int) -> int:

@@ -6,10 +6,11 @@ are forgotten; whoever is forgotten has its burst again, and no more.
 """
 
 from collections import OrderedDict
+from typing import Final
 
-MOST_CLIENTS = 100_000
+MOST_CLIENTS: Final = 100_000
 """So many are remembered: some 20 MB."""
-_ROUNDING_S = 1e-6
+_ROUNDING_S: Final = 1e-6
 """So much too early is in time: sums of floats are not exact."""
 
 

@@ -17,7 +17,7 @@ BEAT_S: Final = 1.0
 """How often the store hears of such an account at least; a third of the lease's time where that is less."""
 LEASING_S: Final = 3.0
 """How long calls wait for a store at least before they are refused; a store that fails is known sooner."""
-_LABELS: dict[str, Label] = {"requests": "request_limit", "tokens": "token_limit", "budget": "budget_spent"}
+_LABELS: Final[dict[str, Label]] = {"requests": "request_limit", "tokens": "token_limit", "budget": "budget_spent"}
 
 
 def bar_of(account: Account, part: Part, need: int, at: float, wait_s: float) -> Bar:

@@ -5,6 +5,7 @@ once [Q3] is its business as well.
 """
 
 from math import inf
+from typing import Final
 
 from penstock.base.errors import Label
 from penstock.base.leases import AccountKey
@@ -23,7 +24,7 @@ from penstock.core.limits.room import Lane, Room
 from penstock.core.limits.spec import LimitsSpec, RateSpec, ShapingSpec, SharedSpec
 from penstock.core.limits.windows import tightest
 
-MOST_PURSES = 4096
+MOST_PURSES: Final = 4096
 
 
 class Limits:

@@ -9,6 +9,7 @@ kept until the store has been told.
 from collections import deque
 from collections.abc import Sequence
 from math import inf
+from typing import Final
 
 from penstock.base.leases import AccountKey, Grant, Want
 from penstock.base.ports import Sheet
@@ -17,7 +18,7 @@ from penstock.core.limits.spans import Span, span_of
 from penstock.core.limits.spec import SharedSpec
 from penstock.core.limits.windows import Bucket, Gauge, Shown
 
-FRESH_S = 0.25
+FRESH_S: Final = 0.25
 """So long what the store said of a limit that was full is believed without asking again."""
 
 

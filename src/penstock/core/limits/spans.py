@@ -5,11 +5,11 @@ and when one no longer does.
 """
 
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from penstock.core.limits.windows import PERIODS, bounds
 
-AT_ONCE = "calls at once"
+AT_ONCE: Final = "calls at once"
 """The limit that has no window: what is given back is free at once."""
 
 

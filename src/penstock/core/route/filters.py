@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 from penstock.base.nouns import Call
 from penstock.core.load import Seat
 
-SCORE_ALL = 64
+SCORE_ALL: Final = 64
 """Up to so many seats are all scored; of more, a sample of this size (scoring 1,000 takes a third of a millisecond)."""
 
 

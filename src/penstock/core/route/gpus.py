@@ -7,17 +7,17 @@ all device memory when they start, so the device itself would look full for ever
 
 from collections.abc import Sequence
 from math import fsum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.base.nouns import Call
 from penstock.core.load import Seat
 from penstock.core.route.presets import GpuAware
 
-MB = 1_000_000
-BASE_BYTES = 2000 * MB
-BYTES_A_TOKEN = MB // 2
+MB: Final = 1_000_000
+BASE_BYTES: Final = 2000 * MB
+BYTES_A_TOKEN: Final = MB // 2
 """What a call is taken to need where the model's KV bytes are not configured [R3]."""
-DEFAULT_MAX_TOKENS = 1024
+DEFAULT_MAX_TOKENS: Final = 1024
 """What a call that sets no bound is taken to generate [L3]."""
 
 

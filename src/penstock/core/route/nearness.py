@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from math import exp, fsum, inf
 from random import Random
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.base.nouns import PRIORITIES, Call
 from penstock.core.load import ALPHA, FADE_S, Seat
@@ -22,12 +22,12 @@ from penstock.core.route.presets import Regional, RegionalClassic
 from penstock.core.route.resources import FREE_SLOT, InMemory
 from penstock.core.steps import Note
 
-HALF_MS = 1000.0
+HALF_MS: Final = 1000.0
 """What scores one half."""
-KEPT_S = 0.05
-OLDEST_S = -600 * FADE_S
+KEPT_S: Final = 0.05
+OLDEST_S: Final = -600 * FADE_S
 """A measurement is never taken for older: its weight would be none at all, and nothing can be divided by that."""
-_SCALE = 100.0
+_SCALE: Final = 100.0
 """Points that tell a good replica from a bad one."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import fsum
 from operator import mul
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from penstock.base.nouns import Call
 from penstock.base.rand import Rand
@@ -252,7 +252,7 @@ def _regional(spec: presets.Regional | presets.RegionalClassic, rand: Rand, regi
     return pipeline
 
 
-_BUILD: dict[type, Callable[[Any, Rand], Pipeline]] = {
+_BUILD: Final[dict[type, Callable[[Any, Rand], Pipeline]]] = {
     presets.RoundRobin: lambda spec, rand: Pipeline([], Turns(), rand),
     presets.Random: lambda spec, rand: Pipeline([], Lot(rand.stream("lot")), rand),
     presets.WeightedRoundRobin: lambda spec, rand: Pipeline([], SmoothTurns(), rand),

@@ -10,18 +10,19 @@ flooded).
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from penstock.base.nouns import Call
 from penstock.base.prefix import ENDS
 from penstock.core.load import Seat
 from penstock.core.prefix import BYTES_PER_TOKEN, Cached, Index
 
-HALF_TOKENS = 256
+HALF_TOKENS: Final = 256
 """A match of so many tokens counts half of its share of the prompt: a few hundred cost less than a detour."""
-_HAIR = 1e-3
-MOST_GUESTS = 4
+_HAIR: Final = 1e-3
+MOST_GUESTS: Final = 4
 """Holders that join a sample which was drawn from a large fleet."""
-BESIDE_GUESTS = 16
+BESIDE_GUESTS: Final = 16
 """Others of that sample that stay in it then."""
 
 

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from math import inf
 from random import Random
+from typing import Final
 
 from penstock.base.nouns import Call
 from penstock.core.load import Seat
 from penstock.core.spec import SlowStartSpec
 
-ENOUGH_TOKENS = 1000
+ENOUGH_TOKENS: Final = 1000
 """Below so many tokens looked up in its prefix cache, a replica's share of hits says nothing."""
 
 

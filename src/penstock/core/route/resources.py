@@ -11,7 +11,7 @@ COMPATIBILITY: Final[dict[Compatibility, float]] = {
     "native": 1.0, "optimised": 0.9, "compatible": 0.7, "basic": 0.5, "unsupported": 0.0,
 }  # fmt: skip
 """R5's. Who does not support a model never gets this far: such a seat is not usable for it at all (`core.pool`)."""
-BEST_LOAD = 0.7
+BEST_LOAD: Final = 0.7
 """Up to this load a replica is as good as idle [R5]."""
 RUNNING, FREE_SLOT, WAITING, FULL = 1.0, 0.8, 0.6, 0.0
 """Scores of a LoRA adapter that is active, would have a free slot, waits for one, would find none (llm-d's)."""

@@ -8,8 +8,9 @@ pays when membership changes instead: 150 points are merged in or filtered out, 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
+from typing import Final
 
-_POINTS_A_DIGEST = 8
+_POINTS_A_DIGEST: Final = 8
 
 
 def hash_of(key: bytes) -> int:

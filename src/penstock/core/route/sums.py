@@ -10,7 +10,7 @@ come near the best.
 from collections.abc import Callable, Sequence
 from math import exp
 from operator import add
-from typing import Any
+from typing import Any, Final
 
 from penstock.base.nouns import Call
 from penstock.core.load import FADE_S, Seat
@@ -19,10 +19,10 @@ from penstock.core.route.scorers import Errors, Gpu, Latency, Load, Scorer
 Weighted = tuple[float, Scorer]
 Sums = Callable[[Call, Sequence[Seat], Weighted | None, float], list[float] | None]
 
-KEPT_S = 0.25
+KEPT_S: Final = 0.25
 """How long a sum is kept at most. A mean x or an error rate fades by KEPT_S / FADE_S of it in that time. Of r / (r + x)
 that is at most x r / (r + x)², so a quarter, of 1 - 10 x at most all, and a tenth more covers what is left out here."""
-_ROUNDING = 1e-9
+_ROUNDING: Final = 1e-9
 
 
 def in_one_go(scorers: Sequence[Weighted]) -> Sums | None:

@@ -102,7 +102,7 @@ class Asking:
     def embed(self, text: str, told: Callable[[Collection[float] | None], None]) -> None:
         """See `base.ports.Embedder`."""
         floor = self._floor
-        if len(self._waiting) >= MOST_AT_ONCE or floor.draining or self._loop.time() < self._alone_until:
+        if len(self._waiting) >= MOST_AT_ONCE or floor.pulse.draining or self._loop.time() < self._alone_until:
             told(None)
             return
         own = floor.new_id()

@@ -5,6 +5,7 @@ What it is, the Gate decides; a call that is none of these is a plain Exchange w
 
 import asyncio
 from math import inf
+from typing import Final
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ from penstock.gateway.client.head import Head
 from penstock.gateway.fleet.pool import Pool
 from penstock.gateway.plane import Connection, Plane
 
-_LENGTH = b"content-length: "
+_LENGTH: Final = b"content-length: "
 
 
 class CachedExchange(Exchange):
@@ -201,7 +202,7 @@ class CachedExchange(Exchange):
             (head.client_id or self.id).encode(),
             self._word,
             lines,
-            b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n",
+            b"" if head.keep_alive and not self.pulse.draining else b"connection: close\r\n",
             self._given(winner.pool.replica.pool) if self.cookie and winner is not None else b"",
             b"" if self.rates is None else rate_lines(self.rates),
         )

@@ -36,7 +36,7 @@ COMPUTED: Final = frozenset({
 })  # fmt: skip
 """Paths whose answers are a function of the request. (Responses are kept by their engine under an id, and recordings
 are long: neither is cached.)"""
-IGNORED: Final = (
+IGNORED: Final[tuple[str, ...]] = (
     "model", "stream", "user", "metadata", "safety_identifier", "prompt_cache_key", "request_id", "priority",
 )  # fmt: skip
 """They change no answer; or stand in the key as what they come to (the model after aliases, whether it streams)."""

@@ -23,7 +23,7 @@ PATIENCE_S: Final = 1.0
 """How long the others wait for a client that is too far behind, until it has caught up."""
 FAR_PATIENCE_S: Final = 0.5
 """The same where another worker brings the answer: for that one this whole worker is a client that may be cut."""
-_EVENT_ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n", b"\r\r\r\n", b"\n\n", b"\r\n\r\n", b"\r\r")
+_EVENT_ENDS: Final[tuple[bytes, ...]] = (b"\n\n\r\n", b"\r\n\r\n\r\n", b"\r\r\r\n", b"\n\n", b"\r\n\r\n", b"\r\r")
 """How a piece ends behind which an event can follow."""
 
 

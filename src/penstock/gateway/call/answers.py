@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +16,10 @@ from penstock.core.limits.bars import duration
 from penstock.gateway.call.packing import packed
 from penstock.gateway.client.head import Head
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-RETRY_AFTER_S = 1.0
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+RETRY_AFTER_S: Final = 1.0
 """What `Retry-After` says where nobody knows better."""
-_RATES = re.compile(rb"^x-ratelimit-[^\r]*\r\n", re.MULTILINE)
+_RATES: Final = re.compile(rb"^x-ratelimit-[^\r]*\r\n", re.MULTILINE)
 
 
 def packed_page(status: int, body: Any, spec: CompressionSpec | None, head: Head) -> bytes:

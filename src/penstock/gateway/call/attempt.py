@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final
 
 from penstock.adapters.wire import sse
 from penstock.adapters.wire.bodies import FramingError
@@ -14,76 +14,36 @@ from penstock.base.errors import Label
 from penstock.base.nouns import Usage
 from penstock.core.effects import Send
 from penstock.core.events import Began, Ended
+from penstock.gateway.call.owner import Owner
 from penstock.gateway.call.packing import framed
 from penstock.gateway.call.relay import HOLD_WHOLE_BYTES, Body, EventRelay, PlainRelay
 from penstock.gateway.call.verdict import retry_after_s, verdict
-from penstock.gateway.client.head import Head
-from penstock.gateway.fleet.pool import Pool, Upstream
-from penstock.gateway.plane import Client, Plane
+from penstock.gateway.fleet.pool import Pool, Seeker, Upstream
 
-CONNECTING, WAITING, HOLDING, RELAYING, OVER = range(5)
+CONNECTING: Final = 0
+WAITING: Final = 1
+HOLDING: Final = 2
+RELAYING: Final = 3
+OVER: Final = 4
 
-_MAX_INTERIM = 16
+_MAX_INTERIM: Final = 16
 """Interim answers (1xx) that are skipped."""
 
 
-class Owner(Protocol):
-    """The call that an attempt is made for."""
-
-    id: str
-    head: Head
-    plane: Plane
-    wants_usage: bool
-    winner: "Attempt | None"
-
-    @property
-    def client(self) -> Client | None:
-        """The client's connection; None: it has left."""
-
-    @property
-    def slow(self) -> bool:
-        """The client has yet to read what was written before."""
-
-    @property
-    def gzip(self) -> bool | None:
-        """Whoever gets it takes it compressed; None: several get it, each as he likes."""
-
-    @property
-    def http10(self) -> bool:
-        """Whoever gets it knows no chunks."""
-
-    def request(self, order: Send) -> bytes:
-        """The body to send."""
-
-    def release_body(self) -> None:
-        """No other attempt will be made."""
-
-    def answer_head(self, response: ResponseHead, framing: bytes) -> bytes:
-        """The answer's head, as the client gets it."""
-
-    def answer_instead(self, status: int, payload: bytes) -> None:
-        """A plain answer in place of a stream."""
-
-    def answered(self, ended: Ended) -> None:
-        """The answer was relayed to its end."""
-
-    def failed(self, attempt: "Attempt", label: Label, status: int, retry_after_s: float | None) -> None:
-        """The attempt ended otherwise."""
-
-
-class Attempt:
+class Attempt(Seeker):
     """One attempt."""
 
     __slots__ = (
         "_interim", "_last", "_pending", "_since", "_write", "body", "conn", "exchange", "number", "order", "phase",
-        "pool", "response", "task",
+        "pool", "pulse", "response",
     )  # fmt: skip
 
     response: ResponseHead
     _write: Callable[[bytes], None]
 
-    def __init__(self, exchange: Owner, order: Send, pool: Pool) -> None:
+    def __init__(self, exchange: "Owner[Attempt]", order: Send, pool: Pool) -> None:
         self.exchange = exchange
+        self.pulse = exchange.pulse
         self.order = order
         self.number = order.attempt
         self.pool = pool
@@ -93,7 +53,7 @@ class Attempt:
         """The connecting."""
         self.body: Body | None = None
         """The answer's body, where it did not come in one piece with its head."""
-        self._since = exchange.plane.tick
+        self._since = self.pulse.now
         self._pending = b""
         """A head that is not whole yet."""
         self._interim = 0
@@ -116,7 +76,7 @@ class Attempt:
         self.conn = conn
         conn.attempt = self
         self.phase = WAITING
-        self._since = exchange.plane.tick
+        self._since = self.pulse.now
         try:
             body = exchange.request(self.order)
         except Malformed:
@@ -128,7 +88,7 @@ class Attempt:
         conn.send(self.pool.request_head(exchange.head, len(body), request_id), body)
         inbound = exchange.client
         if inbound is not None:
-            due = self._since + self.order.first_byte_timeout_s + exchange.plane.sweep_s
+            due = self._since + self.order.first_byte_timeout_s + self.pulse.sweep_s
             if due < inbound.deadline:
                 inbound.deadline = due
 
@@ -157,7 +117,7 @@ class Attempt:
 
     def resume(self) -> None:
         """The client has caught up."""
-        self._last = self.exchange.plane.tick
+        self._last = self.pulse.now
         if self.conn is not None:
             self.conn.transport.resume_reading()
 
@@ -177,7 +137,7 @@ class Attempt:
     def deadline(self) -> float:
         """When this attempt has taken too long, if nothing more comes."""
         order = self.order
-        slack_s = self.exchange.plane.sweep_s
+        slack_s = self.pulse.sweep_s
         if self.phase == CONNECTING:
             return self._since + order.connect_timeout_s + slack_s
         if self._waits_for_content():
@@ -211,7 +171,7 @@ class Attempt:
         phase = self.phase
         try:
             if phase == RELAYING:
-                self._last = self.exchange.plane.tick
+                self._last = self.pulse.now
                 body = self.body
                 assert body is not None
                 out = body.feed(data, 0)
@@ -279,14 +239,14 @@ class Attempt:
     def _hold_in(self, body: Body, data: bytes, at: int) -> None:
         self.body = body
         self.phase = HOLDING
-        self._last = self.exchange.plane.tick
+        self._last = self.pulse.now
         self._watch()
         if at < len(data) or self.response.length == 0:
             self._hold(data, at)
 
     def _hold(self, data: bytes, at: int) -> None:
         """More of an answer of which nothing was passed on yet."""
-        self._last = self.exchange.plane.tick
+        self._last = self.pulse.now
         body = self.body
         assert body is not None
         out = body.feed(data, at)

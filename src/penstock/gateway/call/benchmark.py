@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,12 +24,12 @@ from penstock.workload.words import WORDS
 
 log = logging.getLogger("penstock.gateway")
 
-MAX_ANSWER_BYTES = 8 << 20
+MAX_ANSWER_BYTES: Final = 8 << 20
 """One answer of up to 10,000 tokens, each an event of some 300 bytes."""
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
-NOT_THERE = frozenset({404, 405, 501})
+NOT_THERE: Final = frozenset({404, 405, 501})
 """What a server answers that has no such path."""
-GOES_ON: frozenset[Engine] = frozenset({"vllm", "sglang", "llamacpp"})
+GOES_ON: Final[frozenset[Engine]] = frozenset({"vllm", "sglang", "llamacpp"})
 """Engines that take `ignore_eos`, so that an answer has its full length; others may end theirs sooner."""
 
 

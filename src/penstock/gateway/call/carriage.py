@@ -16,9 +16,9 @@ from penstock.core.events import Ended, Failed
 from penstock.gateway.call.attempt import Attempt
 from penstock.gateway.call.exchange import Exchange
 from penstock.gateway.call.grouping import joined, parts_of
-from penstock.gateway.client.head import Head
+from penstock.gateway.call.owner import Owner
 from penstock.gateway.fleet.pool import Pool
-from penstock.gateway.plane import Client, Plane
+from penstock.gateway.plane import Plane
 
 log = logging.getLogger("penstock.gateway")
 
@@ -57,34 +57,39 @@ class _Kept:
             self.pieces.append(data)
 
 
-class Carriage:
+class Carriage(Owner[Attempt]):
     """One group on its way."""
 
-    gzip: bool | None = None
-    slow = False
-    http10 = True
-    """Pieces of an answer come without the marks of chunks."""
-    wants_usage = False
+    __slots__ = ("_aboard", "_attempt", "_kept", "_response", "_weights", "yard")
 
-    __slots__ = ("_aboard", "_attempt", "_kept", "_response", "_weights", "head", "id", "plane", "winner", "yard")
-
-    head: Head
     _response: ResponseHead
 
     def __init__(self, yard: Yard, order: Carry) -> None:
         self.id = order.id
         self.yard = yard
-        self.plane: Plane = yard
-        self.winner: Attempt | None = None
-        self._kept = _Kept()
+        self.plane = yard
+        self.pulse = yard.pulse
+        self.wants_usage = False
+        self.winner = None
+        self.client = self._kept = _Kept()
         self._aboard: tuple[Aboard, ...] = order.aboard
         self._weights: list[int] = []
         self._attempt: Attempt | None = None
 
     @property
-    def client(self) -> Client | None:
-        """Where the answer goes."""
-        return self._kept
+    def slow(self) -> bool:
+        """What comes is kept as fast as it comes."""
+        return False
+
+    @property
+    def gzip(self) -> bool | None:
+        """Each call gets its part as its client likes."""
+        return None
+
+    @property
+    def http10(self) -> bool:
+        """Pieces of an answer come without the marks of chunks."""
+        return True
 
     def send(self, order: Send, pool: Pool | None) -> None:
         """Make the attempt."""

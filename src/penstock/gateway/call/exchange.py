@@ -14,27 +14,29 @@ from penstock.core.effects import Refuse, Send
 from penstock.core.events import ClientGone, Ended, Failed
 from penstock.gateway.call.answers import error_page, last_event, rate_lines, raw_page, without_rates
 from penstock.gateway.call.attempt import Attempt
+from penstock.gateway.call.owner import Owner
 from penstock.gateway.call.packing import framed
 from penstock.gateway.call.splice import with_model, with_most_tokens, with_usage
 from penstock.gateway.client.head import Head
 from penstock.gateway.fleet.pool import Pool
-from penstock.gateway.plane import Client, Connection, Plane
+from penstock.gateway.plane import Connection, Plane
 
 
-class Exchange:
+class Exchange(Owner[Attempt]):
     """One call."""
 
     __slots__ = (
-        "asks_usage", "attempts", "body", "client", "cookie", "cookies", "head", "id", "inbound", "item_at",
-        "model", "model_at", "most_tokens", "over", "plane", "rates", "sent", "wants_usage", "winner",
+        "attempts", "body", "cookie", "cookies", "inbound", "item_at", "model", "model_at", "most_tokens", "over",
+        "rates", "sent",
     )  # fmt: skip
 
     def __init__(
         self, plane: Plane, inbound: Connection, id: str, head: Head, body: bytes, model: str, wants_usage: bool
     ) -> None:
         self.plane = plane
+        self.pulse = plane.pulse
         self.inbound: Connection | None = inbound
-        self.client: Client | None = inbound
+        self.client = inbound
         """Where attempts write: the same, but where several clients have one answer."""
         self.id = id
         self.head = head
@@ -59,7 +61,7 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.sent = 0
         """Attempts so far."""
-        self.winner: Attempt | None = None
+        self.winner = None
         """The attempt whose answer has begun."""
         self.over = False
         plane.buffered_bytes += len(body)
@@ -112,7 +114,7 @@ class Exchange:
 
     def _refuse(self, inbound: Connection, label: Label, status: int, detail: str, retry_after_s: float | None) -> None:
         head = self.head
-        keep = head.keep_alive and not self.plane.draining
+        keep = head.keep_alive and not self.pulse.draining
         inbound.write(
             error_page(
                 label, status, detail=detail, close=not keep, lines=self._lines(), retry_after_s=retry_after_s,
@@ -198,7 +200,7 @@ class Exchange:
             winner.pool.label,
             int((winner.order.queue_s if queue_s is None else queue_s) * 1000),
             self.sent,
-            (b"" if head.keep_alive and not self.plane.draining else b"connection: close\r\n")
+            (b"" if head.keep_alive and not self.pulse.draining else b"connection: close\r\n")
             + (self._given(winner.pool.replica.pool) if self.cookie else b"")
             + (b"" if self.rates is None else rate_lines(self.rates)),
         )

@@ -6,11 +6,14 @@ larger answer is passed on as it comes anyway.
 
 import re
 import zlib
+from typing import Final
 
 from penstock.adapters.wire.response import ResponseHead
 from penstock.config.schema import CompressionSpec
 
-_TEXTS = re.compile(rb"text/(?!event-stream)|application/(?:[a-z0-9.+-]*\+)?(?:json|xml|x-ndjson|javascript|jsonl)$")
+_TEXTS: Final = re.compile(
+    rb"text/(?!event-stream)|application/(?:[a-z0-9.+-]*\+)?(?:json|xml|x-ndjson|javascript|jsonl)$"
+)
 """Media types of which gzip makes less; sounds and pictures are compressed already."""
 
 
@@ -49,8 +52,9 @@ def framed(
     says so to caches."""
     if response.status == 204:
         return b"", body
-    if taken is None or not may_change(response):
-        return b"content-length: %d\r\n" % len(body), body
+    size = len(body)
+    if spec is None or taken is None or not spec.min_bytes <= size <= spec.max_bytes or not may_change(response):
+        return b"content-length: %d\r\n" % size, body
     return liked(body, spec, taken)
 
 

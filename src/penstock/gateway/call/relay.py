@@ -5,6 +5,8 @@ plain JSON answer is held until it is whole (bounded), so that it is never half 
 events come out, so that an error can be told in the stream's own language at any time.
 """
 
+from typing import Final
+
 import msgspec
 
 from penstock.adapters.wire import sse
@@ -13,25 +15,25 @@ from penstock.adapters.wire.response import ResponseHead
 from penstock.adapters.wire.usage import TAIL_BYTES, usage_in
 from penstock.base.nouns import Usage
 
-HOLD_EVENTS_BYTES = 64 << 10
+HOLD_EVENTS_BYTES: Final = 64 << 10
 """Events without content that are held before an answer counts as begun all the same."""
-HOLD_WHOLE_BYTES = 256 << 10
+HOLD_WHOLE_BYTES: Final = 256 << 10
 """A JSON answer up to this size reaches the client whole or not at all."""
-MAX_EVENT_BYTES = 256 << 10
+MAX_EVENT_BYTES: Final = 256 << 10
 """A larger event comes out in pieces."""
-_TAIL_PIECES = 8
-_EVENT_ENDS = (b"\n\n\r\n", b"\r\n\r\n\r\n")
+_TAIL_PIECES: Final = 8
+_EVENT_ENDS: Final[tuple[bytes, ...]] = (b"\n\n\r\n", b"\r\n\r\n\r\n")
 """How a read ends that holds whole events in whole chunks."""
-_CHOICES_END = b"}]}\n\n\r\n"
+_CHOICES_END: Final = b"}]}\n\n\r\n"
 """How a read ends whose last event ends with its choices, as engines write a token."""
-_TOKEN_LINES = 4
+_TOKEN_LINES: Final = 4
 """Line feeds in one chunk around one event of one line."""
-_NO_CHOICES = b"[]"
+_NO_CHOICES: Final = b"[]"
 """Stands in the chunk that only tells the usage (`"choices":[]`) and seldom elsewhere: a cheap first test."""
-_ERROR_EVENT = b'data: {"error"'
-TAIL_ERROR_BYTES = 1024
+_ERROR_EVENT: Final = b'data: {"error"'
+TAIL_ERROR_BYTES: Final = 1024
 """At a stream's end an engine's own error is looked for in so much."""
-_CHUNKED = b"transfer-encoding: chunked\r\n"
+_CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 
 
 class _Tail:

@@ -2,12 +2,13 @@
 as it came. Where a body can only be read by the exact scan and is too complex for it, they raise Malformed."""
 
 import re
+from typing import Final
 
 import msgspec
 
 from penstock.gateway.client.peek import top_level
 
-_MODEL = re.compile(rb'"model"[ \t\r\n]*+:[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")')
+_MODEL: Final = re.compile(rb'"model"[ \t\r\n]*+:[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")')
 
 
 def with_model(body: bytes, model: str) -> bytes:

@@ -2,10 +2,11 @@
 
 import time
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from penstock.base.errors import Label
 
-_MAX_RETRY_AFTER_S = 3600.0
+_MAX_RETRY_AFTER_S: Final = 3600.0
 
 
 def verdict(status: int) -> Label | None:

@@ -6,6 +6,7 @@ the next head differs in nothing but the digits of its Content-Length.
 
 import hashlib
 import re
+from typing import Final
 
 from msgspec import Struct
 
@@ -19,14 +20,14 @@ from penstock.gateway.client.clients import client_of
 from penstock.gateway.client.paths import Route, find, missing
 from penstock.gateway.client.wishes import Wishes
 
-_ID = re.compile(rb"[!-~]{1,128}")
-_ADDRESSES = re.compile(rb"[0-9A-Za-z.:\[\], \t_-]{1,1024}")
-_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,15})\r\n")
-_PORT = re.compile(rb":[0-9]*\Z")
+_ID: Final = re.compile(rb"[!-~]{1,128}")
+_ADDRESSES: Final = re.compile(rb"[0-9A-Za-z.:\[\], \t_-]{1,1024}")
+_LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,15})\r\n")
+_PORT: Final = re.compile(rb":[0-9]*\Z")
 """Behind a host: an address of IPv6 ends with a bracket."""
-_MAX_DIGITS = 16
+_MAX_DIGITS: Final = 16
 
-_NOT_FORWARDED = frozenset((
+_NOT_FORWARDED: Final = frozenset((
     # of this connection alone (RFC 9110 7.6.1)
     b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     b"http2-settings", b"proxy-authorization", b"proxy-authenticate", b"expect",
@@ -41,7 +42,7 @@ _NOT_FORWARDED = frozenset((
     b"accept-encoding", b"content-encoding",
 ))  # fmt: skip
 
-_OF_ONE = (
+_OF_ONE: Final[tuple[bytes, ...]] = (
     b"x-forwarded-for:", b"x-forwarded-proto:", b"user-agent:", b"accept:", b"accept-language:",
     b"origin:", b"referer:",    b"traceparent:", b"tracestate:", b"baggage:", b"x-stainless-", b"sec-",
     b"pragma:", b"priority:", b"dnt:", b"date:",

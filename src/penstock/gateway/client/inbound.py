@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from math import inf
 from time import time
+from typing import Final
 
 from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END, check_start
@@ -22,23 +23,27 @@ from penstock.gateway.client.head import Head, Memory
 from penstock.gateway.client.upload import Upload
 from penstock.gateway.plane import Conversation, House
 
-HEAD, BODY, BUSY, LINGER, CLOSED = range(5)
+HEAD: Final = 0
+BODY: Final = 1
+BUSY: Final = 2
+LINGER: Final = 3
+CLOSED: Final = 4
 
-LINGER_S = 2.0
+LINGER_S: Final = 2.0
 """How long a refused request's rest is read and thrown away, so that its sender can read the answer: a close with
 unread bytes would reset the connection."""
-LINGER_BYTES = 4 << 20
-MAX_AHEAD_BYTES = 64 << 10
+LINGER_BYTES: Final = 4 << 20
+MAX_AHEAD_BYTES: Final = 64 << 10
 """Bytes of further requests that are taken in while one is being answered; then the client waits."""
-_RESET = struct.pack("ii", 1, 0)
+_RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Inbound:
     """A client's connection."""
 
     __slots__ = (
-        "_ahead_paused", "_buffer", "_head", "_memory", "_running", "_scanned", "_taken", "_unread", "_upload",
-        "deadline", "exchange", "paused", "peer", "plane", "state", "transport", "write",
+        "_ahead_paused", "_buffer", "_head", "_memory", "_pulse", "_running", "_scanned", "_taken", "_unread",
+        "_upload", "deadline", "exchange", "paused", "peer", "plane", "state", "transport", "write",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -46,6 +51,7 @@ class Inbound:
 
     def __init__(self, plane: House["Inbound"]) -> None:
         self.plane = plane
+        self._pulse = plane.pulse
         self.state = HEAD
         self.deadline = inf
         self.exchange: Conversation | None = None
@@ -71,7 +77,7 @@ class Inbound:
         plane = self.plane
         self.write = partial(plane.outbox.post, transport)
         self.peer = plane.peer(transport)
-        self.deadline = plane.tick + plane.timeouts.keep_alive_s
+        self.deadline = self._pulse.now + self._pulse.keep_alive_s
         refusal = plane.admit(self)
         if refusal is not None:
             self._refuse_early(refusal)
@@ -84,7 +90,7 @@ class Inbound:
                 self._buffer += data
             else:
                 self._buffer = data
-                self.deadline = self.plane.tick + self.plane.timeouts.request_head_s
+                self.deadline = self._pulse.now + self._pulse.request_head_s
             if self.paused:
                 self._hold_back()
             elif not self._running:
@@ -128,7 +134,7 @@ class Inbound:
         """The client reads slower than we write: its replica must wait."""
         self.paused = True
         self._unread = self.transport.get_write_buffer_size()
-        self.deadline = min(self.deadline, self.plane.tick + self.plane.timeouts.send_s)
+        self.deadline = min(self.deadline, self._pulse.now + self._pulse.send_s)
         if self.exchange is not None:
             self.exchange.pause()
 
@@ -163,7 +169,7 @@ class Inbound:
         if end <= 0:
             return self._wait_for_head(data)
         self._scanned = 0
-        if end + 4 > server.limits.head_bytes:
+        if end + 4 > self._pulse.head_bytes:
             raise Malformed("head_too_large")
         if data.startswith(b"\r\n"):
             self._buffer = data[2:]
@@ -179,9 +185,9 @@ class Inbound:
             self._buffer = data[end:]
             self.refuse(label, detail)
             return True
-        if length > server.limits.body_bytes:
-            raise Malformed("body_too_large", f"The request body is larger than {server.limits.body_bytes} bytes.")
-        if plane.draining and head.route.local is None:
+        if length > self._pulse.body_bytes:
+            raise Malformed("body_too_large", f"The request body is larger than {self._pulse.body_bytes} bytes.")
+        if self._pulse.draining and head.route.local is None:
             raise Malformed("shutting_down")
         if len(data) - end >= length and not head.chunked:
             stop = end + length
@@ -189,7 +195,7 @@ class Inbound:
             self._arrived(head, data[end:stop])
             return True
         self._buffer = b""
-        self._upload = Upload(length, server.limits, plane.tick, chunked=head.chunked)
+        self._upload = Upload(length, server.limits, self._pulse.now, chunked=head.chunked)
         self.state = BODY
         self._take_body(data, end)
         return True
@@ -199,7 +205,7 @@ class Inbound:
             return False  # an empty line before a request is forgiven (RFC 9112 2.2)
         at = 2 if data.startswith(b"\r\n") else 0
         check_start(data, at, max(self._scanned, at))
-        if len(data) - at > self.plane.server.limits.head_bytes:
+        if len(data) - at > self._pulse.head_bytes:
             raise Malformed("head_too_large")
         self._scanned = max(at, len(data) - 3)
         return False
@@ -232,7 +238,7 @@ class Inbound:
         if plane.buffered_bytes > plane.server.limits.buffered_bytes:
             raise Malformed("overloaded")
         if rest < 0:
-            self.deadline = upload.deadline(plane.timeouts.request_body_s, plane.tick)
+            self.deadline = upload.deadline(plane.timeouts.request_body_s, self._pulse.now)
             if not before and len(data) == at and self._head is not None and self._head.expect:
                 self.write(CONTINUE)
         return rest
@@ -259,7 +265,7 @@ class Inbound:
 
     def _answer_local(self, head: Head) -> None:
         plane = self.plane
-        status, body = local_page(head, plane.models, lambda: plane.ready() and not plane.draining)
+        status, body = local_page(head, plane.models, lambda: plane.ready() and not self._pulse.draining)
         if status == 404:
             self.refuse("model_not_found")
             return
@@ -269,7 +275,7 @@ class Inbound:
     def refuse(self, label: Label, detail: str = "", param: str | None = None) -> None:
         """Answer a request that was read whole with an error; the connection is kept."""
         head = self._head
-        keep = head is not None and head.keep_alive and not self.plane.draining
+        keep = head is not None and head.keep_alive and not self._pulse.draining
         self.plane.count_refusal(label)
         row = REFUSALS[label]
         retry_after_s = RETRY_AFTER_S if row.says_retry_after else None
@@ -298,7 +304,7 @@ class Inbound:
         self.state = LINGER
         self.exchange = None
         self._taken = 0
-        self.deadline = self.plane.tick + LINGER_S
+        self.deadline = self._pulse.now + LINGER_S
         self.plane.outbox.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -314,23 +320,23 @@ class Inbound:
         if self.state == CLOSED:
             return
         plane = self.plane
-        if not keep or plane.draining:
+        if not keep or self._pulse.draining:
             self.state = LINGER
             self._taken = 0
-            self.deadline = plane.tick + plane.timeouts.send_s
+            self.deadline = self._pulse.now + self._pulse.send_s
             self._buffer = b""
             plane.outbox.flush()
             self.transport.close()
             return
         self.state = HEAD
-        self.deadline = plane.tick + (plane.timeouts.send_s if self.paused else plane.timeouts.keep_alive_s)
+        self.deadline = self._pulse.now + (self._pulse.send_s if self.paused else self._pulse.keep_alive_s)
         if not self._running and (self._buffer or self._ahead_paused):
             self._go_on()
 
     def _go_on(self) -> None:
         """Turn to the requests that came ahead of their turn."""
         if self._buffer:
-            self.deadline = self.plane.tick + self.plane.timeouts.request_head_s
+            self.deadline = self._pulse.now + self._pulse.request_head_s
             self.run()
         if self._ahead_paused and not self.paused and self.state in (HEAD, BODY):
             self._ahead_paused = False
@@ -349,7 +355,7 @@ class Inbound:
         if self.state == CLOSED:
             return
         self.state = LINGER
-        self.deadline = self.plane.tick + LINGER_S
+        self.deadline = self._pulse.now + LINGER_S
         self.plane.outbox.flush()
         sock = self.transport.get_extra_info("socket")
         if reset and sock is not None:
@@ -370,7 +376,7 @@ class Inbound:
             self.transport.abort()
             return now + LINGER_S
         self._unread = waiting
-        return now + self.plane.timeouts.send_s
+        return now + self._pulse.send_s
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""

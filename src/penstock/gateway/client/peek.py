@@ -8,7 +8,7 @@ does itself.
 import hashlib
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -16,31 +16,39 @@ from penstock.adapters.wire.malformed import Malformed
 from penstock.base.prefix import SHORTEST_BYTES, chain
 from penstock.gateway.client.fields import Fields, Prompted
 
-MAX_USER_BYTES = 4096
-INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "stream_options")
-
-_KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n)"')
-_MESSAGES, _PROMPT, _INPUT = (
-    re.compile(rb'"%b"[ \t\r\n]*+:[ \t\r\n]*+' % name) for name in (b"messages", b"prompt", b"input")
+MAX_USER_BYTES: Final = 4096
+INSPECTED = (
+    "model",
+    "stream",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "n",
+    "stream_options",
 )
-_LONG_BYTES = SHORTEST_BYTES // 2
+
+_KEYS: Final = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n)"')
+_MESSAGES: Final = re.compile(rb'"messages"[ \t\r\n]*+:[ \t\r\n]*+')
+_PROMPT: Final = re.compile(rb'"prompt"[ \t\r\n]*+:[ \t\r\n]*+')
+_INPUT: Final = re.compile(rb'"input"[ \t\r\n]*+:[ \t\r\n]*+')
+_LONG_BYTES: Final = SHORTEST_BYTES // 2
 """A value of so many bytes is worth being left out of the look for keys."""
-_MAX_STEPS = 20_000
+_MAX_STEPS: Final = 20_000
 """Braces, brackets and strings that the exact scan looks at; some 10 ms."""
-_STRUCTURE = re.compile(rb'["{}\[\]]')
-_COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
-_MEMBER = re.compile(rb'[ \t\r\n]*+[{,][ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+:[ \t\r\n]*+')
-_AFTER_MEMBERS = re.compile(rb"[ \t\r\n]*+(?:\{[ \t\r\n]*+)?\}")
-_ATTACHED = re.compile(rb";base64,[A-Za-z0-9+/=_-]*+")
-_BYTES_PER_TOKEN = 4
-ATTACHED_TOKENS = 1024
+_STRUCTURE: Final = re.compile(rb'["{}\[\]]')
+_COLON: Final = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_MEMBER: Final = re.compile(rb'[ \t\r\n]*+[{,][ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+:[ \t\r\n]*+')
+_AFTER_MEMBERS: Final = re.compile(rb"[ \t\r\n]*+(?:\{[ \t\r\n]*+)?\}")
+_ATTACHED: Final = re.compile(rb";base64,[A-Za-z0-9+/=_-]*+")
+_BYTES_PER_TOKEN: Final = 4
+ATTACHED_TOKENS: Final = 1024
 """What a picture or a recording is taken to be, whose bytes tell nothing of its tokens: about a picture of a megapixel
 in common vision models, and more than half a minute of speech in most."""
-_MAY_ATTACH_BYTES = 8 << 10
+_MAY_ATTACH_BYTES: Final = 8 << 10
 """A smaller body is counted by its bytes: what is attached to it cannot be large."""
-_SEMICOLONS = 64
+_SEMICOLONS: Final = 64
 """So many are looked at one by one."""
-_AT = re.compile(r" - at `\$\.([a-z_]+)")
+_AT: Final = re.compile(r" - at `\$\.([a-z_]+)")
 
 
 Some = TypeVar("Some", bound=Fields)
@@ -78,10 +86,10 @@ def _plain(raw: msgspec.Raw) -> float | None:
     return number
 
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_number = msgspec.json.Decoder(int | float | None).decode
-_decode = msgspec.json.Decoder(Fields).decode
-_decode_prompted = msgspec.json.Decoder(Prompted).decode
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_number: Final = msgspec.json.Decoder(int | float | None).decode
+_decode: Final = msgspec.json.Decoder(Fields).decode
+_decode_prompted: Final = msgspec.json.Decoder(Prompted).decode
 
 
 def peek(body: bytes) -> Fields:
@@ -143,7 +151,7 @@ def _check(body: bytes, outside: bytes) -> None:
     if not body.isascii():
         _check_utf8(body)
     found = _KEYS.findall(outside)
-    if len(found) != len(set(found)) or (b"\\" in outside and b"\\u00" in outside):
+    if len(found) != len(set(found)) or (outside.find(b"\\") >= 0 and b"\\u00" in outside):
         _check_keys(body)
 
 

@@ -4,8 +4,9 @@ connection is given up. Linux; elsewhere the system's habits stand."""
 
 import asyncio
 import socket
+from typing import Final
 
-_PROBES = 4
+_PROBES: Final = 4
 """Keep-alives within the time."""
 
 

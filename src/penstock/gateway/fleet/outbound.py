@@ -2,47 +2,34 @@
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Final
 
 from penstock.adapters.wire.bodies import FramingError, Reader, UntilClose
 from penstock.adapters.wire.request import HEAD_END
 from penstock.adapters.wire.response import MAX_HEAD_BYTES, parse_response_head
 from penstock.base.nouns import Replica
 from penstock.config.schema import Access, UpstreamSpec
-from penstock.gateway.fleet.lines import options
 from penstock.gateway.fleet.pool import Pool
+from penstock.gateway.fleet.supply import Supply, Taker
 from penstock.gateway.plane import Plane
 
-log = logging.getLogger("penstock.gateway")
-
-_NO_ACCESS = Access()
-_CLOSE_S = 1.0
-_WARN_EVERY_S = 10.0
-SPARE_S = 1.0
+_NO_ACCESS: Final = Access()
+_CLOSE_S: Final = 1.0
+SPARE_S: Final = 1.0
 """For so long after its last use an idle connection is kept beyond the bounds."""
 
 
-class Outbound:
+class Outbound(Supply):
     """All pools."""
 
     def __init__(self, plane: Plane, spec: UpstreamSpec) -> None:
-        self.plane = plane
-        self.spec = spec
-        self.watching = options(spec.lost_after_s)
-        """How the system watches a new connection."""
+        super().__init__(plane, spec)
         self.pools: dict[str, Pool] = {}
-        self.open = 0
-        """Connections, idle ones included."""
-        self.idle = 0
-        self.closed: asyncio.Event | None = None
-        self._warn_at = 0.0
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     def apply(self, replicas: tuple[Replica, ...], access: Mapping[str, Access], spec: UpstreamSpec) -> None:
         """Take a new fleet. Who is not in it stays until it is forgotten; who has moved gets fresh connections."""
-        self.spec, self.watching = spec, options(spec.lost_after_s)
+        self.bind(spec)
         for replica in replicas:
             shown = access.get(replica.id, _NO_ACCESS)
             pool = self.pools.get(replica.id)
@@ -72,18 +59,11 @@ class Outbound:
             for pool in self.pools.values():
                 pool.close_idle(unused, share)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run something beside; it is cancelled when everything closes."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     async def close(self) -> None:
         """Close everything that is idle and stop what runs beside."""
         for pool in self.pools.values():
             pool.retire()
-        tasks = list(self._tasks)
+        tasks = list(self.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -98,18 +78,6 @@ class Outbound:
         """Attempts that wait for a connection to open."""
         return sum(pool.connecting for pool in self.pools.values())
 
-    def warn_exhausted(self) -> None:
-        """No more connections can be opened: say so, but not for every call."""
-        if self.plane.tick >= self._warn_at:
-            self._warn_at = self.plane.tick + _WARN_EVERY_S
-            log.warning("out of file descriptors with %d connections to replicas open: raise the limit", self.open)
-
-    def lost(self) -> None:
-        """A connection has closed."""
-        self.open -= 1
-        if not self.open and self.closed is not None:
-            self.closed.set()
-
     async def fetch(
         self, replica: str, path: str, port: int | None, timeout_s: float, max_bytes: int
     ) -> tuple[int, bytes]:
@@ -123,7 +91,7 @@ class Outbound:
             return await Page(max_bytes).asked(pool, port or pool.port, pool.fetch_head(path))
 
 
-class Page:
+class Page(Taker):
     """Takes one small answer."""
 
     def __init__(self, max_bytes: int) -> None:

@@ -7,77 +7,43 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Coroutine
+from abc import abstractmethod
 from errno import EMFILE, ENFILE
-from typing import Any, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from penstock.adapters.wire.response import ResponseHead, parse_response_head
 from penstock.base.errors import Label
 from penstock.base.nouns import Replica
-from penstock.config.schema import Access, UpstreamSpec
+from penstock.config.schema import Access
 from penstock.gateway.client.head import Head
 from penstock.gateway.fleet.lines import watch
-from penstock.gateway.plane import Plane
+from penstock.gateway.fleet.supply import Supply, Taker
 
 log = logging.getLogger("penstock.gateway")
 
-_JOIN_BYTES = 64 << 10
+_JOIN_BYTES: Final = 64 << 10
 """A body up to this size is copied behind its head, for one system call; a larger one is written beside it."""
-_MAX_KNOWN_HEADS = 32
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e]*")
-_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection"))
+_MAX_KNOWN_HEADS: Final = 32
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_OURS: Final = frozenset(("host", "content-length", "transfer-encoding", "connection"))
 
 
-class Taker(Protocol):
-    """Whoever reads a connection's answer."""
-
-    def received(self, data: bytes) -> None:
-        """Bytes of the replica."""
-        ...
-
-    def lost(self, clean: bool) -> None:
-        """The replica closed."""
-        ...
-
-
-class Seeker(Taker, Protocol):
+class Seeker(Taker):
     """Whoever wants a connection."""
+
+    __slots__ = ("task",)
 
     task: "asyncio.Task[None] | None"
 
+    @abstractmethod
     def connected(self, conn: "Upstream") -> None:
         """Here it is."""
-        ...
 
-    def fail(self, label: Label) -> None:
+    @abstractmethod
+    def fail(self, label: Label, status: int = 0, retry_s: float | None = None) -> None:
         """There is none to be had."""
-        ...
-
-
-class Supply(Protocol):
-    """What all pools share."""
-
-    plane: Plane
-    spec: UpstreamSpec
-    open: int
-    """Connections, idle ones included."""
-    idle: int
-    watching: list[tuple[int, int, int]]
-    """How the system watches a new connection."""
-
-    def lost(self) -> None:
-        """A connection has closed."""
-        ...
-
-    def warn_exhausted(self) -> None:
-        """No more connections can be opened."""
-        ...
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run something beside."""
-        ...
 
 
 class Upstream:
@@ -217,13 +183,12 @@ class Pool:
         if self.retired or conn.transport.get_write_buffer_size():
             conn.transport.abort()  # the second: it answered before it had read the whole request
             return
-        most = outbound.spec.requests_per_connection
-        if most is not None:
+        if outbound.most_answers is not None:
             conn.served += 1
-            if conn.served >= most:
+            if conn.served >= outbound.most_answers:
                 conn.transport.close()
                 return
-        conn.idle_since = outbound.plane.tick
+        conn.idle_since = outbound.pulse.now
         self.idle.append(conn)
         outbound.idle += 1
 
