@@ -12,7 +12,7 @@ which everything that is worked out with floats after it takes five times as lon
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest
 
@@ -48,7 +48,7 @@ def chain(parts: Sequence[memoryview | bytes]) -> tuple[tuple[int, ...], int]:
     copied = text[:_COPIED_BYTES].tobytes()
     digest = xxh3_64_intdigest
     found: list[int] = []
-    state = 0
+    state: Any = 0  # of 64 bits: with these a translation to C is slower than the interpreter
     for start, end in _SPANS:
         if end > length:
             break
