@@ -19,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDERS = ("core", "core/cache", "core/limits", "core/route")
 """Rooms that are compiled as a whole: what decides."""
 FILES: tuple[str, ...] = (
+    "adapters/wire/bodies.py", "adapters/wire/response.py", "adapters/wire/usage.py",
     "base/machine.py", "base/prefix.py", "base/rand.py", "drive/journal.py", "drive/pump.py", "drive/segments.py",
     *(f"gateway/{name}.py" for name in (
         "outbox", "perform", "pulse", "server",

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from penstock.adapters.wire.usage import UsageFields
+from penstock.adapters.wire.usage_shape import UsageFields
 from penstock.base.nouns import Usage
 
 DONE: Final = b"[DONE]"

@@ -1,11 +1,11 @@
 """What an engine says a call used: OpenAI's and Anthropic's `usage` objects, found at the end of an answer."""
 
 import re
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct
 
+from penstock.adapters.wire.usage_shape import MOST_TOKENS, UsageFields
 from penstock.base.nouns import Usage
 
 TAIL_BYTES: Final = 16 << 10
@@ -13,39 +13,6 @@ TAIL_BYTES: Final = 16 << 10
 
 _KEY: Final = b'"usage"'
 _NESTED = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]{0,4096}+(?:\{[^{}]{0,4096}+\}[^{}]{0,4096}+){0,16}+\})')
-
-
-MOST_TOKENS: Final = 1 << 31
-Tokens = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
-"""No call uses less than nothing, nor more than fits where numbers are summed."""
-
-
-class _Cached(Struct, gc=False):
-    cached_tokens: Tokens | None = None
-
-
-class UsageFields(Struct, gc=False):
-    """A usage object as engines write it."""
-
-    prompt_tokens: Tokens | None = None
-    completion_tokens: Tokens | None = None
-    input_tokens: Tokens | None = None
-    output_tokens: Tokens | None = None
-    prompt_tokens_details: _Cached | None = None
-    input_tokens_details: _Cached | None = None
-    cache_read_input_tokens: Tokens | None = None
-
-    def usage(self) -> Usage | None:
-        """The noun; None where no number was given."""
-        prompt = self.prompt_tokens if self.prompt_tokens is not None else self.input_tokens
-        completion = self.completion_tokens if self.completion_tokens is not None else self.output_tokens
-        if prompt is None and completion is None:
-            return None
-        details = self.prompt_tokens_details or self.input_tokens_details
-        cached = details.cached_tokens if details is not None else self.cache_read_input_tokens
-        return Usage(prompt or 0, completion or 0, cached or 0)
-
-
 _PLAIN: Final = msgspec.json.Decoder(Usage)
 _DECODER: Final = msgspec.json.Decoder(UsageFields)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from penstock.adapters.wire.usage import UsageFields
+from penstock.adapters.wire.usage_shape import UsageFields
 from penstock.base.nouns import Usage
 from penstock.gateway.client.head import Head
 
