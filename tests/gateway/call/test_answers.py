@@ -41,6 +41,15 @@ def test_the_last_event_of_a_broken_stream() -> None:
     assert last_event("idle_timeout", "Too slow.", chunked=True) == b"%x\r\n%b\r\n0\r\n\r\n" % (len(plain), plain)
 
 
+def test_anthropics_clients_know_an_error_by_its_name() -> None:
+    """Their SDKs look at `event:`, and would take an event without one for nothing: the stream would just end."""
+    event = last_event("died_mid_answer", "", chunked=False, named=True)
+    name, data = event.rstrip(b"\n").split(b"\n")
+    assert name == b"event: error"
+    body = json.loads(data.removeprefix(b"data: "))
+    assert (body["type"], body["error"]["code"]) == ("error", "died_mid_answer")
+
+
 def test_our_own_pages() -> None:
     """Models, one model, health, readiness."""
     assert [entry["id"] for entry in models_page(["a", "b"])[1]["data"]] == ["a", "b"]

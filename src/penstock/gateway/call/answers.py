@@ -92,14 +92,18 @@ def without_rates(block: bytes) -> bytes:
     return _RATES.sub(b"", block) if b"x-ratelimit-" in block else block
 
 
-def error_event(label: str, detail: str) -> bytes:
-    """The error as a server-sent event; no `[DONE]` follows it."""
-    return b"data: %b\n\n" % msgspec.json.encode(error_body(label, detail))
+def error_event(label: str, detail: str, *, named: bool = False) -> bytes:
+    """The error as a server-sent event; no `[DONE]` follows it. `named`: as Anthropic's clients know it, which look at
+    an event's name and pass over those that have none."""
+    body: dict[str, Any] = error_body(label, detail)
+    if named:
+        return b"event: error\ndata: %b\n\n" % msgspec.json.encode({"type": "error", **body})
+    return b"data: %b\n\n" % msgspec.json.encode(body)
 
 
-def last_event(label: str, detail: str, *, chunked: bool) -> bytes:
+def last_event(label: str, detail: str, *, chunked: bool, named: bool = False) -> bytes:
     """The error event and the end of the stream's framing."""
-    event = error_event(label, detail)
+    event = error_event(label, detail, named=named)
     return chunk(event) + LAST_CHUNK if chunked else event
 
 

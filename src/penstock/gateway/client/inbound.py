@@ -19,7 +19,7 @@ from penstock.adapters.wire.request import HEAD_END, check_start
 from penstock.base.errors import REFUSALS, Label
 from penstock.gateway.call.answers import CONTINUE, RETRY_AFTER_S, error_page, local_page, packed_page
 from penstock.gateway.client.head import Head, Memory
-from penstock.gateway.client.upload import Upload
+from penstock.gateway.client.upload import SLOWEST_BYTES_PER_S, Upload
 from penstock.gateway.plane import Conversation, House
 
 HEAD, BODY, BUSY, LINGER, CLOSED = range(5)
@@ -37,8 +37,8 @@ class Inbound:
     """A client's connection."""
 
     __slots__ = (
-        "_ahead_paused", "_buffer", "_head", "_memory", "_running", "_scanned", "_taken", "_unread", "_upload",
-        "deadline", "exchange", "paused", "peer", "plane", "state", "transport", "write",
+        "_ahead_paused", "_buffer", "_head", "_memory", "_read", "_running", "_scanned", "_slow_since", "_taken",
+        "_unread", "_upload", "deadline", "exchange", "paused", "peer", "plane", "state", "transport", "write",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -60,6 +60,7 @@ class Inbound:
         self._taken = 0
         self._unread = 0
         """Bytes that waited for the client at the last look, while it reads slowly."""
+        self._slow_since, self._read = 0.0, 0  # since when, and how many bytes it has read since
         self._running = False
         self._ahead_paused = False
 
@@ -128,6 +129,7 @@ class Inbound:
         """The client reads slower than we write: its replica must wait."""
         self.paused = True
         self._unread = self.transport.get_write_buffer_size()
+        self._slow_since, self._read = self.plane.tick, 0
         self.deadline = min(self.deadline, self.plane.tick + self.plane.timeouts.send_s)
         if self.exchange is not None:
             self.exchange.pause()
@@ -364,13 +366,18 @@ class Inbound:
     # ===== time =====
 
     def unread_deadline(self, now: float) -> float:
-        """When to look again at a client for which bytes wait; one that has read none since the last look is cut."""
-        waiting = self.transport.get_write_buffer_size()
-        if self._unread and waiting >= self._unread:
+        """When to look again at a client for which bytes wait. One that has read none since the last look is cut, and
+        so is one that reads slower than bodies may come: a few bytes a look would hold its replica for ever."""
+        send_s, waiting = self.plane.timeouts.send_s, self.transport.get_write_buffer_size()
+        before, self._unread = self._unread, waiting
+        if not before:
+            self._slow_since, self._read = now, 0
+            return now + send_s
+        self._read += before - waiting
+        if waiting >= before or now > self._slow_since + 2 * send_s + self._read / SLOWEST_BYTES_PER_S:
             self.transport.abort()
             return now + LINGER_S
-        self._unread = waiting
-        return now + self.plane.timeouts.send_s
+        return now + send_s
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""

@@ -25,6 +25,8 @@ class Route(Struct, frozen=True):
     lists: bytes = b""
     """The field of its body that may be a list of inputs, each of which has its part of the answer; empty: there is
     none."""
+    named_events: bool = False
+    """Its streams are Anthropic's, whose clients know an event by its name."""
     open: bool = False
     """No key is asked for."""
 
@@ -55,7 +57,7 @@ _ROUTES = [
         lists=b"prompt",
     ),
     *_forwarded("/v1/responses", "/responses", prompt=True, most_tokens=b"max_output_tokens"),
-    *_forwarded("/v1/messages", prompt=True, most_tokens=b"max_tokens"),
+    *_forwarded("/v1/messages", prompt=True, most_tokens=b"max_tokens", named_events=True),
     *_forwarded("/v1/embeddings", "/embeddings", lists=b"input"),
     *_forwarded("/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
     *_forwarded(
