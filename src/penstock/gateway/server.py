@@ -37,7 +37,7 @@ from penstock.gateway.client.fields import Fields
 from penstock.gateway.client.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.client.inbound import BODY, BUSY, Inbound
 from penstock.gateway.client.multipart import peek_form
-from penstock.gateway.client.peek import ATTACHED_TOKENS, guess_tokens, most_tokens, peek, peek_prompt, user_of
+from penstock.gateway.client.peek import ATTACHED_TOKENS, answers, guess_tokens, most_tokens, peek, peek_prompt, user_of
 from penstock.gateway.fleet.outbound import Outbound
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.perform import Performer
@@ -299,7 +299,8 @@ class DataPlane:
         exchange.model_at = span
         self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
-        choices, most = (fields.n or 1) * (prompts_in(body) if route.lists == b"prompt" else 1), most_tokens(fields)
+        choices = answers(fields) * (prompts_in(body) if route.lists == b"prompt" else 1)
+        most = most_tokens(fields, route.most_tokens, route.chats)
         if most is None and head.most_tokens is not None and route.most_tokens:
             most = exchange.most_tokens = head.most_tokens
         session = head.session

@@ -31,6 +31,7 @@ class Fields(Struct, gc=False):
     max_completion_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    best_of: Annotated[int, Meta(ge=0, le=MAX_CHOICES)] | None = None
     stream_options: StreamOptions | None = None
     user: msgspec.Raw = msgspec.Raw()
     """As it stands there, whatever it is: a hint, over which no request is refused."""

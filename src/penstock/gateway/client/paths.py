@@ -22,6 +22,8 @@ class Route(Struct, frozen=True):
     """Its body has a prompt that an engine's prefix cache may know."""
     most_tokens: bytes = b""
     """The field of its body that says how many tokens an answer may have; empty: there is none at its top level."""
+    chats: bool = False
+    """`max_completion_tokens` says it as well."""
     lists: bytes = b""
     """The field of its body that may be a list of inputs, each of which has its part of the answer; empty: there is
     none."""
@@ -47,6 +49,7 @@ _ROUTES = [
         may_ask_usage=True,
         prompt=True,
         most_tokens=b"max_tokens",
+        chats=True,
     ),
     *_forwarded(
         "/v1/completions",

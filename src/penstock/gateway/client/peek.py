@@ -17,9 +17,18 @@ from penstock.base.prefix import SHORTEST_BYTES, chain
 from penstock.gateway.client.fields import Fields, Prompted
 
 MAX_USER_BYTES = 4096
-INSPECTED = ("model", "stream", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "stream_options")
+INSPECTED = (
+    "model",
+    "stream",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "n",
+    "best_of",
+    "stream_options",
+)
 
-_KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n)"')
+_KEYS = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n|best_of)"')
 _MESSAGES, _PROMPT, _INPUT = (
     re.compile(rb'"%b"[ \t\r\n]*+:[ \t\r\n]*+' % name) for name in (b"messages", b"prompt", b"input")
 )
@@ -46,12 +55,21 @@ _AT = re.compile(r" - at `\$\.([a-z_]+)")
 Some = TypeVar("Some", bound=Fields)
 
 
-def most_tokens(fields: Fields) -> int | None:
-    """Tokens that one answer may have; None: the body does not say."""
-    most = fields.max_completion_tokens
-    if most is None:
-        most = fields.max_tokens
-    return fields.max_output_tokens if most is None else most
+def most_tokens(fields: Fields, name: bytes, chats: bool) -> int | None:
+    """Tokens that one answer may have, by the field of this name, which is the one that engines go by on a path; None:
+    the body does not say. `chats`: a newer name stands beside it, and of both the larger counts, because engines do not
+    agree which goes first."""
+    if name == b"max_output_tokens":
+        return fields.max_output_tokens
+    most = fields.max_tokens
+    if chats and fields.max_completion_tokens is not None:
+        most = max(most or 0, fields.max_completion_tokens)
+    return most
+
+
+def answers(fields: Fields) -> int:
+    """How many answers an engine makes for each prompt, whether or not it shows all of them."""
+    return max(fields.n or 1, fields.best_of or 1)
 
 
 def is_fixed(fields: Fields) -> bool:
