@@ -84,6 +84,13 @@ class Books:
         self.waiting -= 1
         flight.queue_s += now - flight.queued_at
 
+    def hurry(self, flight: Flight, pool: Pool, now: float) -> None:
+        """It waits, and nobody can serve it any more: not longer than if it came now."""
+        queue = pool.spec.queue
+        until = now + (queue.unavailable_wait_s if pool.seats else queue.waiting_room_s)
+        at = self._timers.cancel_at(("wait", flight.call.id))
+        self._timers.set(("wait", flight.call.id), until if at is None else min(at, until))
+
     def watch_held(self, name: str, now: float) -> None:
         """Calls that wait may be held back by engines' numbers, and no fact about calls tells of better ones."""
         pool = self._fleet.pools.get(name)
