@@ -328,8 +328,8 @@ def test_who_waits_when_the_last_replica_goes_goes_on_to_a_fallback(how: str) ->
 
 @pytest.mark.parametrize("seats,wait_s", [(1, 10.0), (0, 60.0)])
 def test_without_a_fallback_it_waits_no_longer_than_one_that_comes_then(seats: int, wait_s: float) -> None:
-    """`unavailable_wait` (or `waiting_room`, where the pool is empty) from the time on that nobody can serve it, however
-    long it may wait for a seat; and again as long as that, once somebody can."""
+    """`unavailable_wait` (`waiting_room`, where the pool is empty) from when nobody can serve it, however long it may
+    wait for a seat; and again as long as that, once somebody can."""
     machine = gate(pool(queue=QueueSpec(timeout_s=600.0), probe=ProbeSpec(unhealthy_after=1, healthy_after=1)))
     machine.on(fleet("a"), 0.0)
     machine.on(Probed("a", True), 0.0)

@@ -2,17 +2,22 @@
 
 import json
 
+import pytest
+
 from penstock.base.nouns import Rates
+from penstock.config.schema import ServerSpec
 from penstock.gateway.call.answers import (
     error_page,
     health_page,
     last_event,
+    local_page,
     models_page,
     page,
     rate_lines,
     ready_page,
     without_rates,
 )
+from penstock.gateway.client.head import Memory, Peer
 
 
 def test_a_page_has_its_length_and_closes_when_told() -> None:
@@ -56,6 +61,15 @@ def test_our_own_pages() -> None:
     assert models_page(["a"], "a")[1]["id"] == "a"
     assert models_page(["a"], "b")[0] == 404
     assert (health_page()[0], ready_page(True)[0], ready_page(False)[0]) == (200, 200, 503)
+
+
+@pytest.mark.parametrize("written", ["org/model", "org%2Fmodel", "org%2fmodel"])
+def test_a_models_page_is_found_however_its_name_is_written(written: str) -> None:
+    """Some clients encode the slash in a name, others do not."""
+    raw = f"GET /v1/models/{written} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    head, _ = Memory().read(raw, Peer(b"10.0.0.1", False), ServerSpec())
+    status, body = local_page(head, lambda: ["org/model"], lambda: True)
+    assert (status, body["id"]) == (200, "org/model")
 
 
 def test_limits_are_told_under_openais_names() -> None:

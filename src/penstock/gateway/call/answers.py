@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -62,6 +63,8 @@ def error_page(
     retry_after_s: float | None = None,
 ) -> bytes:
     """An error in OpenAI's shape."""
+    if status == 405 and b"allow: " not in lines:
+        lines += b"allow: GET, HEAD, POST\r\n"  # one must stand there (RFC 9110 15.5.6); these are known at all
     if status == 415:
         lines += b"accept-encoding: identity\r\n"  # what would be understood (RFC 9110 15.5.16)
     if retry_after_s is not None:
@@ -136,5 +139,5 @@ def local_page(head: Head, models: Callable[[], Sequence[str]], ready: Callable[
         return health_page()
     if local == "ready":
         return ready_page(ready())
-    name = head.path[len("/v1/models/") :] if local == "model" else ""
+    name = unquote(head.path[len("/v1/models/") :]) if local == "model" else ""  # clients write org%2Fmodel, too
     return models_page([model for model in models() if head.models is None or model in head.models], name)

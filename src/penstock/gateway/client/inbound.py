@@ -279,7 +279,7 @@ class Inbound:
         self.write(
             error_page(
                 label, row.http, detail=detail, param=param, close=not keep, head_only=head_only,
-                retry_after_s=retry_after_s,
+                retry_after_s=retry_after_s, lines=b"" if head is None else head.allow,
             )
         )  # fmt: skip
         self.answered(keep)
