@@ -62,9 +62,9 @@ class Head:
     """A request's head, judged."""
 
     __slots__ = (
-        "_alike", "allow", "chunked", "client", "client_id", "content_type", "expect", "expires_at", "forward", "framed",
-        "gzip", "head_only", "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal",
-        "region", "route", "session", "target", "tenant", "tier", "wishes",
+        "_alike", "allow", "chunked", "client", "client_id", "content_type", "expect", "expires_at", "forward",
+        "framed", "gzip", "head_only", "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path",
+        "refusal", "region", "route", "session", "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
