@@ -90,7 +90,8 @@ class Dispatch:
         """Who waits for a model that no replica can serve any more goes on to a fallback, as a call that comes now
         would; where there is none, it waits no longer than such a call."""
         pool.shaken = False
-        books, reached = self._books, dict[str, None]()
+        books = self._books
+        reached: dict[str, None] = {}
         for model in [model for model in pool.lines if not pool.usable(model)]:
             for flight in list(pool.lines[model]):
                 index = self._next_usable(flight)
