@@ -326,6 +326,15 @@ def test_who_waits_when_the_last_replica_goes_goes_on_to_a_fallback(how: str) ->
     assert nothing_held(machine)
 
 
+def test_who_came_while_the_pool_was_empty_waits_while_a_replica_loads() -> None:
+    """It was told to wait for one: that one is there and not ready yet is no reason to give up sooner."""
+    machine = gate(pool(probe=ProbeSpec()))
+    machine.on(arrived("c1"), 0.0)
+    machine.on(fleet("a"), 5.0)
+    tell(machine, Probed("a", False), Woke(), now=50.0)
+    assert sends(machine.on(Probed("a", True), 55.0)) == [("c1", "a")]
+
+
 @pytest.mark.parametrize("seats,wait_s", [(1, 10.0), (0, 60.0)])
 def test_without_a_fallback_it_waits_no_longer_than_one_that_comes_then(seats: int, wait_s: float) -> None:
     """`unavailable_wait` (`waiting_room`, where the pool is empty) from when nobody can serve it, however long it may

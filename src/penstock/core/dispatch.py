@@ -92,11 +92,13 @@ class Dispatch:
         pool.shaken = False
         books = self._books
         reached: dict[str, None] = {}
-        for model in [model for model in pool.lines if not pool.usable(model)]:
-            for flight in list(pool.lines[model]):
+        for model, line in list(pool.lines.items()):
+            before, line.stranded = line.stranded, not pool.usable(model)
+            for flight in list(line) if line.stranded else ():
                 index = self._next_usable(flight)
                 if index is None:
-                    books.hurry(flight, pool, now)
+                    if not before:
+                        books.hurry(flight, pool, now)
                     continue
                 books.unqueue(flight, now)
                 flight.move("new")
