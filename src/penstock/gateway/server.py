@@ -272,8 +272,7 @@ class DataPlane:
         """A whole request for a replica. Raises Malformed where its body is wrong."""
         if self.buffered_bytes + len(body) > self.server.limits.buffered_bytes:
             raise Malformed("overloaded")
-        route = head.route
-        prefix, prompt_bytes, span = _NO_PREFIX, 0, (0, 0)
+        route, prefix, prompt_bytes, span = head.route, _NO_PREFIX, 0, (0, 0)
         guess = ATTACHED_TOKENS if route.body == "multipart" else guess_tokens(body)
         if route.prompt and self._reads_prefix:
             fields, prefix, prompt_bytes = peek_prompt(body)
