@@ -58,8 +58,12 @@ _OVER_LIMIT = 256
 """Connections beyond the limit that still get an answer; further ones are closed without one."""
 
 
-def _check_model(model: str, allowed: frozenset[str] | None) -> None:
-    if allowed is not None and model not in allowed:
+def _check(fields: Fields, model: str, head: Head) -> None:
+    if head.most_tokens is not None and fields.n_predict and bytes(fields.n_predict) != b"null":
+        raise Malformed(
+            "bad_request", "Say 'max_tokens' instead of 'n_predict': limits are reckoned by it.", "n_predict"
+        )
+    if head.models is not None and model not in head.models:
         raise Malformed("forbidden", f"This API key may not use the model {model[:_MOST_TOLD]!r}.", "model")
 
 
@@ -285,7 +289,7 @@ class DataPlane:
         model = fields.model or ""
         if not model and route.needs_model:
             raise Malformed("bad_request", "The request must name a 'model'.", "model")
-        _check_model(model, head.models)
+        _check(fields, model, head)
         stream, options = fields.stream or False, fields.stream_options
         told = options is not None and options.include_usage
         wants_usage = stream and route.may_ask_usage and self._ask_usage and not told

@@ -78,6 +78,28 @@ def test_all_answers_that_an_engine_makes_count(fields: bytes, answers: int) -> 
     run(main)
 
 
+@pytest.mark.parametrize("most", [None, 77], ids=["no limit", "a limit"])
+def test_what_would_go_before_the_longest_answer_is_refused_where_a_limit_asks(most: int | None) -> None:
+    """A llama-server goes by `n_predict` whatever `max_tokens` says, and no other engine reads it: what one may have
+    could not be held. Without limits it passes, as anything does that nobody here knows."""
+
+    async def main() -> None:
+        async with (
+            Engine([[answer()]]) as engine,
+            serving(engine, server={"most_tokens": most}) as rig,
+            Client(rig.port) as client,
+        ):
+            client.send(request(b'{"model":"m","max_tokens":1,"n_predict":-1}'))
+            found = await client.answer()
+            assert found.status == (200 if most is None else 400)
+            assert (b'"param":"n_predict"' in found.body) == (most is not None)
+            client.send(request(b'{"model":"m","max_tokens":1,"n_predict":null}'))
+            assert (await client.answer()).status == 200
+            assert len(engine.got) == (2 if most is None else 1)
+
+    run(main)
+
+
 def test_the_answer_tells_its_client_of_limits() -> None:
     """What the Gate said stands in the heads of answers and of refusals."""
     rates = Rates(60, 59, 1.0, None, None, None)
