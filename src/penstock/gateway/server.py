@@ -60,9 +60,7 @@ _OVER_LIMIT = 256
 
 def _check(fields: Fields, model: str, head: Head) -> None:
     if head.most_tokens is not None and fields.n_predict and bytes(fields.n_predict) != b"null":
-        raise Malformed(
-            "bad_request", "Say 'max_tokens' instead of 'n_predict': limits are reckoned by it.", "n_predict"
-        )
+        raise Malformed("bad_request", "Say 'max_tokens', not 'n_predict': limits go by that.", "n_predict")
     if head.models is not None and model not in head.models:
         raise Malformed("forbidden", f"This API key may not use the model {model[:_MOST_TOLD]!r}.", "model")
 
