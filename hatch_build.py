@@ -23,7 +23,7 @@ FILES: tuple[str, ...] = (
     "base/machine.py", "base/prefix.py", "base/rand.py", "drive/journal.py", "drive/pump.py", "drive/segments.py",
     *(f"gateway/{name}.py" for name in (
         "outbox", "perform", "pulse", "server",
-        "client/head", "client/inbound", "client/peek",
+        "client/backlog", "client/head", "client/inbound", "client/peek",
         "call/answers", "call/attempt", "call/benchmark", "call/carriage", "call/exchange", "call/owner",
         "call/packing", "call/relay", "call/splice", "call/verdict",
         "cache/cached", "cache/content", "cache/share",

@@ -4,18 +4,23 @@ import pytest
 from msgspec import UNSET
 
 from penstock.base.contents import Content
-from penstock.core.cache.spec import CacheSpec
+from penstock.base.rand import Rand
+from penstock.core.cache.spec import CacheSpec, SemanticSpec
 from penstock.core.effects import Drop, Keep, Send
 from penstock.core.events import (
+    Compared,
     Ended,
     Event,
     Failed,
+    FleetSeen,
     Invalidated,
+    LookedUp,
     Reconfigured,
 )
+from penstock.core.gate import Gate
 from penstock.core.spec import GateSpec
-from tests.core.playbook import fleet, gate, kinds, nothing_held, pool, tell
-from tests.core.sharing import asked, ended, house, key, lead
+from tests.core.playbook import arrived, fleet, gate, kinds, nothing_held, pool, replica, tell
+from tests.core.sharing import FIXED, asked, ended, house, key, lead
 
 
 @pytest.mark.parametrize(
@@ -116,4 +121,41 @@ def test_another_version_finds_nothing() -> None:
     assert machine.on(Reconfigured(GateSpec(pools=(pool(),))), 2.0) == []
     assert kinds(machine.on(asked("c4"), 2.0)) == ["Send"]
     assert kinds(tell(machine, ended("c2"), Ended("c3", 0, 200), ended("c4"), now=3.0)) == ["Record"] * 3
+    assert nothing_held(machine)
+
+
+# ===== other settings meanwhile =====
+
+
+@pytest.mark.parametrize("semantic", [False, True], ids=["looked up", "compared"])
+def test_a_call_that_asks_first_goes_where_it_may_go_then(semantic: bool) -> None:
+    """While others were asked for its answer the pool that it was for has gone: it goes to the one that has its model
+    now."""
+    spec = CacheSpec(semantic=SemanticSpec(mode="all")) if semantic else CacheSpec()
+    machine = house(shared=not semantic, cache=spec)
+    content = Content("d1", fixed=True, frame="f") if semantic else FIXED
+    assert kinds(machine.on(asked("c1", content), 0.0)) == ["Compare" if semantic else "LookUp"]
+    machine.on(Reconfigured(GateSpec(pools=(pool("other"),), cache=spec, shared_cache=not semantic)), 0.1)
+    machine.on(FleetSeen((replica("b", pool="other"),)), 0.2)
+    assert machine.on(Compared("c1") if semantic else LookedUp("c1"), 0.3) == [lead("c1", to="b")]
+    assert kinds(machine.on(ended("c1"), 1.0)) == ["Keep", "Record"]
+    assert nothing_held(machine)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["still served", "gone"])
+def test_an_alias_that_moves_gives_nobody_another_models_answer(gone: bool) -> None:
+    """The call waits, and others may have asked for the same answer by the model's own name: it is made by that model
+    while it is served; and what another one has made is not kept as its answer."""
+
+    def spec(alias: str, *models: str) -> GateSpec:
+        return GateSpec(pools=(pool(models=models),), cache=CacheSpec(), aliases={"chat": alias})
+
+    machine = Gate(spec("m", "m", "n"), Rand(1))
+    machine.on(fleet("a"), 0.0)
+    tell(machine, arrived("busy"), asked("c1", model="chat"), now=0.0)
+    machine.on(Reconfigured(spec("n", *(["n"] if gone else ["m", "n"]))), 0.1)
+    sent = machine.on(Ended("busy", 1, 200), 0.2)[-1]
+    assert isinstance(sent, Send)
+    assert sent.model == ("n" if gone else "m")
+    assert kinds(machine.on(ended("c1"), 0.3)) == (["Record"] if gone else ["Keep", "Record"])
     assert nothing_held(machine)

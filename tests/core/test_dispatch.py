@@ -3,9 +3,11 @@ attempt has failed stand in `test_chances`."""
 
 from typing import Any
 
+import pytest
+
 from penstock.core.effects import Refuse
-from penstock.core.events import ClientGone, Ended, Failed, FleetSeen, Woke
-from penstock.core.spec import BreakerSpec, PoolSpec, QueueSpec, RetrySpec
+from penstock.core.events import ClientGone, Ended, Event, Failed, FleetSeen, Probed, Woke
+from penstock.core.spec import BreakerSpec, PoolSpec, ProbeSpec, QueueSpec, RetrySpec
 from tests.core.playbook import (
     arrived,
     fleet,
@@ -288,14 +290,65 @@ def test_where_nobody_can_serve_the_call_waits_for_its_first_choice() -> None:
     assert machine.on(fleet("a"), 1.0) == [send("c1", 1, "a", queue_s=1.0)]
 
 
-def test_a_call_that_waited_in_vain_goes_to_a_fallback_that_has_come_up() -> None:
-    """At the end of the wait for a model without any usable replica, a fallback that can serve meanwhile does."""
+def test_a_call_that_waits_in_vain_goes_to_a_fallback_that_comes_up() -> None:
+    """As soon as that can serve, as a call would that came then."""
     main = pool(breaker=BreakerSpec(failures=1, open_s=1000.0), retries=RetrySpec(attempts=1))
-    machine = gate(main, pool("spare", models=("n",)), fallback={"m": ("n",)})
-    machine.on(fleet("a"), 0.0)
+    spare = pool("spare", models=("n",), probe=ProbeSpec())
+    machine = gate(main, spare, fallback={"m": ("n",)})
+    machine.on(FleetSeen((replica("a"), replica("s", pool="spare"))), 0.0)
     tell(machine, arrived("c0"), Failed("c0", 1, "upstream_5xx"), now=0.0)
-    machine.on(arrived("c1"), 0.0)
-    assert machine.on(FleetSeen((replica("a"), replica("s", pool="spare"))), 1.0) == []
-    assert machine.on(Woke(), 10.0) == [send("c1", 1, "s", "n", queue_s=10.0)]
+    assert tell(machine, arrived("c1"), Probed("s", False), now=0.5) == []
+    assert machine.on(Probed("s", True), 1.0) == [send("c1", 1, "s", "n", queue_s=0.5)]
     machine.on(Ended("c1", 1, 200), 11.0)
     assert nothing_held(machine)
+
+
+@pytest.mark.parametrize("how", ["probes", "breaker", "gone", "draining"])
+def test_who_waits_when_the_last_replica_goes_goes_on_to_a_fallback(how: str) -> None:
+    """Whatever took it: at once, as a call that comes then, the urgent first; and the rest waits there. (The one whose
+    failure opened the breaker was on its way before.)"""
+    main = pool(breaker=BreakerSpec(failures=1), retries=RetrySpec(attempts=1), probe=ProbeSpec(unhealthy_after=1))
+    machine = gate(main, pool("spare", models=("n",)), fallback={"m": ("n",)})
+    spare = replica("s", pool="spare")
+    machine.on(FleetSeen((replica("a"), spare)), 0.0)
+    machine.on(Probed("a", True), 0.0)
+    tell(machine, arrived("c1"), arrived("low", priority=3), arrived("high", priority=1), now=0.0)
+    facts: dict[str, Event] = {
+        "probes": Probed("a", False), "breaker": Failed("c1", 1, "upstream_5xx"), "gone": FleetSeen((spare,)),
+        "draining": FleetSeen((replica("a", drain=True), spare)),
+    }  # fmt: skip
+    first, attempt = ("c1", 2) if how == "breaker" else ("high", 1)
+    assert sends(machine.on(facts[how], 1.0)) == [(first, "s")]
+    assert [view.queued for view in machine.pools(1.0)] == [0, 2 if how == "breaker" else 1]
+    rest = [("high", "s"), ("low", "s")][how != "breaker" :]
+    assert sends(tell(machine, Ended(first, attempt, 200), Ended("high", 1, 200), now=2.0)) == rest
+    tell(machine, Ended("low", 1, 200), Ended("c1", 1, 200), now=3.0)
+    assert nothing_held(machine)
+
+
+def test_who_came_while_the_pool_was_empty_waits_while_a_replica_loads() -> None:
+    """It was told to wait for one: that one is there and not ready yet is no reason to give up sooner."""
+    machine = gate(pool(probe=ProbeSpec()))
+    machine.on(arrived("c1"), 0.0)
+    machine.on(fleet("a"), 5.0)
+    tell(machine, Probed("a", False), Woke(), now=50.0)
+    assert sends(machine.on(Probed("a", True), 55.0)) == [("c1", "a")]
+
+
+@pytest.mark.parametrize("seats,wait_s", [(1, 10.0), (0, 60.0)])
+def test_without_a_fallback_it_waits_no_longer_than_one_that_comes_then(seats: int, wait_s: float) -> None:
+    """`unavailable_wait` (`waiting_room`, where the pool is empty) from when nobody can serve it, however long it may
+    wait for a seat; and again as long as that, once somebody can."""
+    machine = gate(pool(queue=QueueSpec(timeout_s=600.0), probe=ProbeSpec(unhealthy_after=1, healthy_after=1)))
+    machine.on(fleet("a"), 0.0)
+    machine.on(Probed("a", True), 0.0)
+    tell(machine, arrived("c1"), arrived("c2"), arrived("c3"), now=0.0)
+    machine.on(Probed("a", False) if seats else FleetSeen(()), 100.0)
+    assert not refusals(machine.on(Woke(), 99.9 + wait_s))
+    if seats:
+        machine.on(ClientGone("c3"), 105.0)
+        assert refusals(machine.on(Woke(), 100.0 + wait_s)) == [("c2", "no_replica", 503)]
+    else:
+        machine.on(fleet("b"), 105.0)
+        tell(machine, Probed("b", True), ClientGone("c3"), now=105.0)
+        assert not refusals(machine.on(Woke(), 100.0 + wait_s))

@@ -80,11 +80,12 @@ class Answers:
             self.cache.calls[state] += 1
 
     def keep(self, flight: Flight, sharing: Sharing, event: Ended, out: list[Effect], now: float) -> None:
-        """The answer is whole: keep it, if it may be. That of a fallback is another model's."""
+        """The answer is whole: keep it, if it may be. That of a fallback, or by an alias that has moved, is another
+        model's."""
         cache, size, targets = self.cache, event.kept_bytes, flight.targets
         if cache is None or not size or not sharing.keep or sharing.leader is not flight or event.status != 200:
             return
-        if targets[flight.target].model != targets[0].model or not cache.index.takes(size):
+        if targets[flight.target].model != sharing.target.model or not cache.index.takes(size):
             return
         self.put(cache, flight, sharing, size, 0.0, False, out, now)
 

@@ -67,8 +67,9 @@ class Books:
             self.trails.queued(flight, pool, model, now)
         until = flight.deadline if pin_wait_s is None else min(flight.deadline, now + pin_wait_s)
         if not pool.usable(model):
-            queue = pool.spec.queue
-            until = min(until, now + (queue.unavailable_wait_s if pool.seats else queue.waiting_room_s))
+            until = min(until, now + self._vain_s(pool))
+            line = pool.lines[model]
+            line.stranded = line.stranded or len(line) == 1
         self._timers.set(("wait", flight.call.id), until)
         self.watch_held(pool.spec.name, now)
         if self._fleet.benches.running:
@@ -83,6 +84,17 @@ class Books:
         self._timers.cancel(("wait", flight.call.id))
         self.waiting -= 1
         flight.queue_s += now - flight.queued_at
+
+    def hurry(self, flight: Flight, pool: Pool, now: float) -> None:
+        """It waits, and nobody can serve it any more: not longer than if it came now."""
+        until = now + self._vain_s(pool)
+        at = self._timers.cancel_at(("wait", flight.call.id))
+        self._timers.set(("wait", flight.call.id), until if at is None else min(at, until))
+
+    @staticmethod
+    def _vain_s(pool: Pool) -> float:
+        queue = pool.spec.queue
+        return queue.unavailable_wait_s if pool.seats else queue.waiting_room_s
 
     def watch_held(self, name: str, now: float) -> None:
         """Calls that wait may be held back by engines' numbers, and no fact about calls tells of better ones."""

@@ -127,12 +127,14 @@ class Calls:
         """Other workers, and what gateways share, were asked."""
         flight = self._given.looked_up(event, out, now)
         if flight is not None:
+            self._retarget(flight)
             self._enter(flight, out, now)
 
     def compared(self, event: Compared, out: list[Effect], now: float) -> None:
         """Kept questions in other words were looked at."""
         flight = self._given.compared(event, out, now)
         if flight is not None:
+            self._retarget(flight)
             self._enter(flight, out, now)
 
     def unwanted(self, event: Unwanted, out: list[Effect], now: float) -> None:
@@ -294,7 +296,7 @@ class Calls:
 
     def readmit(self, flight: Flight, out: list[Effect], now: float) -> None:
         """Let a call that has waited before wait where it may go by the settings of now."""
-        flight.targets = self._catalog.targets(flight.call)
+        self._retarget(flight)
         flight.target_attempts = flight.spared = 0
         if not flight.targets:
             self._exits.refuse(flight, "model_not_found", out, now)
@@ -306,3 +308,12 @@ class Calls:
         if self.books.trails is not None:
             self.books.trails.moved(flight, "configuration", now)
         self.books.enqueue(flight, pools[name], model, now)
+
+    def _retarget(self, flight: Flight) -> None:
+        """Where a call may go by the settings of now, which may not be those that it came under. Whose answer others
+        have as well stays with the model that they asked for by other names, while that is served."""
+        kept = [target for target in flight.targets if self._catalog.offers(target)] if flight.sharing else []
+        if kept and kept[0] == flight.targets[0]:
+            flight.targets = tuple(kept)
+        else:
+            flight.targets = self._catalog.targets(flight.call)

@@ -68,6 +68,10 @@ class Catalog:
         """Whether this served name is known."""
         return model in self._serving
 
+    def offers(self, target: Target) -> bool:
+        """Whether this pool still serves this model, as far as is known."""
+        return target.pool in self._serving.get(target.model, self._open)
+
     def targets(self, call: Call) -> tuple[Target, ...]:
         """Where the call may go, best first. Empty: nobody serves its model."""
         for rule in self._spec.routes:

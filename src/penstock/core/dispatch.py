@@ -70,6 +70,8 @@ class Dispatch:
         while pool is not None and pool.counts.calls:
             found = pool.next(now)
             if found is None:
+                if pool.shaken:
+                    self._look_for_stranded(pool, out, now)
                 if pool.fair.kept:
                     books.watch_held(name, now)
                 return
@@ -84,9 +86,33 @@ class Dispatch:
             else:
                 books.send(flight, pool, seat, out, now)
 
+    def _look_for_stranded(self, pool: Pool, out: list[Effect], now: float) -> None:
+        """Who waits for a model that no replica can serve any more goes on to a fallback, as a call that comes now
+        would; where there is none, it waits no longer than such a call."""
+        pool.shaken = False
+        books = self._books
+        reached: dict[str, None] = {}
+        for model, line in list(pool.lines.items()):
+            before, line.stranded = line.stranded, not pool.usable(model)
+            for flight in list(line) if line.stranded else ():
+                index = self._next_usable(flight)
+                if index is None:
+                    if not before:
+                        books.hurry(flight, pool, now)
+                    continue
+                books.unqueue(flight, now)
+                flight.move("new")
+                self._turn_to(flight, index, now)
+                name, other = flight.targets[index]
+                books.enqueue(flight, self._fleet.pools[name], other, now)
+                reached[name] = None
+        for name in reached:
+            self.serve(name, out, now)
+
     def serve_all(self, out: list[Effect], now: float) -> None:
         """Room may have appeared anywhere."""
-        for name in self._fleet.pools:
+        for name, pool in self._fleet.pools.items():
+            pool.shaken = True
             self.serve(name, out, now)
 
     def look_again(self, name: str, out: list[Effect], now: float) -> None:
@@ -139,8 +165,11 @@ class Dispatch:
         index = self._next_usable(flight)
         if index is None:
             return False
+        self._turn_to(flight, index, now)
+        self.rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)
+        return True
+
+    def _turn_to(self, flight: Flight, index: int, now: float) -> None:
         flight.target, flight.target_attempts, flight.spared = index, 0, 0
         if self._books.trails is not None:
             self._books.trails.moved(flight, "fallback", now)
-        self.rejoin(flight, self._fleet.pools[flight.targets[index].pool], out, now)
-        return True

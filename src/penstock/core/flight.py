@@ -197,7 +197,7 @@ class Sharing:
 
     __slots__ = (
         "abroad", "asked", "asks", "brought", "followers", "frame", "keep", "kept", "key", "leader", "left",
-        "looking", "tags", "ttl_s",
+        "looking", "tags", "target", "ttl_s",
     )  # fmt: skip
 
     def __init__(self, key: str, leader: Flight, tags: tuple[str, ...], ttl_s: float) -> None:
@@ -207,6 +207,8 @@ class Sharing:
         """In the order in which they came."""
         self.frame = ""
         """Among which questions one in other words may stand for theirs; empty: none may."""
+        self.target = leader.targets[0]
+        """What it is the answer of: settings may change before it is made."""
         self.tags = tags
         self.ttl_s = ttl_s
         self.keep = True

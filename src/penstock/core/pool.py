@@ -37,7 +37,7 @@ class Pool:
 
     __slots__ = (
         "_ahead", "_passed", "_ramp", "_rand", "_tells", "_usable", "budget", "counts", "decay_s", "fair", "hedging",
-        "lines", "notes", "outliers", "panic", "pins", "pipeline", "seats", "shed", "spec", "sticky",
+        "lines", "notes", "outliers", "panic", "pins", "pipeline", "seats", "shaken", "shed", "spec", "sticky",
     )  # fmt: skip
 
     def __init__(self, spec: PoolSpec, rand: Rand) -> None:
@@ -53,6 +53,7 @@ class Pool:
         """Seats since one was given out of order, to a band that had been passed over."""
         self.lines: dict[str, Line] = {}
         self.seats: list[Seat] = []
+        self.shaken = False  # who may serve has changed since it was last looked who waits in vain
         self._usable: dict[str, list[Seat]] = {}
         self.spec = spec
         self.pipeline: Pipeline
@@ -110,6 +111,7 @@ class Pool:
     def changed(self) -> None:
         """Somebody's health, models or membership changed: what was worked out about seats holds no more."""
         self._usable.clear()
+        self.shaken = True
         if self.panic or self.spec.panic.below:
             self.panic = look_for_panic(self.seats, self.spec.panic.below)
         if self.pins is not None:

@@ -24,12 +24,14 @@ SHOWN_TENANTS: Final = 20
 class Line:
     """The calls that wait for one model of one pool."""
 
-    __slots__ = ("fresh", "order", "retries")
+    __slots__ = ("fresh", "order", "retries", "stranded")
 
     def __init__(self, spec: QueueSpec) -> None:
         self.fresh: OrderedDict[str, Flight] = OrderedDict()
         """By arrival; `order` says who is next."""
         self.retries: OrderedDict[str, Flight] = OrderedDict()
+        self.stranded = False
+        """Nobody can serve its model, and those in it wait as long as such calls do."""
         self.order: Order = (Scores if spec.order == "score" else Classes)(spec, self.fresh)
 
     def __len__(self) -> int:

@@ -37,7 +37,7 @@ from penstock.gateway.client.fields import Fields
 from penstock.gateway.client.head import Head, Peer, cookie_line, session_of
 from penstock.gateway.client.inbound import BODY, BUSY, Inbound
 from penstock.gateway.client.multipart import peek_form
-from penstock.gateway.client.peek import ATTACHED_TOKENS, guess_tokens, most_tokens, peek, peek_prompt, user_of
+from penstock.gateway.client.peek import ATTACHED_TOKENS, answers, guess_tokens, most_tokens, peek, peek_prompt, user_of
 from penstock.gateway.fleet.outbound import Outbound
 from penstock.gateway.outbox import Outbox
 from penstock.gateway.perform import Performer
@@ -59,8 +59,10 @@ _OVER_LIMIT: Final = 256
 """Connections beyond the limit that still get an answer; further ones are closed without one."""
 
 
-def _check_model(model: str, allowed: frozenset[str] | None) -> None:
-    if allowed is not None and model not in allowed:
+def _check(fields: Fields, model: str, head: Head) -> None:
+    if head.most_tokens is not None and fields.n_predict and bytes(fields.n_predict) != b"null":
+        raise Malformed("bad_request", "Say 'max_tokens', not 'n_predict': limits go by that.", "n_predict")
+    if head.models is not None and model not in head.models:
         raise Malformed("forbidden", f"This API key may not use the model {model[:_MOST_TOLD]!r}.", "model")
 
 
@@ -271,8 +273,7 @@ class DataPlane:
         """A whole request for a replica. Raises Malformed where its body is wrong."""
         if self.buffered_bytes + len(body) > self.server.limits.buffered_bytes:
             raise Malformed("overloaded")
-        route = head.route
-        prefix, prompt_bytes, span = _NO_PREFIX, 0, (0, 0)
+        route, prefix, prompt_bytes, span = head.route, _NO_PREFIX, 0, (0, 0)
         guess = ATTACHED_TOKENS if route.body == "multipart" else guess_tokens(body)
         if route.prompt and self._reads_prefix:
             fields, prefix, prompt_bytes = peek_prompt(body)
@@ -285,7 +286,7 @@ class DataPlane:
         model = fields.model or ""
         if not model and route.needs_model:
             raise Malformed("bad_request", "The request must name a 'model'.", "model")
-        _check_model(model, head.models)
+        _check(fields, model, head)
         stream, options = fields.stream or False, fields.stream_options
         told = options is not None and options.include_usage
         wants_usage = stream and route.may_ask_usage and self._ask_usage and not told
@@ -298,7 +299,8 @@ class DataPlane:
         exchange.model_at = span
         self.exchanges[call_id] = inbound.exchange = exchange
         self._requests += 1
-        choices, most = (fields.n or 1) * (prompts_in(body) if route.lists == b"prompt" else 1), most_tokens(fields)
+        choices = answers(fields) * (prompts_in(body) if route.lists == b"prompt" else 1)
+        most = most_tokens(fields, route.most_tokens, route.chats)
         if most is None and head.most_tokens is not None and route.most_tokens:
             most = exchange.most_tokens = head.most_tokens
         session = head.session

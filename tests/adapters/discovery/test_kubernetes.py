@@ -46,6 +46,12 @@ def test_a_pod_of_both_families_is_one_replica() -> None:
     assert [it.address for it in endpoints([piece(), new], None)] == ["[fd00::1]:8000"]
 
 
+def test_a_pod_that_becomes_unready_is_no_new_replica() -> None:
+    """Of a dual-stack service the slice of IPv4 says so before that of IPv6 does: its other address stays unused."""
+    old = piece(endpoint("10.0.0.1", ready=False))
+    assert endpoints([old, piece(endpoint("fd00::1"), addressType="IPv6")], None) == ()
+
+
 def test_which_port() -> None:
     """By name or number; a slice without it has no replicas; several and none named is a mistake that is told."""
     both = [piece(endpoint("10.0.0.1"), ports=(HTTP, GRPC)), piece(endpoint("10.0.0.2"), ports=(GRPC,))]

@@ -64,6 +64,17 @@ def test_the_status_of_an_error_is_found() -> None:
     assert sse.status_of_error(b'data: {"error":{"code":"rate_limit","status":429}}\n\n') == 429
     assert sse.status_of_error(b'data: {"error":{"code":7}}\n\n') == 0
     assert sse.status_of_error(b'data: {"error":"x"}\n\n') == 0
+    assert sse.status_of_error(b'data: {"error":{"type":7}}\n\n') == 0
+
+
+def test_types_of_errors_have_a_status() -> None:
+    """Where no number is told: OpenAI's and Anthropic's types, and TGI's, which stand beside the error."""
+    assert sse.status_of_error(b'data: {"error":{"type":"invalid_request_error","code":null}}\n\n') == 400
+    assert sse.status_of_error(b'data: {"type":"error","error":{"type":"overloaded_error"}}\n\n') == 503
+    assert sse.status_of_error(b'data: {"error":{"type":"invalid_request_error","code":500}}\n\n') == 500
+    assert sse.status_of_error(b'data: {"error":"too long","error_type":"validation"}\n\n') == 422
+    assert sse.status_of_error(b'data: {"error":"full","error_type":"overloaded"}\n\n') == 429
+    assert sse.status_of_error(b'data: {"error":"CUDA","error_type":"generation"}\n\n') == 0
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])

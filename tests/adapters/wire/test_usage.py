@@ -18,11 +18,20 @@ def test_openais_usage_is_found() -> None:
 
 def test_anthropics_and_the_responses_usage_are_found() -> None:
     """Input and output tokens are the same thing by another name."""
-    assert usage_in(b'"usage":{"input_tokens":5,"output_tokens":6,"cache_read_input_tokens":2}') == Usage(5, 6, 2)
     assert usage_in(
         b'"usage":{"input_tokens":5,"input_tokens_details":{"cached_tokens":1},"output_tokens":6}'
     ) == Usage(5, 6, 1)
     assert usage_in(b'"usage":{"output_tokens":6}') == Usage(0, 6, 0)
+
+
+def test_anthropics_input_is_what_was_not_cached() -> None:
+    """A prompt is what was read anew, what was read from the cache, and what was written to it; each may be null."""
+    usage = (
+        b'"usage":{"input_tokens":5,"output_tokens":6,"cache_read_input_tokens":%b,"cache_creation_input_tokens":%b}'
+    )
+    assert usage_in(usage % (b"2", b"null")) == Usage(7, 6, 2)
+    assert usage_in(usage % (b"2", b"30")) == Usage(37, 6, 2)
+    assert usage_in(usage % (b"2147483648", b"2147483648")) == Usage(1 << 31, 6, 1 << 31)
 
 
 def test_the_last_usage_counts() -> None:

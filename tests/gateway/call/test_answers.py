@@ -2,17 +2,22 @@
 
 import json
 
+import pytest
+
 from penstock.base.nouns import Rates
+from penstock.config.schema import ServerSpec
 from penstock.gateway.call.answers import (
     error_page,
     health_page,
     last_event,
+    local_page,
     models_page,
     page,
     rate_lines,
     ready_page,
     without_rates,
 )
+from penstock.gateway.client.head import Memory, Peer
 
 
 def test_a_page_has_its_length_and_closes_when_told() -> None:
@@ -41,12 +46,30 @@ def test_the_last_event_of_a_broken_stream() -> None:
     assert last_event("idle_timeout", "Too slow.", chunked=True) == b"%x\r\n%b\r\n0\r\n\r\n" % (len(plain), plain)
 
 
+def test_anthropics_clients_know_an_error_by_its_name() -> None:
+    """Their SDKs look at `event:`, and would take an event without one for nothing: the stream would just end."""
+    event = last_event("died_mid_answer", "", chunked=False, named=True)
+    name, data = event.rstrip(b"\n").split(b"\n")
+    assert name == b"event: error"
+    body = json.loads(data.removeprefix(b"data: "))
+    assert (body["type"], body["error"]["code"]) == ("error", "died_mid_answer")
+
+
 def test_our_own_pages() -> None:
     """Models, one model, health, readiness."""
     assert [entry["id"] for entry in models_page(["a", "b"])[1]["data"]] == ["a", "b"]
     assert models_page(["a"], "a")[1]["id"] == "a"
     assert models_page(["a"], "b")[0] == 404
     assert (health_page()[0], ready_page(True)[0], ready_page(False)[0]) == (200, 200, 503)
+
+
+@pytest.mark.parametrize("written", ["org/model", "org%2Fmodel", "org%2fmodel"])
+def test_a_models_page_is_found_however_its_name_is_written(written: str) -> None:
+    """Some clients encode the slash in a name, others do not."""
+    raw = f"GET /v1/models/{written} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    head, _ = Memory().read(raw, Peer(b"10.0.0.1", False), ServerSpec())
+    status, body = local_page(head, lambda: ["org/model"], lambda: True)
+    assert (status, body["id"]) == (200, "org/model")
 
 
 def test_limits_are_told_under_openais_names() -> None:

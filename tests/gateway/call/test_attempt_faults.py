@@ -145,6 +145,13 @@ def test_a_stream_that_dies_ends_in_an_error_event(what: str) -> None:
     assert only(facts, Failed).relayed_tokens == (3 if what == "closes behind its end mark" else 2)
 
 
+def test_a_stream_of_messages_that_dies_ends_in_an_error_of_its_kind() -> None:
+    """Anthropic's clients pass over events without a name, and would take what came for the whole."""
+    script: Script = [SSE_HEAD, chunk(event("a")), BEGUN, CLOSE]
+    found, _, _ = call(script, body=STREAM, path="/v1/messages")
+    assert found.body.startswith(event("a") + b'event: error\ndata: {"type":"error","error":{')
+
+
 @pytest.mark.parametrize("what", ["closes", "resets", "falls silent"])
 def test_other_answers_that_die_are_cut(what: str) -> None:
     """A large answer under way cannot be repaired: its connection breaks before the announced end."""

@@ -61,7 +61,28 @@ def test_every_cut_of_a_stream_gives_the_same_events() -> None:
         assert relay.done
         assert not relay.surplus
         assert relay.used() == Usage(7, 3, 0)
-        assert relay.relayed_tokens == 5
+        assert relay.relayed_tokens == 4
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_what_keeps_a_connection_open_is_no_token(end: bytes) -> None:
+    """Comments and pings, alone, in front of others or behind them, before there is content and after."""
+    idle = [b": still here", b":", b'event: ping\ndata: {"type":"ping"}', b": two\n: lines"]
+    texts = [b'data: {"choices":[{"text":"\\n: no comment, event: ping"}]}', b'data: {"type":"content_block_delta"}']
+    silent = b"".join(each + b"\n\n" for each in idle).replace(b"\n", end)
+    spoken = b"".join(each + b"\n\n" for each in texts).replace(b"\n", end)
+    for reads in (
+        [silent, spoken, silent, spoken],
+        [silent + spoken, silent + spoken],
+        [spoken, spoken + silent],
+        [silent, silent, spoken, silent, spoken],
+    ):
+        relay = events(strip=False)
+        for read in reads:
+            relay.feed(chunk(read), 0)
+        assert relay.relayed_tokens == 4
+        assert relay.feed(END, 0).endswith(END)
+        assert relay.relayed_tokens == 4
 
 
 def test_an_error_at_the_end_is_no_token() -> None:
@@ -234,6 +255,9 @@ def test_anthropics_usage_is_put_together() -> None:
     end = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":4}}\n\n'
     out = b"".join(relay.feed(chunk(piece), 0) for piece in (start, text, end)) + relay.feed(END, 0)
     assert plain(out) == start + text + end
+    assert relay.used() == Usage(9, 4, 0)
+    relay = events(strip=False)
+    relay.feed(b"".join(map(chunk, (start, text, end))) + END, 0)  # a short answer may come in one read
     assert relay.used() == Usage(9, 4, 0)
 
 

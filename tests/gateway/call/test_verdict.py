@@ -11,7 +11,7 @@ def test_statuses_mean_what_the_table_says() -> None:
     """Every status of a replica is an answer or one failure."""
     assert [verdict(status) for status in (200, 204, 299, 400, 404, 409, 422, 499, 501)] == [None] * 9
     assert [verdict(status) for status in (300, 301, 304, 399)] == ["bad_response"] * 4
-    assert [verdict(status) for status in (500, 502, 504, 599, 408)] == ["upstream_5xx"] * 5
+    assert [verdict(status) for status in (500, 502, 504, 599, 408, 424)] == ["upstream_5xx"] * 6
     assert (verdict(503), verdict(429), verdict(401)) == ("upstream_unavailable", "upstream_busy", "upstream_auth")
 
 

@@ -83,6 +83,7 @@ def test_hostile_requests_get_their_status_and_nothing_else(what: str) -> None:
                 found = await client.answer()
                 assert found.status == status
                 assert found.complete
+                assert bool(found.header("allow")) == (status == 405)
                 error_of(found.body)
                 if found.header("connection") == "close":
                     assert await client.closed() == b""
@@ -94,6 +95,19 @@ def test_hostile_requests_get_their_status_and_nothing_else(what: str) -> None:
                 assert (await client.answer()).body == b'{"fine":1}'
             assert len(engine.got) == 1
             assert len(rig.gate.told(Arrived)) == 1
+
+    run(main)
+
+
+def test_a_wrong_method_is_told_the_right_ones() -> None:
+    """As HTTP asks for: `allow`, and nobody need read the words of the error."""
+
+    async def main() -> None:
+        async with serving() as rig, Client(rig.port) as client:
+            for target, allowed in (("/v1/chat/completions", "POST"), ("/v1/models", "GET, HEAD")):
+                client.send(f"OPTIONS {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+                found = await client.answer()
+                assert (found.status, found.header("allow")) == (405, allowed)
 
     run(main)
 

@@ -58,9 +58,10 @@ class KubernetesSource:
 
 
 def endpoints(slices: list[Json], port: str | None) -> tuple[Found, ...]:
-    """Every ready endpoint once: a service of both families has each in two slices, of which that of IPv4 counts.
-    Raises ValueError where nobody could tell its port."""
-    return _of_family("IPv4", slices, port) or _of_family("IPv6", slices, port)
+    """Every ready endpoint once: a service of both families has each in two slices, of which that of IPv4 counts,
+    ready or not (the two change one after the other). Raises ValueError where nobody could tell its port."""
+    old = any(it.get("addressType") == "IPv4" and it.get("endpoints") for it in slices)
+    return _of_family("IPv4" if old else "IPv6", slices, port)
 
 
 def _of_family(family: str, slices: list[Json], port: str | None) -> tuple[Found, ...]:

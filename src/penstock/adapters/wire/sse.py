@@ -128,24 +128,38 @@ def usage_alone(event: bytes) -> Usage | None:
 class _Problem(Struct, gc=False):
     code: Any = None
     status: Any = None
+    type: Any = None
 
 
 class _Problems(Struct, gc=False):
-    error: _Problem | None = None
+    error: _Problem | str | None = None
+    error_type: str = ""
+
+
+_STATUS_OF_TYPE = {
+    # OpenAI's and Anthropic's
+    "invalid_request_error": 400, "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429,
+    "overloaded_error": 503,
+    # TGI's `error_type` (router/src/server.rs): the status that it answers with where it does not stream
+    "validation": 422, "template_error": 422, "missing_template_variable": 422, "tool_error": 422, "overloaded": 429,
+}  # fmt: skip
 
 
 def status_of_error(event: bytes) -> int:
-    """The HTTP status that an error event names in its `code` or `status`; 0: none."""
+    """The HTTP status that an error event names in its `code` or `status`, or by its type; 0: none."""
     try:
-        problem = msgspec.json.decode(data_of(event), type=_Problems).error
+        told = msgspec.json.decode(data_of(event), type=_Problems)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return 0
-    for value in (problem.code, problem.status) if problem is not None else ():
+    problem = told.error
+    if not isinstance(problem, _Problem):
+        return _STATUS_OF_TYPE.get(told.error_type, 0)
+    for value in (problem.code, problem.status):
         if isinstance(value, int) and 400 <= value <= 599:
             return value
         if isinstance(value, str) and value.isascii() and value.isdigit() and 400 <= int(value[:4]) <= 599:
             return int(value)
-    return 0
+    return _STATUS_OF_TYPE.get(problem.type, 0) if isinstance(problem.type, str) else 0
 
 
 def ended(tail: bytes) -> bool:

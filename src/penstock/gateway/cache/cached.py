@@ -334,7 +334,7 @@ class CachedExchange(Exchange):
         if not headed:
             self._refuse(inbound, label, status, detail, retry_after_s)
         elif fits:
-            inbound.write(last_event(label, detail, chunked=True))
+            inbound.write(last_event(label, detail, chunked=True, named=self.head.route.named_events))
             inbound.answered(False)
         else:
             inbound.cut(reset=False)

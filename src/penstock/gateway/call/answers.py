@@ -4,12 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 
 from penstock.adapters.wire.bodies import LAST_CHUNK, chunk
 from penstock.adapters.wire.response import REASONS
-from penstock.base.errors import error_body
+from penstock.base.errors import Refusal, error_body
 from penstock.base.nouns import Rates
 from penstock.config.schema import CompressionSpec
 from penstock.core.limits.bars import duration
@@ -20,6 +21,11 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 RETRY_AFTER_S: Final = 1.0
 """What `Retry-After` says where nobody knows better."""
 _RATES: Final = re.compile(rb"^x-ratelimit-[^\r]*\r\n", re.MULTILINE)
+
+
+def patience_s(row: Refusal) -> float | None:
+    """What `Retry-After` says to a client that is refused here, without the Gate; None: nothing."""
+    return RETRY_AFTER_S if row.says_retry_after else None
 
 
 def packed_page(status: int, body: Any, spec: CompressionSpec | None, head: Head) -> bytes:
@@ -62,6 +68,8 @@ def error_page(
     retry_after_s: float | None = None,
 ) -> bytes:
     """An error in OpenAI's shape."""
+    if status == 405 and b"allow: " not in lines:
+        lines += b"allow: GET, HEAD, POST\r\n"  # one must stand there (RFC 9110 15.5.6); these are known at all
     if status == 415:
         lines += b"accept-encoding: identity\r\n"  # what would be understood (RFC 9110 15.5.16)
     if retry_after_s is not None:
@@ -92,14 +100,18 @@ def without_rates(block: bytes) -> bytes:
     return _RATES.sub(b"", block) if b"x-ratelimit-" in block else block
 
 
-def error_event(label: str, detail: str) -> bytes:
-    """The error as a server-sent event; no `[DONE]` follows it."""
-    return b"data: %b\n\n" % msgspec.json.encode(error_body(label, detail))
+def error_event(label: str, detail: str, *, named: bool = False) -> bytes:
+    """The error as a server-sent event; no `[DONE]` follows it. `named`: as Anthropic's clients know it, which look at
+    an event's name and pass over those that have none."""
+    body: dict[str, Any] = error_body(label, detail)
+    if named:
+        return b"event: error\ndata: %b\n\n" % msgspec.json.encode({"type": "error", **body})
+    return b"data: %b\n\n" % msgspec.json.encode(body)
 
 
-def last_event(label: str, detail: str, *, chunked: bool) -> bytes:
+def last_event(label: str, detail: str, *, chunked: bool, named: bool = False) -> bytes:
     """The error event and the end of the stream's framing."""
-    event = error_event(label, detail)
+    event = error_event(label, detail, named=named)
     return chunk(event) + LAST_CHUNK if chunked else event
 
 
@@ -132,5 +144,5 @@ def local_page(head: Head, models: Callable[[], Sequence[str]], ready: Callable[
         return health_page()
     if local == "ready":
         return ready_page(ready())
-    name = head.path[len("/v1/models/") :] if local == "model" else ""
+    name = unquote(head.path[len("/v1/models/") :]) if local == "model" else ""  # clients write org%2Fmodel, too
     return models_page([model for model in models() if head.models is None or model in head.models], name)

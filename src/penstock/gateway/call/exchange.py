@@ -105,7 +105,8 @@ class Exchange(Owner[Attempt]):
         self.over = True
         if winner is not None:
             if winner.can_take_event:
-                inbound.write(last_event(label, detail, chunked=not self.head.http10))
+                head = self.head
+                inbound.write(last_event(label, detail, chunked=not head.http10, named=head.route.named_events))
                 inbound.answered(False)
             else:
                 inbound.cut(reset=self.head.http10)

@@ -5,6 +5,7 @@ plain JSON answer is held until it is whole (bounded), so that it is never half 
 events come out, so that an error can be told in the stream's own language at any time.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -30,6 +31,10 @@ _TOKEN_LINES: Final = 4
 """Line feeds in one chunk around one event of one line."""
 _NO_CHOICES: Final = b"[]"
 """Stands in the chunk that only tells the usage (`"choices":[]`) and seldom elsewhere: a cheap first test."""
+_COMMENT: Final = b"\n:"
+_PING: Final = b"event: ping"
+_SILENT: Final = re.compile(rb"(?:(?<=\n)|\A)(?::|event: ping\r?\n)[^\n]*\n\r?\n")
+"""A comment, or Anthropic's ping: engines keep a connection open with them while nothing comes."""
 _ERROR_EVENT: Final = b'data: {"error"'
 TAIL_ERROR_BYTES: Final = 1024
 """At a stream's end an engine's own error is looked for in so much."""
@@ -186,7 +191,7 @@ class EventRelay:
             end = self._reader.feed(data, at, None)
             if not self._strip or _NO_CHOICES not in data:
                 if end == MORE and data.endswith(_EVENT_ENDS):
-                    self.relayed_tokens += data.count(self._separator)
+                    self.relayed_tokens += self._tokens(data)
                     self._tail.add(data)
                     return data
                 if end >= 0:
@@ -214,10 +219,17 @@ class EventRelay:
         self.surplus = end < len(data)
         if self.surplus:
             data = data[:end]
-        self.relayed_tokens += data.count(self._separator, 0, len(data) - len(LAST_CHUNK))
+        self.relayed_tokens += self._tokens(data[: -len(LAST_CHUNK)])
         self._tail.add(data)
         self._uncount_done()
         return data
+
+    def _tokens(self, payload: bytes) -> int:
+        """Events that may be tokens: all but comments and pings."""
+        found = payload.count(self._separator)
+        if _COMMENT in payload or _PING in payload or payload.startswith(b":"):
+            found -= len(_SILENT.findall(payload))
+        return found
 
     def _uncount_done(self) -> None:
         """The mark at the end of a stream is no token, and the error that an engine ended it with is none either."""
@@ -231,7 +243,7 @@ class EventRelay:
         """Whether there is content, or enough without; keeps what has none."""
         if payload:
             self._separator = sse.separator(payload)
-        empty = self._held.count(self._separator)
+        empty = self._tokens(self._held)
         for event in sse.split(payload) if payload else ():
             kind = sse.kind_of(event)
             if kind == "error":
@@ -240,7 +252,7 @@ class EventRelay:
             if kind == "content":
                 self.begun = True
                 break
-            empty += 1
+            empty += self._tokens(event)
         if self.done or len(self._held) + len(payload) + len(self._pending) > HOLD_EVENTS_BYTES:
             self.begun = True
         if not self.begun:
@@ -248,7 +260,7 @@ class EventRelay:
             return False
         self.relayed_tokens -= empty
         if b"message_start" in self._held or b"message_start" in payload:
-            self._usage = usage_in(self._held + payload)  # Anthropic tells the prompt's tokens at the start
+            self._usage = _usage_at_start(self._held + payload)
         return True
 
     def _pass(self, payload: bytes, *, between_chunks: bool) -> bytes:
@@ -270,7 +282,7 @@ class EventRelay:
         if self._strip and _NO_CHOICES in payload:
             payload = self._without_usage(payload)
         if payload:
-            self.relayed_tokens += payload.count(self._separator)
+            self.relayed_tokens += self._tokens(payload)
             self._tail.add(payload)
         if self.done:
             self._uncount_done()
@@ -307,6 +319,11 @@ class EventRelay:
         return Usage(
             last.prompt_tokens or first.prompt_tokens, last.completion_tokens, last.cached_tokens or first.cached_tokens
         )
+
+
+def _usage_at_start(payload: bytes) -> Usage | None:
+    """Anthropic tells the prompt's tokens at the start; a short answer's end may be here as well, and tells others."""
+    return next((usage_in(event) for event in sse.split(payload) if b"message_start" in event), None)
 
 
 Body = PlainRelay | EventRelay

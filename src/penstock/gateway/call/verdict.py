@@ -21,7 +21,7 @@ def verdict(status: int) -> Label | None:
         return "upstream_busy"
     if status == 503:
         return "upstream_unavailable"
-    if status >= 500 or status == 408:
+    if status >= 500 or status in (408, 424):  # 424: TGI's for a generation that failed
         return "upstream_5xx"
     return None if status >= 400 else "bad_response"
 

@@ -31,7 +31,10 @@ class Fields(Struct, gc=False):
     max_completion_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    best_of: Annotated[int, Meta(ge=0, le=MAX_CHOICES)] | None = None
     stream_options: StreamOptions | None = None
+    n_predict: msgspec.Raw = msgspec.Raw()
+    """Of llama-servers: what they go by before `max_tokens`, where it is there."""
     user: msgspec.Raw = msgspec.Raw()
     """As it stands there, whatever it is: a hint, over which no request is refused."""
     temperature: msgspec.Raw = msgspec.Raw()

@@ -63,9 +63,9 @@ class Head:
     """A request's head, judged."""
 
     __slots__ = (
-        "_alike", "chunked", "client", "client_id", "content_type", "expect", "expires_at", "forward", "framed", "gzip",
-        "head_only", "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path", "refusal",
-        "region", "route", "session", "target", "tenant", "tier", "wishes",
+        "_alike", "allow", "chunked", "client", "client_id", "content_type", "expect", "expires_at", "forward",
+        "framed", "gzip", "head_only", "host", "http10", "keep_alive", "key", "method", "models", "most_tokens", "path",
+        "refusal", "region", "route", "session", "target", "tenant", "tier", "wishes",
     )  # fmt: skip
 
     route: Route
@@ -108,6 +108,8 @@ class Head:
         self.gzip = False
         """The client takes gzip."""
         self.refusal: tuple[Label, str] | None = None
+        self.allow = b""
+        """A header line: the methods of its path, where it has another."""
         self._alike: bytes | None = None
 
     @property
@@ -135,6 +137,7 @@ def judge(parsed: RequestHead, peer: Peer, server: ServerSpec) -> Head:
     head.route = route
     if parsed.method.decode() != route.method and not (head.head_only and route.method == "GET"):
         head.refusal = ("method_not_allowed", f"This path takes {route.method}.")
+        head.allow = b"allow: POST\r\n" if route.method == "POST" else b"allow: GET, HEAD\r\n"
         return head
     _read_headers(head, parsed, peer, None if route.open else server)
     if server.session_headers or server.session_cookies:

@@ -18,7 +18,8 @@ from typing import Final
 from penstock.adapters.wire.malformed import Malformed
 from penstock.adapters.wire.request import HEAD_END, check_start
 from penstock.base.errors import REFUSALS, Label
-from penstock.gateway.call.answers import CONTINUE, RETRY_AFTER_S, error_page, local_page, packed_page
+from penstock.gateway.call.answers import CONTINUE, error_page, local_page, packed_page, patience_s
+from penstock.gateway.client.backlog import Backlog
 from penstock.gateway.client.head import Head, Memory
 from penstock.gateway.client.upload import Upload
 from penstock.gateway.plane import Conversation, House
@@ -64,8 +65,7 @@ class Inbound:
         self._upload: Upload | None = None
         """The body of the request that is being read, where it did not come in one piece with its head."""
         self._taken = 0
-        self._unread = 0
-        """Bytes that waited for the client at the last look, while it reads slowly."""
+        self._unread: Backlog | None = None
         self._running = False
         self._ahead_paused = False
 
@@ -133,7 +133,7 @@ class Inbound:
     def pause_writing(self) -> None:
         """The client reads slower than we write: its replica must wait."""
         self.paused = True
-        self._unread = self.transport.get_write_buffer_size()
+        self._unread = Backlog(self._pulse.now, self.transport.get_write_buffer_size())
         self.deadline = min(self.deadline, self._pulse.now + self._pulse.send_s)
         if self.exchange is not None:
             self.exchange.pause()
@@ -141,7 +141,7 @@ class Inbound:
     def resume_writing(self) -> None:
         """The client has read what was waiting."""
         self.paused = False
-        self._unread = 0
+        self._unread = None
         if self.exchange is not None:
             self.exchange.resume()
         elif self.state in (HEAD, BODY) and not self._running:
@@ -278,12 +278,11 @@ class Inbound:
         keep = head is not None and head.keep_alive and not self._pulse.draining
         self.plane.count_refusal(label)
         row = REFUSALS[label]
-        retry_after_s = RETRY_AFTER_S if row.says_retry_after else None
         head_only = head is not None and head.head_only
         self.write(
             error_page(
                 label, row.http, detail=detail, param=param, close=not keep, head_only=head_only,
-                retry_after_s=retry_after_s,
+                retry_after_s=patience_s(row), lines=b"" if head is None else head.allow,
             )
         )  # fmt: skip
         self.answered(keep)
@@ -293,11 +292,10 @@ class Inbound:
         if self.state in (LINGER, CLOSED):
             return
         row = REFUSALS[label]
-        retry_after_s = RETRY_AFTER_S if row.says_retry_after else None
         self.plane.count_refusal(label)
         self._drop_upload()
         self._buffer = b""
-        self.write(error_page(label, row.http, detail=detail, param=param, close=True, retry_after_s=retry_after_s))
+        self.write(error_page(label, row.http, detail=detail, param=param, close=True, retry_after_s=patience_s(row)))
         self._linger()
 
     def _linger(self) -> None:
@@ -329,6 +327,8 @@ class Inbound:
             self.transport.close()
             return
         self.state = HEAD
+        if not self.paused:
+            self._unread = None
         self.deadline = self._pulse.now + (self._pulse.send_s if self.paused else self._pulse.keep_alive_s)
         if not self._running and (self._buffer or self._ahead_paused):
             self._go_on()
@@ -370,13 +370,14 @@ class Inbound:
     # ===== time =====
 
     def unread_deadline(self, now: float) -> float:
-        """When to look again at a client for which bytes wait; one that has read none since the last look is cut."""
-        waiting = self.transport.get_write_buffer_size()
-        if self._unread and waiting >= self._unread:
+        """When to look again at a client for which bytes wait; one that is stuck is cut."""
+        send_s, waiting = self._pulse.send_s, self.transport.get_write_buffer_size()
+        if self._unread is None:
+            self._unread = Backlog(now, waiting)
+        elif self._unread.stuck(now, waiting, send_s):
             self.transport.abort()
             return now + LINGER_S
-        self._unread = waiting
-        return now + self._pulse.send_s
+        return now + send_s
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""

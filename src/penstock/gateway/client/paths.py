@@ -22,9 +22,13 @@ class Route(Struct, frozen=True):
     """Its body has a prompt that an engine's prefix cache may know."""
     most_tokens: bytes = b""
     """The field of its body that says how many tokens an answer may have; empty: there is none at its top level."""
+    chats: bool = False
+    """`max_completion_tokens` says it as well."""
     lists: bytes = b""
     """The field of its body that may be a list of inputs, each of which has its part of the answer; empty: there is
     none."""
+    named_events: bool = False
+    """Its streams are Anthropic's, whose clients know an event by its name."""
     open: bool = False
     """No key is asked for."""
 
@@ -45,6 +49,7 @@ _ROUTES = [
         may_ask_usage=True,
         prompt=True,
         most_tokens=b"max_tokens",
+        chats=True,
     ),
     *_forwarded(
         "/v1/completions",
@@ -55,7 +60,7 @@ _ROUTES = [
         lists=b"prompt",
     ),
     *_forwarded("/v1/responses", "/responses", prompt=True, most_tokens=b"max_output_tokens"),
-    *_forwarded("/v1/messages", prompt=True, most_tokens=b"max_tokens"),
+    *_forwarded("/v1/messages", prompt=True, most_tokens=b"max_tokens", named_events=True),
     *_forwarded("/v1/embeddings", "/embeddings", lists=b"input"),
     *_forwarded("/v1/messages/count_tokens", "/v1/moderations", "/v1/audio/speech"),
     *_forwarded(

@@ -24,10 +24,11 @@ INSPECTED = (
     "max_completion_tokens",
     "max_output_tokens",
     "n",
+    "best_of",
     "stream_options",
 )
 
-_KEYS: Final = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n)"')
+_KEYS: Final = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n|best_of)"')
 _MESSAGES: Final = re.compile(rb'"messages"[ \t\r\n]*+:[ \t\r\n]*+')
 _PROMPT: Final = re.compile(rb'"prompt"[ \t\r\n]*+:[ \t\r\n]*+')
 _INPUT: Final = re.compile(rb'"input"[ \t\r\n]*+:[ \t\r\n]*+')
@@ -54,12 +55,21 @@ _AT: Final = re.compile(r" - at `\$\.([a-z_]+)")
 Some = TypeVar("Some", bound=Fields)
 
 
-def most_tokens(fields: Fields) -> int | None:
-    """Tokens that one answer may have; None: the body does not say."""
-    most = fields.max_completion_tokens
-    if most is None:
-        most = fields.max_tokens
-    return fields.max_output_tokens if most is None else most
+def most_tokens(fields: Fields, name: bytes, chats: bool) -> int | None:
+    """Tokens that one answer may have, by the field of this name, which is the one that engines go by on a path; None:
+    the body does not say. `chats`: a newer name stands beside it, and of both the larger counts, because engines do not
+    agree which goes first."""
+    if name == b"max_output_tokens":
+        return fields.max_output_tokens
+    most = fields.max_tokens
+    if chats and fields.max_completion_tokens is not None:
+        most = max(most or 0, fields.max_completion_tokens)
+    return most
+
+
+def answers(fields: Fields) -> int:
+    """How many answers an engine makes for each prompt, whether or not it shows all of them."""
+    return max(fields.n or 1, fields.best_of or 1)
 
 
 def is_fixed(fields: Fields) -> bool:
