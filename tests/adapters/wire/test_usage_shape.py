@@ -19,6 +19,5 @@ from penstock.base.nouns import Usage
     ids=["OpenAI", "Anthropic", "OpenAI, cached", "responses, cached", "no number of ours"],
 )
 def test_names_of_every_api(told: bytes, meant: Usage | None) -> None:
-    """OpenAI's names and Anthropic's, whose input leaves out what was cached, come to the same noun; where neither side is
-    told there is none."""
+    """OpenAI's names and Anthropic's, whose input leaves out what was cached, come to the same noun."""
     assert msgspec.json.decode(told, type=UsageFields).usage() == meant
