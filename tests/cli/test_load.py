@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from itertools import count
 from pathlib import Path
@@ -184,3 +186,26 @@ def test_interrupt(tmp_path: Path) -> None:
     presser.join(50)
     assert result.exit_code == 130
     assert "stopped early" in result.stdout
+
+
+@pytest.mark.slow
+def test_interrupted_again(tmp_path: Path) -> None:
+    """Signals that follow the first one, as `timeout` sends them, do not cost the tables of what was done."""
+    (tmp_path / "t.csv").write_bytes(ROWS + b"1000,5,2\n")
+    seen = threading.Event()
+
+    async def script(request: object, writer: object) -> None:
+        await GOOD(request, writer)  # type: ignore[arg-type]
+        if request.path.endswith("completions"):  # type: ignore[attr-defined]
+            seen.set()
+
+    def stopped(url: str) -> str:
+        words = ("load", "--url", url, "--trace", str(tmp_path / "t.csv"), "--model", "tiny")
+        with subprocess.Popen([sys.executable, "-m", "penstock", *words], stdout=subprocess.PIPE, text=True) as run:
+            assert seen.wait(50)
+            while run.poll() is None:
+                run.send_signal(signal.SIGINT)
+                threading.Event().wait(0.002)
+            return run.communicate()[0]
+
+    assert "stopped early" in in_thread(script, stopped)

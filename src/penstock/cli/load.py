@@ -1,13 +1,15 @@
 """`penstock load`: options into a plan, a progress bar while it runs, tables or JSON at its end."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
 import ssl
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 import uvloop
@@ -31,6 +33,7 @@ from penstock.workload.request import Request
 
 KEY_VARIABLES = ("PENSTOCK_API_KEY", "OPENAI_API_KEY")
 INTERRUPTED = 130
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 MIN_WIDTH = 140
 
 Url = Annotated[str, typer.Option(help="The OpenAI endpoint. Load goes there and nowhere else.")]
@@ -117,8 +120,9 @@ def load(
         slo=Slo(ttft_s=_bound(slo_ttft, "ttft"), itl_s=_bound(slo_itl, "itl"), e2e_s=_bound(slo_e2e, "e2e")),
         timeouts=Timeouts(first_byte_s=total_s, idle_s=_seconds(idle_timeout, "--idle-timeout"), total_s=total_s),
     )  # fmt: skip
-    report = _measure(job, not quiet and sys.stderr.isatty())
-    _tell(report, json)
+    with _until_told():
+        report = _measure(job, not quiet and sys.stderr.isatty())
+        _tell(report, json)
     if report.interrupted:
         raise typer.Exit(INTERRUPTED)
     if (report.failed and not report.ok) or (fail_on_error and (report.failed or report.not_sent)):
@@ -220,15 +224,32 @@ async def _run(job: _Job, show: bool) -> Report:
     with _Screen(tally, show) as screen:
         keyring = Keyring(job.keys, plan.seed) if job.keys else None
         replay = Replay(job.requests, plan, client, tally, screen.update, keys=keyring)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, replay.halt)
-        try:
-            await replay.run()
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+        _stop_by(replay.halt, asyncio.get_running_loop())
+        await replay.run()
     return report_of(tally, target=job.target.url, trace=job.trace, model=default, mode=_mode(plan))
+
+
+def _stop_by(halt: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+    """Ctrl-C and SIGTERM stop the run, and do nothing once it is over: see `_until_told`."""
+
+    def stop(number: int, frame: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(halt)
+
+    for number in _STOPS:
+        signal.signal(number, stop)
+
+
+@contextlib.contextmanager
+def _until_told() -> Iterator[None]:
+    """Who stops a run may say so twice at once (`timeout` signals its command, and then its group): that must not cost
+    the tables of what was done, so handlers are as before only when these are out."""
+    before = [(number, signal.getsignal(number)) for number in _STOPS]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _mode(plan: Plan) -> str:
