@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from penstock.cli.explain import explain as command
 from penstock.core.events import Began, Ended, Failed, Observed
 from penstock.core.gate import Gate
-from penstock.core.route.presets import Adaptive
+from penstock.core.route.presets import Adaptive, WeightedRoundRobin
 from penstock.core.spec import ExplainSpec
 from penstock.telemetry.explain import explain, newest
 from tests.core.playbook import arrived, fleet, gate, pool, stats, tell
@@ -85,6 +85,23 @@ def test_a_call_in_words_tables_and_times() -> None:
     assert ["a", "0.900", "1.000", "1.000", "1.000", "0.500"] in rows
     assert "Left out: b (tried before)" in lines
     assert "+250 ms  attempt 1 at b failed: closed_early" in out
+
+
+def test_a_narrow_table_breaks_no_title() -> None:
+    """Over a table that has no scorers, the line that says which attempt it is stands whole."""
+    made = gate(pool(strategy=WeightedRoundRobin()), explain=ExplainSpec())
+    made.on(fleet("a", "b"), 0.0)
+    made.on(arrived("c1"), 1.0)
+    tell(made, Began("c1", 1), now=1.25)
+    made.on(Ended("c1", 1, 200), 2.0)
+    trail = made.trail("c1", 2.0)
+    assert trail is not None
+    with desk() as at:
+        at.pages["/admin/explain/c1"] = explain(trail)
+        _, out, _ = run("c1", "--admin", at.url)
+    assert "Attempt 1: a in main (weighted_round_robin, picker smooth_turns)" in [
+        line.rstrip() for line in out.splitlines()
+    ]
 
 
 def test_the_clients_id_does_as_well() -> None:

@@ -105,7 +105,10 @@ def show(found: Explanation, console: Console) -> None:
     console.print()
     console.print(found.summary)
     for choice in found.choices:
+        by = f", picker {choice.picker}" if choice.picker else ""
+        title = f"Attempt {choice.attempt}: {choice.replica} in {choice.pool} ({choice.strategy}{by})"
         console.print()
+        console.print(Text(title, style="bold"))  # not the table's own: it would be broken to that one's width
         console.print(_choice(choice))
         left = [f"{one.replica} ({one.reason})" for one in choice.left_out[:MOST_SHOWN]]
         if left:
@@ -131,9 +134,7 @@ def _facts(found: Explanation) -> str:
 
 
 def _choice(choice: Choice) -> Table:
-    by = f", picker {choice.picker}" if choice.picker else ""
-    title = f"Attempt {choice.attempt}: {choice.replica} in {choice.pool} ({choice.strategy}{by})"
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("replica", overflow="fold")
     if choice.scorers:
         table.add_column("total", justify="right")
