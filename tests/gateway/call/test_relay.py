@@ -85,6 +85,15 @@ def test_what_keeps_a_connection_open_is_no_token(end: bytes) -> None:
         assert relay.relayed_tokens == 4
 
 
+def test_a_token_with_a_comment_of_its_own_is_one() -> None:
+    """Before its data or behind them: only what has no data is passed over."""
+    for text in (b"data: a\n: said\n\n", b": said\ndata: a\n\n", b"data: a\n: said\n: and more\n\n"):
+        relay = events(strip=False)
+        for read in (text, text + text):
+            relay.feed(chunk(read), 0)
+        assert relay.relayed_tokens == 3
+
+
 def test_an_error_at_the_end_is_no_token() -> None:
     """An engine that gives up in the middle of a stream says so in an event of its own: nobody pays for that."""
     error = b'data: {"error":{"message":"out of memory","type":"InternalServerError","code":500}}\n\n'

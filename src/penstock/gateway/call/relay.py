@@ -33,8 +33,12 @@ _NO_CHOICES: Final = b"[]"
 """Stands in the chunk that only tells the usage (`"choices":[]`) and seldom elsewhere: a cheap first test."""
 _COMMENT: Final = b"\n:"
 _PING: Final = b"event: ping"
-_SILENT: Final = re.compile(rb"(?:(?<=\n)|\A)(?::|event: ping\r?\n)[^\n]*\n\r?\n")
-"""A comment, or Anthropic's ping: engines keep a connection open with them while nothing comes."""
+_SILENT: Final = re.compile(
+    rb"(?:(?:(?<=\n\n)|(?<=\r\n)|\A)(?::[^\n]*+\n){1,8}+|(?:(?<=\n)|\A)event: ping\r?\n[^\n]*+\n)\r?\n"
+)
+"""Nothing but comments (a chunk's head or an empty line stands before them; else they are the end of an event), or
+Anthropic's ping: engines keep a connection open with them while nothing comes. Of bounded lines, or a replica that
+sends nothing else would have each of them looked at again and again."""
 _ERROR_EVENT: Final = b'data: {"error"'
 TAIL_ERROR_BYTES: Final = 1024
 """At a stream's end an engine's own error is looked for in so much."""
