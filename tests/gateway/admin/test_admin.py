@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from penstock.base.errors import ConfigError
 from penstock.base.nouns import Call
-from penstock.config.schema import Settings
 from penstock.core.events import Arrived, ClientGone
 from penstock.gateway.admin import admin
 from penstock.gateway.admin.admin import build_metrics
@@ -100,27 +99,6 @@ def test_reload_over_the_api() -> None:
         assert (answer.status, answer.code) == (400, "bad_config")
         assert answer.json["error"]["message"].count("modles") == 3
         assert [pool.name for pool in rig.gateway.pool_views()] == ["q"]
-
-    over(test)
-
-
-def test_a_failed_reload_names_the_file() -> None:
-    """Each mistake says in which file it is and where, as the command line does."""
-
-    async def test(rig: Rig) -> None:
-        read = rig.read
-
-        def refused() -> Settings:
-            try:
-                return read()
-            except ConfigError as wrong:
-                raise ConfigError(wrong.mistakes, "penstock.yaml") from None
-
-        rig.gateway.reloader._read = refused
-        rig.text = CONFIG.replace("models:", "modles:")
-        answer = await rig.ask("POST", "/admin/reload")
-        lines = answer.json["error"]["message"].splitlines()
-        assert [line.startswith("penstock.yaml: pools[0]") for line in lines] == [True] * len(lines)
 
     over(test)
 
