@@ -50,6 +50,7 @@ def test_mistakes_are_told(words: tuple[str, str]) -> None:
     status, _, err = run(*words)
     assert status == 2
     assert words[0] in err
+    assert "Value error" not in err
 
 
 def test_no_gateway_no_key_and_no_admin_api() -> None:

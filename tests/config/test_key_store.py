@@ -139,6 +139,15 @@ def test_of_revoked_keys_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch
     assert [one.name for one in store.keys] == ["b", "c", "d"]
 
 
+def test_a_key_that_is_revoked_is_remembered_though_the_clock_went_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others were revoked later by the clock; who revokes one now can still be told about it."""
+    monkeypatch.setattr(key_store, "MOST_REVOKED", 2)
+    store = store_of(*(key(name, digit * 64) for name, digit in zip("abc", "012", strict=True)))
+    for at, name in enumerate("abc"):
+        store = revoked(store, name, NOW_S - 60 * at)
+    assert [one.name for one in store.keys] == ["a", "c"]
+
+
 def test_a_rotated_key_has_two_secrets_for_a_while() -> None:
     """The old one ends with the overlap, at its own end where that comes first, and goes at the change after that."""
     store = rotated(store_of(key("a")), "a", B, NOW_S, 3600.0)

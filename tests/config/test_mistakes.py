@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.base.errors import ConfigError
-from penstock.config.mistakes import MOST_SHOWN, Mistakes, Path, Place, clip, did_you_mean, is_secret, show
+from penstock.config.mistakes import MOST_SHOWN, Mistakes, Path, Place, clip, closest, did_you_mean, is_secret, show
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,12 @@ def test_the_list_is_bounded() -> None:
         mistakes.raise_if_any()
     assert len(caught.value.mistakes) == MOST_SHOWN + 1
     assert caught.value.mistakes[-1] == "… and 5 more"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("lisen", "listen"), ("Listen", "listen"), ("replica", "replicas"), ("clients", None), ("x" * 1000, None)],
+)
+def test_only_what_was_probably_meant_is_suggested(word: str, meant: str | None) -> None:
+    """A slip of a letter or two finds its field; another word finds nothing."""
+    assert closest(word, ("listen", "replicas", "pools", "keys")) == meant

@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from penstock.adapters.stores.lease_memory import LeaseMemory
-from penstock.adapters.stores.lease_redis import LeaseRedis
+from penstock.adapters.stores.lease_redis import LeaseRedis, name_of
 from penstock.adapters.stores.lease_socket import LeaseClient, LeaseServer
 from penstock.base.leases import Ask, Grant, Question, Reply, Want
 from penstock.base.ports import LeaseStore
-from penstock.core.limits.book import LeaseBook
+from penstock.core.limits.book import Account, LeaseBook, Meter
 from penstock.drive.pump import monotonic_clock
 from tests.helpers import redis
 from tests.helpers.wire import run
@@ -262,3 +264,33 @@ def test_redis_keeps_no_longer_than_it_must(server: redis.RedisServer) -> None:
     (found,) = (key for key in server.known() if "x" * 64 in key)
     assert len(found) < 180
     assert found.startswith("penstock:limits:tenant:")
+
+
+@pytest.mark.parametrize("nonsense", ["bytes", "means nothing", "a list"])
+def test_an_account_that_cannot_be_read_costs_no_other(
+    server: redis.RedisServer, caplog: pytest.LogCaptureFixture, nonsense: str
+) -> None:
+    """It begins anew, which is told once, and the others of the same message are answered as ever."""
+    bad, good = (("tenant", f"t{next(_accounts)}", "") for _ in range(2))
+
+    async def spoil() -> None:
+        async with Redis.from_url(server.url) as client:
+            await client.delete(name_of(bad))
+            if nonsense == "a list":
+                await client.lpush(name_of(bad), "x")
+            else:
+                unknown = msgspec.msgpack.encode(Account(1.0, 1.0, {"no such limit": Meter(1, [(1, 1)])}))
+                await client.set(name_of(bad), b"\xc1" if nonsense == "bytes" else unknown)
+
+    async def main() -> None:
+        store = LeaseRedis(server.url)
+        asks = [Ask(account, 1, (wants(least=1, due=8),)) for account in (bad, good)]
+        await store.exchange(Question("a", 1, 5.0, (asks[1],)))
+        for number in (2, 3):
+            await spoil()
+            reply = await store.exchange(Question("a", number, 5.0, tuple(asks)))
+            assert {one.account: one.grants[0].granted for one in reply.answers} == {bad: 8, good: 8}
+        await store.close()
+
+    run(main)
+    assert [name_of(bad) in line for line in caplog.messages] == [True] * (nonsense != "a list")

@@ -118,6 +118,23 @@ def test_a_worker_that_dies() -> None:
     assert shares.moves(0.0) == {"2.3": (1, {"r0": 1})}
 
 
+def test_a_replica_that_leaves_and_returns_has_its_calls_still() -> None:
+    """What a worker may have in flight there holds its seats, until it has told how many there are, knowing that the
+    replica is back; then the rest goes to who needs it."""
+    shares = start(8, workers=(A,))
+    shares.told(A, 1, {"r0": 8}, {})
+    shares.fleet([])
+    shares.told(A, 1, {}, {})  # calls at a replica that is gone are not told
+    shares.join(B)
+    shares.fleet(fleet(8))
+    assert shares.moves(0.0) == {A: (2, {"r0": 4})}
+    shares.told(A, 1, {}, {})  # told before it knew that it is back
+    assert (shares.most("r0"), shares.moves(0.0)) == (8, {})
+    shares.told(A, 2, {"r0": 3}, {})
+    assert shares.moves(0.0) == {A: (3, {"r0": 5}), B: (1, {"r0": 3})}
+    assert shares.most("r0") == 8
+
+
 def test_fewer_seats_than_before() -> None:
     """A replica that loses seats gives none out until so few calls are left there."""
     shares = start(8)

@@ -161,6 +161,20 @@ def test_what_does_not_hold_yet_is_said(rig: Rig) -> None:
     assert [key.name for key in read_store(rig.file).keys] == ["a", "b", "c"]
 
 
+def test_a_bug_in_taking_it_loses_no_secret(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """The key stands in the file: who asked gets its secret, and hears that it does not hold yet."""
+
+    async def fails() -> tuple[bool, bool]:
+        raise RuntimeError("boom")
+
+    ring = KeyRing(rig.reloader, fails)
+    done, secret = asyncio.run(ring.create("a", {}, "me"))
+    (stored,) = read_store(rig.file).keys
+    assert (done.applied, [one.hash for one in stored.hashes]) == (False, [f"sha256:{sha256(secret)}"])
+    assert "'a' was created and stands in the file, but was not taken: a bug" in caplog.text
+    assert secret not in caplog.text
+
+
 def test_many_change_at_the_same_time(rig: Rig) -> None:
     """None of their changes is lost."""
 

@@ -9,7 +9,7 @@ import termios
 import time
 import tty
 from collections.abc import Iterator
-from typing import Annotated, TextIO
+from typing import Annotated, TextIO, cast
 
 import msgspec
 import typer
@@ -18,6 +18,7 @@ from rich.live import Live
 from penstock.base.nouns import PoolView, ReplicaView
 from penstock.base.units import parse_seconds
 from penstock.cli.admin import DEFAULT, Admin, AdminError, AdminKey, AdminUrl, admin_at
+from penstock.cli.key_options import one_of
 from penstock.cli.plain import plain_console
 from penstock.cli.rates import Look, Rates, between, look
 from penstock.cli.screen import SORTS, Screen, Sort, draw
@@ -29,7 +30,7 @@ TICK_S = 0.2
 Interval = Annotated[str, typer.Option(metavar="TIME", help="Between two looks.")]
 Once = Annotated[bool, typer.Option("--once", help="One interval's numbers, then end.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a look.")]
-SortBy = Annotated[Sort, typer.Option("--sort", help="Which replicas come first.")]
+SortBy = Annotated[str, typer.Option("--sort", metavar=f"[{'|'.join(SORTS)}]", help="Which replicas come first.")]
 
 
 def top(
@@ -47,8 +48,9 @@ def top(
         raise typer.BadParameter(str(error), param_hint="--interval") from None
     if not 0.1 <= every_s <= 3600:
         raise typer.BadParameter("is a time from 100ms to 1h", param_hint="--interval")
+    one_of(sort, SORTS, "--sort")
     desk = admin_at(admin, key)
-    watch = Watch(desk, sort)
+    watch = Watch(desk, cast("Sort", sort))
     try:
         watch.see()
     except AdminError as error:

@@ -174,7 +174,8 @@ def revoked(store: KeyStore, name: str, now_s: float) -> KeyStore:
     key = _there(store, name)
     gone = replace(key, hashes=(), revoked=moment(now_s))
     keys = [gone if one is key else one for one in store.keys]
-    past = sorted((one for one in keys if one.revoked), key=lambda one: one.revoked or "")[:-MOST_REVOKED]
+    # this one is the last, whatever the clock says: it may have gone back
+    past = sorted((one for one in keys if one.revoked), key=lambda one: (one is gone, one.revoked))[:-MOST_REVOKED]
     return replace(store, keys=tuple(one for one in keys if one not in past))
 
 

@@ -47,7 +47,7 @@ def clip(text: str, most: int = 60) -> str:
 
 def closest(word: str, options: Iterable[str]) -> str | None:
     """The option that was probably meant."""
-    near = difflib.get_close_matches(word[:100].lower(), list(options), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:100].lower(), list(options), n=1, cutoff=0.65)
     return near[0] if near else None
 
 

@@ -21,8 +21,9 @@ from penstock.core.runs import Keys, Runs
 
 BYTES_PER_TOKEN: Final = 4.0
 """Until answers have told better."""
-MOST_BLOCKS: Final = 500_000
-"""Blocks of all replicas of a pool together, some 200 bytes each."""
+MOST_BLOCKS = 500_000
+"""Blocks of all replicas of a pool together, some 200 bytes each. (Not Final: a test makes it small, of the
+compiled package too, where a final number stands in the code itself.)"""
 MARKED: Final[tuple[int, ...]] = (0, *range(3, MAX_BLOCKS, 4))
 """Places of the blocks whose holders are remembered in a large fleet: the first, and every fourth."""
 ROOT: Final[tuple[int, ...]] = (0,)

@@ -13,6 +13,8 @@ from penstock.base.nouns import Replica
 
 SPARE: Final = 4
 """From so many seats a worker on, every worker keeps one at least, so that its next call need not wait for a share."""
+MOST_GONE: Final = 1000
+"""Of so many replicas that left, the last, it is remembered who may still have calls there."""
 TURN_S: Final = 1.0
 """Where seats cannot be divided evenly and all workers have calls waiting, the odd ones go round this often."""
 
@@ -36,7 +38,7 @@ class _Worker:
 class _Seats:
     """One replica's."""
 
-    __slots__ = ("bound", "given", "order", "pool", "stale", "total")
+    __slots__ = ("bound", "given", "order", "pool", "stale", "total", "unsure")
 
     def __init__(self, order: int) -> None:
         self.order = order
@@ -46,6 +48,8 @@ class _Seats:
         """Worker -> its share."""
         self.bound: dict[str, int] = {}
         """Worker -> what it can have in flight at most, as far as it has told."""
+        self.unsure: frozenset[str] = frozenset()
+        """Workers that may have calls here from before it left, and were not told since that it is back."""
         self.stale = True
         """Seats or workers have changed: it is divided anew."""
 
@@ -53,11 +57,13 @@ class _Seats:
 class Shares:
     """All replicas' seats, and all workers. A worker is any name."""
 
-    __slots__ = ("_replicas", "_workers")
+    __slots__ = ("_gone", "_replicas", "_workers")
 
     def __init__(self) -> None:
         self._workers: dict[str, _Worker] = {}
         self._replicas: dict[str, _Seats] = {}
+        self._gone: dict[str, _Seats] = {}
+        """Replicas that left: workers do not tell what goes on there, until they are back."""
 
     # ===== who there is =====
 
@@ -81,10 +87,24 @@ class Shares:
         """The fleet, as a whole."""
         known, self._replicas = self._replicas, {}
         for order, replica in enumerate(replicas):
-            seats = self._replicas[replica.id] = known.get(replica.id) or _Seats(order)
+            seats = known.pop(replica.id, None) or self._back(replica.id) or _Seats(order)
+            self._replicas[replica.id] = seats
             if seats.total != replica.max_concurrent_requests:
                 seats.total, seats.stale = replica.max_concurrent_requests, True
             seats.order, seats.pool = order, replica.pool
+        self._gone |= known
+        for name in list(self._gone)[:-MOST_GONE]:
+            del self._gone[name]
+
+    def _back(self, replica: str) -> _Seats | None:
+        """The seats of a replica that left, without shares, for workers forgot theirs. What they may still have in
+        flight there holds its seats until they have told it, after a share that they get once it is back."""
+        seats = self._gone.pop(replica, None)
+        if seats is not None:
+            seats.given, seats.stale = {}, True
+            seats.bound = {worker: most for worker, most in seats.bound.items() if most and worker in self._workers}
+            seats.unsure = frozenset(seats.bound)
+        return seats
 
     # ===== what is told =====
 
@@ -169,7 +189,12 @@ class Shares:
                 room -= max(0, share - bound)
                 changes[worker] = seats.given[worker] = share
                 seats.bound[worker] = max(bound, share)
-        seats.stale = [seats.given.get(worker, 0) for worker in workers] != wanted
+        for worker in workers:
+            if worker in seats.unsure and worker in free:
+                changes.setdefault(worker, seats.given.get(worker, 0))
+                free[worker].falling.add(name)
+                seats.unsure -= {worker}
+        seats.stale = bool(seats.unsure) or [seats.given.get(worker, 0) for worker in workers] != wanted
         return changes
 
 

@@ -31,6 +31,8 @@ AUDIT = "penstock.audit"
 """Who changed what: written whatever the level of the rest."""
 _CHATTY = "alembic.runtime.plugins"
 """It says at every start what it has loaded."""
+_MIGRATION = "alembic.runtime.migration"
+"""It says at every start how it would change a database; that it does is news."""
 HIDDEN = "[hidden]"
 _SECRETS = re.compile(
     r"""(?ix)
@@ -228,8 +230,16 @@ def set_up(
     logging.getLogger(ACCESS).setLevel(logging.INFO)  # its own switches decide, whatever the level of the rest
     logging.getLogger(AUDIT).setLevel(logging.INFO)
     logging.getLogger(_CHATTY).setLevel(logging.NOTSET if settings.level == "debug" else logging.WARNING)
+    migration = logging.getLogger(_MIGRATION)
+    migration.removeFilter(_is_news)
+    if settings.level != "debug":
+        migration.addFilter(_is_news)
     atexit.register(handler.close)
     return handler
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or record.getMessage().startswith("Running ")
 
 
 # ===== the access log =====

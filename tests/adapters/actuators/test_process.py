@@ -108,6 +108,15 @@ def test_one_that_ends_by_itself_tells_why(tmp_path: Path) -> None:
         assert made.look() == ()
 
 
+def test_an_end_by_a_real_time_signal_is_told(tmp_path: Path) -> None:
+    """Those between the first and the last have no name: their number is told."""
+    with processes(spec(tmp_path, WAITS)) as made:
+        made.start("p-1")
+        os.kill(mark(made).pid, signal.SIGRTMIN + 3)
+        until(lambda: one(made).state == "ended", "its end")
+        assert one(made).detail.startswith(f"its process was ended by signal {signal.SIGRTMIN + 3}")
+
+
 def test_a_kill_is_noticed(tmp_path: Path) -> None:
     """One that somebody kills is seen to have ended, by which signal, and its children go with it."""
     with processes(spec(tmp_path, PARENT)) as made:

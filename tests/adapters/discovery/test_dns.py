@@ -164,6 +164,24 @@ def test_a_resolver_that_hangs_costs_a_bounded_number_of_threads() -> None:
         stuck.set()
 
 
+def test_a_thread_that_cannot_be_started_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that has no more threads for now is an OSError, however often, and later looks are as ever."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        source = DnsSource(DnsSpec(name="localhost", port=80))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            for _ in range(room.MOST_THREADS + 1):
+                with pytest.raises(OSError, match="can't start new thread"):
+                    await source.look(5.0)
+        assert [it.host for it in (await source.look(5.0)).found] == ["127.0.0.1"]
+
+    run(main)
+
+
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The base install has no dnspython: SRV names the extra."""
 

@@ -77,7 +77,7 @@ def test_what_can_be_asked(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert (await rig.ask("GET", "/admin/ledger/top")).status == 503
         ledger.close()
 
-    over(test, CONFIG + f"ledger: {{folder: {folder}}}\n")
+    over(test, f"admin: 127.0.0.1:0\n{CONFIG}ledger: {{folder: {folder}}}\n")
 
 
 def test_without_a_ledger_there_is_nothing_to_ask() -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from penstock.gateway.client.backlog import Backlog as Waiting
 from penstock.gateway.client.inbound import Inbound
 from penstock.gateway.client.upload import SLOWEST_BYTES_PER_S
 from tests.helpers.plane import serving
@@ -62,3 +63,17 @@ def looks_until_cut(per_look: int, waiting: int = 256 << 10) -> int | None:
 def test_who_reads_slower_than_bodies_may_come_is_cut(per_look: int, looks: int | None) -> None:
     """Nothing read: at the first look. A few bytes each time: soon after. At the rate of the slowest line: never."""
     assert looks_until_cut(per_look) == looks
+
+
+def test_what_is_written_later_in_a_turn_is_not_held_against_a_client() -> None:
+    """The first of several writes says that the client is slow; it reads on, and yet more waits at the first look."""
+    backlog = Waiting(0.0, 64 << 10)
+    assert not backlog.stuck(SEND_S, 200 << 10, SEND_S)
+    assert not backlog.stuck(2 * SEND_S, 60 << 10, SEND_S)
+
+
+def test_who_reads_nothing_of_what_was_written_later_is_cut_at_the_next_look() -> None:
+    """One look more than usual, and no further one."""
+    backlog = Waiting(0.0, 64 << 10)
+    assert not backlog.stuck(SEND_S, 200 << 10, SEND_S)
+    assert backlog.stuck(2 * SEND_S, 200 << 10, SEND_S)

@@ -83,6 +83,30 @@ def test_a_name_server_that_fails_empties_nothing(caplog: pytest.LogCaptureFixtu
     assert len(said) == 3
 
 
+def test_a_name_server_that_hangs_holds_up_no_other() -> None:
+    """One never answers: what another says is told, again and again, while the first is still waited for."""
+
+    async def main() -> None:
+        told: list[list[str]] = []
+        async with NameServer({("chat.test", "A"): ["127.0.0.2"]}, ttl_s=0) as names, NameServer({}) as hangs:
+            hangs.silent = True
+            discovery = Discovery(
+                lambda found: told.append([it.host for all_ in found.values() for it in all_]),
+                lambda: 0.0,
+                least_s=0.005,
+            )
+            discovery.apply((source(hangs, "other.test", timeout_s=30.0), source(names)))
+            discovery.start()
+            await until(lambda: len(names.asked) >= 4)
+            names.records["chat.test", "A"] = ["127.0.0.2", "127.0.0.3"]
+            await until(lambda: len(told) == 2)
+            stuck = next(view for view in discovery.views() if not view.found)
+            discovery.close()
+        assert (stuck.failures, len(hangs.asked) > 0) == (0, True)
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     "failing, lasts_s, pause_s",
     [(0, None, 30.0), (0, 5.0, 5.0), (0, 0.0, 1.0), (0, 999.0, 30.0), (1, None, 1.0), (3, None, 4.0), (60, None, 30.0)],

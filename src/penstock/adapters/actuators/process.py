@@ -224,7 +224,7 @@ class Processes:
         if status is None:
             how = "its process is gone"
         elif status < 0:
-            how = f"its process was ended by {signal.Signals(-status).name}"
+            how = f"its process was ended by {_name_of(-status)}"
         else:
             how = f"its process ended with status {status}"
         last = _last_line(self.log_of(unit))
@@ -343,6 +343,14 @@ def free_port() -> int:
 def _slot(units: dict[str, Entry]) -> int:
     taken = {entry.slot for entry in units.values()}
     return next(slot for slot in range(len(taken) + 1) if slot not in taken)
+
+
+def _name_of(number: int) -> str:
+    """A signal's; real-time ones have none but their number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _last_line(path: Path) -> str:

@@ -121,7 +121,11 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
             if awaited:
                 loop.call_soon_threadsafe(settle, *outcome)
 
-    threading.Thread(target=run, name="penstock-dns", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="penstock-dns", daemon=True).start()
+    except RuntimeError as error:  # the system gives no more of them for now
+        _free.release()
+        raise OSError(f"a name server cannot be asked: {error}") from None
     try:
         return await done
     finally:

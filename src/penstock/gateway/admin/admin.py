@@ -299,7 +299,8 @@ def _said(handler: Handler) -> Handler:
         except RosterError as refused:
             return error(refused.status, str(refused), CODES.get(refused.status, "bad_request"))
         except ConfigError as wrong:
-            return error(400, "\n".join(wrong.mistakes), "bad_config")
+            where = f"{wrong.file}: " if wrong.file else ""
+            return error(400, "\n".join(where + mistake for mistake in wrong.mistakes), "bad_config")
         except ClientDisconnect:
             return error(400, "The client left.", "client_gone")
 

@@ -19,10 +19,11 @@ class Backlog:
 
     def stuck(self, now: float, waiting: int, send_s: float) -> bool:
         """Look again. Whether it has read none since the last look, or reads slower than bodies may come: a few bytes a
-        look would hold its replica for ever."""
+        look would hold its replica for ever. Where more was written since, nobody can tell what was read: it gets
+        another look."""
         before, self._waiting = self._waiting, waiting
         if not before:  # it had read it all: this is another wait
             self._since, self._read = now, 0
             return False
-        self._read += before - waiting
-        return waiting >= before or now > self._since + 2 * send_s + self._read / SLOWEST_BYTES_PER_S
+        self._read += max(0, before - waiting)
+        return waiting == before or now > self._since + 2 * send_s + self._read / SLOWEST_BYTES_PER_S
