@@ -135,6 +135,21 @@ def test_a_replica_that_leaves_and_returns_has_its_calls_still() -> None:
     assert shares.most("r0") == 8
 
 
+def test_an_answer_to_a_share_from_before_it_left_frees_nothing() -> None:
+    """A replica leaves and returns while a lesser share of its seats is on its way: who answers that one has it still,
+    and does not know yet that the replica was away."""
+    shares = start(1, workers=(A,))
+    shares.fleet([])
+    shares.fleet(fleet(1))
+    assert shares.moves(0.0) == {A: (2, {"r0": 1})}
+    shares.fleet([])
+    shares.fleet(fleet(1))
+    shares.told(A, 2, {}, {})
+    shares.join(B)
+    shares.told(B, 0, {}, {"p": 1})
+    assert (shares.most("r0"), B in shares.moves(0.0)) == (1, False)
+
+
 def test_fewer_seats_than_before() -> None:
     """A replica that loses seats gives none out until so few calls are left there."""
     shares = start(8)

@@ -104,6 +104,8 @@ class Shares:
             seats.given, seats.stale = {}, True
             seats.bound = {worker: most for worker, most in seats.bound.items() if most and worker in self._workers}
             seats.unsure = frozenset(seats.bound)
+            for one in self._workers.values():
+                one.falling.discard(replica)  # what they answer now was sent before it left
         return seats
 
     # ===== what is told =====
