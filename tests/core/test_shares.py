@@ -183,13 +183,19 @@ def test_divided(total: int, demands: list[int], given_: list[int], first: int, 
     assert divided(total, demands, given_, first) == shares
 
 
+LEAVES, RETURNS = -1, -2
+
+
 class World:
-    """Workers that get shares late, tell late, and never send more than they may."""
+    """Workers that get shares late, tell late, and never send more than they may; and a replica that goes and comes,
+    which they hear late as well, and forget their share of."""
 
     def __init__(self, total: int, names: list[str]) -> None:
         self.total = total
         self.shares = Shares()
         self.shares.fleet(fleet(total))
+        self.there = True
+        self.knows: dict[str, bool] = {}
         self.share: dict[str, int] = {}
         self.busy: dict[str, int] = {}
         self.waiting: dict[str, int] = {}
@@ -203,7 +209,7 @@ class World:
     def join(self, name: str) -> None:
         self.shares.join(name)
         self.share[name] = self.busy[name] = self.waiting[name] = self.number[name] = 0
-        self.down[name], self.up[name] = deque(), deque()
+        self.down[name], self.up[name], self.knows[name] = deque(), deque(), self.there
 
     def step(self, what: str, name: str, count: int) -> None:
         """One thing happens somewhere."""
@@ -213,9 +219,7 @@ class World:
         elif what == "end":
             self.busy[name] -= min(count, self.busy[name])
         elif what == "get" and self.down[name]:
-            number, share = self.down[name].popleft()
-            self.number[name], self.share[name] = number, self.share[name] if share is None else share
-            self.tell(name)
+            self.get(name, *self.down[name].popleft())
         elif what == "tell":
             self.tell(name)
         elif what == "hear":
@@ -226,16 +230,34 @@ class World:
         elif what == "move":
             for worker, (number, seats) in self.shares.moves(self.now).items():
                 self.down[worker].append((number, seats.get("r0")))
+        elif what == "flip":
+            self.there = not self.there
+            self.shares.fleet(fleet(self.total) if self.there else [])
+            for waits in self.down.values():
+                waits.append((RETURNS if self.there else LEAVES, None))
         started = max(0, min(self.waiting[name], self.share[name] - self.busy[name]))
         self.busy[name] += started
         self.waiting[name] -= started
 
+    def get(self, name: str, number: int, share: int | None) -> None:
+        """A message of the parent."""
+        if number in (LEAVES, RETURNS):
+            self.knows[name] = number == RETURNS
+            self.share[name] = self.share[name] if self.knows[name] else 0
+            return
+        self.number[name] = number
+        if share is not None and self.knows[name]:
+            self.share[name] = share
+        self.tell(name)
+
     def tell(self, name: str) -> None:
-        self.up[name].append((self.number[name], self.busy[name], self.waiting[name]))
+        self.up[name].append((self.number[name], self.busy[name] if self.knows[name] else 0, self.waiting[name]))
 
 
 STEPS = st.tuples(
-    st.sampled_from(["arrive", "arrive", "end", "get", "get", "tell", "tell", "hear", "hear", "hear", "move", "move"]),
+    st.sampled_from(
+        ["arrive", "arrive", "end", "get", "get", "tell", "tell", "hear", "hear", "hear", "move", "move", "flip"]
+    ),
     st.integers(0, 2),
     st.integers(1, 9),
 )
@@ -263,6 +285,8 @@ def test_seats_are_used(total: int, count: int, steps: list[tuple[str, int, int]
     world = World(total, names)
     for what, at, size in steps:
         world.step(what, names[at % count], size)
+    if not world.there:
+        world.step("flip", names[0], 1)
     for name in names:
         world.busy[name], world.waiting[name] = 0, 0
     world.waiting[names[0]] = 3 * total
