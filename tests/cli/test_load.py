@@ -47,6 +47,18 @@ def loaded(script: Script, *words: str) -> Result:
     return in_thread(script, lambda url: typed("--url", url, *words))
 
 
+def noted() -> tuple[threading.Event, Script]:
+    """An engine that answers well, and when it first has."""
+    seen = threading.Event()
+
+    async def script(request: object, writer: object) -> None:
+        await GOOD(request, writer)  # type: ignore[arg-type]
+        if request.path.endswith("completions"):  # type: ignore[attr-defined]
+            seen.set()
+
+    return seen, script
+
+
 def test_table(trace: str) -> None:
     """A run ends with 0 and in tables of what was sent, its times, its goodput and each replica's load."""
     result = loaded(GOOD, "--trace", trace)
@@ -169,12 +181,7 @@ def test_mistakes(words: list[str], said: str) -> None:
 def test_interrupt(tmp_path: Path) -> None:
     """Ctrl-C ends a run at once and cleanly: the table of what was done, and status 130."""
     (tmp_path / "t.csv").write_bytes(ROWS + b"1000,5,2\n")
-    seen = threading.Event()
-
-    async def script(request: object, writer: object) -> None:
-        await GOOD(request, writer)  # type: ignore[arg-type]
-        if request.path.endswith("completions"):  # type: ignore[attr-defined]
-            seen.set()
+    seen, script = noted()
 
     def press() -> None:
         assert seen.wait(50)
@@ -192,12 +199,7 @@ def test_interrupt(tmp_path: Path) -> None:
 def test_interrupted_again(tmp_path: Path) -> None:
     """Signals that follow the first one, as `timeout` sends them, do not cost the tables of what was done."""
     (tmp_path / "t.csv").write_bytes(ROWS + b"1000,5,2\n")
-    seen = threading.Event()
-
-    async def script(request: object, writer: object) -> None:
-        await GOOD(request, writer)  # type: ignore[arg-type]
-        if request.path.endswith("completions"):  # type: ignore[attr-defined]
-            seen.set()
+    seen, script = noted()
 
     def stopped(url: str) -> str:
         words = ("load", "--url", url, "--trace", str(tmp_path / "t.csv"), "--model", "tiny")

@@ -136,7 +136,7 @@ class _Problems(Struct, gc=False):
     error_type: str = ""
 
 
-_STATUS_OF_TYPE = {
+_STATUS_OF_TYPE: Final = {
     # OpenAI's and Anthropic's
     "invalid_request_error": 400, "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429,
     "overloaded_error": 503,

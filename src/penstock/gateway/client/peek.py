@@ -18,15 +18,8 @@ from penstock.gateway.client.fields import Fields, Prompted
 
 MAX_USER_BYTES: Final = 4096
 INSPECTED = (
-    "model",
-    "stream",
-    "max_tokens",
-    "max_completion_tokens",
-    "max_output_tokens",
-    "n",
-    "best_of",
-    "stream_options",
-)
+    "model", "stream", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of", "stream_options",
+)  # fmt: skip
 
 _KEYS: Final = re.compile(rb'"(?:model|stream(?:_options)?|max_(?:completion_|output_)?tokens|n|best_of)"')
 _MESSAGES: Final = re.compile(rb'"messages"[ \t\r\n]*+:[ \t\r\n]*+')

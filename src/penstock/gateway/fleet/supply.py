@@ -39,11 +39,7 @@ class Supply:
     def __init__(self, plane: Plane, spec: UpstreamSpec) -> None:
         self.plane = plane
         self.pulse = plane.pulse
-        self.spec = spec
-        self.watching = options(spec.lost_after_s)
-        """How the system watches a new connection."""
-        self.most_answers = spec.requests_per_connection
-        """That one connection brings; None: any number."""
+        self.bind(spec)
         self.open = 0
         """Connections, idle ones included."""
         self.idle = 0
@@ -53,7 +49,11 @@ class Supply:
 
     def bind(self, spec: UpstreamSpec) -> None:
         """New bounds."""
-        self.spec, self.watching, self.most_answers = spec, options(spec.lost_after_s), spec.requests_per_connection
+        self.spec = spec
+        self.watching = options(spec.lost_after_s)
+        """How the system watches a new connection."""
+        self.most_answers = spec.requests_per_connection
+        """That one connection brings; None: any number."""
 
     def lost(self) -> None:
         """A connection has closed."""
